@@ -1,48 +1,345 @@
 package routing
 
 import (
-	"context"
 	"iter"
 	"time"
 )
 
+// DefaultAlpha is the paper's α: how many requests a lookup awaits at a time.
+const DefaultAlpha = 3
+
+// heardFactor times k is how many contacts a lookup keeps in mind. It bounds
+// the memory of one that is fed by liars, and so that it ends: nobody is asked
+// who is not kept, and who was asked is kept for good.
+const heardFactor = 32
+
+// Query is what to ask of whom.
 type Query[A any] struct {
 	Contact[A]
-	Store bool // send STORE rather than FIND
-	Hop   int  // 1 for a seed, 2 for one that a seed named, and so on
+	Store bool // send STORE; otherwise FIND_NODE, or FIND_VALUE
+	Hop   int  // 1 for a seed, one more for whom it names, and so on
 }
 
+// Reply is what came back.
 type Reply[A any] struct {
+	// Closer are the contacts the answer names, nearest to the target first.
+	// Those beyond the first K are not looked at.
 	Closer []Contact[A]
-	Value  bool
+	// Value says that a value came with the answer (find-value only).
+	Value bool
 }
 
+// LookupOptions are the parameters of a Lookup. The zero value is the paper's
+// node lookup.
 type LookupOptions[A any] struct {
-	K, Alpha  int
-	Self      Contact[A]
+	// K is how many of the nearest nodes must have answered.
+	// If not positive, DefaultK.
+	K int
+	// Alpha is the most queries awaited at any time during the walk
+	// (Kademlia §2.3). If not positive, DefaultAlpha.
+	Alpha int
+	// Self is the node that looks. It is never queried, whoever names it.
+	Self Contact[A]
+	// CountSelf says that Self is a server and stands among the k nearest,
+	// where its key belongs, as one that has answered and has stored.
 	CountSelf bool
-	Store     int
-	Quorum    int
-	Timeout   func(Query[A]) time.Duration
-	Patient   bool
+	// Store, if positive, makes this a put that stores while it looks: once
+	// that many nearest nodes not failed have answered (3 is a good number),
+	// STORE goes to the k nearest heard of, all at once. A STORE's answer names
+	// closer contacts as FIND_NODE's does, and one that fails is replaced by
+	// the next nearest, until the k nearest not failed have stored.
+	Store int
+	// Quorum, if positive, makes this a find-value: the lookup ends as soon as
+	// that many replies had a value.
+	Quorum int
+	// Timeout is how long to wait for one query: a soft deadline, after which
+	// its place is free and it is not awaited, though its answer still counts.
+	// If nil, or where it returns 0 or less, there is none.
+	Timeout func(Query[A]) time.Duration
+	// Patient makes the lookup end only when those of the k nearest whose
+	// deadline passed have been heard of, by Answer or Fail. Otherwise they
+	// count as failed.
+	Patient bool
 }
 
-type LookupStats struct{ Queries, Stores, Answers, Failures, Hops int }
+// LookupStats count what a lookup did so far.
+type LookupStats struct {
+	Queries  int // sent, of either kind
+	Stores   int // of these, STOREs
+	Answers  int // late ones too
+	Failures int // reported by Fail
+	Overdue  int // past their deadline, whatever came after
+	// Hops is how many queries led, one naming the next, to the nearest node
+	// that answered, or in a find-value to the first that had the value.
+	Hops int
+}
 
-type Lookup[A any] struct{ target Key }
+// state is how far a lookup is with one contact.
+//
+//	heard → asked → answered → asked (STORE) → stored
+//	          ↓↘                ↓↘
+//	          ↓  overdue →      ↓  overdue → answered, stored or failed
+//	        failed            failed
+type state uint8
 
+const (
+	heard state = iota
+	asked
+	overdue // asked, and past its deadline
+	answered
+	stored
+	failed
+	own // the looking node itself, where it counts
+)
+
+// candidate is a contact that a lookup has heard of.
+type candidate[A any] struct {
+	Contact[A]
+	deadline time.Time // zero: none
+	hop      int32
+	state    state
+	store    bool // the query sent last was a STORE
+	value    bool // it had a value
+}
+
+// Lookup finds the k nodes nearest to a target, or a value (Kademlia §2.3).
+// It is a state machine without I/O: Next says what to ask of whom, Answer and
+// Fail tell it what came of that, Wake says when time alone changes something,
+// Done says that it has ended. Run is all of this in one call.
+//
+// Each step queries the nearest contact not yet queried of the k nearest that
+// have not failed, with never more than Alpha queries awaited; the lookup ends
+// when these k have all answered. Nobody is sent the same kind of query twice,
+// and nobody has two of them at a time.
+//
+// A Lookup is used by one goroutine at a time and has no clock: now is passed
+// in and should not run backwards. Make one with NewLookup.
+//
+// Disjoint paths (S/Kademlia) will be several Lookups over one set of claims:
+// select is the only place where a contact becomes one to be asked.
+type Lookup[A any] struct {
+	target Key
+	o      LookupOptions[A]
+
+	known   []candidate[A] // in the order they were heard of
+	order   []place        // the known by distance from target
+	awaited []int32        // the known that are asked; at most Alpha, or K in the burst
+
+	burst bool // the STOREs have begun
+	ended bool // for good
+	stats LookupStats
+	found int // replies with a value
+}
+
+// place is where a candidate stands by distance: the leading word of that
+// distance, which nearly always decides, and its index in known. Sixteen bytes
+// are moved to make room for another; a candidate would be ten times that.
+type place struct {
+	head uint64
+	i    int32
+}
+
+// NewLookup returns a lookup of target that starts from the first K of seeds,
+// which should come nearest first, as Table.Nearest gives them.
 func NewLookup[A any](target Key, seeds iter.Seq[Contact[A]], o LookupOptions[A]) *Lookup[A] {
-	return &Lookup[A]{target: target}
+	if o.K <= 0 {
+		o.K = DefaultK
+	}
+	if o.Alpha <= 0 {
+		o.Alpha = DefaultAlpha
+	}
+	room := 6 * o.K // what a usual lookup hears of
+	l := &Lookup[A]{
+		target: target, o: o,
+		known:   make([]candidate[A], 0, room),
+		order:   make([]place, 0, room),
+		awaited: make([]int32, 0, max(o.K, o.Alpha)),
+	}
+	if o.CountSelf {
+		l.hear(o.Self, 0, own)
+	}
+	n := 0
+	for c := range seeds {
+		l.hear(c, 1, heard)
+		if n++; n == o.K {
+			break
+		}
+	}
+	return l
 }
 
-func (l *Lookup[A]) Next(now time.Time) (q Query[A], ok bool)  { return }
-func (l *Lookup[A]) Answer(key Key, r Reply[A], now time.Time) {}
-func (l *Lookup[A]) Fail(key Key, now time.Time)               {}
-func (l *Lookup[A]) Wake() (t time.Time, ok bool)              { return }
-func (l *Lookup[A]) Done(now time.Time) bool                   { return true }
-func (l *Lookup[A]) Closest() iter.Seq[Contact[A]]             { return func(func(Contact[A]) bool) {} }
-func (l *Lookup[A]) Without() (c Contact[A], ok bool)          { return }
-func (l *Lookup[A]) Stats() LookupStats                        { return LookupStats{} }
-func (l *Lookup[A]) Run(ctx context.Context, ask func(context.Context, Query[A]) (Reply[A], error)) error {
-	return nil
+// Next returns a query to be sent now, if there is one. Call it until there is
+// none, at first and after each Answer, Fail or Wake.
+func (l *Lookup[A]) Next(now time.Time) (q Query[A], ok bool) {
+	l.expire(now)
+	if l.ended || len(l.awaited) >= l.bound() {
+		return q, false
+	}
+	i := l.advance()
+	if i < 0 || len(l.awaited) >= l.bound() {
+		return q, false
+	}
+	c := &l.known[i]
+	c.state, c.store, c.deadline = asked, l.burst, time.Time{}
+	q = Query[A]{Contact: c.Contact, Store: l.burst, Hop: int(c.hop)}
+	if l.o.Timeout != nil {
+		if d := l.o.Timeout(q); d > 0 {
+			c.deadline = now.Add(d)
+		}
+	}
+	l.awaited = append(l.awaited, i)
+	l.stats.Queries++
+	if q.Store {
+		l.stats.Stores++
+	}
+	return q, true
+}
+
+// Answer tells the lookup that key answered the query sent to it. Answers of
+// those that were asked nothing, or that answered already, are ignored.
+func (l *Lookup[A]) Answer(key Key, r Reply[A], _ time.Time) {
+	i := l.settle(key)
+	if i < 0 {
+		return
+	}
+	l.stats.Answers++
+	c := &l.known[i]
+	c.state = answered
+	if c.store {
+		c.state = stored
+	}
+	if r.Value {
+		c.value = true
+		if l.found++; l.found == 1 {
+			l.stats.Hops = int(c.hop)
+		}
+		if l.o.Quorum > 0 && l.found >= l.o.Quorum {
+			l.ended = true
+		}
+	}
+	hop := c.hop + 1
+	for _, n := range r.Closer[:min(len(r.Closer), l.o.K)] {
+		l.hear(n, hop, heard)
+	}
+}
+
+// Fail tells the lookup that the query sent to key failed or was refused: no
+// answer to it will come.
+func (l *Lookup[A]) Fail(key Key, _ time.Time) {
+	if i := l.settle(key); i >= 0 {
+		l.stats.Failures++
+		l.known[i].state = failed
+	}
+}
+
+// settle returns the index of a candidate that has a query out, which is
+// awaited no longer, or -1.
+func (l *Lookup[A]) settle(key Key) int32 {
+	p, ok := l.find(&key)
+	if !ok {
+		return -1
+	}
+	i := l.order[p].i
+	switch l.known[i].state {
+	case asked:
+		for j, a := range l.awaited {
+			if a == i {
+				l.forget(j)
+				break
+			}
+		}
+		return i
+	case overdue:
+		return i
+	}
+	return -1
+}
+
+// forget ends the waiting for the j-th of the awaited.
+func (l *Lookup[A]) forget(j int) {
+	last := len(l.awaited) - 1
+	l.awaited[j] = l.awaited[last]
+	l.awaited = l.awaited[:last]
+}
+
+// expire gives up the queries whose deadline has come.
+func (l *Lookup[A]) expire(now time.Time) {
+	for j := len(l.awaited) - 1; j >= 0; j-- {
+		c := &l.known[l.awaited[j]]
+		if !c.deadline.IsZero() && !now.Before(c.deadline) {
+			c.state = overdue
+			l.stats.Overdue++
+			l.forget(j)
+		}
+	}
+}
+
+// Wake returns the next time at which the lookup changes though nothing comes
+// back: the earliest deadline. Call Next or Done then.
+func (l *Lookup[A]) Wake() (at time.Time, ok bool) {
+	if l.ended {
+		return at, false
+	}
+	for _, i := range l.awaited {
+		if d := l.known[i].deadline; !d.IsZero() && (!ok || d.Before(at)) {
+			at, ok = d, true
+		}
+	}
+	return at, ok
+}
+
+// Done reports whether the lookup has ended. Once it has, nothing starts it
+// again, though answers that still come are counted.
+func (l *Lookup[A]) Done(now time.Time) bool {
+	l.expire(now)
+	if !l.ended {
+		l.advance()
+	}
+	return l.ended
+}
+
+// Closest yields the up to K nodes nearest to the target that answered (in a
+// put, that stored), nearest first; Self among them where CountSelf says so.
+func (l *Lookup[A]) Closest() iter.Seq[Contact[A]] {
+	return func(yield func(Contact[A]) bool) {
+		want := answered
+		if l.o.Store > 0 {
+			want = stored
+		}
+		n := 0
+		for _, p := range l.order {
+			c := &l.known[p.i]
+			if c.state != want && c.state != own {
+				continue
+			}
+			if n++; !yield(c.Contact) || n == l.o.K {
+				return
+			}
+		}
+	}
+}
+
+// Without returns the nearest node that answered a find-value without a value:
+// the one to give a copy (Kademlia §2.3).
+func (l *Lookup[A]) Without() (c Contact[A], ok bool) {
+	for _, p := range l.order {
+		if k := &l.known[p.i]; k.state == answered && !k.value {
+			return k.Contact, true
+		}
+	}
+	return c, false
+}
+
+// Stats returns what the lookup did so far.
+func (l *Lookup[A]) Stats() LookupStats {
+	s := l.stats
+	for _, p := range l.order {
+		if s.Hops > 0 {
+			break
+		}
+		if c := &l.known[p.i]; c.state == answered || c.state == stored {
+			s.Hops = int(c.hop)
+		}
+	}
+	return s
 }
