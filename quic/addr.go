@@ -1,0 +1,140 @@
+package quic
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// ParseListen reads an address to listen on: /ip4/A/udp/P/quic-v1 or
+// /ip6/A/udp/P/quic-v1. Port 0 lets the system choose.
+func ParseListen(m ma.Multiaddr) (netip.AddrPort, error) {
+	host, port, err := split(m)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	addr, ok := ipOf(host)
+	if !ok {
+		return netip.AddrPort{}, fmt.Errorf("address %q names a host, not an IP address to listen on", m)
+	}
+	return netip.AddrPortFrom(addr, port), nil
+}
+
+// Multiaddr writes an address as /ip4/A/udp/P/quic-v1 or /ip6/A/udp/P/quic-v1.
+// An IPv4 address in IPv6 form is written as IPv4; a zone is dropped. It is nil
+// for the zero AddrPort.
+func Multiaddr(a netip.AddrPort) ma.Multiaddr {
+	if !a.IsValid() {
+		return nil
+	}
+	addr := a.Addr().Unmap()
+	b := make([]byte, 0, 32)
+	if addr.Is4() {
+		ip := addr.As4()
+		b = append(append(b, ma.P_IP4), ip[:]...)
+	} else {
+		ip := addr.As16()
+		b = append(append(b, ma.P_IP6), ip[:]...)
+	}
+	b = append(b, udpQUIC[:2]...)
+	b = append(b, byte(a.Port()>>8), byte(a.Port()))
+	b = append(b, udpQUIC[2:]...)
+	m, err := ma.NewMultiaddrBytes(b)
+	if err != nil {
+		panic("quic: " + err.Error()) // every AddrPort has a multiaddr
+	}
+	return m
+}
+
+// The codes of /udp and /quic-v1, as varints.
+var udpQUIC = [4]byte{0x91, 0x02, 0xcd, 0x03}
+
+// A resolver looks names up; tests bring their own.
+type resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Resolve finds the addresses to dial for m, which is /ip4, /ip6, /dns4, /dns6
+// or /dns, then /udp/P/quic-v1; a /p2p/ID at its end is ignored. A name may
+// have several; they come in the resolver's order.
+func Resolve(ctx context.Context, m ma.Multiaddr) ([]netip.AddrPort, error) {
+	return resolve(ctx, m, net.DefaultResolver)
+}
+
+func resolve(ctx context.Context, m ma.Multiaddr, r resolver) ([]netip.AddrPort, error) {
+	host, port, err := split(m)
+	if err != nil {
+		return nil, err
+	}
+	if port == 0 {
+		return nil, fmt.Errorf("address %q has port 0", m)
+	}
+	if addr, ok := ipOf(host); ok {
+		if addr.IsUnspecified() {
+			return nil, fmt.Errorf("address %q is nobody's: 0.0.0.0 and :: can be listened on, not dialled", m)
+		}
+		return []netip.AddrPort{netip.AddrPortFrom(addr, port)}, nil
+	}
+	network := map[int]string{ma.P_DNS: "ip", ma.P_DNS4: "ip4", ma.P_DNS6: "ip6"}[host.Protocol().Code]
+	addrs, err := r.LookupNetIP(ctx, network, host.Value())
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w", m, err)
+	}
+	var found []netip.AddrPort
+	for _, a := range addrs {
+		a = a.Unmap()
+		if (network == "ip4" && !a.Is4()) || (network == "ip6" && !a.Is6()) || a.IsUnspecified() {
+			continue
+		}
+		found = append(found, netip.AddrPortFrom(a, port))
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("address %q: the name has no usable address", m)
+	}
+	return found, nil
+}
+
+// split takes host/udp/P/quic-v1[/p2p/ID] apart.
+func split(m ma.Multiaddr) (host *ma.Component, port uint16, err error) {
+	n := len(m)
+	if n > 0 && m[n-1].Protocol().Code == ma.P_P2P {
+		n--
+	}
+	if n != 3 || m[1].Protocol().Code != ma.P_UDP || m[2].Protocol().Code != ma.P_QUIC_V1 {
+		return nil, 0, fmt.Errorf("address %q is not of the form /ip4/A/udp/P/quic-v1", m)
+	}
+	host = &m[0]
+	switch host.Protocol().Code {
+	case ma.P_IP4, ma.P_IP6, ma.P_DNS, ma.P_DNS4, ma.P_DNS6:
+	default:
+		return nil, 0, fmt.Errorf("address %q begins with /%s; only ip4, ip6, dns, dns4 and dns6 can be used", m, host.Protocol().Name)
+	}
+	p, err := strconv.ParseUint(m[1].Value(), 10, 16)
+	if err != nil {
+		return nil, 0, fmt.Errorf("address %q: %w", m, err)
+	}
+	return host, uint16(p), nil
+}
+
+func ipOf(c *ma.Component) (netip.Addr, bool) {
+	switch c.Protocol().Code {
+	case ma.P_IP4, ma.P_IP6:
+		a, ok := netip.AddrFromSlice(c.RawValue())
+		return a.Unmap(), ok
+	}
+	return netip.Addr{}, false
+}
+
+// addrPort is a as a comparable value: unmapped, so that one peer is never two.
+func addrPort(a net.Addr) netip.AddrPort {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := u.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,167 @@
+package quic
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+)
+
+// A Conn is a connection to a peer whose key is proved. Its methods may be
+// called by several goroutines at once.
+type Conn struct {
+	t       *Transport
+	q       *quicgo.Conn
+	key     PublicKey
+	dialled bool
+	opened  time.Time
+	from    netip.Addr // who is counted for it, if accepted
+
+	used   atomic.Int64 // when last used, as a duration since t.epoch
+	holds  atomic.Int32
+	window atomic.Int64 // bytes taken from the window budget
+
+	state state  // guarded by t.mu
+	watch func() // run once it has ended; guarded by t.mu
+
+	pooled, draining bool // guarded by the Pool's mu
+}
+
+type state uint8
+
+const (
+	pending state = iota // handshake under way
+	open
+	ended
+)
+
+// connKey finds the Conn in the context of a quic-go connection, so that
+// quic-go's callbacks need no map.
+type connKey struct{}
+
+// RemoteKey is the peer's proved key.
+func (c *Conn) RemoteKey() PublicKey { return c.key }
+
+// RemoteAddr is where the peer is now, never in IPv4-mapped form.
+func (c *Conn) RemoteAddr() netip.AddrPort { return addrPort(c.q.RemoteAddr()) }
+
+// LocalAddr is our end.
+func (c *Conn) LocalAddr() netip.AddrPort { return addrPort(c.q.LocalAddr()) }
+
+// Dialled tells whether we dialled it; else we accepted it.
+func (c *Conn) Dialled() bool { return c.dialled }
+
+// Opened is when the handshake was done, on our side.
+func (c *Conn) Opened() time.Time { return c.opened }
+
+// OpenStream opens a stream, waiting while the peer allows no more of them.
+func (c *Conn) OpenStream(ctx context.Context) (*Stream, error) {
+	s, err := c.q.OpenStreamSync(ctx)
+	if err != nil {
+		return nil, typed(err)
+	}
+	c.Touch()
+	return &Stream{s: s, c: c}, nil
+}
+
+// AcceptStream waits for a stream that the peer opens.
+func (c *Conn) AcceptStream(ctx context.Context) (*Stream, error) {
+	s, err := c.q.AcceptStream(ctx)
+	if err != nil {
+		return nil, typed(err)
+	}
+	c.Touch()
+	return &Stream{s: s, c: c}, nil
+}
+
+// ConnStats are figures of one connection since it began. Bytes are those of UDP
+// payloads.
+type ConnStats struct {
+	SmoothedRTT, MeanDeviation, MinRTT, LatestRTT time.Duration
+
+	BytesSent, BytesReceived                  uint64
+	PacketsSent, PacketsReceived, PacketsLost uint64
+}
+
+// Stats reads the connection's figures; it costs a few loads.
+func (c *Conn) Stats() ConnStats {
+	s := c.q.ConnectionStats()
+	return ConnStats{
+		SmoothedRTT:     s.SmoothedRTT,
+		MeanDeviation:   s.MeanDeviation,
+		MinRTT:          s.MinRTT,
+		LatestRTT:       s.LatestRTT,
+		BytesSent:       s.BytesSent,
+		BytesReceived:   s.BytesReceived,
+		PacketsSent:     s.PacketsSent,
+		PacketsReceived: s.PacketsReceived,
+		PacketsLost:     s.PacketsLost,
+	}
+}
+
+// Close ends the connection and all its streams, and tells the peer why. What
+// was written but has not arrived may be lost. It returns when the packet is
+// sent. Only the first close counts.
+func (c *Conn) Close(code uint64, reason string) error {
+	return c.q.CloseWithError(quicgo.ApplicationErrorCode(code), reason)
+}
+
+// Done is closed when the connection has ended, for whatever reason.
+func (c *Conn) Done() <-chan struct{} { return c.q.Context().Done() }
+
+// Err says why the connection ended: nil while it lives, then *CloseError,
+// *ProtocolError, ErrTimeout, ErrForgotten, ErrRefused or ErrClosed.
+func (c *Conn) Err() error {
+	ctx := c.q.Context()
+	if ctx.Err() == nil {
+		return nil
+	}
+	if err := typed(context.Cause(ctx)); err != context.Canceled {
+		return err
+	}
+	return ErrClosed
+}
+
+// Touch counts as a use of the connection, now.
+func (c *Conn) Touch() { c.used.Store(int64(time.Since(c.t.epoch))) }
+
+// LastUsed is when the connection was last used: opened, touched, a stream
+// opened or accepted on it, or a hold released.
+func (c *Conn) LastUsed() time.Time { return c.t.epoch.Add(time.Duration(c.used.Load())) }
+
+// Idle is how long ago that was.
+func (c *Conn) Idle() time.Duration { return time.Since(c.t.epoch) - time.Duration(c.used.Load()) }
+
+// Hold keeps a Pool from closing the connection for being idle, or to make room,
+// until release is called. Holds add up; a second call of one release does
+// nothing.
+func (c *Conn) Hold() (release func()) {
+	c.holds.Add(1)
+	return sync.OnceFunc(func() {
+		c.Touch()
+		c.holds.Add(-1)
+	})
+}
+
+// Held tells whether somebody holds the connection.
+func (c *Conn) Held() bool { return c.holds.Load() > 0 }
+
+// alive tells whether the connection has not ended.
+func (c *Conn) alive() bool { return c.q.Context().Err() == nil }
+
+// whenEnded runs f once the connection has ended, at once if it has. One f is
+// kept, the pool's.
+func (c *Conn) whenEnded(f func()) {
+	c.t.mu.Lock()
+	over := c.state == ended
+	if !over {
+		c.watch = f
+	}
+	c.t.mu.Unlock()
+	if over {
+		f()
+	}
+}

@@ -1,0 +1,326 @@
+package quic
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+)
+
+// A Transport makes and accepts connections on one socket. Its methods may be
+// called by several goroutines at once.
+type Transport struct {
+	c      Config
+	self   PublicKey
+	epoch  time.Time
+	q      *quicgo.Transport
+	ln     *quicgo.Listener
+	quic   *quicgo.Config
+	cert   tls.Certificate
+	budget budget
+
+	wg sync.WaitGroup // one per connection, until its end is dealt with
+
+	mu     sync.Mutex
+	shut   bool
+	conns  map[*Conn]struct{} // open ones
+	counts counts
+}
+
+// NewTransport starts a transport on c.Conn, which it owns from then on: Close
+// closes it, and so does an error here.
+func NewTransport(c Config) (*Transport, error) {
+	c, err := c.filled()
+	if err != nil {
+		if c.Conn != nil {
+			c.Conn.Close()
+		}
+		return nil, err
+	}
+	t := &Transport{
+		c:      c,
+		self:   PublicOf(c.Key),
+		epoch:  time.Now(),
+		conns:  map[*Conn]struct{}{},
+		budget: budget{limit: c.WindowBudget},
+		counts: counts{maxPending: c.MaxPending, maxIn: c.MaxIn, from: map[netip.Prefix]int{}},
+	}
+	if t.cert, err = certificate(c.Key); err != nil {
+		c.Conn.Close()
+		return nil, fmt.Errorf("quic: %w", err)
+	}
+	t.quic = &quicgo.Config{
+		Versions: []quicgo.Version{quicgo.Version1},
+		// quic-go gives up after this long in silence, and after twice as long
+		// altogether; Dial has its own bound.
+		HandshakeIdleTimeout:           c.HandshakeTimeout / 2,
+		MaxIdleTimeout:                 c.IdleTimeout,
+		KeepAlivePeriod:                c.KeepAlive,
+		InitialPacketSize:              InitialPacketSize,
+		InitialStreamReceiveWindow:     streamWindow,
+		MaxStreamReceiveWindow:         maxStreamWindow,
+		InitialConnectionReceiveWindow: connWindow,
+		MaxConnectionReceiveWindow:     maxConnWindow,
+		AllowConnectionWindowIncrease:  t.grow,
+		MaxIncomingStreams:             int64(c.MaxStreams),
+		MaxIncomingUniStreams:          -1,
+	}
+	token := quicgo.TokenGeneratorKey(t.derive("token", ""))
+	// Two sockets that shared a reset key would answer for one another, and so
+	// hand anybody the tokens that kill connections (RFC 9000 §10.3.2, §21.11).
+	reset := quicgo.StatelessResetKey(t.derive("reset", c.Conn.LocalAddr().String()))
+	t.q = &quicgo.Transport{
+		Conn:                wrap(c.Conn),
+		TokenGeneratorKey:   &token,
+		StatelessResetKey:   &reset,
+		VerifySourceAddress: t.mustProve,
+		ConnContext:         t.incoming,
+	}
+	if t.ln, err = t.q.Listen(t.serverTLS(), t.quic); err != nil {
+		t.q.Close()
+		c.Conn.Close()
+		return nil, fmt.Errorf("quic: %w", err)
+	}
+	return t, nil
+}
+
+// derive makes a secret from the identity, the same at every start.
+func (t *Transport) derive(purpose, where string) [32]byte {
+	mac := hmac.New(sha256.New, t.c.Key.Seed())
+	fmt.Fprintf(mac, "kadquic %s %s", purpose, where)
+	return [32]byte(mac.Sum(nil))
+}
+
+// LocalAddr is the address of the socket; its IP may be unspecified.
+func (t *Transport) LocalAddr() netip.AddrPort { return addrPort(t.c.Conn.LocalAddr()) }
+
+// PublicKey is our own identity.
+func (t *Transport) PublicKey() PublicKey { return t.self }
+
+// serverTLS is the TLS of accepted connections: any one Ed25519 key, if admitted.
+func (t *Transport) serverTLS() *tls.Config {
+	c := t.tls()
+	c.ClientAuth = tls.RequireAnyClientCert
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		key, err := keyOf(s.PeerCertificates)
+		if err != nil {
+			return err
+		}
+		return t.admit(key)
+	}
+	return c
+}
+
+// clientTLS is the TLS of a connection to want, and to nobody else.
+func (t *Transport) clientTLS(want PublicKey) *tls.Config {
+	c := t.tls()
+	c.InsecureSkipVerify = true // no authorities; VerifyConnection pins the key
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		got, err := keyOf(s.PeerCertificates)
+		if err != nil {
+			return err
+		}
+		if got != want {
+			return &keyError{want: want, got: got}
+		}
+		return t.admit(got)
+	}
+	return c
+}
+
+func (t *Transport) tls() *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Certificates:           []tls.Certificate{t.cert},
+		NextProtos:             []string{t.c.ALPN},
+		SessionTicketsDisabled: true,
+	}
+}
+
+func (t *Transport) admit(key PublicKey) error {
+	if t.c.Admit == nil {
+		return nil
+	}
+	return t.c.Admit(key)
+}
+
+// Dial connects to the peer with that key at addr. It returns when the peer has
+// proved its key; that the peer accepts ours it shows only by what it sends.
+//
+// Errors: ErrWrongKey, ErrNetwork, ErrBusy, ErrUnreachable, ErrTimeout after
+// Config.HandshakeTimeout, ErrClosed, or ctx's own.
+func (t *Transport) Dial(ctx context.Context, addr netip.AddrPort, key PublicKey) (*Conn, error) {
+	c, err := t.dial(ctx, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), key)
+	if err != nil {
+		return nil, fmt.Errorf("dial %v: %w", addr, err)
+	}
+	return c, nil
+}
+
+func (t *Transport) dial(ctx context.Context, addr netip.AddrPort, key PublicKey) (*Conn, error) {
+	if key == t.self {
+		return nil, fmt.Errorf("%w: it is our own", ErrWrongKey)
+	}
+	c := &Conn{t: t, key: key, dialled: true}
+	c.window.Store(connWindow)
+	bounded, cancel := context.WithTimeoutCause(context.WithValue(ctx, connKey{}, c), t.c.HandshakeTimeout, ErrTimeout)
+	defer cancel()
+	q, err := t.q.Dial(bounded, net.UDPAddrFromAddrPort(addr), t.clientTLS(key), t.quic)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, typed(err)
+	}
+	if !t.opened(c, q) {
+		q.CloseWithError(quicgo.ApplicationErrorCode(t.c.CloseLeaving), "")
+		return nil, ErrClosed
+	}
+	context.AfterFunc(q.Context(), c.end)
+	return c, nil
+}
+
+// Accept waits for the next connection that a peer made. It should be called
+// without pause: 32 wait, further ones are refused.
+func (t *Transport) Accept(ctx context.Context) (*Conn, error) {
+	for {
+		q, err := t.ln.Accept(ctx)
+		if err != nil {
+			return nil, typed(err)
+		}
+		c := q.Context().Value(connKey{}).(*Conn)
+		if c.key, err = keyOf(q.ConnectionState().TLS.PeerCertificates); err == nil && t.opened(c, q) {
+			return c, nil
+		}
+		q.CloseWithError(quicgo.ApplicationErrorCode(t.c.CloseBusy), "")
+	}
+}
+
+// mustProve is asked by quic-go for each Initial packet of a stranger.
+func (t *Transport) mustProve(a net.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counts.mustProve(addrPort(a).Addr())
+}
+
+var errNoRoom = errors.New("quic: too many connections")
+
+// incoming is asked by quic-go when a handshake begins; the context it gets is
+// done when the connection ends, however early.
+func (t *Transport) incoming(ctx context.Context, info *quicgo.ClientInfo) (context.Context, error) {
+	c := &Conn{t: t, from: addrPort(info.RemoteAddr).Addr()}
+	t.mu.Lock()
+	if t.shut || !t.counts.mayBegin(c.from) {
+		t.mu.Unlock()
+		return nil, errNoRoom
+	}
+	if !exempt(c.from) {
+		t.counts.pending++
+	}
+	t.wg.Add(1)
+	t.mu.Unlock()
+	c.window.Store(connWindow)
+	t.budget.force(connWindow)
+	context.AfterFunc(ctx, c.end)
+	return context.WithValue(ctx, connKey{}, c), nil
+}
+
+// opened counts a connection whose handshake is done, or tells that there is no
+// room for it any more.
+func (t *Transport) opened(c *Conn, q *quicgo.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shut || c.state == ended || (!c.dialled && !t.counts.mayOpen(c.from)) {
+		return false
+	}
+	c.q = q
+	c.opened = time.Now()
+	c.Touch()
+	t.conns[c] = struct{}{}
+	if c.dialled {
+		t.wg.Add(1)
+		t.budget.force(connWindow)
+	} else {
+		t.counts.opened(c.from)
+		if !exempt(c.from) {
+			t.counts.pending--
+		}
+	}
+	c.state = open
+	return true
+}
+
+// end runs once, when quic-go has done with the connection.
+func (c *Conn) end() {
+	t := c.t
+	t.mu.Lock()
+	if c.state == open {
+		delete(t.conns, c)
+		if !c.dialled {
+			t.counts.closed(c.from)
+		}
+	} else if !exempt(c.from) {
+		t.counts.pending--
+	}
+	c.state = ended
+	watch := c.watch
+	c.watch = nil
+	t.mu.Unlock()
+	t.budget.give(c.window.Load())
+	if watch != nil {
+		watch()
+	}
+	t.wg.Done()
+}
+
+// grow is asked by quic-go before a connection's receive window grows.
+func (t *Transport) grow(q *quicgo.Conn, delta uint64) bool {
+	c, ok := q.Context().Value(connKey{}).(*Conn)
+	if !ok || !t.budget.take(int64(delta)) {
+		return false
+	}
+	c.window.Add(int64(delta))
+	return true
+}
+
+// Close ends everything: no more connections are accepted, each open one is
+// closed with Config.CloseLeaving, then the socket. It returns when all of it is
+// done and the functions run at a connection's end have returned.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	if t.shut {
+		t.mu.Unlock()
+		return nil
+	}
+	t.shut = true
+	open := make([]*Conn, 0, len(t.conns))
+	for c := range t.conns {
+		open = append(open, c)
+	}
+	t.mu.Unlock()
+
+	t.ln.Close()
+	var wg sync.WaitGroup
+	for _, c := range open {
+		wg.Go(func() { c.Close(t.c.CloseLeaving, "") })
+	}
+	// Those that nobody has accepted yet: shut, so that Accept closes each.
+	for {
+		if _, err := t.Accept(context.Background()); err != nil {
+			break
+		}
+	}
+	wg.Wait()
+	err := t.q.Close()
+	err = errors.Join(err, t.c.Conn.Close())
+	t.wg.Wait()
+	return err
+}
