@@ -43,7 +43,8 @@ var codeTexts = [...]string{
 	"peer is full and far from the key",
 }
 
-// String returns the name of the code in kad.proto, or its number.
+// String returns the name of the code in kad.proto without its prefix, or its
+// number.
 func (c Code) String() string {
 	if int64(c) < int64(len(codeNames)) {
 		return codeNames[c]

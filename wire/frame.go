@@ -2,50 +2,87 @@ package wire
 
 import (
 	"errors"
-	"io"
+	"fmt"
+	"strconv"
 )
 
 // A Frame is one message and the id that pairs a request with its answer. Each
-// side numbers its own requests; an answer repeats the request's id; 0 is what
-// expects no answer.
+// side numbers its own requests, from 1; the answer repeats the number. Id 0 is
+// that of what expects no answer.
 type Frame struct {
 	ID   uint64
 	Body Message
 }
 
-// ErrMalformed is returned for bytes that are not a frame at all: the peer that
-// sent them does not speak our protocol.
+// ErrMalformed is the error for bytes that are no frame: a peer that sends them
+// speaks another protocol, and nothing that follows can be trusted.
 var ErrMalformed = errors.New("malformed frame")
 
-// ErrTooLarge is returned for a frame longer than the limit.
+// ErrTooLarge is the error for a frame longer than the limit.
 var ErrTooLarge = errors.New("frame too large")
 
-// AppendFrame appends the protobuf form of f, without length prefix.
-func AppendFrame(dst []byte, f Frame) []byte { return dst }
+// An InvalidError is the error for a frame whose body breaks a rule. The frames
+// after it are not affected. A request is answered with Code.
+type InvalidError struct {
+	Type   int // the body's field number in Frame
+	Code   Code
+	Reason string // such as "too many contacts"; a phrase of ours, not of the peer's
+}
 
-// AppendPrefixed appends f behind its length, as it travels.
-func AppendPrefixed(dst []byte, f Frame) []byte { return dst }
+func (e *InvalidError) Error() string {
+	name := "message of type " + strconv.Itoa(e.Type)
+	if e.Type < len(bodyNames) && bodyNames[e.Type] != "" {
+		name = bodyNames[e.Type]
+	}
+	return "invalid " + name + ": " + e.Reason
+}
 
-// ParseFrame reads one frame.
-func ParseFrame(b []byte) (Frame, error) { return Frame{}, ErrMalformed }
+var bodyNames = [...]string{
+	bodyHello: "HELLO", bodyError: "ERROR", bodyPing: "PING", bodyPong: "PONG",
+	bodyFindNode: "FIND_NODE", bodyNodes: "NODES", bodyFindValue: "FIND_VALUE", bodyValue: "VALUE",
+	bodyStore: "STORE", bodyStored: "STORED", bodyObserved: "OBSERVED",
+}
 
-// A Writer writes frames.
-type Writer struct{ w io.Writer }
-
-// NewWriter returns a Writer.
-func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
-
-// WriteFrame writes f behind its length, in one Write.
-func (w *Writer) WriteFrame(f Frame) error { return nil }
-
-// A Reader reads frames.
-type Reader struct{ r io.Reader }
-
-// NewReader returns a Reader of frames of at most max bytes.
-func NewReader(r io.Reader, max int) *Reader { return &Reader{r: r} }
-
-// ReadFrame reads and parses the next frame.
-func (r *Reader) ReadFrame() (Frame, error) { return Frame{}, io.EOF }
-
-// ReadMessage returns the bytes of the next frame, valid until the next call.
-func (r *Reader) ReadMessage() ([]byte, error) { return nil, io.EOF }
+// ParseFrame reads and validates one frame without its length prefix. The
+// result keeps no reference to b, and takes memory in proportion to it.
+//
+// Unknown fields are passed over; a body of an unknown type is an Unknown.
+// The error wraps ErrMalformed or is an *InvalidError; with the latter the frame
+// has its ID and an Unknown body, so that IsRequest holds and it can be answered.
+func ParseFrame(b []byte) (Frame, error) {
+	var f Frame
+	typ := 0
+	var body []byte
+	c := scan(b)
+	for c.next() {
+		switch {
+		case c.is(1, varintType):
+			f.ID = c.bits
+		case c.typ == bytesType && c.num >= firstBody && c.num <= lastBody:
+			if typ != 0 {
+				return Frame{}, fmt.Errorf("%w: two bodies", ErrMalformed)
+			}
+			typ, body = int(c.num), c.data
+		}
+	}
+	switch {
+	case c.bad:
+		return Frame{}, ErrMalformed
+	case typ == 0:
+		return Frame{}, fmt.Errorf("%w: no body", ErrMalformed)
+	}
+	m, why, ok := parseBody(typ, body)
+	if ok && why == "" {
+		f.Body = m
+		return f, nil
+	}
+	f.Body = Unknown{typ}
+	if !ok {
+		return f, nil
+	}
+	e := &InvalidError{Type: typ, Code: CodeBadRequest, Reason: string(why)}
+	if why == unknownKind {
+		e.Code = CodeUnimplemented
+	}
+	return f, e
+}

@@ -1,20 +1,45 @@
 package wire
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/kadquic/kadquic/routing"
 )
 
-// A Message is the body of a frame, already validated: one of the types below,
-// as values. Fields not commented as optional are always there.
-type Message interface{ isMessage() }
+// A Message is the body of a frame. It is one of the types below, as a value,
+// not a pointer; one that ParseFrame returned is within all their limits.
+type Message interface {
+	// body returns the field number in Frame.
+	body() int
+	// size is the length of what encode appends.
+	size() int
+	encode(b []byte) []byte
+}
+
+// Field numbers of the bodies in Frame. The gaps are those that kad.proto
+// reserves.
+const (
+	bodyHello     = 2
+	bodyError     = 3
+	bodyPing      = 4
+	bodyPong      = 5
+	bodyFindNode  = 6
+	bodyNodes     = 7
+	bodyFindValue = 8
+	bodyValue     = 9
+	bodyStore     = 10
+	bodyStored    = 11
+	bodyObserved  = 12
+
+	firstBody, lastBody = 2, 63
+)
 
 // Mode says whether a peer serves the network.
 type Mode uint8
 
 const (
-	ModeServer Mode = 1 // answers requests, may enter tables
+	ModeServer Mode = 1 // answers requests and may enter tables
 	ModeClient Mode = 2 // only asks; nobody's table keeps it
 )
 
@@ -29,18 +54,20 @@ func (m Mode) String() string {
 	return "unknown"
 }
 
-// Hello is the first frame each way, with id 0.
+// Hello is the first frame each way; it is sent again when it changes. Its
+// frame has id 0.
 type Hello struct {
 	Mode     Mode
-	Agent    string    // the software; at most MaxAgent bytes, may be empty
-	Clock    time.Time // the sender's clock; zero if not told
-	Observed Addr      // where the sender sees the receiver, always IP; "" if not told
-	Record   *Signed   // the sender's own peer record, unverified; nil if not told
+	Agent    string    // the software, at most MaxAgent bytes of UTF-8; may be empty
+	Clock    time.Time // the sender's clock in milliseconds, UTC; zero if not told
+	Observed Addr      // where the sender sees the receiver, always an IP address; "" if not told
+	Record   *Signed   // the sender's own peer record, not yet verified; nil if not told
 }
 
-// Observed tells a changed Hello.Observed. It has id 0.
+// Observed is Hello.Observed alone, sent when only that changed. Its frame has
+// id 0.
 type Observed struct {
-	Addr Addr // always IP; "" if of a form not known here
+	Addr Addr // always an IP address; "" if of a form not known here
 }
 
 // Ping asks whether the peer is alive.
@@ -57,11 +84,11 @@ type FindNode struct {
 
 // Nodes answers FindNode.
 type Nodes struct {
-	Contacts []Contact // at most MaxContacts, nearest first
-	Record   *Signed   // the peer record whose key is exactly the one asked for, unverified; nil if not held
+	Contacts []Contact // at most MaxContacts, the nearest first
+	Record   *Signed   // the peer record whose key is exactly the one asked for, not yet verified; nil if not held
 }
 
-// FindValue asks for records under Key, of one kind.
+// FindValue asks for the records of one kind under Key.
 type FindValue struct {
 	Key   routing.Key
 	Kind  Kind
@@ -70,47 +97,65 @@ type FindValue struct {
 
 // Value answers FindValue.
 type Value struct {
-	Records  []*Signed // at most MaxRecords, unverified, best first; empty if none held
-	Contacts []Contact // at most MaxContacts, nearest first
+	Records  []*Signed // at most MaxRecords, not yet verified, the best first; empty if none is held
+	Contacts []Contact // at most MaxContacts, the nearest first
 }
 
 // Store asks to keep records.
 type Store struct {
-	Records []*Signed // 1 to MaxStore, unverified
-	Count   int       // contacts wanted, 0 to MaxContacts, nearest to the first record's key
-	// Bound, unless zero, is a node's key: contacts farther from the first
-	// record's key than it are not wanted.
+	Records []*Signed // 1 to MaxStore, not yet verified
+	Count   int       // contacts wanted, nearest to the first record's key, 0 to MaxContacts
+	// Bound is the key of the farthest node that the sender needs to hear of:
+	// contacts farther from the first record's key are left out of the answer.
+	// Zero for no bound.
 	Bound routing.Key
 }
 
 // Stored answers Store.
 type Stored struct {
-	Results  []Code    // one for each record, in order; at most MaxStore
-	Contacts []Contact // at most MaxContacts, nearest first
+	Results  []Code    // of each record, in the order of the request; at most MaxStore
+	Contacts []Contact // at most MaxContacts, the nearest first
 }
 
-// Error answers a request that was not carried out. It is a Go error; it
+// Error answers a request that was not carried out. It is a Go error too, and
 // unwraps to its Code.
 type Error struct {
 	Code    Code   // never CodeOK
-	Message string // for people; at most MaxErrorText bytes of UTF-8, may be empty
+	Message string // for people, at most MaxErrorText bytes of UTF-8; may be empty
 }
 
-// Unknown is a message of a type not known here. A request is answered with
-// CodeUnimplemented, anything else ignored.
+// Unknown is a body of a type not known here.
 type Unknown struct {
-	Type int // the field number in Frame
+	Type int // its field number in Frame
 }
 
-func (Hello) isMessage()     {}
-func (Observed) isMessage()  {}
-func (Ping) isMessage()      {}
-func (Pong) isMessage()      {}
-func (FindNode) isMessage()  {}
-func (Nodes) isMessage()     {}
-func (FindValue) isMessage() {}
-func (Value) isMessage()     {}
-func (Store) isMessage()     {}
-func (Stored) isMessage()    {}
-func (Error) isMessage()     {}
-func (Unknown) isMessage()   {}
+// Error says what the code means and quotes the peer's message, which may hold
+// anything.
+func (e Error) Error() string {
+	if e.Message == "" {
+		return e.Code.Error()
+	}
+	return e.Code.Error() + ": " + strconv.Quote(e.Message)
+}
+
+// Unwrap returns the code, for errors.Is(err, CodeBusy) and the like.
+func (e Error) Unwrap() error { return e.Code }
+
+// IsRequest reports whether f asks for an answer: its id is not 0 and its
+// type's number even, as in kad.proto.
+func (f Frame) IsRequest() bool {
+	return f.ID != 0 && f.Body != nil && f.Body.body()%2 == 0
+}
+
+func (Hello) body() int     { return bodyHello }
+func (Error) body() int     { return bodyError }
+func (Ping) body() int      { return bodyPing }
+func (Pong) body() int      { return bodyPong }
+func (FindNode) body() int  { return bodyFindNode }
+func (Nodes) body() int     { return bodyNodes }
+func (FindValue) body() int { return bodyFindValue }
+func (Value) body() int     { return bodyValue }
+func (Store) body() int     { return bodyStore }
+func (Stored) body() int    { return bodyStored }
+func (Observed) body() int  { return bodyObserved }
+func (u Unknown) body() int { return u.Type }

@@ -100,10 +100,3 @@ func (id *PeerID) UnmarshalText(text []byte) error {
 	}
 	return err
 }
-
-// A Contact is a peer and where it may be reached: at most MaxAddrs addresses,
-// the best first, perhaps none.
-type Contact struct {
-	ID    PeerID
-	Addrs []Addr
-}

@@ -1,0 +1,148 @@
+package wire
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// A Contact is a peer and where it may be reached: at most MaxAddrs addresses,
+// the best first, perhaps none.
+type Contact struct {
+	ID    PeerID
+	Addrs []Addr
+}
+
+func sizeContact(c *Contact) int {
+	n := sizeField(len(c.ID))
+	for _, a := range c.Addrs {
+		n += sizeField(len(a))
+	}
+	return n
+}
+
+func sizeContacts(cs []Contact) (n int) {
+	for i := range cs {
+		n += sizeField(sizeContact(&cs[i]))
+	}
+	return n
+}
+
+func appendContacts(b []byte, num protowire.Number, cs []Contact) []byte {
+	for i := range cs {
+		c := &cs[i]
+		b = appendHead(b, num, sizeContact(c))
+		b = append(appendHead(b, 1, len(c.ID)), c.ID[:]...)
+		for _, a := range c.Addrs {
+			b = append(appendHead(b, 2, len(a)), a...)
+		}
+	}
+	return b
+}
+
+// contactList gathers the contacts of a reply still encoded, so that they can
+// then be parsed into three allocations: the contacts, all their addresses,
+// and the bytes of those.
+type contactList struct {
+	raw [MaxContacts][]byte
+	n   int
+}
+
+// add keeps one more; false if they are too many.
+func (l *contactList) add(b []byte) bool {
+	if l.n == len(l.raw) {
+		return false
+	}
+	l.raw[l.n] = b
+	l.n++
+	return true
+}
+
+// parse validates the contacts. Addresses that are not an Addr, perhaps of a
+// transport of the future, are left out.
+func (l *contactList) parse() ([]Contact, reason) {
+	if l.n == 0 {
+		return nil, ""
+	}
+	addrs, size := 0, 0
+	for _, b := range l.raw[:l.n] {
+		c := scan(b)
+		for c.next() {
+			if c.is(2, bytesType) && len(c.data) <= MaxAddrLen {
+				addrs++
+				size += len(c.data)
+			}
+		}
+	}
+	if addrs > MaxContacts*MaxAddrs {
+		return nil, tooManyAddrs
+	}
+	contacts := make([]Contact, l.n)
+	list := addrList{slab: make([]Addr, 0, addrs)}
+	list.text.Grow(size)
+	for i, b := range l.raw[:l.n] {
+		var why reason
+		if contacts[i], why = parseContact(b, &list); why != "" {
+			return nil, why
+		}
+	}
+	return contacts, ""
+}
+
+func parseContact(b []byte, list *addrList) (contact Contact, why reason) {
+	list.begin()
+	c := scan(b)
+	for c.next() {
+		switch {
+		case c.is(1, bytesType):
+			if len(c.data) != len(contact.ID) {
+				return contact, badPeerID
+			}
+			contact.ID = PeerID(c.data)
+		case c.is(2, bytesType):
+			if !list.add(c.data) {
+				return contact, tooManyAddrs
+			}
+		}
+	}
+	switch {
+	case c.bad:
+		return contact, notProtobuf
+	case contact.ID.IsZero():
+		return contact, badPeerID
+	}
+	contact.Addrs = list.end()
+	return contact, ""
+}
+
+// addrList parses lists of addresses into one slab and one string. Its user
+// grows both beforehand; it is right without, only slower.
+type addrList struct {
+	slab  []Addr
+	text  strings.Builder
+	first int // of the list begun, in slab
+	seen  int // of the list begun, those left out too
+}
+
+func (l *addrList) begin() { l.first, l.seen = len(l.slab), 0 }
+
+// add parses one address; false if they are too many for one list.
+func (l *addrList) add(b []byte) bool {
+	if l.seen++; l.seen > MaxAddrs {
+		return false
+	}
+	if validAddr(b) {
+		at := l.text.Len()
+		l.text.Write(b)
+		l.slab = append(l.slab, Addr(l.text.String()[at:]))
+	}
+	return true
+}
+
+// end returns the list begun, nil if empty.
+func (l *addrList) end() []Addr {
+	if l.first == len(l.slab) {
+		return nil
+	}
+	return l.slab[l.first:len(l.slab):len(l.slab)]
+}

@@ -1,0 +1,318 @@
+package wire
+
+import (
+	"unicode/utf8"
+
+	"github.com/kadquic/kadquic/routing"
+)
+
+// A reason says what is wrong with a message; "" is nothing.
+type reason string
+
+const (
+	notProtobuf     reason = "not protobuf"
+	twice           reason = "a field twice"
+	noKey           reason = "no key of 32 bytes"
+	badPeerID       reason = "no peer ID of 32 bytes"
+	badMode         reason = "no mode"
+	noKind          reason = "no kind"
+	unknownKind     reason = "unknown kind"
+	badCode         reason = "no error code"
+	badText         reason = "text is not UTF-8"
+	tooLong         reason = "text or value too long"
+	badTime         reason = "time out of range"
+	badPayload      reason = "record of no or too many bytes"
+	badSignature    reason = "no signature of 64 bytes"
+	noRecords       reason = "no records"
+	tooManyRecords  reason = "too many records"
+	tooManyContacts reason = "too many contacts"
+	tooManyAddrs    reason = "too many addresses"
+	tooManyRelays   reason = "too many relays"
+)
+
+// parseBody reads the body of a known type; ok is false for others.
+func parseBody(typ int, b []byte) (m Message, why reason, ok bool) {
+	ok = true
+	switch typ {
+	case bodyHello:
+		m, why = parseHello(b)
+	case bodyError:
+		m, why = parseError(b)
+	case bodyPing:
+		m, why = Ping{}, parseEmpty(b)
+	case bodyPong:
+		m, why = Pong{}, parseEmpty(b)
+	case bodyFindNode:
+		m, why = parseFindNode(b)
+	case bodyNodes:
+		m, why = parseNodes(b)
+	case bodyFindValue:
+		m, why = parseFindValue(b)
+	case bodyValue:
+		m, why = parseValue(b)
+	case bodyStore:
+		m, why = parseStore(b)
+	case bodyStored:
+		m, why = parseStored(b)
+	case bodyObserved:
+		m, why = parseObserved(b)
+	default:
+		ok = false
+	}
+	return m, why, ok
+}
+
+func parseHello(b []byte) (m Hello, why reason) {
+	c := scan(b)
+	for why == "" && c.next() {
+		switch {
+		case c.is(1, varintType):
+			m.Mode = modeOf(c.bits)
+		case c.is(2, bytesType):
+			m.Agent, why = parseText(c.data, MaxAgent)
+		case c.is(3, varintType):
+			var ok bool
+			if m.Clock, ok = fromMillis(c.bits); !ok {
+				why = badTime
+			}
+		case c.is(4, bytesType):
+			m.Observed = parseSeen(c.data)
+		case c.is(5, bytesType):
+			m.Record, why = parseOptional(m.Record, c.data)
+		}
+	}
+	if why == "" && !c.bad && m.Mode == 0 {
+		why = badMode
+	}
+	return m, c.or(why)
+}
+
+func parseObserved(b []byte) (m Observed, why reason) {
+	c := scan(b)
+	for c.next() {
+		if c.is(1, bytesType) {
+			m.Addr = parseSeen(c.data)
+		}
+	}
+	return m, c.or("")
+}
+
+// parseSeen reads an observed address; "" for what is none, or only a name.
+func parseSeen(b []byte) Addr {
+	if a, err := ParseAddr(b); err == nil {
+		if _, ok := a.AddrPort(); ok {
+			return a
+		}
+	}
+	return ""
+}
+
+func parseError(b []byte) (m Error, why reason) {
+	c := scan(b)
+	for why == "" && c.next() {
+		switch {
+		case c.is(1, varintType):
+			m.Code, why = parseCode(c.bits)
+		case c.is(2, bytesType):
+			m.Message, why = parseText(c.data, MaxErrorText)
+		}
+	}
+	if why == "" && !c.bad && m.Code == CodeOK {
+		why = badCode
+	}
+	return m, c.or(why)
+}
+
+func parseEmpty(b []byte) reason {
+	c := scan(b)
+	for c.next() {
+	}
+	return c.or("")
+}
+
+func parseFindNode(b []byte) (m FindNode, why reason) {
+	why = noKey
+	c := scan(b)
+	for c.next() {
+		switch {
+		case c.is(1, bytesType):
+			why = parseKey(&m.Key, c.data)
+		case c.is(2, varintType):
+			m.Count = parseCount(c.bits)
+		}
+	}
+	return m, c.or(why)
+}
+
+func parseNodes(b []byte) (m Nodes, why reason) {
+	var contacts contactList
+	c := scan(b)
+	for why == "" && c.next() {
+		switch {
+		case c.is(1, bytesType):
+			if !contacts.add(c.data) {
+				why = tooManyContacts
+			}
+		case c.is(2, bytesType):
+			m.Record, why = parseOptional(m.Record, c.data)
+		}
+	}
+	if why = c.or(why); why == "" {
+		m.Contacts, why = contacts.parse()
+	}
+	return m, why
+}
+
+func parseFindValue(b []byte) (m FindValue, why reason) {
+	why = noKey
+	kind := uint64(0)
+	c := scan(b)
+	for c.next() {
+		switch {
+		case c.is(1, bytesType):
+			why = parseKey(&m.Key, c.data)
+		case c.is(2, varintType):
+			kind = c.bits
+		case c.is(3, varintType):
+			m.Count = parseCount(c.bits)
+		}
+	}
+	if why = c.or(why); why != "" {
+		return m, why
+	}
+	switch {
+	case kind == 0:
+		return m, noKind
+	case kind > uint64(KindProvider):
+		return m, unknownKind
+	}
+	m.Kind = Kind(kind)
+	return m, ""
+}
+
+func parseValue(b []byte) (m Value, why reason) {
+	var contacts contactList
+	c := scan(b)
+	for why == "" && c.next() {
+		switch {
+		case c.is(1, bytesType):
+			m.Records, why = parseAnother(m.Records, c.data, MaxRecords)
+		case c.is(2, bytesType):
+			if !contacts.add(c.data) {
+				why = tooManyContacts
+			}
+		}
+	}
+	if why = c.or(why); why == "" {
+		m.Contacts, why = contacts.parse()
+	}
+	return m, why
+}
+
+func parseStore(b []byte) (m Store, why reason) {
+	c := scan(b)
+	for why == "" && c.next() {
+		switch {
+		case c.is(1, bytesType):
+			m.Records, why = parseAnother(m.Records, c.data, MaxStore)
+		case c.is(2, varintType):
+			m.Count = parseCount(c.bits)
+		case c.is(3, bytesType):
+			why = parseKey(&m.Bound, c.data)
+		}
+	}
+	if why == "" && !c.bad && len(m.Records) == 0 {
+		why = noRecords
+	}
+	return m, c.or(why)
+}
+
+func parseStored(b []byte) (m Stored, why reason) {
+	var contacts contactList
+	c := scan(b)
+	for why == "" && c.next() {
+		switch {
+		case c.is(1, varintType):
+			why = m.parseResult(c.bits)
+		case c.is(1, bytesType): // packed, as it is written
+			for list := scan(c.data); why == "" && len(list.rest) > 0; {
+				v, ok := list.varint()
+				if !ok {
+					return m, notProtobuf
+				}
+				why = m.parseResult(v)
+			}
+		case c.is(2, bytesType):
+			if !contacts.add(c.data) {
+				why = tooManyContacts
+			}
+		}
+	}
+	if why = c.or(why); why == "" {
+		m.Contacts, why = contacts.parse()
+	}
+	return m, why
+}
+
+func (m *Stored) parseResult(v uint64) reason {
+	code, why := parseCode(v)
+	if why == "" && len(m.Results) == MaxStore {
+		why = tooManyRecords
+	}
+	m.Results = append(m.Results, code)
+	return why
+}
+
+// or returns why, or what is wrong with the input as a whole.
+func (c *cursor) or(why reason) reason {
+	if c.bad {
+		return notProtobuf
+	}
+	return why
+}
+
+func parseKey(k *routing.Key, b []byte) reason {
+	if len(b) != len(k) {
+		return noKey
+	}
+	*k = routing.Key(b)
+	return ""
+}
+
+// parseCount reads a count; nobody gives more than MaxContacts.
+func parseCount(v uint64) int { return int(min(v, MaxContacts)) }
+
+// parseCode reads a code, which protobuf keeps in 31 bits.
+func parseCode(v uint64) (Code, reason) {
+	if v > 1<<31-1 {
+		return 0, badCode
+	}
+	return Code(v), ""
+}
+
+func parseText(b []byte, max int) (string, reason) {
+	switch {
+	case len(b) > max:
+		return "", tooLong
+	case !utf8.Valid(b):
+		return "", badText
+	}
+	return string(b), ""
+}
+
+// parseOptional reads a record of which there may be one; had is the one read
+// before.
+func parseOptional(had *Signed, b []byte) (*Signed, reason) {
+	if had != nil {
+		return nil, twice
+	}
+	return parseSigned(b)
+}
+
+func parseAnother(list []*Signed, b []byte, max int) ([]*Signed, reason) {
+	if len(list) == max {
+		return list, tooManyRecords
+	}
+	s, why := parseSigned(b)
+	return append(list, s), why
+}

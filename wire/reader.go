@@ -1,0 +1,115 @@
+package wire
+
+import (
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// A Reader reads frames, each behind its length, from a stream. It is for one
+// goroutine.
+//
+// It takes what the stream has, so that one Read may bring many frames, and it
+// believes no length: its buffer grows as the bytes arrive, so a peer that
+// announces 64 KiB and sends nothing costs nothing. (go-msgio's reader
+// allocates the announced length at once.) After a large frame the buffer
+// shrinks again.
+type Reader struct {
+	r    io.Reader
+	max  int
+	buf  []byte // nil until the first read
+	from int    // buf[from:to] is read and not yet given out
+	to   int
+	err  error // of the stream; given out once the frames before it are
+}
+
+const (
+	readBuffer = 4 << 10  // at first, and after large frames: the usual reply has 1.2 kB
+	keepBuffer = 16 << 10 // the largest that is kept when idle
+)
+
+// NewReader returns a Reader that refuses frames of more than max bytes;
+// MaxFrame if max is 0.
+func NewReader(r io.Reader, max int) *Reader {
+	if max <= 0 {
+		max = MaxFrame
+	}
+	return &Reader{r: r, max: max}
+}
+
+// ReadFrame reads and validates the next frame. Its errors are those of
+// ReadMessage and ParseFrame; after an *InvalidError reading may go on.
+func (r *Reader) ReadFrame() (Frame, error) {
+	b, err := r.ReadMessage()
+	if err != nil {
+		return Frame{}, err
+	}
+	return ParseFrame(b)
+}
+
+// ReadMessage returns the bytes of the next frame, without the length; they are
+// valid until the next call. At the end of the stream it returns io.EOF, within
+// a frame io.ErrUnexpectedEOF. The error for a length of more bytes than needed
+// wraps ErrMalformed, for one over the limit ErrTooLarge; the stream cannot be
+// read on after any of them.
+func (r *Reader) ReadMessage() ([]byte, error) {
+	for {
+		b := r.buf[r.from:r.to]
+		size, n := protowire.ConsumeVarint(b)
+		switch {
+		case n > 0 && n != protowire.SizeVarint(size), n < 0 && len(b) >= maxPrefix:
+			return nil, fmt.Errorf("%w: bad length", ErrMalformed)
+		case n > 0 && size > uint64(r.max):
+			return nil, fmt.Errorf("%w: %d bytes, over %d", ErrTooLarge, size, r.max)
+		case n > 0 && len(b)-n >= int(size):
+			r.from += n + int(size)
+			return b[n : n+int(size)], nil
+		case n > 0:
+			n += int(size)
+		default:
+			n = maxPrefix
+		}
+		if err := r.fill(n); err != nil {
+			if err == io.EOF && len(b) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+	}
+}
+
+// maxPrefix is the longest that a length may be: 2^21 bytes and more need four.
+const maxPrefix = 4
+
+// fill reads more of a frame that needs n bytes in all, at least one.
+func (r *Reader) fill(n int) error {
+	if r.err != nil {
+		return r.err
+	}
+	have := r.buf[r.from:r.to]
+	switch {
+	case r.buf == nil, len(have) == 0 && len(r.buf) > keepBuffer:
+		r.buf = make([]byte, readBuffer)
+		r.from, r.to = 0, 0
+	case len(have) == len(r.buf): // all of one frame: n is more
+		r.buf = append(make([]byte, 0, 2*len(r.buf)), have...)
+		r.buf = r.buf[:cap(r.buf)]
+		r.from, r.to = 0, len(have)
+	case r.from > 0 && (len(have) == 0 || r.from+n > len(r.buf)):
+		r.from, r.to = 0, copy(r.buf, have)
+	}
+	for range 100 {
+		got, err := r.r.Read(r.buf[r.to:])
+		r.to += got
+		r.err = err
+		if got > 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	r.err = io.ErrNoProgress
+	return r.err
+}
