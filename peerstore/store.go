@@ -1,0 +1,316 @@
+// Package peerstore keeps what a node knows of other peers: the addresses at
+// which they were said to be or were met, when that was, how fast they answer,
+// their signed record. It decides nothing about routing; it answers "where do I
+// reach this key, and in which order do I try".
+//
+// A [Store] is bounded in every direction, because most of what enters it was
+// said by strangers: so many peers, so many addresses each, each address for a
+// limited time. Peers that proved their key to us are never displaced by peers
+// we were merely told of.
+//
+// Time is an argument; the package reads no clock. It knows wall time only, to
+// the nanosecond in memory and to the second in a snapshot.
+package peerstore
+
+import (
+	"iter"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Defaults of [Options].
+const (
+	DefaultMaxPeers = 16384
+	DefaultMaxAddrs = wire.MaxAddrs
+	DefaultTTL      = 24 * time.Hour
+)
+
+// maxAddrs is the highest Options.MaxAddrs: ordering works on a fixed array.
+const maxAddrs = 32
+
+// Options bound a [Store]. The zero value is the default.
+type Options struct {
+	// MaxPeers bounds the peers kept, at about 400 bytes each and 100 more for
+	// every address. If zero, DefaultMaxPeers.
+	MaxPeers int
+
+	// MaxAddrs bounds the addresses kept of one peer.
+	// If zero, DefaultMaxAddrs; at most 32.
+	MaxAddrs int
+
+	// TTL is how long an address is kept after an Add that names no time, and
+	// after a Success. If zero, DefaultTTL.
+	TTL time.Duration
+}
+
+// A Store remembers peers. Make one with [New]. It is safe for concurrent use;
+// one mutex guards all of it and is held for map look-ups and small copies only.
+type Store struct {
+	opts Options
+
+	mu    sync.Mutex
+	peers map[wire.PeerID]*peer
+	// Every peer stands in exactly one of the lists, by its class; the most
+	// recently met (or told of) first. From their ends peers are evicted.
+	lists [classes]list
+}
+
+// New returns an empty store.
+func New(o Options) *Store {
+	if o.MaxPeers <= 0 {
+		o.MaxPeers = DefaultMaxPeers
+	}
+	if o.MaxAddrs <= 0 {
+		o.MaxAddrs = DefaultMaxAddrs
+	}
+	o.MaxAddrs = min(o.MaxAddrs, maxAddrs)
+	if o.TTL <= 0 {
+		o.TTL = DefaultTTL
+	}
+	s := &Store{opts: o, peers: make(map[wire.PeerID]*peer)}
+	for i := range s.lists {
+		s.lists[i].init()
+	}
+	return s
+}
+
+// Add notes that peer id may be reached at addrs, learned at now from src. They
+// are kept for ttl from now; zero means Options.TTL, a negative ttl means for as
+// long as the peer is kept. What is known already only has its source raised and
+// its life prolonged, which is cheap enough to do for every message.
+//
+// SourceObserved and SourceDialled say that the peer proved its key at these
+// addresses: they count as a success at now.
+func (s *Store) Add(id wire.PeerID, src Source, now time.Time, ttl time.Duration, addrs ...wire.Addr) {
+	if len(addrs) == 0 || id.IsZero() || src == 0 || src > SourceUser {
+		return
+	}
+	t := now.UnixNano()
+	var expiry int64 = forGood
+	switch {
+	case ttl == 0:
+		expiry = t + int64(s.opts.TTL)
+	case ttl > 0:
+		expiry = t + int64(ttl)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		if p = s.insert(id, src.class()); p == nil {
+			return
+		}
+	}
+	for _, a := range addrs {
+		p.add(a, src, t, expiry, s.opts.MaxAddrs)
+	}
+	if src.authenticated() {
+		p.seen = max(p.seen, t)
+	}
+	s.touch(p, src.class())
+}
+
+// AppendAddrs appends the addresses to dial id at, unexpired, best first: those
+// that have not failed lately, and among them the user's own, then by latest
+// success, then by source, then the freshest. It appends to dst and returns it.
+func (s *Store) AppendAddrs(dst []wire.Addr, id wire.PeerID, now time.Time) []wire.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		return dst
+	}
+	var order [maxAddrs]uint8
+	for _, i := range p.order(&order, now.UnixNano()) {
+		dst = append(dst, p.addrs[i].addr)
+	}
+	return dst
+}
+
+// Addrs returns what is known of id's addresses, in the order of AppendAddrs.
+func (s *Store) Addrs(id wire.PeerID, now time.Time) []AddrInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		return nil
+	}
+	var order [maxAddrs]uint8
+	var infos []AddrInfo
+	for _, i := range p.order(&order, now.UnixNano()) {
+		infos = append(infos, p.addrs[i].info())
+	}
+	return infos
+}
+
+// AppendVerified appends the addresses at which we ourselves authenticated id's
+// key, the latest success first, those that failed since last. These are the only
+// ones a node may name to others besides the peer's own signed record. It
+// allocates nothing when dst has room. Expired ones are gone only after Prune.
+func (s *Store) AppendVerified(dst []wire.Addr, id wire.PeerID) []wire.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		return dst
+	}
+	for i := range p.verified {
+		dst = append(dst, p.addrs[i].addr)
+	}
+	return dst
+}
+
+// Success notes that a connection dialled to addr proved id's key at now. The
+// address is kept for Options.TTL from then.
+func (s *Store) Success(id wire.PeerID, addr wire.Addr, now time.Time) {
+	s.Add(id, SourceDialled, now, 0, addr)
+}
+
+// Failure notes that id could not be reached at addr at now, or that somebody
+// else answered there. The address is tried after others until its back-off is
+// over (see AddrInfo.Retry), and is the first to make room.
+func (s *Store) Failure(id wire.PeerID, addr wire.Addr, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil {
+		p.fail(addr, now.UnixNano())
+	}
+}
+
+// ObserveRTT adds one measured round trip to a known peer's estimate.
+func (s *Store) ObserveRTT(id wire.PeerID, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil {
+		p.rtt.Observe(d)
+	}
+}
+
+// RTT returns the round-trip estimate of a peer, false if there was no sample.
+func (s *Store) RTT(id wire.PeerID) (routing.RTT, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		return routing.RTT{}, false
+	}
+	return p.rtt, p.rtt.Known()
+}
+
+// SetRecord keeps the signed peer record r of id, and reports whether it did: not
+// when it is no peer record of id, or when one as new is held. The caller has
+// verified it. It brings no addresses: those the caller adds, with SourceRecord,
+// after deciding which it would dial.
+func (s *Store) SetRecord(id wire.PeerID, r *wire.Signed) bool {
+	if r == nil || id.IsZero() || r.Record.Kind != wire.KindPeer || r.Record.Publisher != id {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		if p = s.insert(id, classTold); p == nil {
+			return false
+		}
+	}
+	if p.record != nil && !wire.Newer(r, p.record) {
+		return false
+	}
+	p.record = r
+	return true
+}
+
+// Record returns the newest signed record known of id, nil if none is. It may
+// have expired; Prune drops it then.
+func (s *Store) Record(id wire.PeerID) *wire.Signed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil {
+		return p.record
+	}
+	return nil
+}
+
+// SetMode keeps the mode a known peer named when it connected.
+func (s *Store) SetMode(id wire.PeerID, mode wire.Mode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil {
+		p.mode = mode
+	}
+}
+
+// SetAgent keeps the name and version of the program that a known peer says it
+// runs, cut to wire.MaxAgent bytes. It is a stranger's text: quote it before it reaches a
+// log or a terminal.
+func (s *Store) SetAgent(id wire.PeerID, agent string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil && p.agent != agent {
+		p.agent = strings.Clone(agent[:min(len(agent), wire.MaxAgent)])
+	}
+}
+
+// Peer returns a snapshot of what is known of id.
+func (s *Store) Peer(id wire.PeerID) (Info, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		return Info{}, false
+	}
+	return p.info(), true
+}
+
+// All yields a snapshot of every peer: the user's own first, then those that
+// proved their key, the latest met first, then those only told of. The store is
+// not locked while the caller looks at one; a peer removed meanwhile is left out.
+func (s *Store) All() iter.Seq[Info] {
+	return func(yield func(Info) bool) {
+		for _, id := range s.ids() {
+			if info, ok := s.Peer(id); ok && !yield(info) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of peers known.
+func (s *Store) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.peers)
+}
+
+// Remove forgets id and reports whether it was known.
+func (s *Store) Remove(id wire.PeerID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		return false
+	}
+	s.drop(p)
+	return true
+}
+
+// Prune forgets expired addresses and records, and the peers of whom neither is
+// left, and returns how many peers that were. Call it every few minutes: until
+// then what has expired still takes room, but AppendAddrs does not give it out.
+func (s *Store) Prune(now time.Time) int {
+	t := now.UnixNano()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, p := range s.peers {
+		if p.prune(t) {
+			s.drop(p)
+			n++
+		}
+	}
+	return n
+}
