@@ -1,0 +1,71 @@
+package node
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+const (
+	minBackoff = 5 * time.Second
+	maxBackoff = 5 * time.Minute
+	// maxBackoffs bounds the peers remembered as unreachable.
+	maxBackoffs = 8192
+)
+
+// backoff remembers peers that could not be dialled: the n-th failure in a row
+// makes a peer wait 5 s + n² s, at most 5 min. Goroutines may share it.
+type backoff struct {
+	mu    sync.Mutex
+	peers map[wire.PeerID]retry
+}
+
+type retry struct {
+	failures int
+	at       time.Time // when it may be dialled again
+}
+
+// check returns an error while the peer should be left alone.
+func (b *backoff) check(id wire.PeerID, now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r, ok := b.peers[id]; ok && now.Before(r.at) {
+		return fmt.Errorf("it did not answer %d times, next try in %v", r.failures, r.at.Sub(now).Round(time.Second))
+	}
+	return nil
+}
+
+func (b *backoff) failed(id wire.PeerID, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.peers) >= maxBackoffs {
+		for old := range b.peers { // any will do
+			delete(b.peers, old)
+			break
+		}
+	}
+	r := b.peers[id]
+	r.failures++
+	wait := minBackoff + time.Duration(r.failures*r.failures)*time.Second
+	r.at = now.Add(min(wait, maxBackoff))
+	b.peers[id] = r
+}
+
+func (b *backoff) clear(id wire.PeerID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.peers, id)
+}
+
+// sweep forgets peers not tried for long.
+func (b *backoff) sweep(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, r := range b.peers {
+		if now.Sub(r.at) > time.Hour {
+			delete(b.peers, id)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// bootstrap is the list of peers through which to join, now and whenever the
+// table has run empty.
+type bootstrap struct {
+	mu      sync.Mutex
+	targets []target
+}
+
+func (b *bootstrap) list() []target {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.targets
+}
+
+func (b *bootstrap) add(targets []target) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, t := range targets {
+		if !slices.Contains(b.targets, t) {
+			b.targets = append(slices.Clone(b.targets), t)
+		}
+	}
+}
+
+// Bootstrap joins the network through the given peers, each with its /p2p/ID,
+// beside those of Config.Bootstrap. It returns when the node has found its
+// place: it has looked up itself, and a key in every bucket farther away than
+// its nearest neighbour (Kademlia §2.3). If no peer answers, the error is a
+// *BootstrapError, and the node goes on trying in the background.
+func (n *Node) Bootstrap(ctx context.Context, peers ...ma.Multiaddr) error {
+	if err := n.running(); err != nil {
+		return err
+	}
+	targets, err := splitBootstrap(peers)
+	if err != nil {
+		return err
+	}
+	n.bootstrap.add(targets)
+	return n.join(ctx)
+}
+
+func (n *Node) join(ctx context.Context) error {
+	if err := n.meetBootstrap(ctx); err != nil {
+		return err
+	}
+	if n.mode() == wire.ModeClient { // nobody looks for it, and its lookups start here
+		return nil
+	}
+	if _, err := n.walkTo(ctx, "join", n.key); err != nil {
+		return err
+	}
+	return n.refresh(ctx, time.Now())
+}
+
+// meetBootstrap connects to the bootstrap peers, all at once. One that answers
+// is enough, and the others are not waited for long.
+func (n *Node) meetBootstrap(ctx context.Context) error {
+	targets := n.bootstrap.list()
+	if len(targets) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan error, len(targets))
+	others := 0
+	for _, t := range targets {
+		if t.id == n.id {
+			continue // one list for everybody names ourselves, too
+		}
+		others++
+		go func() { results <- n.meet(ctx, t) }()
+	}
+	var causes []error
+	var grace <-chan time.Time
+	met := others == 0
+	for range others {
+		select {
+		case err := <-results:
+			if err != nil {
+				causes = append(causes, err)
+			} else if !met {
+				met = true
+				timer := time.NewTimer(time.Second)
+				defer timer.Stop()
+				grace = timer.C
+			}
+		case <-grace:
+			return nil
+		}
+	}
+	if met {
+		return nil
+	}
+	if err := context.Cause(ctx); err != nil && n.ctx.Err() == nil {
+		causes = append(causes, err)
+	}
+	return &BootstrapError{causes}
+}
+
+// refresh looks up a random key of every bucket that no lookup has touched
+// since before (Kademlia §2.3).
+func (n *Node) refresh(ctx context.Context, before time.Time) error {
+	n.mu.Lock()
+	targets := slices.Collect(n.table.Stale(before, rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	n.mu.Unlock()
+	for _, target := range targets {
+		if _, err := n.walkTo(ctx, "refresh", target); err != nil {
+			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
+				return err
+			}
+			n.config.Logger.Info("refresh", "err", err)
+		}
+	}
+	return nil
+}
+
+// rejoin keeps a node in the network that has lost all its peers, or never
+// found any, for as long as it knows a bootstrap peer.
+func (n *Node) rejoin(ctx context.Context) {
+	wait := time.Second
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		n.mu.Lock()
+		live := n.table.Len()
+		n.mu.Unlock()
+		switch {
+		case live > 0 || len(n.bootstrap.list()) == 0:
+			wait = time.Second
+		default:
+			attempt, cancel := context.WithTimeout(ctx, time.Minute)
+			err := n.join(attempt)
+			cancel()
+			if err == nil {
+				n.config.Logger.Info("joined", "peers", n.Stats().Peers)
+				wait = time.Second
+				break
+			}
+			n.config.Logger.Warn("cannot join", "err", err, "again in", fmt.Sprint(wait))
+			wait = min(2*wait, time.Minute)
+		}
+		timer.Reset(wait + rand.N(wait/4))
+	}
+}

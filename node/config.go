@@ -1,0 +1,188 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Mode says whether a node serves the network or only uses it.
+type Mode uint8
+
+const (
+	// ModeAuto is server until it is known that nobody can reach the node.
+	ModeAuto Mode = iota
+	// ModeServer answers requests, stores records and stands in routing tables.
+	ModeServer
+	// ModeClient only asks: no routing table keeps it and it stores nothing.
+	ModeClient
+)
+
+func (m Mode) String() string {
+	switch m {
+	case ModeServer:
+		return "server"
+	case ModeClient:
+		return "client"
+	}
+	return "auto"
+}
+
+// Config describes a node. The zero value works: a fresh identity, alone on the
+// network "main" until somebody connects, listening on any free UDP port.
+type Config struct {
+	// Key is the node's identity. If nil, a fresh one. See [quic.LoadOrCreateKey].
+	Key ed25519.PrivateKey
+
+	// Network is the name of the network. Nodes of different networks cannot
+	// connect to each other. If empty, "main".
+	Network string
+
+	// Mode is ModeAuto if zero.
+	Mode Mode
+
+	// Listen is where to listen: /ip4/…/udp/…/quic-v1 or /ip6/…; port 0 is any
+	// free port. One socket per address serves for everything. If nil, one
+	// dual-stack socket on any free port.
+	Listen []ma.Multiaddr
+
+	// PacketConns are sockets to use instead of Listen, closed with the node: a
+	// simulated network plugs in here.
+	PacketConns []net.PacketConn
+
+	// Bootstrap are peers through which to join, each with its /p2p/ID. If nil,
+	// the node waits for others to connect.
+	Bootstrap []ma.Multiaddr
+
+	// Admit keeps strangers out of a private network: a peer for which it
+	// returns an error is refused within the handshake. If nil, everyone may.
+	// It is called from many goroutines.
+	Admit func(wire.PeerID) error
+
+	// Agent is what the node calls itself to others. If empty, "kadquic".
+	Agent string
+
+	// K is the replication factor and the size of a k-bucket (Kademlia §2.1).
+	// If zero, 20. All nodes of a network should agree.
+	K int
+
+	// Alpha bounds the requests one lookup has under way (Kademlia §2.3).
+	// If zero, 3.
+	Alpha int
+
+	// RPCTimeout bounds one request to one peer, which usually ends far sooner:
+	// deadlines adapt to the round-trip times measured. If zero, 5 seconds.
+	RPCTimeout time.Duration
+
+	// RefreshInterval is how long a bucket may go without a lookup in its range
+	// (Kademlia §2.3). If zero, 1 hour. If negative, never refreshed.
+	RefreshInterval time.Duration
+
+	// MaxConnections bounds the connections accepted; 64 more may be dialled.
+	// If zero, 512.
+	MaxConnections int
+
+	// RecordTTL is the life of a record put without one, at most 24 hours.
+	// If zero, 24 hours.
+	RecordTTL time.Duration
+
+	// StoreBytes and StoreRecords bound the records held for others.
+	// If zero, 64 MiB and 100,000.
+	StoreBytes   int64
+	StoreRecords int
+
+	// Logger receives what an operator may want to know. If nil, silence.
+	Logger *slog.Logger
+
+	// Trace observes every lookup and peer of the node. If nil, nobody does.
+	// See [WithTrace] for one operation.
+	Trace *Trace
+}
+
+// withDefaults returns c with every zero field given its documented value.
+func (c Config) withDefaults() (Config, error) {
+	if c.Key == nil {
+		key, err := quic.GenerateKey()
+		if err != nil {
+			return c, err
+		}
+		c.Key = key
+	}
+	if len(c.Key) != ed25519.PrivateKeySize {
+		return c, fmt.Errorf("node: identity key of %d bytes, want %d", len(c.Key), ed25519.PrivateKeySize)
+	}
+	if c.Mode > ModeClient {
+		return c, fmt.Errorf("node: unknown mode %d", c.Mode)
+	}
+	if len(c.Listen) > 0 && len(c.PacketConns) > 0 {
+		return c, errors.New("node: give Listen or PacketConns, not both")
+	}
+	defaultTo(&c.Network, "main")
+	defaultTo(&c.Agent, "kadquic")
+	defaultTo(&c.K, 20)
+	defaultTo(&c.Alpha, 3)
+	defaultTo(&c.RPCTimeout, 5*time.Second)
+	defaultTo(&c.RefreshInterval, time.Hour)
+	defaultTo(&c.MaxConnections, 512)
+	defaultTo(&c.RecordTTL, wire.MaxTTL)
+	defaultTo(&c.StoreBytes, 64<<20)
+	defaultTo(&c.StoreRecords, 100_000)
+	switch {
+	case c.K < 1 || c.K > wire.MaxContacts:
+		return c, fmt.Errorf("node: K is %d, want 1 to %d", c.K, wire.MaxContacts)
+	case c.Alpha < 1 || c.Alpha > c.K:
+		return c, fmt.Errorf("node: Alpha is %d, want 1 to K, %d", c.Alpha, c.K)
+	case c.RPCTimeout < 0 || c.MaxConnections < 0 || c.StoreBytes < 0 || c.StoreRecords < 0:
+		return c, errors.New("node: RPCTimeout, MaxConnections, StoreBytes and StoreRecords must not be negative")
+	case c.RecordTTL < time.Second || c.RecordTTL > wire.MaxTTL:
+		return c, fmt.Errorf("node: RecordTTL is %v, want 1s to %v", c.RecordTTL, wire.MaxTTL)
+	case len(c.Agent) > wire.MaxAgent:
+		return c, fmt.Errorf("node: Agent of %d bytes, want at most %d", len(c.Agent), wire.MaxAgent)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+func defaultTo[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// splitBootstrap checks a bootstrap list before anything is dialled.
+func splitBootstrap(peers []ma.Multiaddr) ([]target, error) {
+	targets := make([]target, 0, len(peers))
+	for _, p := range peers {
+		addr, id, err := wire.SplitPeer(p)
+		if err != nil {
+			return nil, fmt.Errorf("bootstrap address %q: %w", p, err)
+		}
+		if id.IsZero() {
+			return nil, fmt.Errorf("bootstrap address %q names no peer: it must end in /p2p/ and the peer's ID, as the peer prints it", p)
+		}
+		targets = append(targets, target{id, addr})
+	}
+	return targets, nil
+}
+
+// A target is a peer and one address of it.
+type target struct {
+	id   wire.PeerID
+	addr wire.Addr
+}
+
+// A contact is what the routing table holds: a key and whose it is. Addresses
+// live in the peerstore.
+type contact = routing.Contact[wire.PeerID]

@@ -1,0 +1,269 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/peerstore"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+const (
+	handshakeTimeout = 5 * time.Second
+	maxDialAddrs     = 4 // tried per peer
+	dialStagger      = 250 * time.Millisecond
+)
+
+// links finds the link of a connection. The pool says which connection is a
+// peer's; this says what we made of it.
+type links struct {
+	mu sync.Mutex
+	of map[*quic.Conn]*link
+}
+
+func (ls *links) add(c *quic.Conn, l *link) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.of[c] = l
+}
+
+func (ls *links) remove(c *quic.Conn) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	delete(ls.of, c)
+}
+
+func (ls *links) get(c *quic.Conn) *link {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.of[c]
+}
+
+func (ls *links) all() []*link {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	all := make([]*link, 0, len(ls.of))
+	for _, l := range ls.of {
+		all = append(all, l)
+	}
+	return all
+}
+
+// link returns the peer's link, dialling if there is none. Callers who want the
+// same peer at once share one dial.
+func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
+	if id == n.id {
+		return nil, errors.New("a node does not connect to itself")
+	}
+	c, err := n.pool.Get(ctx, quic.PublicKey(id))
+	if err != nil {
+		return nil, err
+	}
+	l := n.links.get(c)
+	if l == nil {
+		return nil, errLinkClosed
+	}
+	select {
+	case <-l.up:
+		return l, l.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// linked enters a peer that has said HELLO into what we know.
+func (n *Node) linked(l *link) {
+	now := time.Now()
+	n.backoff.clear(l.id)
+	n.peers.Success(l.id, l.at, now)
+	n.peers.SetMode(l.id, l.hello.Mode)
+	n.peers.SetAgent(l.id, l.hello.Agent)
+	if r := l.hello.Record; r != nil && r.Record.Kind == wire.KindPeer && r.Record.Publisher == l.id {
+		n.peers.SetRecord(l.id, r) // about itself; who is told of it verifies
+	}
+	if s := l.conn.Stats(); s.SmoothedRTT > 0 && l.conn.Dialled() {
+		n.peers.ObserveRTT(l.id, s.SmoothedRTT)
+	}
+	n.skew.observe(l.id, l.hello.Clock.Sub(now))
+	n.observed(l.hello.Observed, l.addr)
+	if l.isServer() {
+		n.seen(l, now)
+	} else {
+		n.forget(l.id)
+	}
+}
+
+// unlinked notes that a link has ended. A peer that says it leaves is gone from
+// the table at once.
+func (n *Node) unlinked(l *link, err error) {
+	var closed *quic.CloseError
+	if errors.As(err, &closed) && closed.Remote && closed.Code == wire.CloseLeaving {
+		n.forget(l.id)
+	}
+	n.config.Logger.Debug("link ended", "peer", l.id, "addr", l.addr, "err", err)
+}
+
+// dial makes a connection for the pool: the peer's best addresses, each a
+// little later than the one before it, the first that authenticates wins.
+func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error) {
+	id := wire.PeerID(key)
+	if err := n.backoff.check(id, time.Now()); err != nil {
+		return nil, &unreachableError{id, []error{err}}
+	}
+	targets := n.dialTargets(ctx, id)
+	c, causes := n.race(ctx, id, targets)
+	if c != nil {
+		return c, nil
+	}
+	if n.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	n.backoff.failed(id, time.Now())
+	n.failed(id)
+	return nil, &unreachableError{id, causes}
+}
+
+// A dialTarget is a socket address and the multiaddr it came from.
+type dialTarget struct {
+	addr netip.AddrPort
+	from wire.Addr
+}
+
+// dialTargets returns the peer's addresses, best first, names resolved, those
+// that no socket of ours can reach left out.
+func (n *Node) dialTargets(ctx context.Context, id wire.PeerID) []dialTarget {
+	var targets []dialTarget
+	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
+		if ap, ok := a.AddrPort(); ok {
+			targets = append(targets, dialTarget{ap, a})
+		} else if resolved, err := quic.Resolve(ctx, a.Multiaddr()); err == nil {
+			for _, ap := range resolved {
+				targets = append(targets, dialTarget{ap, a})
+			}
+		} else {
+			n.config.Logger.Info("cannot resolve", "peer", id, "addr", a, "err", err)
+			n.peers.Failure(id, a, time.Now())
+		}
+		if len(targets) >= maxDialAddrs {
+			return targets[:maxDialAddrs]
+		}
+	}
+	return targets
+}
+
+// race dials the targets, staggered, and returns the first connection, or why
+// there is none.
+func (n *Node) race(ctx context.Context, id wire.PeerID, targets []dialTarget) (*quic.Conn, []error) {
+	if len(targets) == 1 { // nearly always
+		c, err := n.dialOne(ctx, id, targets[0])
+		if err != nil {
+			return nil, []error{err}
+		}
+		return c, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type attempt struct {
+		conn *quic.Conn
+		err  error
+	}
+	attempts := make(chan attempt, len(targets))
+	var causes []error
+	started, ended := 0, 0
+	for ended < len(targets) {
+		var next <-chan time.Time
+		var timer *time.Timer
+		if started < len(targets) {
+			wait := dialStagger
+			if started == ended { // nothing under way
+				wait = 0
+			}
+			timer = time.NewTimer(wait)
+			next = timer.C
+		}
+		select {
+		case <-next:
+			t := targets[started]
+			started++
+			go func() {
+				c, err := n.dialOne(ctx, id, t)
+				attempts <- attempt{c, err}
+			}()
+		case a := <-attempts:
+			ended++
+			if a.err == nil {
+				cancel()
+				for ; ended < started; ended++ { // losers
+					if late := <-attempts; late.conn != nil {
+						late.conn.Close(wire.CloseDuplicate, "")
+					}
+				}
+				return a.conn, nil
+			}
+			causes = append(causes, a.err)
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	return nil, causes
+}
+
+func (n *Node) dialOne(ctx context.Context, id wire.PeerID, t dialTarget) (*quic.Conn, error) {
+	transport := n.transportFor(t.addr.Addr())
+	if transport == nil {
+		return nil, errors.New("no socket of ours reaches " + t.addr.String())
+	}
+	c, err := transport.Dial(ctx, t.addr, quic.PublicKey(id))
+	if err != nil {
+		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			n.peers.Failure(id, t.from, time.Now())
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// transportFor picks the socket from which an address can be reached: one of
+// its family that is not bound to loopback, unless the address is.
+func (n *Node) transportFor(to netip.Addr) *quic.Transport {
+	var fallback *quic.Transport
+	for _, t := range n.transports {
+		local := t.LocalAddr().Addr()
+		switch {
+		case local.IsUnspecified() && (local.Is6() || to.Is4()):
+			return t
+		case local.Is4() != to.Is4():
+		case local.IsLoopback() == to.IsLoopback():
+			return t
+		default:
+			fallback = t
+		}
+	}
+	return fallback
+}
+
+// learn notes addresses that teller says a peer has. A peer that we did not
+// ourselves reach on loopback, or in a private network, cannot make us dial
+// there.
+func (n *Node) learn(teller netip.Addr, c wire.Contact, now time.Time) {
+	if c.ID == n.id {
+		return
+	}
+	keep := c.Addrs[:0]
+	for _, a := range c.Addrs {
+		if ap, ok := a.AddrPort(); !ok || mayTell(teller, ap.Addr()) {
+			keep = append(keep, a)
+		}
+	}
+	if len(keep) > 0 {
+		n.peers.Add(c.ID, peerstore.SourceTold, now, toldTTL, keep...)
+	}
+}
+
+// toldTTL is how long an address that we only heard of is remembered.
+const toldTTL = 30 * time.Minute

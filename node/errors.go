@@ -1,0 +1,103 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Errors callers branch on, with errors.Is.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrQuorum       = errors.New("stored on fewer peers than asked")
+	ErrUnreachable  = errors.New("unreachable")
+	ErrWrongPeer    = quic.ErrWrongKey // another key answered at that address
+	ErrWrongNetwork = quic.ErrNetwork  // the peer belongs to another network
+	ErrBusy         = errors.New("peer is busy")
+	ErrClosed       = errors.New("node is closed")
+	ErrNotStarted   = errors.New("node is not started")
+	ErrNoProtocol   = errors.New("peer does not speak this protocol")
+)
+
+// A BootstrapError says that no bootstrap peer answered. The node that reports
+// it runs on and tries again in the background. It is ErrUnreachable, and every
+// cause besides.
+type BootstrapError struct {
+	Causes []error // one per peer tried
+}
+
+func (e *BootstrapError) Error() string {
+	causes := make([]string, len(e.Causes))
+	for i, c := range e.Causes {
+		causes[i] = c.Error()
+	}
+	return fmt.Sprintf("no bootstrap peer answered (%d tried): %s", len(e.Causes), strings.Join(causes, "; "))
+}
+
+func (e *BootstrapError) Unwrap() []error { return append([]error{ErrUnreachable}, e.Causes...) }
+
+// A PutError says which peers did not store a record, and why. It is ErrQuorum
+// when peers were found but too few of them stored, and ErrUnreachable when no
+// peer was found at all.
+type PutError struct {
+	Stored Stored
+	Quorum int // what was asked for
+	Causes map[wire.PeerID]error
+}
+
+func (e *PutError) Error() string {
+	msg := fmt.Sprintf("stored on %d of %d peers", e.Stored.Count, e.Stored.Of)
+	if e.Quorum > 0 {
+		msg += fmt.Sprintf(", %d asked for", e.Quorum)
+	}
+	if e.Stored.Of == 0 {
+		msg = "no peer to store on was found"
+	}
+	for _, cause := range e.Causes { // one stands for all
+		return msg + ": " + cause.Error()
+	}
+	return msg
+}
+
+func (e *PutError) Is(target error) bool {
+	if e.Stored.Of == 0 {
+		return target == ErrUnreachable
+	}
+	return target == ErrQuorum
+}
+
+// A RemoteError is what a peer answered in place of a reply.
+type RemoteError struct {
+	Peer    wire.PeerID
+	Code    wire.Code
+	Message string // the peer's words, not to be trusted
+}
+
+func (e *RemoteError) Error() string {
+	if e.Message == "" {
+		return fmt.Sprintf("peer %s answered %v", e.Peer, e.Code)
+	}
+	return fmt.Sprintf("peer %s answered %v: %q", e.Peer, e.Code, e.Message)
+}
+
+func (e *RemoteError) Is(target error) bool {
+	return target == ErrBusy && e.Code == wire.CodeBusy
+}
+
+// An unreachableError is a dial that failed: which peer, and every cause.
+type unreachableError struct {
+	peer   wire.PeerID
+	causes []error
+}
+
+func (e *unreachableError) Error() string {
+	if len(e.causes) == 0 {
+		return fmt.Sprintf("peer %s is unreachable: no address known", e.peer)
+	}
+	return fmt.Sprintf("peer %s is unreachable: %v", e.peer, errors.Join(e.causes...))
+}
+
+func (e *unreachableError) Unwrap() []error { return append([]error{ErrUnreachable}, e.causes...) }

@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A link is one connection to a peer, with its request stream. It is up once
+// both sides have said HELLO: TLS 1.3 lets a dialler believe in a connection
+// that the other side has refused.
+type link struct {
+	node *Node
+	conn *quic.Conn
+	id   wire.PeerID
+	key  routing.Key // the peer's place in the key space
+	addr netip.AddrPort
+	at   wire.Addr // addr, as the peerstore names it
+
+	up    chan struct{} // closed when the link is up, or will never be
+	err   error         // why it is not; valid once up is closed
+	hello wire.Hello    // the peer's; valid once up is closed without err
+	rpc   *rpc          // likewise
+
+	announced wire.Addr // where the peer was last told that we see it; task announce only
+
+	requests *rate.Limiter // asked of us; nil: unlimited (loopback)
+	stores   *rate.Limiter // bytes of records to store
+}
+
+func (n *Node) newLink(c *quic.Conn) *link {
+	l := &link{
+		node: n,
+		conn: c,
+		id:   wire.PeerID(c.RemoteKey()),
+		addr: c.RemoteAddr(),
+		up:   make(chan struct{}),
+	}
+	l.key = n.keys.of(l.id)
+	l.at = wire.AddrFrom(l.addr)
+	l.announced = l.at // by HELLO
+	if !l.addr.Addr().IsLoopback() {
+		l.requests = rate.NewLimiter(50, 200)
+		l.stores = rate.NewLimiter(256<<10, 4<<20)
+	}
+	return l
+}
+
+// opened is the pool's notice of a new connection: the link serves it until it
+// ends.
+func (n *Node) opened(c *quic.Conn) {
+	l := n.newLink(c)
+	n.links.add(c, l)
+	if !n.spawn(func() { l.serveUntilClosed() }) {
+		l.fail(ErrClosed)
+		n.links.remove(c)
+		c.Close(wire.CloseLeaving, "")
+	}
+}
+
+// serveUntilClosed says HELLO and then answers requests. It is the one
+// goroutine that reads the request stream.
+func (l *link) serveUntilClosed() {
+	n := l.node
+	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
+	err := l.exchangeHello(ctx)
+	cancel()
+	if err != nil {
+		n.links.remove(l.conn)
+		l.fail(err)
+		l.conn.Close(closeCode(err), "")
+		n.config.Logger.Debug("no hello", "peer", l.id, "addr", l.addr, "err", err)
+		return
+	}
+	n.linked(l)
+	close(l.up)
+	n.spawn(func() { l.acceptStreams() })
+
+	err = l.rpc.run(l.serve)
+	if cause := l.conn.Err(); cause != nil {
+		err = cause
+	}
+	l.rpc.end(fmt.Errorf("%w: %w", errLinkClosed, err))
+	n.links.remove(l.conn)
+	l.conn.Close(closeCode(err), "")
+	n.unlinked(l, err)
+}
+
+func (l *link) fail(err error) {
+	l.err = err
+	close(l.up)
+}
+
+// exchangeHello opens (as the dialler) or accepts the request stream and says
+// HELLO both ways.
+func (l *link) exchangeHello(ctx context.Context) error {
+	var stream *quic.Stream
+	var err error
+	if l.conn.Dialled() {
+		stream, err = l.conn.OpenStream(ctx)
+	} else {
+		stream, err = l.conn.AcceptStream(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	l.rpc = newRPC(stream, l.node.config.RPCTimeout, l.silent)
+	if l.conn.Dialled() {
+		if err := l.sendHello(); err != nil {
+			return err
+		}
+	}
+	deadline, _ := ctx.Deadline()
+	stream.SetReadDeadline(deadline)
+	f, err := l.rpc.read()
+	if err != nil {
+		if cause := l.conn.Err(); cause != nil {
+			return cause
+		}
+		return err
+	}
+	stream.SetReadDeadline(time.Time{})
+	hello, ok := f.Body.(wire.Hello)
+	if !ok {
+		return &protocolError{fmt.Sprintf("first frame is %T, want HELLO", f.Body)}
+	}
+	l.hello = hello
+	if l.conn.Dialled() {
+		return nil
+	}
+	return l.sendHello()
+}
+
+func (l *link) sendHello() error {
+	n := l.node
+	return l.rpc.out.send(wire.Frame{Body: wire.Hello{
+		Mode:     n.mode(),
+		Agent:    n.config.Agent,
+		Clock:    time.Now(),
+		Observed: l.at,
+		Record:   n.ownRecord(),
+	}})
+}
+
+// silent ends a link whose peer has gone without a word.
+func (l *link) silent() {
+	l.node.failed(l.id)
+	l.conn.Close(wire.CloseNone, "no answer")
+}
+
+// isUp reports whether the link is up, or was.
+func (l *link) isUp() bool {
+	select {
+	case <-l.up:
+		return l.err == nil
+	default:
+		return false
+	}
+}
+
+// isServer reports whether the peer stands in routing tables. Valid once up.
+func (l *link) isServer() bool { return l.hello.Mode == wire.ModeServer }
+
+// A protocolError ends a link whose peer does not keep to the protocol.
+type protocolError struct{ what string }
+
+func (e *protocolError) Error() string { return "protocol violation: " + e.what }
+
+// closeCode is what to tell the peer of the reason its link ends.
+func closeCode(err error) uint64 {
+	var perr *protocolError
+	switch {
+	case errors.As(err, &perr), errors.Is(err, wire.ErrMalformed):
+		return wire.CloseProtocol
+	case errors.Is(err, errOutboxFull):
+		return wire.CloseBusy
+	case errors.Is(err, ErrClosed):
+		return wire.CloseLeaving
+	}
+	return wire.CloseNone
+}

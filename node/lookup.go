@@ -1,0 +1,265 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A Contact is a peer that serves the network, and where.
+type Contact struct {
+	ID    wire.PeerID
+	Key   routing.Key    // SHA3-256 of ID
+	Addrs []ma.Multiaddr // each with /p2p/ID; best first, may be empty
+}
+
+// A reply is what one peer answered to one query of a walk.
+type reply struct {
+	closer []contact
+	value  bool
+}
+
+// A walk is one iterative lookup of ours: routing.Lookup decides whom to ask,
+// ask does it.
+type walk struct {
+	kind    string // for the trace
+	target  routing.Key
+	options routing.LookupOptions[wire.PeerID]
+	ask     func(context.Context, routing.Query[wire.PeerID]) (reply, error)
+}
+
+// outcome is what a walk leaves behind.
+type outcome struct {
+	lookup *routing.Lookup[wire.PeerID]
+
+	mu      sync.Mutex
+	met     map[wire.PeerID]bool // peers that answered anything at all
+	causes  map[wire.PeerID]error
+	lastErr error
+}
+
+// run drives the walk to its end. The error is the context's, or that there was
+// nobody to ask.
+func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
+	if err := n.running(); err != nil {
+		return nil, err
+	}
+	seeds := n.seeds(ctx, w.target)
+	o := w.options
+	o.K, o.Alpha = n.config.K, n.config.Alpha
+	o.Self, o.CountSelf = contact{Key: n.key, Addr: n.id}, n.mode() == wire.ModeServer
+	o.Timeout = n.softTimeout
+	out := &outcome{
+		lookup: routing.NewLookup(w.target, slices.Values(seeds), o),
+		met:    make(map[wire.PeerID]bool),
+		causes: make(map[wire.PeerID]error),
+	}
+	n.counters.lookups.Add(1)
+	ts := n.tracers(ctx)
+	var id uint64
+	if !ts.none() {
+		id = lookupIDs.Add(1)
+		emit(ts, func(t *Trace) func(LookupStart) { return t.Lookup }, LookupStart{id, w.kind, w.target})
+	}
+	start := time.Now()
+	err := out.lookup.Run(ctx, func(ctx context.Context, q routing.Query[wire.PeerID]) (routing.Reply[wire.PeerID], error) {
+		return n.step(ctx, ts, id, w, q, out)
+	})
+	if !ts.none() {
+		stats := out.lookup.Stats()
+		found := len(slices.Collect(out.lookup.Closest()))
+		emit(ts, func(t *Trace) func(LookupDone) { return t.Done },
+			LookupDone{id, found, stats.Queries + stats.Stores, stats.Failures, time.Since(start)})
+	}
+	return out, err
+}
+
+// step asks one peer.
+func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q routing.Query[wire.PeerID], out *outcome) (routing.Reply[wire.PeerID], error) {
+	traced := !ts.none()
+	cpl := 0
+	if traced {
+		cpl = q.Key.CommonPrefixLen(w.target)
+		emit(ts, func(t *Trace) func(QueryEvent) { return t.Query }, QueryEvent{id, q.Addr, q.Key, cpl, q.Store})
+	}
+	start := time.Now()
+	r, err := w.ask(ctx, q)
+	out.mu.Lock()
+	if err == nil {
+		out.met[q.Addr] = true
+	} else if !errors.Is(err, context.Canceled) {
+		out.causes[q.Addr] = err
+		out.lastErr = err
+		if remote := (*RemoteError)(nil); errors.As(err, &remote) {
+			out.met[q.Addr] = true
+		}
+	}
+	out.mu.Unlock()
+	if traced && err == nil {
+		emit(ts, func(t *Trace) func(AnswerEvent) { return t.Answer },
+			AnswerEvent{id, q.Addr, cpl, q.Store, time.Since(start), len(r.closer), r.value})
+	} else if traced && ctx.Err() == nil {
+		emit(ts, func(t *Trace) func(FailEvent) { return t.Fail }, FailEvent{id, q.Addr, cpl, q.Store, err})
+	}
+	return routing.Reply[wire.PeerID]{Closer: r.closer, Value: r.value}, err
+}
+
+// seeds are the k nearest of the table. With nobody in it, as in a client that
+// has only just begun, the bootstrap peers are asked again.
+func (n *Node) seeds(ctx context.Context, target routing.Key) []contact {
+	near := n.nearest(target)
+	if len(near) == 0 && len(n.bootstrap.list()) > 0 {
+		n.meetBootstrap(ctx)
+		near = n.nearest(target)
+	}
+	return near
+}
+
+func (n *Node) nearest(target routing.Key) []contact {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.table.Looked(target, time.Now())
+	return n.table.AppendNearest(make([]contact, 0, n.config.K), target, n.config.K)
+}
+
+// softTimeout is how long a lookup waits for one peer before it turns to
+// another: what the round trips measured suggest (RFC 6298), for a stranger
+// those of the network and a handshake. Nobody is blamed when it passes.
+func (n *Node) softTimeout(q routing.Query[wire.PeerID]) time.Duration {
+	ceiling := n.config.RPCTimeout
+	var d time.Duration
+	if rtt, ok := n.peers.RTT(q.Addr); ok {
+		d = rtt.Timeout(minTimeout, ceiling)
+	} else {
+		d = n.netRTT.timeout(minTimeout, ceiling)
+	}
+	if _, connected := n.pool.Lookup(publicKey(q.Addr)); !connected {
+		d = 3*d + handshakeCPU
+	}
+	if q.Store { // which waits for an fsync, and is not to be done twice lightly
+		d = max(4*d, minStoreTimeout)
+	}
+	return min(d, ceiling)
+}
+
+const (
+	minTimeout      = 20 * time.Millisecond
+	minStoreTimeout = 250 * time.Millisecond
+	handshakeCPU    = 20 * time.Millisecond // of a slow machine
+)
+
+// sharedRTT is the round-trip estimate of the network as a whole, for peers of
+// which nothing is known. Goroutines may share it.
+type sharedRTT struct {
+	mu  sync.Mutex
+	rtt routing.RTT
+	any atomic.Bool
+}
+
+func (s *sharedRTT) observe(d time.Duration) {
+	s.mu.Lock()
+	s.rtt.Observe(d)
+	s.mu.Unlock()
+	s.any.Store(true)
+}
+
+func (s *sharedRTT) timeout(floor, ceiling time.Duration) time.Duration {
+	if !s.any.Load() {
+		return min(time.Second, ceiling)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rtt.Timeout(floor, ceiling)
+}
+
+// findNode asks one peer for the contacts nearest to key.
+func (n *Node) findNode(ctx context.Context, id wire.PeerID, key routing.Key) (wire.Nodes, []contact, error) {
+	l, m, err := n.request(ctx, id, wire.FindNode{Key: key, Count: n.config.K})
+	if err != nil {
+		return wire.Nodes{}, nil, err
+	}
+	nodes, ok := m.(wire.Nodes)
+	if !ok {
+		return wire.Nodes{}, nil, unexpected(id, m)
+	}
+	return nodes, n.heard(l, nodes.Contacts), nil
+}
+
+// heard takes in the contacts that a peer names.
+func (n *Node) heard(l *link, told []wire.Contact) []contact {
+	now := time.Now()
+	contacts := make([]contact, 0, len(told))
+	for _, c := range told {
+		n.learn(l.addr.Addr(), c, now)
+		contacts = append(contacts, contact{Key: n.keys.of(c.ID), Addr: c.ID})
+	}
+	return contacts
+}
+
+// Nearest returns the k nodes nearest to key, nearest first, every one of which
+// has answered; this node among them when it is a server and near enough. It
+// is the lookup of Kademlia §2.3.
+func (n *Node) Nearest(ctx context.Context, key routing.Key) ([]Contact, error) {
+	out, err := n.walkTo(ctx, "lookup", key)
+	if err != nil {
+		return nil, err
+	}
+	var contacts []Contact
+	for c := range out.lookup.Closest() {
+		contacts = append(contacts, n.contact(c.Addr))
+	}
+	return contacts, nil
+}
+
+// walkTo looks up key for nothing but the contacts near it.
+func (n *Node) walkTo(ctx context.Context, kind string, key routing.Key) (*outcome, error) {
+	out, err := n.run(ctx, walk{kind: kind, target: key,
+		ask: func(ctx context.Context, q routing.Query[wire.PeerID]) (reply, error) {
+			_, closer, err := n.findNode(ctx, q.Addr, key)
+			return reply{closer: closer}, err
+		}})
+	if err != nil {
+		return nil, fmt.Errorf("%s of %s: %w", kind, key, err)
+	}
+	if err := n.alone(out); err != nil {
+		return nil, fmt.Errorf("%s of %s: %w", kind, key, err)
+	}
+	return out, nil
+}
+
+// alone returns an error when a walk met nobody though there was somebody to
+// meet: a lone server's own answers are good, a client's are none.
+func (n *Node) alone(out *outcome) error {
+	if len(out.met) > 0 {
+		return nil
+	}
+	if out.lastErr != nil {
+		return fmt.Errorf("%w: no peer answered: %v", ErrUnreachable, out.lastErr)
+	}
+	if n.mode() == wire.ModeClient {
+		return fmt.Errorf("%w: no peer is known", ErrUnreachable)
+	}
+	return nil
+}
+
+// contact tells what we know of a peer to our user.
+func (n *Node) contact(id wire.PeerID) Contact {
+	c := Contact{ID: id, Key: n.keys.of(id)}
+	if id == n.id {
+		c.Addrs = n.Addrs()
+		return c
+	}
+	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
+		c.Addrs = append(c.Addrs, wire.JoinPeer(a, id))
+	}
+	return c
+}

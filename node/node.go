@@ -1,0 +1,355 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/peerstore"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A Node is one peer of the network. Make it with [New]. Its methods may be
+// called from any number of goroutines, from Start to Close.
+type Node struct {
+	config Config
+	id     wire.PeerID
+	key    routing.Key
+
+	ctx    context.Context // ends with the node
+	cancel context.CancelFunc
+	state  atomic.Int32
+
+	wgMu    sync.Mutex // orders spawn before the wait in Close
+	wg      sync.WaitGroup
+	closing bool
+	closed  chan struct{} // closed when Close is done
+
+	sockets    []net.PacketConn
+	transports []*quic.Transport
+	pool       *quic.Pool
+	links      links
+	backoff    backoff
+
+	peers  *peerstore.Store
+	values store.Store
+	keys   keys
+	netRTT sharedRTT
+	skew   skew
+	self   selfAddrs
+
+	mu    sync.Mutex // guards table; nothing is called while it is held
+	table *routing.Table[wire.PeerID]
+
+	listenersMu sync.Mutex
+	listeners   map[string]*listener
+
+	bootstrap bootstrap
+	storeJobs chan storeJob
+	probes    chan struct{} // one per ping of the table's
+	duties    chan struct{} // one per repair
+	published [64]byte      // signature of the peer record last published; task publish only
+
+	counters counters
+	served   requestCounters
+}
+
+const (
+	stateNew int32 = iota
+	stateRunning
+	stateClosed
+)
+
+// maxStoreJobs is how many STORE requests wait for the store's writer.
+const maxStoreJobs = 256
+
+// New makes a node. It opens nothing and starts nothing.
+func New(config Config) (*Node, error) {
+	c, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	targets, err := splitBootstrap(c.Bootstrap)
+	if err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	for _, a := range c.Listen {
+		if _, err := quic.ParseListen(a); err != nil {
+			return nil, fmt.Errorf("node: listen address %q: %w", a, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n := &Node{
+		config:    c,
+		id:        wire.PeerID(c.Key.Public().(ed25519.PublicKey)),
+		ctx:       ctx,
+		cancel:    cancel,
+		closed:    make(chan struct{}),
+		links:     links{of: make(map[*quic.Conn]*link)},
+		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
+		peers:     peerstore.New(peerstore.Options{}),
+		keys:      keys{m: make(map[wire.PeerID]routing.Key)},
+		self:      selfAddrs{observed: make(map[wire.Addr][]netip.Addr)},
+		listeners: make(map[string]*listener),
+		storeJobs: make(chan storeJob, maxStoreJobs),
+		probes:    make(chan struct{}, 8),
+		duties:    make(chan struct{}, maxBackground),
+	}
+	n.key = n.id.Key()
+	n.values = store.NewMemory(n.key, store.Limits{Bytes: c.StoreBytes, Records: c.StoreRecords})
+	n.table = routing.NewTable(n.key, routing.TableOptions[wire.PeerID]{K: c.K, Groups: n.groups})
+	n.bootstrap.targets = targets
+	n.pool = quic.NewPool(quic.PoolConfig{
+		Self:           quic.PublicKey(n.id),
+		Dial:           n.dial,
+		Opened:         n.opened,
+		MaxIn:          c.MaxConnections,
+		CloseIdle:      wire.CloseIdle,
+		CloseDuplicate: wire.CloseDuplicate,
+		CloseLeaving:   wire.CloseLeaving,
+	})
+	return n, nil
+}
+
+// ID is the node's identity: its public key.
+func (n *Node) ID() wire.PeerID { return n.id }
+
+// Key is the node's place in the key space: SHA3-256 of its public key.
+func (n *Node) Key() routing.Key { return n.key }
+
+// mode is how the node presents itself to others.
+func (n *Node) mode() wire.Mode {
+	if n.config.Mode == ModeClient {
+		return wire.ModeClient
+	}
+	return wire.ModeServer
+}
+
+// Start opens the sockets, starts what runs in the background, and joins the
+// network through Config.Bootstrap. When it returns nil the node has found its
+// place. If no bootstrap peer answers, the error is a *BootstrapError: then, and
+// when ctx ends while joining, the node runs all the same, and goes on trying.
+// After any other error the node is closed.
+func (n *Node) Start(ctx context.Context) error {
+	if !n.state.CompareAndSwap(stateNew, stateRunning) {
+		return errors.New("node: started before")
+	}
+	if err := n.listen(); err != nil {
+		n.Close()
+		return fmt.Errorf("node: %w", err)
+	}
+	for _, t := range n.transports {
+		n.spawn(func() { n.accept(t) })
+	}
+	for _, t := range n.tasks() {
+		n.spawn(func() { t.run(n.ctx) })
+	}
+	if len(n.bootstrap.list()) == 0 {
+		return nil
+	}
+	return n.join(ctx)
+}
+
+// listen opens the sockets, all or none.
+func (n *Node) listen() error {
+	n.sockets = n.config.PacketConns
+	if len(n.sockets) == 0 {
+		addrs := []netip.AddrPort{{}}
+		if len(n.config.Listen) > 0 {
+			addrs = addrs[:0]
+			for _, a := range n.config.Listen {
+				ap, err := quic.ParseListen(a)
+				if err != nil {
+					return err
+				}
+				addrs = append(addrs, ap)
+			}
+		}
+		for _, ap := range addrs {
+			socket, err := quic.ListenUDP(ap)
+			if err != nil {
+				return err
+			}
+			n.sockets = append(n.sockets, socket)
+		}
+	}
+	for _, socket := range n.sockets {
+		var admit func(quic.PublicKey) error
+		if n.config.Admit != nil {
+			admit = func(key quic.PublicKey) error { return n.config.Admit(wire.PeerID(key)) }
+		}
+		t, err := quic.NewTransport(quic.Config{
+			Key:          n.config.Key,
+			ALPN:         wire.ALPN(n.config.Network),
+			Conn:         socket,
+			MaxIn:        n.config.MaxConnections,
+			Admit:        admit,
+			CloseLeaving: wire.CloseLeaving,
+			CloseBusy:    wire.CloseBusy,
+		})
+		if err != nil {
+			return err
+		}
+		n.transports = append(n.transports, t)
+		n.self.listen = append(n.self.listen, t.LocalAddr())
+	}
+	return nil
+}
+
+// accept hands incoming connections of one socket to the pool.
+func (n *Node) accept(t *quic.Transport) {
+	for {
+		c, err := t.Accept(n.ctx)
+		if err != nil {
+			if n.ctx.Err() == nil {
+				n.config.Logger.Error("a socket has failed", "addr", t.LocalAddr(), "err", err)
+			}
+			return
+		}
+		n.pool.Add(c)
+	}
+}
+
+// running returns an error unless the node is between Start and Close.
+func (n *Node) running() error {
+	switch n.state.Load() {
+	case stateNew:
+		return ErrNotStarted
+	case stateClosed:
+		return ErrClosed
+	}
+	return nil
+}
+
+// spawn runs f in a goroutine that Close waits for; false once the node closes.
+func (n *Node) spawn(f func()) bool {
+	n.wgMu.Lock()
+	defer n.wgMu.Unlock()
+	if n.closing {
+		return false
+	}
+	n.wg.Go(f)
+	return true
+}
+
+// Close leaves the network and ends all the node does: it tells peers that it
+// leaves, and returns when every goroutine, socket and timer of it is gone.
+// Calling it again does nothing.
+func (n *Node) Close() error {
+	if !n.beginClose() {
+		<-n.closed
+		return nil
+	}
+	n.closeListeners()
+	n.pool.Close()
+	return n.finishClose()
+}
+
+// Kill ends the node as a crash would: its sockets first, so that peers hear no
+// goodbye and have to find out. It is meant for tests, demonstrations and
+// benchmarks. Like Close it leaves nothing behind.
+func (n *Node) Kill() error {
+	if !n.beginClose() {
+		<-n.closed
+		return nil
+	}
+	for _, s := range n.sockets {
+		s.Close()
+	}
+	n.closeListeners()
+	n.pool.Close()
+	n.finishClose()
+	return nil
+}
+
+func (n *Node) beginClose() bool {
+	if n.state.Swap(stateClosed) == stateClosed {
+		return false
+	}
+	n.wgMu.Lock()
+	n.closing = true
+	n.wgMu.Unlock()
+	n.cancel()
+	return true
+}
+
+func (n *Node) finishClose() error {
+	var errs []error
+	for _, t := range n.transports {
+		errs = append(errs, t.Close())
+	}
+	if len(n.transports) < len(n.sockets) { // Start failed half way
+		for _, s := range n.sockets[len(n.transports):] {
+			errs = append(errs, s.Close())
+		}
+	}
+	n.wg.Wait()
+	errs = append(errs, n.values.Close())
+	close(n.closed)
+	return errors.Join(errs...)
+}
+
+// groups names the networks that a contact belongs to, for the table's limits
+// on contacts from one place (DESIGN: an attacker has many keys sooner than many
+// networks). Loopback and private addresses are exempt.
+func (n *Node) groups(c contact) []routing.Group {
+	var room [1]wire.Addr
+	for _, a := range n.peers.AppendVerified(room[:0], c.Addr) {
+		ap, ok := a.AddrPort()
+		if !ok || scopeOf(ap.Addr()) != scopeGlobal {
+			return nil
+		}
+		if ap.Addr().Is4() {
+			return []routing.Group{{Name: prefix(ap.Addr(), 24), PerBucket: 2, PerTable: 5}}
+		}
+		return []routing.Group{
+			{Name: prefix(ap.Addr(), 64), PerBucket: 1, PerTable: 2},
+			{Name: prefix(ap.Addr(), 48), PerBucket: 3, PerTable: 10},
+		}
+	}
+	return nil
+}
+
+func prefix(a netip.Addr, bits int) netip.Prefix {
+	p, _ := a.Prefix(bits) // fails only for more bits than the address has
+	return p
+}
+
+// Disconnect closes the connection to a peer, if there is one. The next request
+// to it opens another.
+func (n *Node) Disconnect(id wire.PeerID) {
+	if c, ok := n.pool.Lookup(publicKey(id)); ok {
+		c.Close(wire.CloseNone, "")
+	}
+}
+
+// Holds reports whether this node itself holds a record of that kind under key.
+func (n *Node) Holds(kind wire.Kind, key routing.Key) bool {
+	return len(n.values.Get(time.Now(), kind, key, 1)) > 0
+}
+
+// Ask asks one peer, and no other, for the contacts it knows nearest to key:
+// a single FIND_NODE.
+func (n *Node) Ask(ctx context.Context, id wire.PeerID, key routing.Key) ([]Contact, error) {
+	if err := n.running(); err != nil {
+		return nil, err
+	}
+	_, told, err := n.findNode(ctx, id, key)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", id, err)
+	}
+	contacts := make([]Contact, len(told))
+	for i, c := range told {
+		contacts[i] = n.contact(c.Addr)
+	}
+	return contacts, nil
+}

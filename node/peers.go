@@ -1,0 +1,208 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/peerstore"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+func publicKey(id wire.PeerID) quic.PublicKey { return quic.PublicKey(id) }
+
+// A Peer is what the network knows of one peer.
+type Peer struct {
+	Contact
+	Mode Mode // ModeAuto: not known
+	// Record is the peer's own signed word on where it is, verified; nil when
+	// nobody had it, and Addrs is then what others say.
+	Record *wire.Signed
+}
+
+// FindPeer finds out where a peer is: its signed peer record, from the peer
+// itself if it is connected, else from the nodes nearest to its key. If nobody
+// knows the peer the error is ErrNotFound.
+func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
+	if err := n.running(); err != nil {
+		return Peer{}, err
+	}
+	if id == n.id {
+		p := Peer{Contact: n.contact(id), Mode: ModeServer, Record: n.ownRecord()}
+		if n.mode() == wire.ModeClient {
+			p.Mode = ModeClient
+		}
+		return p, nil
+	}
+	if c, ok := n.pool.Lookup(publicKey(id)); ok {
+		if l := n.links.get(c); l != nil && l.isUp() {
+			return n.peer(id), nil
+		}
+	}
+	key := n.keys.of(id)
+	var mu sync.Mutex
+	var named bool
+	out, err := n.run(ctx, walk{kind: "find peer", target: key,
+		options: routing.LookupOptions[wire.PeerID]{Quorum: 1},
+		ask: func(ctx context.Context, q routing.Query[wire.PeerID]) (reply, error) {
+			nodes, closer, err := n.findNode(ctx, q.Addr, key)
+			if err != nil {
+				return reply{}, err
+			}
+			mu.Lock()
+			for _, c := range closer {
+				named = named || c.Addr == id
+			}
+			mu.Unlock()
+			found := q.Addr == id || n.learnRecord(nodes.Record, id)
+			return reply{closer: closer, value: found}, nil
+		}})
+	if err != nil {
+		return Peer{}, fmt.Errorf("find peer %s: %w", id, err)
+	}
+	if err := n.alone(out); err != nil {
+		return Peer{}, fmt.Errorf("find peer %s: %w", id, err)
+	}
+	p := n.peer(id)
+	if p.Record == nil && !named {
+		return Peer{}, fmt.Errorf("peer %s: %w", id, ErrNotFound)
+	}
+	return p, nil
+}
+
+// learnRecord takes in a peer record that somebody passed on, if it is id's and
+// genuine.
+func (n *Node) learnRecord(r *wire.Signed, id wire.PeerID) bool {
+	now := time.Now()
+	if r == nil || r.Record.Kind != wire.KindPeer || r.Record.Publisher != id || n.verify(r, now) != nil {
+		return false
+	}
+	info, err := r.Record.PeerInfo()
+	if err != nil {
+		return false
+	}
+	n.peers.SetRecord(id, r)
+	n.peers.SetMode(id, info.Mode)
+	n.peers.Add(id, peerstore.SourceRecord, now, r.Record.Expiry.Sub(now), n.dialable(info.Addrs)...)
+	return true
+}
+
+// peer collects what is known of a peer; a record that we hold only unverified,
+// from the peer's HELLO, is verified here.
+func (n *Node) peer(id wire.PeerID) Peer {
+	p := Peer{Contact: n.contact(id)}
+	r := n.peers.Record(id)
+	if r == nil || n.verify(r, time.Now()) != nil {
+		return p
+	}
+	info, err := r.Record.PeerInfo()
+	if err != nil {
+		return p
+	}
+	p.Record = r
+	p.Mode = ModeClient
+	if info.Mode == wire.ModeServer {
+		p.Mode = ModeServer
+	}
+	return p
+}
+
+// reach returns a link to a peer, finding it first if need be.
+func (n *Node) reach(ctx context.Context, id wire.PeerID) (*link, error) {
+	var err error
+	if n.knowsWhere(id) {
+		var l *link
+		if l, err = n.link(ctx, id); err == nil || ctx.Err() != nil {
+			return l, err
+		}
+	}
+	if id == n.id {
+		return nil, errors.New("that is this node itself")
+	}
+	if _, ferr := n.FindPeer(ctx, id); ferr != nil {
+		return nil, errors.Join(err, ferr)
+	}
+	return n.link(ctx, id)
+}
+
+func (n *Node) knowsWhere(id wire.PeerID) bool {
+	if _, ok := n.pool.Lookup(publicKey(id)); ok {
+		return true
+	}
+	return len(n.peers.AppendAddrs(nil, id, time.Now())) > 0
+}
+
+// Connect connects to a peer at an address, which must end in its /p2p/ID, and
+// returns the ID. An address that the user gives is tried at once, whatever
+// failed before.
+func (n *Node) Connect(ctx context.Context, addr ma.Multiaddr) (wire.PeerID, error) {
+	if err := n.running(); err != nil {
+		return wire.PeerID{}, err
+	}
+	targets, err := splitBootstrap([]ma.Multiaddr{addr})
+	if err != nil {
+		return wire.PeerID{}, err
+	}
+	return targets[0].id, n.meet(ctx, targets[0])
+}
+
+// meet connects to a peer that the user named.
+func (n *Node) meet(ctx context.Context, t target) error {
+	if t.id == n.id {
+		return nil
+	}
+	n.peers.Add(t.id, peerstore.SourceUser, time.Now(), 0, t.addr)
+	n.backoff.clear(t.id)
+	_, err := n.link(ctx, t.id)
+	return err
+}
+
+// Peers returns the contacts of the routing table, in no order.
+func (n *Node) Peers() []Contact {
+	n.mu.Lock()
+	var all []contact
+	for c := range n.table.All() {
+		all = append(all, c)
+	}
+	n.mu.Unlock()
+	contacts := make([]Contact, len(all))
+	for i, c := range all {
+		contacts[i] = n.contact(c.Addr)
+	}
+	return contacts
+}
+
+// A Bucket is one k-bucket as it stands.
+type Bucket struct {
+	Depth        int  // bits that its contacts share with our key; of the last: at least
+	Last         bool // the one that covers our own key
+	Contacts     []Contact
+	Marked       int // contacts that did not answer, kept until somebody takes their place
+	Replacements int // contacts waiting for a place
+	Looked       time.Time
+}
+
+// Table returns the k-buckets, the farthest from our own key first, their
+// contacts least recently seen first.
+func (n *Node) Table() []Bucket {
+	n.mu.Lock()
+	var raw []routing.Bucket[wire.PeerID]
+	for b := range n.table.Buckets() {
+		raw = append(raw, b)
+	}
+	n.mu.Unlock()
+	buckets := make([]Bucket, len(raw))
+	for i, b := range raw {
+		buckets[i] = Bucket{Depth: b.Depth, Last: b.Last, Marked: b.Marked, Replacements: b.Replacements, Looked: b.Looked}
+		for _, c := range b.Contacts {
+			buckets[i].Contacts = append(buckets[i].Contacts, n.contact(c.Addr))
+		}
+	}
+	return buckets
+}

@@ -1,0 +1,215 @@
+package node
+
+import (
+	"cmp"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// scope orders addresses by how far away they mean something.
+type scope int
+
+const (
+	scopeNone     scope = iota // unspecified, multicast, translated: never dialled because a peer said so
+	scopeLoopback              // this machine
+	scopeLink                  // this link
+	scopePrivate               // this site, or this carrier
+	scopeGlobal
+)
+
+var (
+	cgnat = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
+	nat64 = netip.MustParsePrefix("64:ff9b::/16")  // RFC 6052, RFC 8215
+	ula   = netip.MustParsePrefix("fc00::/7")      // RFC 4193
+)
+
+func scopeOf(a netip.Addr) scope {
+	switch {
+	case !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || nat64.Contains(a):
+		return scopeNone
+	case a.Is4() && a.As4()[0] >= 240: // reserved, broadcast
+		return scopeNone
+	case a.IsLoopback():
+		return scopeLoopback
+	case a.IsLinkLocalUnicast():
+		return scopeLink
+	case a.IsPrivate() || cgnat.Contains(a) || ula.Contains(a):
+		return scopePrivate
+	}
+	return scopeGlobal
+}
+
+// mayTell reports whether a peer reached at teller may make us dial addr: only
+// in the scope in which we reached it, or a wider one. So no public peer can
+// send us knocking at doors in our own house.
+func mayTell(teller, addr netip.Addr) bool {
+	s := scopeOf(addr)
+	return s != scopeNone && s >= scopeOf(teller)
+}
+
+// dialable drops addresses that nobody but our own user may make us dial: what
+// a signed record says may come from anywhere, so only global addresses and,
+// where we are in the same scope ourselves, narrower ones.
+func (n *Node) dialable(addrs []wire.Addr) []wire.Addr {
+	widest := n.scope()
+	return slices.DeleteFunc(slices.Clone(addrs), func(a wire.Addr) bool {
+		ap, ok := a.AddrPort()
+		return ok && (scopeOf(ap.Addr()) == scopeNone || scopeOf(ap.Addr()) < widest)
+	})
+}
+
+// scope is the widest scope in which anybody reached us, or we them.
+func (n *Node) scope() scope {
+	widest := scopeLoopback
+	for _, l := range n.links.all() {
+		widest = max(widest, scopeOf(l.addr.Addr()))
+	}
+	return widest
+}
+
+const (
+	maxObserved  = 16 // addresses of ours that peers told
+	maxObservers = 8  // of one address
+	// minObservers is how many peers, at different IPs, must see us at an address
+	// before we believe it.
+	minObservers = 2
+)
+
+// selfAddrs is where this node is: what it listens on and where others see it.
+// Goroutines may share it.
+type selfAddrs struct {
+	mu       sync.Mutex
+	listen   []netip.AddrPort
+	observed map[wire.Addr][]netip.Addr // who saw us there
+	record   *wire.Signed               // our word on it, signed
+	signed   []wire.Addr                // what record says
+	checked  time.Time                  // when that was last compared
+}
+
+// observed notes that a peer at from sees us at addr.
+func (n *Node) observed(addr wire.Addr, from netip.AddrPort) {
+	ap, ok := addr.AddrPort()
+	if !ok || scopeOf(ap.Addr()) == scopeNone || !mayTell(from.Addr(), ap.Addr()) {
+		return
+	}
+	s := &n.self
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := s.observed[addr]
+	if len(seen) >= maxObservers || slices.Contains(seen, from.Addr()) || len(seen) == 0 && len(s.observed) >= maxObserved {
+		return
+	}
+	s.observed[addr] = append(seen, from.Addr())
+}
+
+// addrs returns where this node can be reached, widest scope first.
+func (s *selfAddrs) addrs() []wire.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addrsLocked()
+}
+
+func (s *selfAddrs) addrsLocked() []wire.Addr {
+	var aps []netip.AddrPort
+	for _, l := range s.listen {
+		if l.Addr().IsUnspecified() {
+			aps = append(aps, interfaces(l)...)
+		} else {
+			aps = append(aps, l)
+		}
+	}
+	for a, seen := range s.observed {
+		if ap, ok := a.AddrPort(); ok && len(seen) >= minObservers {
+			aps = append(aps, ap)
+		}
+	}
+	slices.SortFunc(aps, func(a, b netip.AddrPort) int {
+		return cmp.Or(cmp.Compare(scopeOf(b.Addr()), scopeOf(a.Addr())), a.Compare(b))
+	})
+	var addrs []wire.Addr
+	for _, ap := range slices.Compact(aps) {
+		if a := wire.AddrFrom(ap); a != "" && len(addrs) < wire.MaxAddrs {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+// interfaces returns the addresses of this machine for a socket bound to none in
+// particular. 0.0.0.0 is nowhere.
+func interfaces(l netip.AddrPort) []netip.AddrPort {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var aps []netip.AddrPort
+	for _, a := range all {
+		ipnet, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		ip, _ := netip.AddrFromSlice(ipnet.IP)
+		ip = ip.Unmap()
+		if s := scopeOf(ip); s == scopeNone || s == scopeLink || l.Addr().Is4() && !ip.Is4() {
+			continue
+		}
+		aps = append(aps, netip.AddrPortFrom(ip, l.Port()))
+	}
+	return aps
+}
+
+// Addrs returns the addresses at which this node can be reached, as far as it
+// knows, widest scope first, each with /p2p/ID: ready to be another's bootstrap.
+func (n *Node) Addrs() []ma.Multiaddr {
+	var all []ma.Multiaddr
+	for _, a := range n.self.addrs() {
+		all = append(all, wire.JoinPeer(a, n.id))
+	}
+	return all
+}
+
+// ownRecord returns our signed peer record, signed anew when our addresses have
+// changed or half its life is over.
+func (n *Node) ownRecord() *wire.Signed {
+	s := &n.self
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.record != nil && now.Sub(s.checked) < recheckAddrs {
+		return s.record
+	}
+	s.checked = now
+	addrs := s.addrsLocked()
+	if s.record != nil && s.record.Record.Expiry.Sub(now) > wire.MaxTTL/2 && slices.Equal(addrs, s.signed) {
+		return s.record
+	}
+	value, err := wire.PeerInfo{Mode: n.mode(), Addrs: addrs}.Value()
+	if err != nil {
+		n.config.Logger.Error("peer record", "err", err)
+		return s.record
+	}
+	r, err := wire.Sign(wire.Record{
+		Kind:   wire.KindPeer,
+		Key:    n.key,
+		Seq:    uint64(now.UnixMilli()),
+		Expiry: now.Add(wire.MaxTTL),
+		Value:  value,
+	}, n.config.Key)
+	if err != nil {
+		n.config.Logger.Error("peer record", "err", err)
+		return s.record
+	}
+	s.record, s.signed = r, addrs
+	return r
+}
+
+// recheckAddrs is how long what we say of our addresses stands unexamined: to
+// list the machine's interfaces for every HELLO would be a system call each.
+const recheckAddrs = 5 * time.Second

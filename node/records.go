@@ -1,0 +1,223 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// storeBeta is how many of the nearest must have answered before a put begins
+// to store.
+const storeBeta = 3
+
+// Stored says where a record went.
+type Stored struct {
+	Key routing.Key
+	// Count peers acknowledged that they hold it, this node among them if it is
+	// one of the nearest itself; Of is the smaller of k and the servers found.
+	Count, Of int
+}
+
+func (s Stored) String() string { return fmt.Sprintf("stored on %d of %d", s.Count, s.Of) }
+
+// PutOptions say what kind of record to put. The zero value is an open record
+// by this node that lives for Config.RecordTTL.
+type PutOptions struct {
+	// Kind is KindOpen if zero: any key, one record of each publisher. The key of
+	// KindContent is that of the value, of KindOwned that of publisher and Name;
+	// the key given must be that, or zero.
+	Kind wire.Kind
+
+	// Name of an owned record, at most 256 bytes.
+	Name []byte
+
+	// TTL is how long the record lives, at most 24 hours. If zero,
+	// Config.RecordTTL.
+	TTL time.Duration
+
+	// Seq orders the records of one publisher under one key: the higher stands.
+	// If zero, Unix milliseconds.
+	Seq uint64
+
+	// Quorum is on how many peers the record must be stored for the put to
+	// succeed. If zero, 1.
+	Quorum int
+
+	// Publisher signs the record. If nil, the node's own key.
+	Publisher ed25519.PrivateKey
+}
+
+// Put stores value, at most 8 KiB, under key on the k nodes nearest to it, as an
+// open record. It returns when they have it, and says how many do.
+func (n *Node) Put(ctx context.Context, key routing.Key, value []byte) (Stored, error) {
+	return n.PutWith(ctx, key, value, PutOptions{})
+}
+
+// PutWith is Put with options. When fewer than Quorum peers stored the record,
+// the error is a *PutError.
+func (n *Node) PutWith(ctx context.Context, key routing.Key, value []byte, o PutOptions) (Stored, error) {
+	if err := n.running(); err != nil {
+		return Stored{}, err
+	}
+	r, err := n.sign(key, value, o)
+	if err != nil {
+		return Stored{}, fmt.Errorf("put: %w", err)
+	}
+	return n.publish(ctx, r, o.Quorum)
+}
+
+// sign makes the record that a put publishes.
+func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, error) {
+	now := time.Now()
+	if ahead, ok := n.skew.median(); ok && ahead.Abs() > wire.MaxSkew {
+		return nil, fmt.Errorf("this machine's clock differs by %v from that of its peers, who would refuse the record: set the clock", ahead.Round(time.Second))
+	}
+	defaultTo(&o.Kind, wire.KindOpen)
+	defaultTo(&o.TTL, n.config.RecordTTL)
+	defaultTo(&o.Seq, uint64(now.UnixMilli()))
+	if o.TTL < 0 || o.TTL > wire.MaxTTL {
+		return nil, fmt.Errorf("a life of %v, want at most %v", o.TTL, wire.MaxTTL)
+	}
+	if o.Publisher == nil {
+		o.Publisher = n.config.Key
+	}
+	if len(o.Publisher) != ed25519.PrivateKeySize {
+		return nil, errors.New("publisher's key is not an Ed25519 private key")
+	}
+	right := key
+	switch o.Kind {
+	case wire.KindContent:
+		right = wire.ContentKey(value)
+	case wire.KindOwned:
+		right = wire.OwnedKey(wire.PeerID(o.Publisher.Public().(ed25519.PublicKey)), o.Name)
+	case wire.KindOpen:
+	default:
+		return nil, fmt.Errorf("records of kind %d are not put by hand", o.Kind)
+	}
+	if key == (routing.Key{}) {
+		key = right
+	}
+	if key != right {
+		return nil, fmt.Errorf("key %s: %w", key, wire.ErrBadKey)
+	}
+	return wire.Sign(wire.Record{
+		Kind:   o.Kind,
+		Key:    key,
+		Name:   o.Name,
+		Seq:    o.Seq,
+		Expiry: now.Add(o.TTL),
+		Value:  value,
+	}, o.Publisher)
+}
+
+// publish stores a record on the k nearest to its key: the merged put, which
+// stores while it looks up.
+func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored, error) {
+	key := r.Record.Key
+	records := []*wire.Signed{r}
+	out, err := n.run(ctx, walk{kind: "put", target: key,
+		options: routing.LookupOptions[wire.PeerID]{Store: storeBeta},
+		ask: func(ctx context.Context, q routing.Query[wire.PeerID]) (reply, error) {
+			if !q.Store {
+				_, closer, err := n.findNode(ctx, q.Addr, key)
+				return reply{closer: closer}, err
+			}
+			l, m, err := n.request(ctx, q.Addr, wire.Store{Records: records, Count: n.config.K})
+			if err != nil {
+				return reply{}, err
+			}
+			stored, ok := m.(wire.Stored)
+			if !ok || len(stored.Results) != 1 {
+				return reply{}, unexpected(q.Addr, m)
+			}
+			if code := stored.Results[0]; code != wire.CodeOK {
+				return reply{}, &RemoteError{Peer: q.Addr, Code: code}
+			}
+			return reply{closer: n.heard(l, stored.Contacts)}, nil
+		}})
+	if out == nil {
+		return Stored{}, fmt.Errorf("put %s: %w", key, err)
+	}
+	s := Stored{Key: key}
+	for c := range out.lookup.Closest() {
+		if c.Addr == n.id {
+			if herr := n.hold(r); herr != nil {
+				out.causes[n.id] = herr
+				continue
+			}
+		}
+		s.Count++
+	}
+	servers := len(out.met)
+	if n.mode() == wire.ModeServer {
+		servers++
+	}
+	s.Of = min(n.config.K, servers)
+	if err != nil {
+		return s, fmt.Errorf("put %s: %w (%v so far)", key, err, s)
+	}
+	if s.Count < max(quorum, 1) {
+		return s, &PutError{Stored: s, Quorum: quorum, Causes: out.causes}
+	}
+	return s, nil
+}
+
+// hold keeps a record of our own user's here.
+func (n *Node) hold(r *wire.Signed) error {
+	return n.values.Put(time.Now(), []store.Item{{Record: r}})[0]
+}
+
+// verify checks a record that somebody else hands us. One that is held already
+// has been checked.
+func (n *Node) verify(s *wire.Signed, now time.Time) error {
+	if n.values.Has(now, s) {
+		return nil
+	}
+	return s.Verify(now)
+}
+
+// verifyCode tells the sender of a record what is wrong with it.
+func verifyCode(err error) wire.Code {
+	switch {
+	case errors.Is(err, wire.ErrExpired):
+		return wire.CodeExpired
+	case errors.Is(err, wire.ErrTooFarAhead):
+		return wire.CodeAhead
+	}
+	return wire.CodeInvalid
+}
+
+// storeCode is what a store made of a record.
+func storeCode(err error) wire.Code {
+	if err == nil {
+		return wire.CodeOK
+	}
+	var code wire.Code
+	if errors.As(err, &code) {
+		return code
+	}
+	return wire.CodeInternal
+}
+
+// item is a verified record on its way into the store. Beyond the k nearest it
+// is a cached copy, and lives the shorter the farther it is (Kademlia §2.3).
+func (n *Node) item(s *wire.Signed, l *link, now time.Time) store.Item {
+	n.mu.Lock()
+	nearer := n.table.Closer(s.Record.Key)
+	neighbour := l.isServer() && n.key.CommonPrefixLen(l.key) >= n.table.Complete()
+	n.mu.Unlock()
+	left := s.Record.Expiry.Sub(now)
+	return store.Item{
+		Record:    s,
+		Source:    l.addr.Addr(),
+		Neighbour: neighbour,
+		Cached:    nearer > n.config.K,
+		Life:      store.CacheLife(s.Record.Kind, left, nearer, n.config.K),
+	}
+}

@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// request sends one request to a peer and returns its reply, and the link it
+// came by. A connection that ended under it for no fault of the peer's is
+// replaced once. What the peer answers or leaves unanswered is reported to the
+// table; a caller who stops waiting blames nobody.
+func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*link, wire.Message, error) {
+	for try := 0; ; try++ {
+		l, err := n.link(ctx, id)
+		if err == nil {
+			var reply wire.Message
+			var rtt time.Duration
+			n.sent(m)
+			l.conn.Touch()
+			if reply, rtt, err = l.rpc.call(ctx, m); err == nil {
+				n.answered(l, m, rtt)
+				if e, ok := reply.(wire.Error); ok {
+					return l, nil, &RemoteError{id, e.Code, e.Message}
+				}
+				return l, reply, nil
+			}
+		}
+		if try == 0 && ctx.Err() == nil && innocent(err) {
+			continue
+		}
+		if errors.Is(err, errTimeout) {
+			n.failed(id)
+		}
+		return nil, nil, err
+	}
+}
+
+// innocent reports whether a request failed only because its connection was
+// idle, merged with another or closed by us, just then.
+func innocent(err error) bool {
+	var closed *quic.CloseError
+	if errors.As(err, &closed) {
+		return closed.Code == wire.CloseIdle || closed.Code == wire.CloseDuplicate
+	}
+	return errors.Is(err, errLinkClosed) && !errors.Is(err, ErrClosed)
+}
+
+// answered notes that a peer is alive, and how long it took.
+func (n *Node) answered(l *link, m wire.Message, rtt time.Duration) {
+	switch m.(type) {
+	case wire.Ping, wire.FindNode, wire.FindValue:
+		n.peers.ObserveRTT(l.id, rtt)
+		n.netRTT.observe(rtt)
+	}
+	if l.isServer() {
+		n.seen(l, time.Now())
+	}
+}
+
+func unexpected(id wire.PeerID, m wire.Message) error {
+	return fmt.Errorf("peer %s answered with %T, which is no answer to the request", id, m)
+}
+
+// seen enters a peer into the routing table, or moves it to the tail of its
+// bucket (Kademlia §2.2). It sends nothing, but for one ping when the bucket is
+// full and its oldest contact has been silent for long.
+func (n *Node) seen(l *link, now time.Time) {
+	c := contact{Key: l.key, Addr: l.id}
+	n.mu.Lock()
+	before := n.table.Len()
+	probe, ok := n.table.Seen(c, now)
+	after := n.table.Len()
+	n.mu.Unlock()
+	if after > before {
+		n.peerEvent(PeerEvent{l.id, l.at, true, after})
+	}
+	if ok {
+		n.probe(probe.Addr)
+	}
+}
+
+// failed notes that a peer did not answer.
+func (n *Node) failed(id wire.PeerID) {
+	if n.ctx.Err() != nil { // we are the ones who are gone
+		return
+	}
+	key := n.keys.of(id)
+	n.mu.Lock()
+	before := n.table.Len()
+	promoted, ok := n.table.Failed(key, time.Now())
+	after := n.table.Len()
+	n.mu.Unlock()
+	if after < before || ok {
+		n.peerEvent(PeerEvent{Peer: id, Peers: after})
+	}
+	if ok {
+		n.peerEvent(PeerEvent{promoted.Addr, "", true, after})
+	}
+}
+
+// forget takes a peer out of the table: it leaves, or serves nobody.
+func (n *Node) forget(id wire.PeerID) {
+	n.mu.Lock()
+	gone := n.table.Remove(n.keys.of(id))
+	after := n.table.Len()
+	n.mu.Unlock()
+	if gone {
+		n.peerEvent(PeerEvent{Peer: id, Peers: after})
+	}
+}
+
+func (n *Node) peerEvent(e PeerEvent) {
+	if t := n.config.Trace; t != nil && t.Peer != nil {
+		t.Peer(e)
+	}
+}
+
+// probe pings a peer in the background; the table hears the outcome. When many
+// are being pinged it is left for the next time.
+func (n *Node) probe(id wire.PeerID) {
+	select {
+	case n.probes <- struct{}{}:
+	default:
+		return
+	}
+	started := n.spawn(func() {
+		defer func() { <-n.probes }()
+		ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
+		defer cancel()
+		if _, _, err := n.request(ctx, id, wire.Ping{}); err != nil && n.ctx.Err() == nil {
+			n.failed(id)
+		}
+	})
+	if !started {
+		<-n.probes
+	}
+}
+
+// Ping asks a peer whether it is there, and returns how long that took: the
+// round trip over an open connection, without the time to open it.
+func (n *Node) Ping(ctx context.Context, id wire.PeerID) (time.Duration, error) {
+	if err := n.running(); err != nil {
+		return 0, err
+	}
+	l, err := n.reach(ctx, id)
+	if err != nil {
+		return 0, fmt.Errorf("ping: %w", err)
+	}
+	n.sent(wire.Ping{})
+	l.conn.Touch()
+	m, rtt, err := l.rpc.call(ctx, wire.Ping{})
+	if err != nil {
+		return 0, fmt.Errorf("ping %s: %w", id, err)
+	}
+	n.answered(l, wire.Ping{}, rtt)
+	if _, ok := m.(wire.Pong); !ok {
+		return 0, fmt.Errorf("ping: %w", unexpected(id, m))
+	}
+	return rtt, nil
+}

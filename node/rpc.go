@@ -1,0 +1,210 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// maxInFlight bounds the requests that one peer is asked, or asks, at once.
+const maxInFlight = 64
+
+var errTimeout = fmt.Errorf("%w: no answer in time", context.DeadlineExceeded)
+
+// errLinkClosed is what ends requests when the connection ends under them for
+// no fault of the peer's (idle, merged, leaving).
+var errLinkClosed = errors.New("connection closed")
+
+// An rpc is the multiplexed request stream of one connection: frames with
+// request ids, each side numbering its own requests, replies in any order.
+// One goroutine reads (run); writing needs none of its own (outbox).
+type rpc struct {
+	out   *outbox
+	in    *wire.Reader
+	limit time.Duration // how long a request may go unanswered
+	slots chan struct{} // one per request under way
+
+	// silent is called when a request went unanswered for limit and nothing at
+	// all was heard meanwhile: the peer, or the path to it, is gone.
+	silent func()
+
+	mu      sync.Mutex
+	pending map[uint64]*call
+	next    uint64
+	heard   time.Time   // of the last frame
+	watch   *time.Timer // runs while requests are pending
+	err     error       // why the stream ended
+}
+
+// A call is one request under way.
+type call struct {
+	reply chan result // buffered, answered once
+	sent  time.Time
+}
+
+type result struct {
+	msg wire.Message
+	err error
+}
+
+func newRPC(s *quic.Stream, limit time.Duration, silent func()) *rpc {
+	return &rpc{
+		out:     newOutbox(s),
+		in:      wire.NewReader(s, wire.MaxFrame),
+		limit:   limit,
+		slots:   make(chan struct{}, maxInFlight),
+		silent:  silent,
+		pending: make(map[uint64]*call),
+	}
+}
+
+// call sends a request and returns its reply. When ctx ends first the request
+// stays under way, so that a peer which never answers is found out even by
+// callers who do not wait.
+func (r *rpc) call(ctx context.Context, m wire.Message) (wire.Message, time.Duration, error) {
+	select {
+	case r.slots <- struct{}{}:
+	default:
+		select {
+		case r.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil, 0, context.Cause(ctx)
+		}
+	}
+	c := &call{reply: make(chan result, 1), sent: time.Now()}
+	r.mu.Lock()
+	if r.err != nil {
+		err := r.err
+		r.mu.Unlock()
+		<-r.slots
+		return nil, 0, err
+	}
+	r.next++
+	id := r.next
+	r.pending[id] = c
+	if r.watch == nil {
+		r.watch = time.AfterFunc(r.limit, r.overdue)
+	} else if len(r.pending) == 1 {
+		r.watch.Reset(r.limit)
+	}
+	r.mu.Unlock()
+
+	if err := r.out.send(wire.Frame{ID: id, Body: m}); err != nil {
+		r.finish(id, result{err: err})
+	}
+	select {
+	case res := <-c.reply:
+		return res.msg, time.Since(c.sent), res.err
+	case <-ctx.Done():
+		return nil, 0, context.Cause(ctx)
+	}
+}
+
+// finish ends a request with its result; false if there is no such request.
+func (r *rpc) finish(id uint64, res result) bool {
+	r.mu.Lock()
+	c, ok := r.pending[id]
+	delete(r.pending, id)
+	if len(r.pending) == 0 && r.watch != nil {
+		r.watch.Stop()
+	}
+	r.mu.Unlock()
+	if ok {
+		c.reply <- res
+		<-r.slots
+	}
+	return ok
+}
+
+// overdue fails the requests that have gone unanswered for too long, and says
+// so when the peer was silent all that time.
+func (r *rpc) overdue() {
+	now := time.Now()
+	silent := false
+	var late []uint64
+	r.mu.Lock()
+	next := r.limit
+	for id, c := range r.pending {
+		age := now.Sub(c.sent)
+		if age < r.limit {
+			next = min(next, r.limit-age)
+			continue
+		}
+		late = append(late, id)
+		silent = silent || r.heard.Before(c.sent)
+	}
+	if len(r.pending) > len(late) && r.err == nil {
+		r.watch.Reset(next)
+	}
+	r.mu.Unlock()
+	for _, id := range late {
+		r.finish(id, result{err: errTimeout})
+	}
+	if silent {
+		r.silent()
+	}
+}
+
+// read returns the next frame and notes that the peer is alive.
+func (r *rpc) read() (wire.Frame, error) {
+	f, err := r.in.ReadFrame()
+	if err == nil {
+		r.mu.Lock()
+		r.heard = time.Now()
+		r.mu.Unlock()
+	}
+	return f, err
+}
+
+// run reads frames until the stream ends: replies go to their requests, and
+// everything else to serve, in order.
+func (r *rpc) run(serve func(wire.Frame) error) error {
+	for {
+		f, err := r.read()
+		if err != nil {
+			return err
+		}
+		switch f.Body.(type) {
+		case wire.Pong, wire.Nodes, wire.Value, wire.Stored, wire.Error:
+			r.finish(f.ID, result{msg: f.Body}) // a reply that comes too late is nothing wrong
+		default:
+			if err := serve(f); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// end fails every request under way and all later ones.
+func (r *rpc) end(err error) {
+	if err == nil || errors.Is(err, io.EOF) {
+		err = errLinkClosed
+	}
+	r.mu.Lock()
+	if r.err == nil {
+		r.err = err
+	}
+	calls := r.pending
+	r.pending = make(map[uint64]*call)
+	if r.watch != nil {
+		r.watch.Stop()
+	}
+	r.mu.Unlock()
+	for _, c := range calls {
+		c.reply <- result{err: err}
+		<-r.slots
+	}
+}
+
+// idle reports whether no request is under way.
+func (r *rpc) idle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.pending) == 0
+}

@@ -1,0 +1,203 @@
+package node
+
+import (
+	"time"
+
+	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// serve answers one frame of the peer's. FIND is answered here, in the reader;
+// STORE waits for the store's writer, so that its fsync never delays a lookup.
+// An error ends the link.
+func (l *link) serve(f wire.Frame) error {
+	n := l.node
+	switch m := f.Body.(type) {
+	case wire.Observed:
+		n.observed(m.Addr, l.addr)
+		return nil
+	case wire.Hello:
+		return &protocolError{"second HELLO"}
+	}
+	now := time.Now()
+	if l.requests != nil && !l.requests.AllowN(now, 1) {
+		return l.refuse(f.ID, wire.CodeBusy, "too many requests")
+	}
+	if l.isServer() {
+		n.seen(l, now)
+	}
+	switch m := f.Body.(type) {
+	case wire.Ping:
+		n.served.pings.Add(1)
+		return l.reply(f.ID, wire.Pong{})
+	case wire.FindNode:
+		n.served.findNodes.Add(1)
+		return l.reply(f.ID, wire.Nodes{
+			Contacts: n.contactsNear(m.Key, m.Count, l.key),
+			Record:   n.peerRecord(m.Key, now),
+		})
+	case wire.FindValue:
+		n.served.findValues.Add(1)
+		return l.reply(f.ID, wire.Value{
+			Records:  n.values.Get(now, m.Kind, m.Key, wire.MaxRecords),
+			Contacts: n.contactsNear(m.Key, m.Count, l.key),
+		})
+	case wire.Store:
+		n.served.stores.Add(1)
+		return l.serveStore(f.ID, m, now)
+	default:
+		return l.refuse(f.ID, wire.CodeUnimplemented, "")
+	}
+}
+
+func (l *link) reply(id uint64, m wire.Message) error {
+	return l.rpc.out.send(wire.Frame{ID: id, Body: m})
+}
+
+func (l *link) refuse(id uint64, code wire.Code, why string) error {
+	return l.reply(id, wire.Error{Code: code, Message: why})
+}
+
+// contactsNear names the count contacts nearest to key, but for the asker, each
+// with the addresses at which we ourselves authenticated it.
+func (n *Node) contactsNear(key routing.Key, count int, asker routing.Key) []wire.Contact {
+	var room [wire.MaxContacts + 1]contact
+	count = min(count, n.config.K)
+	if count <= 0 {
+		return nil
+	}
+	n.mu.Lock()
+	near := n.table.AppendNearest(room[:0], key, count+1)
+	n.mu.Unlock()
+	contacts := make([]wire.Contact, 0, count)
+	addrs := make([]wire.Addr, 0, 2*count)
+	for _, c := range near {
+		if c.Key == asker || len(contacts) == count {
+			continue
+		}
+		from := len(addrs)
+		addrs = n.peers.AppendVerified(addrs, c.Addr)
+		if to := min(len(addrs), from+wire.MaxAddrs); to > from {
+			contacts = append(contacts, wire.Contact{ID: c.Addr, Addrs: addrs[from:to:to]})
+		}
+	}
+	return contacts
+}
+
+// peerRecord returns the signed record of the peer whose key this is, if held.
+func (n *Node) peerRecord(key routing.Key, now time.Time) *wire.Signed {
+	if key == n.key {
+		return n.ownRecord()
+	}
+	if held := n.values.Get(now, wire.KindPeer, key, 1); len(held) > 0 {
+		return held[0]
+	}
+	var room [1]contact
+	n.mu.Lock()
+	near := n.table.AppendNearest(room[:0], key, 1)
+	n.mu.Unlock()
+	if len(near) == 1 && near[0].Key == key {
+		return n.peers.Record(near[0].Addr)
+	}
+	return nil
+}
+
+// A storeJob is one STORE request on its way to the store's writer.
+type storeJob struct {
+	link   *link
+	id     uint64
+	req    wire.Store
+	codes  []wire.Code  // per record; CodeOK until refused
+	items  []store.Item // the records that verified
+	origin []int        // their places in the request
+}
+
+// serveStore verifies the records and queues those that hold for the writer.
+func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
+	n := l.node
+	if n.mode() == wire.ModeClient {
+		return l.refuse(id, wire.CodeUnimplemented, "a client stores nothing")
+	}
+	size := 0
+	for _, s := range m.Records {
+		size += len(s.Payload)
+	}
+	if l.stores != nil && !l.stores.AllowN(now, size) {
+		return l.refuse(id, wire.CodeBusy, "too many bytes to store")
+	}
+	job := storeJob{link: l, id: id, req: m, codes: make([]wire.Code, len(m.Records))}
+	for i, s := range m.Records {
+		if err := n.verify(s, now); err != nil {
+			job.codes[i] = verifyCode(err)
+			continue
+		}
+		job.items = append(job.items, n.item(s, l, now))
+		job.origin = append(job.origin, i)
+	}
+	if len(job.items) == 0 {
+		return l.stored(job)
+	}
+	select {
+	case n.storeJobs <- job:
+		return nil
+	default:
+		return l.refuse(id, wire.CodeBusy, "too many records to store")
+	}
+}
+
+// stored answers a STORE, naming contacts as FIND_NODE does: those nearer to
+// the key than the asker's bound.
+func (l *link) stored(job storeJob) error {
+	n := l.node
+	reply := wire.Stored{Results: job.codes}
+	if len(job.req.Records) > 0 && job.req.Count > 0 {
+		key := job.req.Records[0].Record.Key
+		contacts := n.contactsNear(key, job.req.Count, l.key)
+		if job.req.Bound != (routing.Key{}) {
+			for i, c := range contacts {
+				if key.CompareDistance(n.keys.of(c.ID), job.req.Bound) >= 0 {
+					contacts = contacts[:i]
+					break
+				}
+			}
+		}
+		reply.Contacts = contacts
+	}
+	return l.reply(job.id, reply)
+}
+
+// writeStores is the store's writer: it gathers what is waiting into one
+// batch, so that one fsync serves many requests, and then answers.
+func (n *Node) writeStores() {
+	for {
+		var jobs []storeJob
+		select {
+		case job := <-n.storeJobs:
+			jobs = append(jobs, job)
+		case <-n.ctx.Done():
+			return
+		}
+	gather:
+		for len(jobs) < 64 {
+			select {
+			case job := <-n.storeJobs:
+				jobs = append(jobs, job)
+			default:
+				break gather
+			}
+		}
+		var batch []store.Item
+		for _, job := range jobs {
+			batch = append(batch, job.items...)
+		}
+		results := n.values.Put(time.Now(), batch)
+		for _, job := range jobs {
+			for i, origin := range job.origin {
+				job.codes[origin] = storeCode(results[i])
+			}
+			results = results[len(job.origin):]
+			job.link.stored(job) // an error ends the link, which its reader sees
+		}
+	}
+}

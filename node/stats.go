@@ -1,0 +1,80 @@
+package node
+
+import (
+	"sync/atomic"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Requests counts requests by type.
+type Requests struct {
+	Ping, FindNode, FindValue, Store int64
+}
+
+// Total is the sum.
+func (r Requests) Total() int64 { return r.Ping + r.FindNode + r.FindValue + r.Store }
+
+// Stats is a snapshot of a node.
+type Stats struct {
+	Peers         int   // in the routing table
+	Known         int   // of whom anything is known
+	Connections   int   // open now
+	Records       int   // held
+	RecordBytes   int64 // that they take
+	Lookups       int64 // begun, of any kind
+	Sent, Served  Requests
+	BytesSent     uint64 // over open connections
+	BytesReceived uint64
+}
+
+// requestCounters count requests as they go.
+type requestCounters struct {
+	pings, findNodes, findValues, stores atomic.Int64
+}
+
+func (c *requestCounters) snapshot() Requests {
+	return Requests{c.pings.Load(), c.findNodes.Load(), c.findValues.Load(), c.stores.Load()}
+}
+
+type counters struct {
+	sent    requestCounters
+	lookups atomic.Int64
+}
+
+// sent counts a request of ours.
+func (n *Node) sent(m wire.Message) {
+	c := &n.counters.sent
+	switch m.(type) {
+	case wire.Ping:
+		c.pings.Add(1)
+	case wire.FindNode:
+		c.findNodes.Add(1)
+	case wire.FindValue:
+		c.findValues.Add(1)
+	case wire.Store:
+		c.stores.Add(1)
+	}
+}
+
+// Stats returns what the node is doing.
+func (n *Node) Stats() Stats {
+	n.mu.Lock()
+	peers := n.table.Len()
+	n.mu.Unlock()
+	s := Stats{
+		Peers:       peers,
+		Known:       n.peers.Len(),
+		Records:     n.values.Len(),
+		RecordBytes: n.values.Bytes(),
+		Lookups:     n.counters.lookups.Load(),
+		Sent:        n.counters.sent.snapshot(),
+		Served:      n.served.snapshot(),
+	}
+	for _, l := range n.links.all() {
+		s.Connections++
+		c := l.conn.Stats()
+		s.BytesSent += c.BytesSent
+		s.BytesReceived += c.BytesReceived
+	}
+	return s
+}

@@ -1,0 +1,222 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+const (
+	// maxBacklog is how many streams wait for one listener's Accept.
+	maxBacklog = 32
+	// headerTimeout is how long a stream may take to name its protocol.
+	headerTimeout = 5 * time.Second
+)
+
+// Dial opens a stream to a peer for an application protocol, such as
+// "/app/chat/1.0.0": a QUIC stream of its own, ordered, flow-controlled and
+// encrypted between the two keys. A peer that is not connected is found and
+// dialled. The stream is usable at once; if the peer does not speak the
+// protocol, the first Read returns an error that is ErrNoProtocol.
+//
+// The connection under it stays open while the stream does. The stream is also
+// a half-closer: CloseWrite() error.
+func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.Conn, error) {
+	if err := n.running(); err != nil {
+		return nil, err
+	}
+	if err := wire.CheckProtocol(protocol); err != nil {
+		return nil, fmt.Errorf("dial %s: %w", id, err)
+	}
+	header := wire.AppendStreamHeader(nil, protocol)
+	for try := 0; ; try++ {
+		l, err := n.reach(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("dial %s: %w", id, err)
+		}
+		release := l.conn.Hold()
+		s, err := l.conn.OpenStream(ctx)
+		if err == nil {
+			if _, err = s.Write(header); err == nil {
+				return &appStream{Stream: s, release: sync.OnceFunc(release), protocol: protocol}, nil
+			}
+			s.Reset(wire.ResetCancelled)
+		}
+		release()
+		if try > 0 || ctx.Err() != nil || !innocent(err) {
+			return nil, fmt.Errorf("dial %s: %w", id, err)
+		}
+	}
+}
+
+// An appStream is an application's stream; while it is open its connection is
+// not idle.
+type appStream struct {
+	*quic.Stream
+	release  func()
+	protocol string
+}
+
+func (s *appStream) Read(b []byte) (int, error) {
+	n, err := s.Stream.Read(b)
+	return n, s.explain(err)
+}
+
+func (s *appStream) Write(b []byte) (int, error) {
+	n, err := s.Stream.Write(b)
+	return n, s.explain(err)
+}
+
+func (s *appStream) Close() error {
+	defer s.release()
+	return s.Stream.Close()
+}
+
+func (s *appStream) explain(err error) error {
+	var reset *quic.ResetError
+	if errors.As(err, &reset) && reset.Remote && reset.Code == wire.ResetUnknownProtocol {
+		return fmt.Errorf("%w: %q: %w", ErrNoProtocol, s.protocol, err)
+	}
+	return err
+}
+
+// Listen accepts streams of an application protocol. RemoteAddr of what it
+// accepts is the socket address; [PeerOf] tells the peer's ID, which TLS has
+// proved.
+func (n *Node) Listen(protocol string) (net.Listener, error) {
+	if err := wire.CheckProtocol(protocol); err != nil {
+		return nil, err
+	}
+	n.listenersMu.Lock()
+	defer n.listenersMu.Unlock()
+	if n.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	if n.listeners[protocol] != nil {
+		return nil, fmt.Errorf("protocol %q has a listener already", protocol)
+	}
+	ln := &listener{node: n, protocol: protocol, backlog: make(chan *appStream, maxBacklog), closed: make(chan struct{})}
+	n.listeners[protocol] = ln
+	return ln, nil
+}
+
+// PeerOf returns the peer at the other end of a stream that [Node.Dial] opened
+// or a listener of [Node.Listen] accepted.
+func PeerOf(c net.Conn) (wire.PeerID, bool) {
+	s, ok := c.(*appStream)
+	if !ok {
+		return wire.PeerID{}, false
+	}
+	return wire.PeerID(s.Stream.Conn().RemoteKey()), true
+}
+
+// A listener hands the streams of one protocol to its user.
+type listener struct {
+	node     *Node
+	protocol string
+	backlog  chan *appStream
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func (ln *listener) Accept() (net.Conn, error) {
+	select {
+	case <-ln.closed: // before what still waits
+		return nil, net.ErrClosed
+	default:
+	}
+	select {
+	case s := <-ln.backlog:
+		return s, nil
+	case <-ln.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (ln *listener) Close() error {
+	ln.once.Do(func() {
+		n := ln.node
+		n.listenersMu.Lock()
+		delete(n.listeners, ln.protocol)
+		close(ln.closed) // under the lock: no stream is queued after this
+		n.listenersMu.Unlock()
+		for {
+			select {
+			case s := <-ln.backlog:
+				s.Reset(wire.ResetLeaving)
+				s.release()
+			default:
+				return
+			}
+		}
+	})
+	return nil
+}
+
+// Addr is the protocol's name, on network "kadquic".
+func (ln *listener) Addr() net.Addr { return protocolAddr(ln.protocol) }
+
+type protocolAddr string
+
+func (protocolAddr) Network() string  { return "kadquic" }
+func (a protocolAddr) String() string { return string(a) }
+
+// acceptStreams takes the peer's application streams until the connection ends.
+func (l *link) acceptStreams() {
+	for {
+		s, err := l.conn.AcceptStream(l.node.ctx)
+		if err != nil {
+			return
+		}
+		l.conn.Touch()
+		if !l.node.spawn(func() { l.handleStream(s) }) {
+			s.Reset(wire.ResetLeaving)
+			return
+		}
+	}
+}
+
+// handleStream reads which protocol a stream is for and hands it over.
+func (l *link) handleStream(s *quic.Stream) {
+	s.SetReadDeadline(time.Now().Add(headerTimeout))
+	protocol, err := wire.ReadStreamHeader(s)
+	if err != nil {
+		s.Reset(wire.ResetProtocol)
+		return
+	}
+	s.SetReadDeadline(time.Time{})
+	n := l.node
+	n.listenersMu.Lock()
+	defer n.listenersMu.Unlock()
+	ln := n.listeners[protocol]
+	if ln == nil {
+		s.Reset(wire.ResetUnknownProtocol)
+		return
+	}
+	app := &appStream{Stream: s, release: sync.OnceFunc(l.conn.Hold()), protocol: protocol}
+	select {
+	case ln.backlog <- app:
+	default:
+		app.release()
+		s.Reset(wire.ResetBusy)
+	}
+}
+
+// closeListeners ends every listener, at Close.
+func (n *Node) closeListeners() {
+	n.listenersMu.Lock()
+	var all []*listener
+	for _, ln := range n.listeners {
+		all = append(all, ln)
+	}
+	n.listenersMu.Unlock()
+	for _, ln := range all {
+		ln.Close()
+	}
+}

@@ -1,0 +1,135 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A task is one thing a node does in the background, from Start to Close.
+type task struct {
+	name string
+	run  func(context.Context) // until the context ends
+}
+
+// tasks is all there is of them. Beside these a node has one goroutine for each
+// socket's accept, two for each connection (requests, application streams), and
+// those of operations and repairs under way.
+func (n *Node) tasks() []task {
+	return []task{
+		{"rejoin", n.rejoin},
+		{"refresh", every(time.Minute, n.refreshStale)},
+		{"liveness", every(time.Second, n.pingSuspects)},
+		{"expire", every(time.Minute, n.expire)},
+		{"announce", every(time.Minute, n.announceAddrs)},
+		{"publish", every(10*time.Second, n.publishSelf)},
+		{"store", func(context.Context) { n.writeStores() }},
+	}
+}
+
+// every calls f once per interval, a little jittered so that nodes started
+// together do not act together.
+func every(interval time.Duration, f func(context.Context)) func(context.Context) {
+	return func(ctx context.Context) {
+		timer := time.NewTimer(interval/2 + rand.N(interval))
+		defer timer.Stop()
+		for {
+			select {
+			case <-timer.C:
+				f(ctx)
+				timer.Reset(interval*7/8 + rand.N(interval/4))
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// refreshStale looks up a key in every bucket without a lookup for an hour.
+func (n *Node) refreshStale(ctx context.Context) {
+	if n.config.RefreshInterval > 0 {
+		n.refresh(ctx, time.Now().Add(-n.config.RefreshInterval))
+	}
+}
+
+// pingSuspects asks contacts that did not answer whether they are back.
+func (n *Node) pingSuspects(context.Context) {
+	n.mu.Lock()
+	suspects := slices.Collect(n.table.Suspects(time.Now()))
+	n.mu.Unlock()
+	for _, c := range suspects {
+		n.probe(c.Addr)
+	}
+}
+
+// expire drops what has ended: records, addresses, old failures.
+func (n *Node) expire(context.Context) {
+	now := time.Now()
+	if dropped := n.values.Expire(now); dropped > 0 {
+		n.config.Logger.Debug("records expired", "n", dropped)
+	}
+	n.backoff.sweep(now)
+}
+
+// announceAddrs tells peers whose address has changed under an open connection
+// where we see them now.
+func (n *Node) announceAddrs(context.Context) {
+	for _, l := range n.links.all() {
+		if !l.isUp() {
+			continue
+		}
+		if at := wire.AddrFrom(l.conn.RemoteAddr()); at != "" && at != l.announced {
+			l.announced = at
+			l.rpc.out.send(wire.Frame{Body: wire.Observed{Addr: at}})
+		}
+	}
+}
+
+// publishSelf stores our signed peer record at the nodes nearest to our key
+// whenever it is new. Those we join through have it from our HELLO; the others
+// need it once our addresses change, and when it is signed anew.
+func (n *Node) publishSelf(ctx context.Context) {
+	if n.mode() != wire.ModeServer {
+		return
+	}
+	r := n.ownRecord()
+	if r == nil || n.published == r.Signature {
+		return
+	}
+	n.mu.Lock()
+	peers := n.table.Len()
+	n.mu.Unlock()
+	if peers == 0 {
+		return
+	}
+	if _, err := n.publish(ctx, r, 0); err != nil {
+		n.config.Logger.Info("cannot publish the peer record", "err", err)
+		return
+	}
+	n.published = r.Signature
+}
+
+// maxBackground bounds the repairs under way.
+const maxBackground = 16
+
+// inBackground runs a small duty that nobody waits for, or drops it when there
+// are too many.
+func (n *Node) inBackground(f func(context.Context)) {
+	select {
+	case n.duties <- struct{}{}:
+	default:
+		return
+	}
+	started := n.spawn(func() {
+		defer func() { <-n.duties }()
+		ctx, cancel := context.WithTimeout(n.ctx, 2*n.config.RPCTimeout)
+		defer cancel()
+		f(ctx)
+	})
+	if !started {
+		<-n.duties
+	}
+}

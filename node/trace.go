@@ -1,0 +1,143 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A Trace is a set of functions called as things happen, like
+// net/http/httptrace: for a whole node by Config.Trace, for one operation by
+// [WithTrace]. Any of them may be nil. They are called from many goroutines,
+// must not block, and must not call the node.
+type Trace struct {
+	Lookup func(LookupStart) // a lookup begins
+	Query  func(QueryEvent)  // a request is sent
+	Answer func(AnswerEvent) // and answered
+	Fail   func(FailEvent)   // or not
+	Done   func(LookupDone)  // the lookup is over
+	Peer   func(PeerEvent)   // a peer enters or leaves the routing table
+}
+
+// LookupStart tells of a lookup that begins.
+type LookupStart struct {
+	ID     uint64 // of this lookup within this process
+	Kind   string // "lookup", "put", "get", "find peer", "join", "refresh"
+	Target routing.Key
+}
+
+func (e LookupStart) String() string { return fmt.Sprintf("%s %s", e.Kind, e.Target) }
+
+// QueryEvent tells of a request sent.
+type QueryEvent struct {
+	Lookup uint64
+	Peer   wire.PeerID
+	Key    routing.Key // the peer's
+	CPL    int         // bits that the peer's key shares with the target: the nearer the more
+	Store  bool        // STORE, not FIND
+}
+
+func (e QueryEvent) String() string {
+	verb := "ask"
+	if e.Store {
+		verb = "store on"
+	}
+	return fmt.Sprintf("%s %s (shares %d bits)", verb, e.Peer, e.CPL)
+}
+
+// AnswerEvent tells of an answer.
+type AnswerEvent struct {
+	Lookup uint64
+	Peer   wire.PeerID
+	CPL    int
+	Store  bool
+	RTT    time.Duration
+	Closer int  // contacts named
+	Value  bool // the answer held a valid value
+}
+
+func (e AnswerEvent) String() string {
+	what := fmt.Sprintf("names %d peers", e.Closer)
+	switch {
+	case e.Value:
+		what = "has the value"
+	case e.Store:
+		what = "has stored"
+	}
+	return fmt.Sprintf("%s %s, after %v", e.Peer, what, e.RTT.Round(10*time.Microsecond))
+}
+
+// FailEvent tells of a request that failed, or was refused.
+type FailEvent struct {
+	Lookup uint64
+	Peer   wire.PeerID
+	CPL    int
+	Store  bool
+	Err    error
+}
+
+func (e FailEvent) String() string { return fmt.Sprintf("%s failed: %v", e.Peer, e.Err) }
+
+// LookupDone tells how a lookup ended.
+type LookupDone struct {
+	ID      uint64
+	Found   int // peers that answered, of the k nearest; or that stored
+	Queries int
+	Failed  int
+	Took    time.Duration
+}
+
+func (e LookupDone) String() string {
+	return fmt.Sprintf("done: %d requests, %d failed, %v", e.Queries, e.Failed, e.Took.Round(10*time.Microsecond))
+}
+
+// PeerEvent tells of a change in the routing table.
+type PeerEvent struct {
+	Peer   wire.PeerID
+	Addr   wire.Addr // where it was reached; empty when it left
+	Joined bool      // or left
+	Peers  int       // in the table now
+}
+
+func (e PeerEvent) String() string {
+	if e.Joined {
+		return fmt.Sprintf("peer %s at %s", e.Peer, e.Addr)
+	}
+	return fmt.Sprintf("peer %s is gone", e.Peer)
+}
+
+type traceKey struct{}
+
+// WithTrace returns a context in which operations report to t, beside the
+// node's own Config.Trace.
+func WithTrace(ctx context.Context, t *Trace) context.Context {
+	return context.WithValue(ctx, traceKey{}, t)
+}
+
+var lookupIDs atomic.Uint64
+
+// tracers are those who watch one operation: at most the node's and the call's.
+type tracers [2]*Trace
+
+func (n *Node) tracers(ctx context.Context) tracers {
+	t, _ := ctx.Value(traceKey{}).(*Trace)
+	return tracers{n.config.Trace, t}
+}
+
+func (ts tracers) none() bool { return ts == tracers{} }
+
+// emit calls the chosen func of each tracer that has it.
+func emit[E any](ts tracers, pick func(*Trace) func(E), event E) {
+	for _, t := range ts {
+		if t == nil {
+			continue
+		}
+		if f := pick(t); f != nil {
+			f(event)
+		}
+	}
+}
