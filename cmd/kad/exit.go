@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kadquic/kadquic/node"
+)
+
+// An exitCode is what the process tells its caller. The numbers are part of the
+// command's interface: scripts branch on them.
+type exitCode int
+
+const (
+	exitOK          exitCode = 0
+	exitError       exitCode = 1 // whatever has no number of its own
+	exitUsage       exitCode = 2 // the command line or an input is wrong
+	exitNotFound    exitCode = 3 // no such value or peer
+	exitNoDaemon    exitCode = 4 // no running node to ask
+	exitUnreachable exitCode = 5 // no peer answered
+	exitTimeout     exitCode = 6 // --timeout was over
+	exitQuorum      exitCode = 7 // stored on fewer nodes than asked
+)
+
+const exitCodesHelp = `Exit codes: 0 ok, 1 error, 2 wrong usage, 3 not found, 4 no daemon,
+5 unreachable, 6 timeout, 7 stored on fewer nodes than asked.`
+
+// A usageError is a mistake of the caller's, found before anything was done.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// errQuiet ends a command with exit code 1 when all there is to say was said.
+var errQuiet = errors.New("failed")
+
+// codeOf gives the exit code of a command that returned err.
+func codeOf(err error) exitCode {
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, node.ErrNotFound):
+		return exitNotFound
+	case errors.Is(err, node.ErrQuorum):
+		return exitQuorum
+	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, node.ErrUnreachable):
+		return exitTimeout
+	case errors.Is(err, node.ErrUnreachable), errors.Is(err, node.ErrWrongPeer), errors.Is(err, node.ErrWrongNetwork):
+		return exitUnreachable
+	}
+	return exitError
+}

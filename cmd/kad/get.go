@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+func (a *app) getCommand() *cobra.Command {
+	var (
+		key    keyFlags
+		out    string
+		quorum int
+	)
+	cmd := &cobra.Command{
+		Use:   "get KEY",
+		Short: "Find a value in a network",
+		Long: `Get finds the value stored under KEY and writes its bytes to standard output,
+unchanged, and nothing else there. No such value: exit code 3.`,
+		Example: `  kad get --bootstrap $ADDR greeting
+  kad get --bootstrap $ADDR photo -o photo.jpg`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			k, err := key.parse(args[0])
+			if err != nil {
+				return err
+			}
+			if quorum < 0 {
+				return usagef("--quorum is %d, want at least 0", quorum)
+			}
+			return a.get(cmd.Context(), args[0], k, out, quorum)
+		},
+	}
+	key.add(cmd)
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write the value to this file instead, once it is found")
+	cmd.Flags().IntVar(&quorum, "quorum", 0, "ask until this many nodes gave the value, and take the newest (default the first found)")
+	return cmd
+}
+
+func (a *app) get(ctx context.Context, name string, key routing.Key, out string, quorum int) error {
+	ctx, cancel := a.limit(ctx)
+	defer cancel()
+	n, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	start := time.Now()
+	value, err := n.GetWith(ctx, key, node.GetOptions{Quorum: quorum})
+	if err != nil {
+		return fmt.Errorf("get %s: %w", printable(name), err)
+	}
+	a.object(newValueJSON(key, value, time.Since(start)))
+	switch {
+	case out != "" && out != "-":
+		if err := replaceFile(out, value.Data); err != nil {
+			return err
+		}
+		if !a.json {
+			a.note("%d bytes written to %s", len(value.Data), out)
+		}
+	case !a.json:
+		if _, err := a.out.Write(value.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A valueJSON is a value found, as --json prints it. Values are bytes: Value is
+// base64; Text is there when they are UTF-8.
+type valueJSON struct {
+	Key       routing.Key `json:"key"`
+	Value     []byte      `json:"value"`
+	Text      string      `json:"text,omitempty"`
+	Publisher wire.PeerID `json:"publisher"`
+	Seq       uint64      `json:"seq"`
+	Expiry    time.Time   `json:"expiry"`
+	TookMS    float64     `json:"took_ms"`
+}
+
+func newValueJSON(key routing.Key, v node.Value, d time.Duration) valueJSON {
+	j := valueJSON{key, v.Data, "", v.Publisher, v.Seq, v.Expiry.UTC(), ms(d)}
+	if utf8.Valid(v.Data) {
+		j.Text = string(v.Data)
+	}
+	return j
+}
+
+// replaceFile writes a whole file or leaves the old one: what is at path is
+// never half a value.
+func replaceFile(path string, data []byte) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return os.WriteFile(path, data, 0o644) // a device or pipe: nothing to replace
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".kad-get-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // in vain once it was renamed
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

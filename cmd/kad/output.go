@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// print writes one line for people to standard output; with --json nothing,
+// since there standard output holds objects only.
+func (a *app) print(format string, args ...any) {
+	if !a.json {
+		fmt.Fprintf(a.out, format+"\n", args...)
+	}
+}
+
+// note writes one line to standard error.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.err, format+"\n", args...)
+}
+
+// object writes v as one line of JSON to standard output; without --json
+// nothing.
+func (a *app) object(v any) {
+	if !a.json {
+		return
+	}
+	if err := writeJSON(a.out, v); err != nil {
+		a.note("kad: %v", err)
+	}
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// fail reports the error a command ended with.
+func (a *app) fail(err error) {
+	code := codeOf(err)
+	if a.json {
+		writeJSON(a.err, struct {
+			Error string   `json:"error"`
+			Exit  exitCode `json:"exit"`
+		}{err.Error(), code})
+		return
+	}
+	a.note("kad: %s", oneLine(err.Error()))
+	if code == exitTimeout {
+		a.note("The time allowed was %v; --timeout changes it.", a.timeout)
+	}
+}
+
+// printable returns s as it is if a terminal shows it as it is, otherwise quoted
+// as in Go. What a peer says, values among it, reaches a terminal only so.
+func printable(s string) string {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// oneLine is for errors, whose text may hold a peer's words: joined causes come
+// on a line each, and stay on one.
+func oneLine(s string) string {
+	return printable(strings.ReplaceAll(s, "\n", "; "))
+}
+
+// shorten cuts s, already printable, for display beside other things.
+func shorten(s string, most int) string {
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:most]) + "…"
+}
+
+// plural is "1 node", "2 nodes".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// isTerminal reports whether f is a terminal. It asks only whether it is a
+// character device other than the null device, which is portable and errs
+// towards quiet.
+func isTerminal(f any) bool {
+	file, ok := f.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
+}
+
+// A progress is a line that counts: rewritten in place on a terminal, one line
+// per step with -v, silent otherwise.
+type progress struct {
+	w    io.Writer
+	live bool // a terminal
+	on   bool
+}
+
+func (a *app) progress() *progress {
+	live := isTerminal(a.err)
+	return &progress{w: a.err, live: live, on: live || a.verbose > 0}
+}
+
+func (p *progress) show(format string, args ...any) {
+	if !p.on {
+		return
+	}
+	line := fmt.Sprintf(format, args...)
+	if p.live {
+		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
+	} else {
+		fmt.Fprintln(p.w, line)
+	}
+}
+
+// clear removes the line from a terminal.
+func (p *progress) clear() {
+	if p.on && p.live {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}

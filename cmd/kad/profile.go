@@ -1,0 +1,96 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A profile is a directory with what outlives a process: today one file, the
+// Ed25519 key that is the identity of the node that `kad up` runs, and in whose
+// name put publishes, so that a later put replaces an earlier one.
+type profile struct{ dir string }
+
+const defaultDataHelp = "$XDG_DATA_HOME/kad, ~/.local/share/kad"
+
+// openProfile names the profile of --data, or the default one. It touches
+// nothing.
+func (a *app) openProfile() (profile, error) {
+	if a.data != "" {
+		return profile{a.data}, nil
+	}
+	dir, err := dataHome()
+	if err != nil {
+		return profile{}, fmt.Errorf("no place for the profile, give one by --data: %w", err)
+	}
+	return profile{filepath.Join(dir, "kad")}, nil
+}
+
+// dataHome is the XDG base directory for data; on Windows the local application
+// data.
+func dataHome() (string, error) {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) { // the specification says: ignore a relative one
+		return dir, nil
+	}
+	if runtime.GOOS == "windows" {
+		return os.UserCacheDir() // %LocalAppData%
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home, ".local", "share"), nil
+}
+
+func (p profile) keyFile() string { return filepath.Join(p.dir, "identity.pem") }
+
+// key loads the profile's key, and makes one on first use.
+func (p profile) key() (key ed25519.PrivateKey, created bool, err error) {
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		return nil, false, fmt.Errorf("profile: %w", err)
+	}
+	return quic.LoadOrCreateKey(p.keyFile())
+}
+
+// lock keeps a second node from running on the same profile, which would be two
+// nodes of one identity. It lasts until unlock, or the process, ends.
+func (p profile) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	return lockFile(filepath.Join(p.dir, "lock"))
+}
+
+// errLocked is what lock returns when another process has the profile.
+var errLocked = errors.New("in use by another process")
+
+// lockFree locks p, or, when p is only the default and in use, the first free of
+// kad-2, kad-3 … beside it: a second node of one user gets an identity of its
+// own.
+func (p profile) lockFree(mayMove bool) (profile, func(), error) {
+	const most = 1000
+	for i, at := 1, p; ; i, at = i+1, (profile{p.dir + "-" + strconv.Itoa(i+1)}) {
+		unlock, err := at.lock()
+		if err == nil {
+			return at, unlock, nil
+		}
+		if !errors.Is(err, errLocked) {
+			return p, nil, err
+		}
+		if !mayMove || i == most {
+			return p, nil, fmt.Errorf("profile %q is in use by another node; give this one its own by --data", at.dir)
+		}
+	}
+}
+
+// peerIDOf is the peer ID that belongs to key.
+func peerIDOf(key ed25519.PrivateKey) wire.PeerID {
+	return wire.PeerID(quic.PublicOf(key))
+}

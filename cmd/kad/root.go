@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/spf13/cobra"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// An app is one run of the command: its streams and its global flags.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+
+	json      bool
+	data      string // the profile's directory; empty: the default one
+	bootstrap []string
+	network   string
+	timeout   time.Duration // 0: none
+	verbose   int
+
+	started bool // the command line was understood, a command runs
+}
+
+// run executes one command line and returns the process's exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return int(exitOK)
+	}
+	if !a.started { // cobra's own: an unknown command or flag, a wrong number of arguments
+		err = &usageError{err}
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	if !errors.Is(err, errQuiet) {
+		a.fail(err)
+	}
+	return int(codeOf(err))
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kad",
+		Short: "A Kademlia network over QUIC: run nodes, store values, find them",
+		Long: `kad runs and uses nodes of a Kademlia network that talk QUIC.
+
+Begin with "kad demo": a whole network at work on this machine. Then "kad up"
+runs a node and prints its address; give that address to the other commands
+with --bootstrap (or in $KAD_BOOTSTRAP) to join its network.
+
+` + exitCodesHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			a.started = true
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SetOut(a.err)
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return &usageError{errQuiet}
+		},
+		Args: cobra.NoArgs,
+	}
+	f := root.PersistentFlags()
+	f.BoolVar(&a.json, "json", false, "results as JSON, one object a line")
+	f.StringVar(&a.data, "data", "", "directory of the profile: its identity (default "+defaultDataHelp+")")
+	f.StringArrayVar(&a.bootstrap, "bootstrap", nil, "join through the peer at this multiaddr, /ip4/…/udp/…/quic-v1/p2p/…; may be repeated (default $KAD_BOOTSTRAP, separated by spaces)")
+	f.StringVar(&a.network, "network", "main", "name of the network; networks of different names never mix")
+	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "time allowed to one operation; 0: no limit")
+	f.CountVarP(&a.verbose, "verbose", "v", "log to standard error what goes on; twice for more")
+
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		a.demoCommand(), a.upCommand(),
+		a.putCommand(), a.getCommand(), a.lookupCommand(), a.pingCommand(),
+		a.idCommand(), a.keygenCommand(),
+		a.testnetCommand(), a.benchCommand(),
+	)
+	return root
+}
+
+// limit bounds one operation by --timeout.
+func (a *app) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, a.timeout)
+}
+
+// logger is nil, silence, without -v.
+func (a *app) logger() *slog.Logger {
+	if a.verbose == 0 {
+		return nil
+	}
+	level := slog.LevelInfo
+	if a.verbose > 1 {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+}
+
+// bootstrapPeers are the peers to join through: --bootstrap, or else
+// $KAD_BOOTSTRAP. Each is checked here, so that a mistake is told before
+// anything is dialled.
+func (a *app) bootstrapPeers() ([]ma.Multiaddr, error) {
+	given := a.bootstrap
+	if len(given) == 0 {
+		given = strings.Fields(os.Getenv("KAD_BOOTSTRAP"))
+	}
+	peers := make([]ma.Multiaddr, 0, len(given))
+	for _, s := range given {
+		addr, err := peerAddr(s)
+		if err != nil {
+			return nil, err
+		}
+		peers = append(peers, addr)
+	}
+	return peers, nil
+}
+
+// peerAddr parses the full address of a peer, its ID included.
+func peerAddr(s string) (ma.Multiaddr, error) {
+	addr, err := ma.NewMultiaddr(s)
+	if err != nil {
+		return nil, usagef("%q is not a multiaddr: %w", s, err)
+	}
+	_, id, err := wire.SplitPeer(addr)
+	if err != nil {
+		return nil, usagef("address %q: %w", s, err)
+	}
+	if id.IsZero() {
+		return nil, usagef("address %q names no peer: it must end in /p2p/ and the peer's ID, as \"kad up\" prints it", s)
+	}
+	return addr, nil
+}

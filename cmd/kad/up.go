@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/spf13/cobra"
+
+	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// defaultPort is where a node listens unless told otherwise. (It was free in
+// IANA's registry.)
+const defaultPort = 4774
+
+func (a *app) upCommand() *cobra.Command {
+	var listen []string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run a node until interrupted",
+		Long: fmt.Sprintf(`Up runs one node: it prints its peer ID and the addresses at which others reach
+it, then each peer as it enters or leaves the routing table. Without --bootstrap
+it is the first of its network and waits for others.
+
+It listens on UDP port %d of every interface, or on another when that is taken
+and --listen was not given. Its identity is in the profile (--data), and is made
+on first use. An interrupt ends it, with a goodbye to its peers.`, defaultPort),
+		Example: `  kad up
+  kad up --listen /ip4/127.0.0.1/udp/4775/quic-v1 --data /tmp/second --bootstrap $ADDR`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.up(cmd.Context(), listen)
+		},
+	}
+	cmd.Flags().StringArrayVar(&listen, "listen", nil,
+		fmt.Sprintf("listen at this multiaddr, /ip4/…/udp/…/quic-v1; may be repeated; port 0 is any (default all interfaces, port %d)", defaultPort))
+	return cmd
+}
+
+func (a *app) up(ctx context.Context, listen []string) error {
+	bootstrap, err := a.bootstrapPeers()
+	if err != nil {
+		return err
+	}
+	// What happens in the routing table is printed from here, not from the
+	// node's goroutines: a slow terminal must not stop them.
+	peers := make(chan node.PeerEvent, 4096)
+	config := node.Config{
+		Network: a.network,
+		Agent:   agent,
+		Logger:  a.logger(),
+		Trace: &node.Trace{Peer: func(e node.PeerEvent) {
+			select {
+			case peers <- e:
+			default: // nobody reads that fast
+			}
+		}},
+	}
+	if config.Listen, err = listenAddrs(listen); err != nil {
+		return err
+	}
+
+	home, err := a.openProfile()
+	if err != nil {
+		return err
+	}
+	own, unlock, err := home.lockFree(a.data == "")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if own != home {
+		a.note("The profile %s is in use by another node; this one's is %s.", home.dir, own.dir)
+	}
+	if config.Key, _, err = own.key(); err != nil {
+		return err
+	}
+	if len(listen) == 0 {
+		conn, err := a.listenDefault()
+		if err != nil {
+			return err
+		}
+		config.PacketConns = []net.PacketConn{conn}
+	}
+
+	n, err := node.New(config)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	// Without bootstrap peers in its Config the node starts at once, and its
+	// addresses are told before any wait.
+	if err := n.Start(ctx); err != nil {
+		return err
+	}
+	a.introduce(n)
+	joined := make(chan error, 1)
+	if len(bootstrap) > 0 {
+		go func() { joined <- n.Bootstrap(ctx, bootstrap...) }()
+	}
+	for {
+		select {
+		case e := <-peers:
+			a.peerEvent(e)
+		case err := <-joined:
+			if ctx.Err() == nil {
+				a.joinResult(n, err)
+			}
+		case <-ctx.Done():
+			if !a.json {
+				a.note("leaving")
+			}
+			return n.Close()
+		}
+	}
+}
+
+// listenAddrs parses the values of --listen.
+func listenAddrs(listen []string) ([]ma.Multiaddr, error) {
+	var addrs []ma.Multiaddr
+	for _, s := range listen {
+		addr, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, usagef("--listen %q is not a multiaddr: %w", s, err)
+		}
+		if _, err := quic.ParseListen(addr); err != nil {
+			return nil, usagef("--listen %q: %w", s, err)
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs, nil
+}
+
+// listenDefault opens the default port on every interface, or, when it is taken,
+// another.
+func (a *app) listenDefault() (net.PacketConn, error) {
+	conn, err := quic.ListenUDP(netip.AddrPortFrom(netip.IPv6Unspecified(), defaultPort))
+	if err == nil {
+		return conn, nil
+	}
+	a.note("UDP port %d cannot be had (%v); taking another.", defaultPort, err)
+	return quic.ListenUDP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
+}
+
+func (a *app) introduce(n *node.Node) {
+	addrs := addrStrings(n.Addrs())
+	a.object(struct {
+		Event   string      `json:"event"`
+		ID      wire.PeerID `json:"id"`
+		Key     routing.Key `json:"key"`
+		Network string      `json:"network"`
+		Addrs   []string    `json:"addrs"`
+	}{"up", n.ID(), n.Key(), a.network, addrs})
+	a.print("peer ID  %s", n.ID())
+	for _, addr := range addrs {
+		a.print("address  %s", addr)
+	}
+}
+
+func (a *app) peerEvent(e node.PeerEvent) {
+	j := struct {
+		Event string      `json:"event"`
+		ID    wire.PeerID `json:"id"`
+		Addr  string      `json:"addr,omitempty"`
+		Peers int         `json:"peers"`
+	}{"peer", e.Peer, "", e.Peers}
+	if e.Joined {
+		j.Addr = e.Addr.String()
+	} else {
+		j.Event = "peer gone"
+	}
+	a.object(j)
+	a.print("%s %s (%d known)", time.Now().Format(time.TimeOnly), e, e.Peers)
+}
+
+// joinResult tells how joining through --bootstrap went. A node that found
+// nobody runs on, and goes on trying.
+func (a *app) joinResult(n *node.Node, err error) {
+	var nobody *node.BootstrapError
+	switch {
+	case err == nil:
+		peers := n.Stats().Peers
+		a.object(struct {
+			Event string `json:"event"`
+			Peers int    `json:"peers"`
+		}{"joined", peers})
+		a.print("%s joined the network %s, knows %s", time.Now().Format(time.TimeOnly), printable(a.network), plural(peers, "peer"))
+	case errors.As(err, &nobody):
+		a.fail(fmt.Errorf("%w (the node runs on and goes on trying)", err))
+	default:
+		a.fail(fmt.Errorf("joining: %w (the node runs on)", err))
+	}
+}

@@ -1,0 +1,8 @@
+package main
+
+func Example() {
+	main()
+	// Output:
+	// stored on 1 of 1
+	// Hello World
+}
