@@ -1,0 +1,120 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/routing"
+)
+
+// putAll puts count values from random nodes and checks that each says it is on
+// all of the k nearest.
+func (s *swarm) putAll(count int) map[routing.Key]string {
+	s.t.Helper()
+	values := make(map[routing.Key]string)
+	for i := range count {
+		key, value := routing.KeyOf(fmt.Sprintf("key %d", i)), fmt.Sprintf("value %d", i)
+		stored, err := s.pick(0).Put(within(s.t, time.Minute), key, []byte(value))
+		if err != nil {
+			s.t.Fatalf("put %d: %v", i, err)
+		}
+		if want := min(20, len(s.nodes)); stored.Count != want || stored.Of != want {
+			s.t.Errorf("put %d: %v, want %d of %d", i, stored, want, want)
+		}
+		values[key] = value
+	}
+	return values
+}
+
+// getAll gets every value from a random node among those from first on.
+func (s *swarm) getAll(first int, values map[routing.Key]string) {
+	s.t.Helper()
+	for key, want := range values {
+		n := s.pick(first)
+		start := time.Now()
+		got, err := n.Get(within(s.t, time.Minute), key)
+		if err != nil || string(got) != want {
+			s.t.Errorf("get: %q, %v; want %q (after %v)", got, err, want, time.Since(start))
+		}
+	}
+}
+
+func TestFiftyNodesPutAndGet(t *testing.T) {
+	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		s.getAll(0, s.putAll(50))
+	})
+}
+
+func TestFivePercentLoss(t *testing.T) {
+	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond, Seed: 7}, func(t *testing.T, s *swarm) {
+		s.net.SetLoss(0.05)
+		s.getAll(0, s.putAll(30))
+	})
+}
+
+func TestPartitionHeals(t *testing.T) {
+	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		values := s.putAll(20)
+		far := s.nodes[25:]
+		s.net.Partition(hosts(0, 25), hosts(25, 50))
+		time.Sleep(3 * time.Minute)
+		// Each half works on by itself: what is put there is found there.
+		key := routing.KeyOf("put while apart")
+		if _, err := far[3].Put(within(t, time.Minute), key, []byte("far")); err != nil {
+			t.Fatalf("put in one half: %v", err)
+		}
+		if got, err := far[9].Get(within(t, time.Minute), key); err != nil || string(got) != "far" {
+			t.Fatalf("get in the same half: %q, %v", got, err)
+		}
+		s.net.Heal()
+		time.Sleep(10 * time.Minute)
+		s.getAll(0, values)
+		if got, err := s.nodes[2].Get(within(t, time.Minute), key); err != nil || string(got) != "far" {
+			t.Errorf("get in the other half, once healed: %q, %v", got, err)
+		}
+	})
+}
+
+func TestThirtyPercentSilentDeathsLoseNothing(t *testing.T) {
+	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		values := s.putAll(50)
+		for i := range 15 {
+			s.kill(i)
+		}
+		s.getAll(15, values)
+	})
+}
+
+func TestNearestIsTheTrueNearest(t *testing.T) {
+	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		for i := range 20 {
+			target := routing.KeyOf(fmt.Sprint(i))
+			got, err := s.pick(0).Nearest(within(t, time.Minute), target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var keys, want []routing.Key
+			for _, c := range got {
+				keys = append(keys, c.Key)
+			}
+			for _, n := range s.nodes {
+				want = append(want, n.Key())
+			}
+			slices.SortFunc(want, target.CompareDistance)
+			if !slices.Equal(keys, want[:20]) {
+				t.Errorf("lookup %d found\n%v\nwant\n%v", i, keys, want[:20])
+			}
+		}
+	})
+}
+
+func hosts(from, to int) (all []netip.AddrPort) {
+	for i := from; i < to; i++ {
+		all = append(all, host(i))
+	}
+	return all
+}

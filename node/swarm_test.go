@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+)
+
+// A swarm is a network of real nodes, on real QUIC, in a simulated network and
+// in virtual time.
+type swarm struct {
+	t     *testing.T
+	net   *simnet.Network
+	nodes []*Node
+	rand  *rand.Rand
+}
+
+// inSwarm runs a test in a bubble of virtual time, with n nodes that have all
+// joined through the first.
+func inSwarm(t *testing.T, n int, o simnet.Options, test func(*testing.T, *swarm)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &swarm{t: t, net: simnet.New(o), rand: rand.New(rand.NewPCG(o.Seed, 1))}
+		defer s.net.Close()
+		defer s.closeAll()
+		for len(s.nodes) < n {
+			s.add(Config{})
+		}
+		test(t, s)
+	})
+}
+
+// host is the address of the i-th node: each in a network of its own, so that
+// limits per network play no part.
+func host(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{25, byte(i >> 8), byte(i), 1}), 4774)
+}
+
+// testKey is the i-th node's identity, the same in every run.
+func testKey(i int) ed25519.PrivateKey {
+	var seed [32]byte
+	binary.BigEndian.PutUint64(seed[:], uint64(i)+1)
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// add starts one more node, joined through the first.
+func (s *swarm) add(c Config) *Node {
+	s.t.Helper()
+	n := s.make(c)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := n.Start(ctx); err != nil {
+		s.t.Fatalf("node %d: %v", len(s.nodes)-1, err)
+	}
+	return n
+}
+
+func (s *swarm) make(c Config) *Node {
+	s.t.Helper()
+	i := len(s.nodes)
+	if c.Key == nil {
+		c.Key = testKey(i)
+	}
+	if c.PacketConns == nil {
+		c.PacketConns = []net.PacketConn{s.net.Listen(host(i))}
+	}
+	if c.Bootstrap == nil && i > 0 {
+		c.Bootstrap = s.addrs(0)
+	}
+	n, err := New(c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.nodes = append(s.nodes, n)
+	return n
+}
+
+func (s *swarm) addrs(i int) []ma.Multiaddr {
+	return []ma.Multiaddr{ma.StringCast(fmt.Sprintf("/ip4/%s/udp/%d/quic-v1/p2p/%s", host(i).Addr(), host(i).Port(), s.nodes[i].ID()))}
+}
+
+func (s *swarm) closeAll() {
+	for _, n := range s.nodes {
+		n.Close()
+	}
+}
+
+// kill makes the i-th node vanish: its host is cut off, nobody is told.
+func (s *swarm) kill(i int) { s.net.Kill(host(i)) }
+
+// pick returns a random node among those from first on.
+func (s *swarm) pick(first int) *Node { return s.nodes[first+s.rand.IntN(len(s.nodes)-first)] }
+
+// within returns a context that ends after d of virtual time.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
