@@ -68,9 +68,9 @@ func (l *contactList) parse() ([]Contact, reason) {
 	for _, b := range l.raw[:l.n] {
 		c := scan(b)
 		for c.next() {
-			if c.is(2, bytesType) && len(c.data) <= MaxAddrLen {
+			if c.is(2, bytesType) && len(c.data()) <= MaxAddrLen {
 				addrs++
-				size += len(c.data)
+				size += len(c.data())
 			}
 		}
 	}
@@ -81,38 +81,35 @@ func (l *contactList) parse() ([]Contact, reason) {
 	list := addrList{slab: make([]Addr, 0, addrs)}
 	list.text.Grow(size)
 	for i, b := range l.raw[:l.n] {
-		var why reason
-		if contacts[i], why = parseContact(b, &list); why != "" {
+		if why := contacts[i].parse(b, &list); why != "" {
 			return nil, why
 		}
 	}
 	return contacts, ""
 }
 
-func parseContact(b []byte, list *addrList) (contact Contact, why reason) {
+// parse fills in the zero Contact.
+func (contact *Contact) parse(b []byte, list *addrList) reason {
 	list.begin()
 	c := scan(b)
 	for c.next() {
 		switch {
 		case c.is(1, bytesType):
-			if len(c.data) != len(contact.ID) {
-				return contact, badPeerID
+			if len(c.data()) != len(contact.ID) {
+				return badPeerID
 			}
-			contact.ID = PeerID(c.data)
+			contact.ID = PeerID(c.data())
 		case c.is(2, bytesType):
-			if !list.add(c.data) {
-				return contact, tooManyAddrs
+			if !list.add(c.data()) {
+				return tooManyAddrs
 			}
 		}
 	}
-	switch {
-	case c.bad:
-		return contact, notProtobuf
-	case contact.ID.IsZero():
-		return contact, badPeerID
+	if !c.bad && contact.ID.IsZero() {
+		return badPeerID
 	}
 	contact.Addrs = list.end()
-	return contact, ""
+	return c.or("")
 }
 
 // addrList parses lists of addresses into one slab and one string. Its user

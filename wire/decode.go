@@ -69,16 +69,16 @@ func parseHello(b []byte) (m Hello, why reason) {
 		case c.is(1, varintType):
 			m.Mode = modeOf(c.bits)
 		case c.is(2, bytesType):
-			m.Agent, why = parseText(c.data, MaxAgent)
+			m.Agent, why = parseText(c.data(), MaxAgent)
 		case c.is(3, varintType):
 			var ok bool
 			if m.Clock, ok = fromMillis(c.bits); !ok {
 				why = badTime
 			}
 		case c.is(4, bytesType):
-			m.Observed = parseSeen(c.data)
+			m.Observed = parseSeen(c.data())
 		case c.is(5, bytesType):
-			m.Record, why = parseOptional(m.Record, c.data)
+			m.Record, why = parseOptional(m.Record, c.data())
 		}
 	}
 	if why == "" && !c.bad && m.Mode == 0 {
@@ -91,7 +91,7 @@ func parseObserved(b []byte) (m Observed, why reason) {
 	c := scan(b)
 	for c.next() {
 		if c.is(1, bytesType) {
-			m.Addr = parseSeen(c.data)
+			m.Addr = parseSeen(c.data())
 		}
 	}
 	return m, c.or("")
@@ -114,7 +114,7 @@ func parseError(b []byte) (m Error, why reason) {
 		case c.is(1, varintType):
 			m.Code, why = parseCode(c.bits)
 		case c.is(2, bytesType):
-			m.Message, why = parseText(c.data, MaxErrorText)
+			m.Message, why = parseText(c.data(), MaxErrorText)
 		}
 	}
 	if why == "" && !c.bad && m.Code == CodeOK {
@@ -136,7 +136,7 @@ func parseFindNode(b []byte) (m FindNode, why reason) {
 	for c.next() {
 		switch {
 		case c.is(1, bytesType):
-			why = parseKey(&m.Key, c.data)
+			why = parseKey(&m.Key, c.data())
 		case c.is(2, varintType):
 			m.Count = parseCount(c.bits)
 		}
@@ -150,11 +150,11 @@ func parseNodes(b []byte) (m Nodes, why reason) {
 	for why == "" && c.next() {
 		switch {
 		case c.is(1, bytesType):
-			if !contacts.add(c.data) {
+			if !contacts.add(c.data()) {
 				why = tooManyContacts
 			}
 		case c.is(2, bytesType):
-			m.Record, why = parseOptional(m.Record, c.data)
+			m.Record, why = parseOptional(m.Record, c.data())
 		}
 	}
 	if why = c.or(why); why == "" {
@@ -165,14 +165,14 @@ func parseNodes(b []byte) (m Nodes, why reason) {
 
 func parseFindValue(b []byte) (m FindValue, why reason) {
 	why = noKey
-	kind := uint64(0)
+	kind := uint32(0)
 	c := scan(b)
 	for c.next() {
 		switch {
 		case c.is(1, bytesType):
-			why = parseKey(&m.Key, c.data)
+			why = parseKey(&m.Key, c.data())
 		case c.is(2, varintType):
-			kind = c.bits
+			kind = uint32(c.bits)
 		case c.is(3, varintType):
 			m.Count = parseCount(c.bits)
 		}
@@ -183,7 +183,7 @@ func parseFindValue(b []byte) (m FindValue, why reason) {
 	switch {
 	case kind == 0:
 		return m, noKind
-	case kind > uint64(KindProvider):
+	case !Kind(min(kind, 0xff)).Known():
 		return m, unknownKind
 	}
 	m.Kind = Kind(kind)
@@ -196,9 +196,9 @@ func parseValue(b []byte) (m Value, why reason) {
 	for why == "" && c.next() {
 		switch {
 		case c.is(1, bytesType):
-			m.Records, why = parseAnother(m.Records, c.data, MaxRecords)
+			m.Records, why = parseAnother(m.Records, c.data(), MaxRecords)
 		case c.is(2, bytesType):
-			if !contacts.add(c.data) {
+			if !contacts.add(c.data()) {
 				why = tooManyContacts
 			}
 		}
@@ -214,11 +214,11 @@ func parseStore(b []byte) (m Store, why reason) {
 	for why == "" && c.next() {
 		switch {
 		case c.is(1, bytesType):
-			m.Records, why = parseAnother(m.Records, c.data, MaxStore)
+			m.Records, why = parseAnother(m.Records, c.data(), MaxStore)
 		case c.is(2, varintType):
 			m.Count = parseCount(c.bits)
 		case c.is(3, bytesType):
-			why = parseKey(&m.Bound, c.data)
+			why = parseKey(&m.Bound, c.data())
 		}
 	}
 	if why == "" && !c.bad && len(m.Records) == 0 {
@@ -235,7 +235,7 @@ func parseStored(b []byte) (m Stored, why reason) {
 		case c.is(1, varintType):
 			why = m.parseResult(c.bits)
 		case c.is(1, bytesType): // packed, as it is written
-			for list := scan(c.data); why == "" && len(list.rest) > 0; {
+			for list := scan(c.data()); why == "" && list.at < len(list.in); {
 				v, ok := list.varint()
 				if !ok {
 					return m, notProtobuf
@@ -243,7 +243,7 @@ func parseStored(b []byte) (m Stored, why reason) {
 				why = m.parseResult(v)
 			}
 		case c.is(2, bytesType):
-			if !contacts.add(c.data) {
+			if !contacts.add(c.data()) {
 				why = tooManyContacts
 			}
 		}
@@ -263,14 +263,6 @@ func (m *Stored) parseResult(v uint64) reason {
 	return why
 }
 
-// or returns why, or what is wrong with the input as a whole.
-func (c *cursor) or(why reason) reason {
-	if c.bad {
-		return notProtobuf
-	}
-	return why
-}
-
 func parseKey(k *routing.Key, b []byte) reason {
 	if len(b) != len(k) {
 		return noKey
@@ -279,12 +271,13 @@ func parseKey(k *routing.Key, b []byte) reason {
 	return ""
 }
 
-// parseCount reads a count; nobody gives more than MaxContacts.
-func parseCount(v uint64) int { return int(min(v, MaxContacts)) }
+// parseCount reads a count, of which protobuf takes 32 bits; nobody gives more
+// than MaxContacts.
+func parseCount(v uint64) int { return int(min(uint32(v), MaxContacts)) }
 
-// parseCode reads a code, which protobuf keeps in 31 bits.
+// parseCode reads a code; protobuf's enums are signed, ours never negative.
 func parseCode(v uint64) (Code, reason) {
-	if v > 1<<31-1 {
+	if int32(v) < 0 {
 		return 0, badCode
 	}
 	return Code(v), ""

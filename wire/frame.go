@@ -62,7 +62,7 @@ func ParseFrame(b []byte) (Frame, error) {
 			if typ != 0 {
 				return Frame{}, fmt.Errorf("%w: two bodies", ErrMalformed)
 			}
-			typ, body = int(c.num), c.data
+			typ, body = int(c.num), c.data()
 		}
 	}
 	switch {

@@ -61,17 +61,17 @@ func parsePeerInfo(b []byte) (p PeerInfo, why reason) {
 		case c.is(1, varintType):
 			p.Mode = modeOf(c.bits)
 		case c.is(2, bytesType):
-			if !list.add(c.data) {
+			if !list.add(c.data()) {
 				return PeerInfo{}, tooManyAddrs
 			}
 		case c.is(3, bytesType):
-			if len(c.data) != len(PeerID{}) || PeerID(c.data).IsZero() {
+			if len(c.data()) != len(PeerID{}) || PeerID(c.data()).IsZero() {
 				return PeerInfo{}, badPeerID
 			}
 			if len(p.Relays) == MaxRelays {
 				return PeerInfo{}, tooManyRelays
 			}
-			p.Relays = append(p.Relays, PeerID(c.data))
+			p.Relays = append(p.Relays, PeerID(c.data()))
 		}
 	}
 	switch {
@@ -84,11 +84,6 @@ func parsePeerInfo(b []byte) (p PeerInfo, why reason) {
 	return p, ""
 }
 
-// modeOf reads a mode: one not known here is no server, so it is a client's.
-func modeOf(v uint64) Mode {
-	switch v {
-	case 0, uint64(ModeServer):
-		return Mode(v)
-	}
-	return ModeClient
-}
+// modeOf reads a mode, of which protobuf takes 32 bits. One not known here is
+// no server's, so it counts as a client's.
+func modeOf(v uint64) Mode { return Mode(min(uint32(v), uint32(ModeClient))) }

@@ -134,9 +134,9 @@ func parseSigned(b []byte) (*Signed, reason) {
 	for c.next() {
 		switch {
 		case c.is(1, bytesType):
-			payload = c.data
+			payload = c.data()
 		case c.is(2, bytesType):
-			signature = c.data
+			signature = c.data()
 		}
 	}
 	switch {
@@ -184,21 +184,21 @@ func parseRecord(payload []byte) (r Record, ok bool) {
 		case c.is(1, varintType):
 			r.Kind, ok = Kind(c.bits), c.bits <= 0xff
 		case c.is(2, bytesType):
-			if ok = len(c.data) == len(r.Key); ok {
-				r.Key = routing.Key(c.data)
+			if ok = len(c.data()) == len(r.Key); ok {
+				r.Key = routing.Key(c.data())
 			}
 		case c.is(3, bytesType):
-			if ok = len(c.data) == len(r.Publisher); ok {
-				r.Publisher = PeerID(c.data)
+			if ok = len(c.data()) == len(r.Publisher); ok {
+				r.Publisher = PeerID(c.data())
 			}
 		case c.is(4, bytesType):
-			r.Name, ok = c.data, len(c.data) <= MaxName
+			r.Name, ok = c.data(), len(c.data()) <= MaxName
 		case c.is(5, varintType):
 			r.Seq = c.bits
 		case c.is(6, varintType):
 			r.Expiry, ok = fromMillis(c.bits)
 		case c.is(7, bytesType):
-			r.Value, ok = c.data, len(c.data) <= MaxValue
+			r.Value, ok = c.data(), len(c.data()) <= MaxValue
 		default:
 			ok = false
 		}

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -19,20 +17,18 @@ var ErrStreamHeader = errors.New("malformed stream header")
 const maxStreamHeader = 1 << 10
 
 // CheckProtocol reports what is wrong with the name of an application's
-// protocol: it has 1 to MaxProtocol bytes of UTF-8 without control characters
-// or spaces, such as /app/chat/1.0.0.
+// protocol: it has 1 to MaxProtocol printable ASCII characters and no space,
+// such as /app/chat/1.0.0.
 func CheckProtocol(name string) error {
 	switch {
 	case name == "":
 		return errors.New("protocol without a name")
 	case len(name) > MaxProtocol:
 		return fmt.Errorf("protocol name of %d bytes, over %d", len(name), MaxProtocol)
-	case !utf8.ValidString(name):
-		return fmt.Errorf("protocol name %q is not UTF-8", name)
 	}
-	for _, r := range name {
-		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
-			return fmt.Errorf("protocol name %q has a space or a control character", name)
+	for _, c := range []byte(name) {
+		if c <= ' ' || c >= 0x7f {
+			return fmt.Errorf("protocol name %q has a character that is not printable ASCII", name)
 		}
 	}
 	return nil
@@ -74,7 +70,7 @@ func ReadStreamHeader(r io.Reader) (string, error) {
 	c := scan(b)
 	for c.next() {
 		if c.is(1, bytesType) {
-			name = string(c.data)
+			name = string(c.data())
 		}
 	}
 	if c.bad {

@@ -1,0 +1,186 @@
+package wire
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire/pb"
+)
+
+// toPB says f in the generated types, field by field.
+func toPB(f Frame) *pb.Frame {
+	p := &pb.Frame{Id: f.ID}
+	switch m := f.Body.(type) {
+	case Hello:
+		h := &pb.Hello{Mode: pb.Mode(m.Mode), Agent: m.Agent, Observed: []byte(m.Observed), Record: signedToPB(m.Record)}
+		if !m.Clock.IsZero() {
+			h.Clock = uint64(m.Clock.UnixMilli())
+		}
+		p.Body = &pb.Frame_Hello{Hello: h}
+	case Error:
+		p.Body = &pb.Frame_Error{Error: &pb.Error{Code: pb.Code(m.Code), Message: m.Message}}
+	case Ping:
+		p.Body = &pb.Frame_Ping{Ping: &pb.Ping{}}
+	case Pong:
+		p.Body = &pb.Frame_Pong{Pong: &pb.Pong{}}
+	case FindNode:
+		p.Body = &pb.Frame_FindNode{FindNode: &pb.FindNode{Key: m.Key[:], Count: uint32(m.Count)}}
+	case Nodes:
+		p.Body = &pb.Frame_Nodes{Nodes: &pb.Nodes{Contacts: contactsToPB(m.Contacts), Record: signedToPB(m.Record)}}
+	case FindValue:
+		p.Body = &pb.Frame_FindValue{FindValue: &pb.FindValue{Key: m.Key[:], Kind: pb.Kind(m.Kind), Count: uint32(m.Count)}}
+	case Value:
+		p.Body = &pb.Frame_Value{Value: &pb.Value{Records: signedsToPB(m.Records), Contacts: contactsToPB(m.Contacts)}}
+	case Store:
+		s := &pb.Store{Records: signedsToPB(m.Records), Count: uint32(m.Count)}
+		if m.Bound != (routing.Key{}) {
+			s.Bound = m.Bound[:]
+		}
+		p.Body = &pb.Frame_Store{Store: s}
+	case Stored:
+		s := &pb.Stored{Contacts: contactsToPB(m.Contacts)}
+		for _, c := range m.Results {
+			s.Results = append(s.Results, pb.Code(c))
+		}
+		p.Body = &pb.Frame_Stored{Stored: s}
+	case Observed:
+		p.Body = &pb.Frame_Observed{Observed: &pb.Observed{Addr: []byte(m.Addr)}}
+	}
+	return p
+}
+
+func contactsToPB(cs []Contact) (out []*pb.Contact) {
+	for _, c := range cs {
+		p := &pb.Contact{Id: c.ID[:]}
+		for _, a := range c.Addrs {
+			p.Addrs = append(p.Addrs, []byte(a))
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func signedToPB(s *Signed) *pb.Signed {
+	if s == nil {
+		return nil
+	}
+	return &pb.Signed{Payload: s.Payload, Signature: s.Signature[:]}
+}
+
+func signedsToPB(ss []*Signed) (out []*pb.Signed) {
+	for _, s := range ss {
+		out = append(out, signedToPB(s))
+	}
+	return out
+}
+
+func recordToPB(r *Record) *pb.Record {
+	return &pb.Record{Kind: pb.Kind(r.Kind), Key: r.Key[:], Publisher: r.Publisher[:], Name: r.Name,
+		Seq: r.Seq, Expiry: uint64(r.Expiry.UnixMilli()), Value: r.Value}
+}
+
+// fromPB says in our types what the generated code has parsed, by the rules of
+// SPEC.md but for the limits: it is called for what ParseFrame has accepted.
+func fromPB(p *pb.Frame) Frame {
+	f := Frame{ID: p.GetId()}
+	switch b := p.GetBody().(type) {
+	case *pb.Frame_Hello:
+		m := Hello{Mode: modeFromPB(b.Hello.GetMode()), Agent: b.Hello.GetAgent(),
+			Observed: seenFromPB(b.Hello.GetObserved()), Record: signedFromPB(b.Hello.GetRecord())}
+		if ms := b.Hello.GetClock(); ms != 0 {
+			m.Clock = time.UnixMilli(int64(ms)).UTC()
+		}
+		f.Body = m
+	case *pb.Frame_Error:
+		f.Body = Error{Code: Code(b.Error.GetCode()), Message: b.Error.GetMessage()}
+	case *pb.Frame_Ping:
+		f.Body = Ping{}
+	case *pb.Frame_Pong:
+		f.Body = Pong{}
+	case *pb.Frame_FindNode:
+		f.Body = FindNode{Key: routing.Key(b.FindNode.GetKey()), Count: countFromPB(b.FindNode.GetCount())}
+	case *pb.Frame_Nodes:
+		f.Body = Nodes{Contacts: contactsFromPB(b.Nodes.GetContacts()), Record: signedFromPB(b.Nodes.GetRecord())}
+	case *pb.Frame_FindValue:
+		f.Body = FindValue{Key: routing.Key(b.FindValue.GetKey()), Kind: Kind(b.FindValue.GetKind()), Count: countFromPB(b.FindValue.GetCount())}
+	case *pb.Frame_Value:
+		f.Body = Value{Records: signedsFromPB(b.Value.GetRecords()), Contacts: contactsFromPB(b.Value.GetContacts())}
+	case *pb.Frame_Store:
+		m := Store{Records: signedsFromPB(b.Store.GetRecords()), Count: countFromPB(b.Store.GetCount())}
+		copy(m.Bound[:], b.Store.GetBound())
+		f.Body = m
+	case *pb.Frame_Stored:
+		m := Stored{Contacts: contactsFromPB(b.Stored.GetContacts())}
+		for _, c := range b.Stored.GetResults() {
+			m.Results = append(m.Results, Code(c))
+		}
+		f.Body = m
+	case *pb.Frame_Observed:
+		f.Body = Observed{Addr: seenFromPB(b.Observed.GetAddr())}
+	}
+	return f
+}
+
+func countFromPB(n uint32) int { return int(min(n, MaxContacts)) }
+
+func modeFromPB(m pb.Mode) Mode {
+	switch m {
+	case pb.Mode_MODE_UNSPECIFIED, pb.Mode_MODE_SERVER, pb.Mode_MODE_CLIENT:
+		return Mode(m)
+	}
+	return ModeClient
+}
+
+func seenFromPB(b []byte) Addr {
+	a, _ := ParseAddr(b)
+	if _, ok := a.AddrPort(); !ok {
+		return ""
+	}
+	return a
+}
+
+func contactsFromPB(ps []*pb.Contact) (out []Contact) {
+	for _, p := range ps {
+		c := Contact{ID: PeerID(p.GetId())}
+		for _, b := range p.GetAddrs() {
+			if a, err := ParseAddr(b); err == nil {
+				c.Addrs = append(c.Addrs, a)
+			}
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func signedFromPB(p *pb.Signed) *Signed {
+	if p == nil {
+		return nil
+	}
+	s := &Signed{Payload: p.GetPayload(), Signature: [64]byte(p.GetSignature())}
+	var r pb.Record
+	if proto.Unmarshal(s.Payload, &r) != nil {
+		return s
+	}
+	again, err := proto.MarshalOptions{Deterministic: true}.Marshal(&r)
+	if err != nil || string(again) != string(s.Payload) || len(r.ProtoReflect().GetUnknown()) > 0 || !fits(&r) {
+		return s
+	}
+	s.Record = Record{Kind: Kind(r.GetKind()), Key: routing.Key(r.GetKey()), Publisher: PeerID(r.GetPublisher()),
+		Name: r.GetName(), Seq: r.GetSeq(), Expiry: time.UnixMilli(int64(r.GetExpiry())).UTC(), Value: r.GetValue()}
+	return s
+}
+
+// fits reports whether a record has the sizes that SPEC.md gives.
+func fits(r *pb.Record) bool {
+	return r.GetKind() >= 1 && r.GetKind() <= 255 && len(r.GetKey()) == 32 && len(r.GetPublisher()) == 32 &&
+		len(r.GetName()) <= MaxName && len(r.GetValue()) <= MaxValue && r.GetExpiry() > 0 && r.GetExpiry() <= maxMillis
+}
+
+func signedsFromPB(ps []*pb.Signed) (out []*Signed) {
+	for _, p := range ps {
+		out = append(out, signedFromPB(p))
+	}
+	return out
+}

@@ -1,0 +1,104 @@
+package wire
+
+import (
+	"crypto/ed25519"
+	"net/netip"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+)
+
+// The cast: keys whose seeds are 32 times one byte, and one moment.
+var (
+	alice = testKey(0xa1)
+	bob   = testKey(0xb0)
+	noon  = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+)
+
+func testKey(seed byte) ed25519.PrivateKey {
+	var b [ed25519.SeedSize]byte
+	for i := range b {
+		b[i] = seed
+	}
+	return ed25519.NewKeyFromSeed(b[:])
+}
+
+func idOf(key ed25519.PrivateKey) PeerID { return PeerID(key.Public().(ed25519.PublicKey)) }
+
+func addr4(n int, port uint16) Addr {
+	return AddrFrom(netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}), port))
+}
+
+var (
+	addr6   = AddrFrom(netip.MustParseAddrPort("[2001:db8::7]:4774"))
+	addrDNS = Addr("\x35\x10node.example.com\x91\x02\x12\xa6\xcd\x03")
+)
+
+// openRecord is an open record of alice's that is valid at noon.
+func openRecord(name, value string) *Signed {
+	return mustSign(Record{Kind: KindOpen, Key: routing.KeyOf(name), Seq: uint64(noon.UnixMilli()),
+		Expiry: noon.Add(MaxTTL), Value: []byte(value)}, alice)
+}
+
+func mustSign(r Record, key ed25519.PrivateKey) *Signed {
+	s, err := Sign(r, key)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func mustValue(p PeerInfo) []byte {
+	b, err := p.Value()
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// peerRecord is bob's own peer record.
+func peerRecord() *Signed {
+	return mustSign(Record{Kind: KindPeer, Seq: 7, Expiry: noon.Add(time.Hour), Value: mustValue(PeerInfo{
+		Mode: ModeServer, Addrs: []Addr{addr4(7, 4774), addr6}, Relays: []PeerID{idOf(alice)}})}, bob)
+}
+
+// contacts returns n contacts with one IPv4 address each.
+func contacts(n int) (cs []Contact) {
+	for i := range n {
+		id := PeerID(routing.KeyOf([]byte{byte(i)}))
+		cs = append(cs, Contact{ID: id, Addrs: []Addr{addr4(i+1, 4774)}})
+	}
+	return cs
+}
+
+// samples holds every message, small, large and empty.
+func samples() map[string]Frame {
+	key := routing.KeyOf("hello")
+	many := contacts(MaxContacts)
+	for i := range many {
+		many[i].Addrs = append(many[i].Addrs, addr6, addrDNS)
+	}
+	hello := openRecord("hello", "world")
+	big := openRecord("big", string(make([]byte, MaxValue)))
+	return map[string]Frame{
+		"hello":       {Body: Hello{Mode: ModeServer, Agent: "kad/0.1", Clock: noon, Observed: addr4(9, 40000), Record: peerRecord()}},
+		"hello least": {Body: Hello{Mode: ModeClient}},
+		"error":       {ID: 3, Body: Error{Code: CodeBusy, Message: "später"}},
+		"error least": {ID: 1 << 40, Body: Error{Code: 4711}},
+		"ping":        {ID: 1, Body: Ping{}},
+		"pong":        {ID: 1, Body: Pong{}},
+		"find node":   {ID: 2, Body: FindNode{Key: key, Count: 20}},
+		"nodes":       {ID: 2, Body: Nodes{Contacts: contacts(3), Record: peerRecord()}},
+		"nodes most":  {ID: 300, Body: Nodes{Contacts: many}},
+		"nodes none":  {ID: 2, Body: Nodes{}},
+		"nodes bare":  {ID: 2, Body: Nodes{Contacts: []Contact{{ID: idOf(bob)}}}},
+		"find value":  {ID: 4, Body: FindValue{Key: key, Kind: KindOpen, Count: 20}},
+		"value":       {ID: 4, Body: Value{Records: []*Signed{hello, big}, Contacts: contacts(2)}},
+		"value none":  {ID: 4, Body: Value{}},
+		"store":       {ID: 5, Body: Store{Records: []*Signed{hello, big}, Count: 20, Bound: routing.KeyOf("far")}},
+		"store least": {ID: 5, Body: Store{Records: []*Signed{hello}}},
+		"stored":      {ID: 5, Body: Stored{Results: []Code{CodeOK, CodeStale, 4711}, Contacts: contacts(1)}},
+		"stored none": {ID: 5, Body: Stored{}},
+		"observed":    {Body: Observed{Addr: addr6}},
+	}
+}
