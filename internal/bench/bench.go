@@ -103,6 +103,13 @@ var workloads = []struct {
 }{
 	{"floor", runFloor},
 	{"floor-mesh", runMesh},
+	{"rpc", runRPC},
+	{"w1", runKV},
+	{"w2", runLookups},
+	{"w3", runTable},
+	{"w4", runStreams},
+	{"w5", runConnects},
+	{"w6", runChurn},
 }
 
 // Names lists the workloads in their order.

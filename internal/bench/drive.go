@@ -7,10 +7,13 @@ import (
 	"time"
 )
 
+// operation is one of those that [drive] does.
+type operation func(ctx context.Context, worker, i int) error
+
 // drive does operations 0…m−1, c of them in flight, and returns how long each
 // took. Operation i is op(ctx, worker, i): worker, in [0, c), is the same for
 // no two in flight. The first error, or the end of ctx, ends it all.
-func drive(ctx context.Context, m, c int, op func(ctx context.Context, worker, i int) error) (latencies, error) {
+func drive(ctx context.Context, m, c int, op operation) (latencies, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	took := make(latencies, m)

@@ -11,17 +11,15 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 )
 
-// The floor's protocol. A request is 40 bytes:
+// The floor's exchange. A request is 40 bytes:
 //
-//	0      8       10      12      40
-//	| slot | reply | bulk  | zero  |
+//	0      8       10     40
+//	| slot | reply | zero |
 //
-// slot comes back in the first 8 bytes of the reply; reply is its size; bulk 1
-// announces that what follows, up to the stream's end, is to be swallowed.
+// reply is the size of the answer, of which slot is the first 8 bytes.
 const (
 	slotEnd  = 8
 	replyEnd = 10
-	bulkByte = 10
 )
 
 func appendRequest(dst []byte, slot, reply int) []byte {
@@ -30,24 +28,19 @@ func appendRequest(dst []byte, slot, reply int) []byte {
 	return append(dst, make([]byte, requestSize-replyEnd)...)
 }
 
-// answer serves one stream. Requests that arrived together are answered
-// together, in one Write.
-func answer(str *quicgo.Stream) {
+// answer serves exchanges on one stream. Requests that arrived together are
+// answered together, in one Write.
+func answer(str io.ReadWriteCloser) {
+	defer str.Close()
 	in, out := make([]byte, 0, 4096), make([]byte, 0, 2*replySize)
 	for {
 		n, err := str.Read(in[len(in):cap(in)])
 		in = in[:len(in)+n]
 		rest := in
 		for out = out[:0]; len(rest) >= requestSize; rest = rest[requestSize:] {
-			if rest[bulkByte] == 1 {
-				drain(str)
-				return
-			}
-			reply := int(binary.BigEndian.Uint16(rest[slotEnd:]))
-			from := len(out)
+			reply := max(int(binary.BigEndian.Uint16(rest[slotEnd:])), slotEnd)
 			out = append(out, rest[:slotEnd]...)
-			out = append(out, make([]byte, max(reply-slotEnd, 0))...)
-			out = out[:from+max(reply, slotEnd)]
+			out = append(out, make([]byte, reply-slotEnd)...)
 		}
 		in = in[:copy(in, rest)]
 		if len(out) > 0 {
@@ -56,10 +49,6 @@ func answer(str *quicgo.Stream) {
 			}
 		}
 		if err != nil {
-			str.Close()
-			if !errors.Is(err, io.EOF) {
-				str.CancelRead(1)
-			}
 			return
 		}
 	}

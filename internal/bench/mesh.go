@@ -53,7 +53,7 @@ func (r *Mesh) measure(ctx context.Context, j *job, m int) error {
 		}
 	}()
 	for range r.Peers {
-		p, err := newRawPeer()
+		p, err := newRawPeer(answer)
 		if err != nil {
 			return err
 		}

@@ -31,8 +31,12 @@ type rawPeer struct {
 	tr     *quicgo.Transport
 	public ed25519.PublicKey
 	server *tls.Config
+	handle handler
 	serves sync.WaitGroup
 }
+
+// handler serves one stream that the other side has opened, and closes it.
+type handler func(io.ReadWriteCloser)
 
 var rawConfig = &quicgo.Config{
 	InitialPacketSize:    1232,
@@ -41,7 +45,7 @@ var rawConfig = &quicgo.Config{
 	MaxIncomingStreams:   100,
 }
 
-func newRawPeer() (*rawPeer, error) {
+func newRawPeer(handle handler) (*rawPeer, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -67,6 +71,7 @@ func newRawPeer() (*rawPeer, error) {
 		socket: socket,
 		tr:     &quicgo.Transport{Conn: socket},
 		public: public,
+		handle: handle,
 		server: &tls.Config{
 			MinVersion:             tls.VersionTLS13,
 			NextProtos:             []string{rawALPN},
@@ -129,7 +134,7 @@ func (p *rawPeer) serve(conn *quicgo.Conn) {
 		if err != nil {
 			return
 		}
-		p.serves.Go(func() { answer(str) })
+		p.serves.Go(func() { p.handle(str) })
 	}
 }
 
@@ -146,12 +151,12 @@ type pair struct {
 	tls  *tls.Config
 }
 
-func newPair() (*pair, error) {
-	a, err := newRawPeer()
+func newPair(handle handler) (*pair, error) {
+	a, err := newRawPeer(handle)
 	if err != nil {
 		return nil, err
 	}
-	b, err := newRawPeer()
+	b, err := newRawPeer(handle)
 	if err != nil {
 		a.close()
 		return nil, err
@@ -168,20 +173,4 @@ func (p *pair) dial(ctx context.Context) (*quicgo.Conn, error) {
 func (p *pair) close() {
 	p.a.close()
 	p.b.close()
-}
-
-// drain reads a bulk transfer to its end and acknowledges it with one byte.
-func drain(str io.ReadWriteCloser) {
-	defer str.Close()
-	buf := make([]byte, 128<<10)
-	for {
-		switch _, err := str.Read(buf); err {
-		case nil:
-		case io.EOF:
-			str.Write([]byte{1})
-			return
-		default:
-			return
-		}
-	}
 }

@@ -69,7 +69,7 @@ func udpEcho(ctx context.Context, m, c int) (spent, latencies, error) {
 }
 
 // measured drives m operations after a tenth as many unmeasured ones.
-func measured(ctx context.Context, m, c int, op func(context.Context, int, int) error) (spent, latencies, error) {
+func measured(ctx context.Context, m, c int, op operation) (spent, latencies, error) {
 	if _, err := drive(ctx, m/10+c, c, op); err != nil {
 		return spent{}, nil, err
 	}
