@@ -16,46 +16,91 @@ func (l *Lookup[A]) bound() int {
 // next, or -1.
 func (l *Lookup[A]) advance() int32 {
 	if l.o.Store > 0 && !l.burst {
-		next, settled := l.frontier(l.o.Store, answered, false)
-		if !settled {
-			return next
+		f := l.frontier(l.o.Store, answered, false)
+		if !f.settled {
+			return f.next
 		}
 		l.burst = true
 	}
-	done := answered
 	if l.burst {
-		done = stored
+		f := l.frontier(l.o.K, stored, l.o.Patient)
+		l.ended = f.settled
+		return f.next
 	}
-	next, settled := l.frontier(l.o.K, done, l.o.Patient)
-	l.ended = settled
-	return next
+	f := l.frontier(l.o.K, answered, l.o.Patient)
+	if f.settled && f.full && f.gone > l.o.K/8 {
+		f = l.witnesses(f)
+	}
+	l.ended = f.settled
+	return f.next
 }
 
-// frontier goes through the n nearest candidates that have not failed. next is
-// the nearest of them to be queried, or -1; settled says that all of them have
-// reached the state done. Overdue ones count as failed, except that a patient
-// lookup is not settled before it has heard of those nearer than the n-th.
-func (l *Lookup[A]) frontier(n int, done state, patient bool) (next int32, settled bool) {
-	next, settled = -1, true
-	for _, p := range l.order {
-		switch s := l.known[p.i].state; {
+// front is what frontier found.
+type front struct {
+	next    int32 // the candidate to query next, or -1
+	settled bool  // nobody is to be queried or awaited
+	full    bool  // there were as many as asked for
+	last    int   // where the last of them stands in order
+	gone    int   // nearer than it, failed or overdue
+}
+
+// frontier goes through the n nearest candidates that have not failed. They
+// are settled when all have reached the state done. Overdue ones count as
+// failed, except that a patient lookup is not settled before it has heard of
+// those nearer than the n-th.
+func (l *Lookup[A]) frontier(n int, done state, patient bool) front {
+	f := front{next: -1, settled: true}
+	for p, at := range l.order {
+		switch s := l.known[at.i].state; {
 		case s == failed:
+			f.gone++
 			continue
 		case s == overdue:
-			settled = settled && !patient
+			f.gone++
+			f.settled = f.settled && !patient
 			continue
 		case s == done || s == own:
 		default:
-			settled = false
-			if next < 0 && s != asked {
-				next = p.i
+			f.settled = false
+			if f.next < 0 && s != asked {
+				f.next = at.i
 			}
 		}
 		if n--; n == 0 {
+			f.full, f.last = true, p
 			break
 		}
 	}
-	return next, settled
+	return f
+}
+
+// witnesses is what remains to be done once the k nearest have answered and
+// some nearer than the k-th have failed: the nearest few from outside the
+// smallest subtree that holds all these must have answered, too.
+//
+// An answer names k contacts. Everybody in that subtree knows it well and
+// names the same k; if some of them are dead, the live ones just behind them
+// go unnamed. Those outside know a sample of it each, and another one.
+func (l *Lookup[A]) witnesses(f front) front {
+	subtree := l.target.CommonPrefixLen(l.known[l.order[f.last].i].Key)
+	n := l.o.Witnesses
+	for _, at := range l.order[f.last+1:] {
+		c := &l.known[at.i]
+		if n <= 0 {
+			break
+		}
+		if c.state == failed || c.state == overdue || l.target.CommonPrefixLen(c.Key) >= subtree {
+			continue
+		}
+		n--
+		switch c.state {
+		case heard:
+			return front{next: at.i}
+		case asked:
+			f.settled = false
+		}
+	}
+	return f
 }
 
 // hear adds a contact to the candidates, unless it is known, is the looking

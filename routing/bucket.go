@@ -76,7 +76,7 @@ func (b *bucket[A]) keep(e entry[A], limit int) {
 	if len(b.spare.entries) >= limit {
 		b.spare.remove(0)
 	}
-	b.spare.push(e)
+	b.spare.push(e, min(limit, DefaultK))
 }
 
 // split moves the contacts of depth's far half out of the last bucket and
@@ -113,8 +113,12 @@ func (l *list[A]) find(key *Key) int {
 	return -1
 }
 
-// push appends e as the latest seen.
-func (l *list[A]) push(e entry[A]) {
+// push appends e as the latest seen. room is how many entries to make room for
+// at the first: growing step by step would cost a filling table half its time.
+func (l *list[A]) push(e entry[A], room int) {
+	if l.entries == nil {
+		l.heads, l.entries = make([]uint64, 0, room), make([]entry[A], 0, room)
+	}
 	l.heads = append(l.heads, e.Key.word(0))
 	l.entries = append(l.entries, e)
 }
@@ -153,7 +157,7 @@ func (l *list[A]) split(self *Key, i int) list[A] {
 	for j := range l.entries {
 		d := self.Distance(l.entries[j].Key)
 		if d.bit(i) == 0 {
-			near.push(l.entries[j])
+			near.push(l.entries[j], len(l.entries))
 			continue
 		}
 		l.heads[far], l.entries[far] = l.heads[j], l.entries[j]

@@ -61,7 +61,14 @@ func (k Key) Distance(o Key) Distance {
 }
 
 // CommonPrefixLen returns how many leading bits k and o share, 0 to 256.
-func (k Key) CommonPrefixLen(o Key) int { return k.Distance(o).leadingZeros() }
+func (k Key) CommonPrefixLen(o Key) int {
+	for i := range 4 {
+		if d := k.word(i) ^ o.word(i); d != 0 {
+			return 64*i + bits.LeadingZeros64(d)
+		}
+	}
+	return KeyBits
+}
 
 // CompareDistance returns -1 if a is nearer to k than b is, 1 if it is
 // farther, and 0 if a and b are the same key: no two keys are equally far.
@@ -109,15 +116,6 @@ func (d Distance) Cmp(o Distance) int {
 // Fraction returns the distance as a fraction of the key space, 0 to 1.
 func (d Distance) Fraction() float64 {
 	return math.Ldexp(float64(d[0]), -64) + math.Ldexp(float64(d[1]), -128)
-}
-
-func (d Distance) leadingZeros() int {
-	for i, w := range d {
-		if w != 0 {
-			return 64*i + bits.LeadingZeros64(w)
-		}
-	}
-	return KeyBits
 }
 
 // bit returns bit i of the distance, 0 being the most significant.

@@ -52,6 +52,15 @@ type LookupOptions[A any] struct {
 	// Quorum, if positive, makes this a find-value: the lookup ends as soon as
 	// that many replies had a value.
 	Quorum int
+	// Witnesses is how many of those nearest to, but outside, the subtree of
+	// the k nearest must have answered as well, if more than an eighth of k
+	// failed among them. It is what finds live nodes that hide behind dead ones
+	// in everybody's answers. With 20 % of all entries dead and never repaired,
+	// 94 of 100 are found without, 95 with 1 for 4 % more requests, 99 with 4
+	// for 20 % more. In a healthy network none is asked. If zero, 1. If
+	// negative, none, as in the paper. A put that stores while it looks has
+	// none.
+	Witnesses int
 	// Timeout is how long to wait for one query: a soft deadline, after which
 	// its place is free and it is not awaited, though its answer still counts.
 	// If nil, or where it returns 0 or less, there is none.
@@ -109,14 +118,14 @@ type candidate[A any] struct {
 //
 // Each step queries the nearest contact not yet queried of the k nearest that
 // have not failed, with never more than Alpha queries awaited; the lookup ends
-// when these k have all answered. Nobody is sent the same kind of query twice,
+// when these k have all answered, and the Witnesses where it takes them. Nobody is sent the same kind of query twice,
 // and nobody has two of them at a time.
 //
 // A Lookup is used by one goroutine at a time and has no clock: now is passed
 // in and should not run backwards. Make one with NewLookup.
 //
 // Disjoint paths (S/Kademlia) will be several Lookups over one set of claims:
-// select is the only place where a contact becomes one to be asked.
+// advance is the only place where a contact becomes one to be asked.
 type Lookup[A any] struct {
 	target Key
 	o      LookupOptions[A]
@@ -147,6 +156,9 @@ func NewLookup[A any](target Key, seeds iter.Seq[Contact[A]], o LookupOptions[A]
 	}
 	if o.Alpha <= 0 {
 		o.Alpha = DefaultAlpha
+	}
+	if o.Witnesses == 0 {
+		o.Witnesses = 1
 	}
 	room := 6 * o.K // what a usual lookup hears of
 	l := &Lookup[A]{

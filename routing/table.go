@@ -152,14 +152,14 @@ func (t *Table[A]) offer(c Contact[A], cpl int, at time.Duration) (probe Contact
 		b.spare.remove(j)
 	}
 	if len(b.contacts.entries) < t.limit(i) && t.fits(b, e.groups, nil) {
-		b.contacts.push(e)
+		b.contacts.push(e, t.o.K)
 		t.joined(&e)
 		return probe, false
 	}
 	for j := 0; b.marked > 0 && j < len(b.contacts.entries); j++ {
 		if m := &b.contacts.entries[j]; m.isMarked() && t.fits(b, e.groups, m) {
 			t.evict(b, j)
-			b.contacts.push(e)
+			b.contacts.push(e, t.o.K)
 			t.joined(&e)
 			return probe, false
 		}
