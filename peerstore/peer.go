@@ -3,7 +3,6 @@ package peerstore
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kadquic/kadquic/routing"
@@ -179,7 +178,7 @@ func (p *peer) place(a address, t int64, limit int) int {
 	if p.addrs == nil {
 		p.addrs = make([]address, 0, 2)
 	}
-	a.addr = wire.Addr(strings.Clone(string(a.addr))) // it may be a part of a whole frame
+	a.addr = a.addr.Clone() // it may be a part of a whole frame
 	p.addrs = append(p.addrs, a)
 	return len(p.addrs) - 1
 }

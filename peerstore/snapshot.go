@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kadquic/kadquic/routing"
@@ -250,7 +249,7 @@ func (d *decoder) address(now time.Time, o Options) address {
 		d.bad = true
 		return address{}
 	}
-	a.addr = wire.Addr(strings.Clone(string(addr)))
+	a.addr = addr
 	if a.success != 0 {
 		// That the user once named it is for the user to say again.
 		a.source = min(a.source, SourceDialled)

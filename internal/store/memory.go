@@ -159,10 +159,10 @@ func verdict(old, e *entry) int {
 		return known
 	}
 	if e.slot.kind == wire.KindContent {
-		if wire.Better(e.record, old.record) {
+		if wire.Better(e.record, old.record) && e.until >= old.until {
 			return newer
 		}
-		return known // the value is the same, and lives longer
+		return known // the value is the same, and lives as long
 	}
 	if wire.Newer(e.record, old.record) {
 		return newer

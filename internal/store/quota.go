@@ -109,12 +109,16 @@ func storable(k wire.Kind) bool { return k >= wire.KindContent && k <= wire.Kind
 func shared(k wire.Kind) bool { return k == wire.KindOpen || k == wire.KindProvider }
 
 // before reports whether e gives way before o when room is short: remembered
-// sequence numbers first, then cached copies, then by distance from our key.
+// sequence numbers first, then cached copies, then by distance from our key, and
+// under one key the worse record.
 func (e *entry) before(o *entry) bool {
 	if a, b := e.rank(), o.rank(); a != b {
 		return a < b
 	}
-	return e.distance.Cmp(o.distance) > 0
+	if c := e.distance.Cmp(o.distance); c != 0 {
+		return c > 0
+	}
+	return e.record != nil && wire.Better(o.record, e.record)
 }
 
 func (e *entry) rank() int {

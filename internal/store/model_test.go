@@ -1,0 +1,296 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// The plain model: one list, searched and sorted anew every time. It knows no
+// quota of sources, which TestSourceQuota tells alone.
+type model struct {
+	limits Limits
+	list   []*modelEntry
+}
+
+type modelEntry struct {
+	r          *wire.Signed
+	dead       bool // only the sequence is remembered
+	cached     bool
+	until, end time.Time
+	received   time.Time
+	forget     time.Time // of the sequence
+}
+
+func (e *modelEntry) size() int64 {
+	if e.dead {
+		return tombSize
+	}
+	return Overhead + int64(len(e.r.Payload))
+}
+
+func sameSlot(a, b *wire.Signed) bool {
+	return a.Record.Kind == b.Record.Kind && a.Record.Key == b.Record.Key
+}
+
+func several(r *wire.Signed) bool {
+	return r.Record.Kind == wire.KindOpen || r.Record.Kind == wire.KindProvider
+}
+
+// bury ends e: it is dropped, or its sequence stays.
+func (m *model) bury(e *modelEntry, tomb bool) {
+	if tomb && !e.dead && e.r.Record.Kind == wire.KindOwned {
+		e.dead, e.until = true, e.forget
+		return
+	}
+	m.list = slices.DeleteFunc(m.list, func(x *modelEntry) bool { return x == e })
+}
+
+func (m *model) expire(now time.Time) (n int) {
+	for _, e := range slices.Clone(m.list) {
+		if !e.until.After(now) {
+			if !e.dead {
+				n++
+			}
+			m.bury(e, true)
+		}
+	}
+	return n
+}
+
+// fits reports whether list does within the bounds of the whole.
+func (m *model) fits(list []*modelEntry) bool {
+	var size int64
+	for _, e := range list {
+		size += e.size()
+	}
+	return size <= m.limits.Bytes && len(list) <= m.limits.Records
+}
+
+// prefix returns how many of the records under one key, best first, fit its quota.
+func (m *model) prefix(list []*modelEntry) (n int) {
+	var size int64
+	for _, e := range list {
+		if size += e.size(); size > m.limits.KeyBytes || n == m.limits.KeyRecords {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+func (m *model) put(now time.Time, it Item) wire.Code {
+	e := &modelEntry{r: it.Record, cached: it.Cached, end: it.Record.Record.Expiry, received: now, forget: now.Add(SeqMemory)}
+	e.until = e.end
+	if it.Life > 0 && now.Add(it.Life).Before(e.end) {
+		e.until = now.Add(it.Life)
+	}
+	if !e.until.After(now) {
+		return wire.CodeExpired
+	}
+	i := slices.IndexFunc(m.list, func(x *modelEntry) bool {
+		return sameSlot(x.r, e.r) && (!several(e.r) || x.r.Record.Publisher == e.r.Record.Publisher)
+	})
+	var old *modelEntry
+	if i >= 0 {
+		old = m.list[i]
+		if !old.until.After(now) {
+			if m.bury(old, true); !old.dead || !slices.Contains(m.list, old) {
+				old = nil
+			}
+		}
+	}
+	renew := func() wire.Code {
+		old.received = now
+		old.cached = old.cached && e.cached
+		if e.until.After(old.until) {
+			old.until = e.until
+		}
+		if old.end.Before(old.until) {
+			old.until = old.end
+		}
+		return wire.CodeOK
+	}
+	switch {
+	case old == nil:
+	case old.dead:
+		if e.r.Record.Seq < old.r.Record.Seq {
+			return wire.CodeStale
+		}
+	case string(old.r.Payload) == string(e.r.Payload):
+		return renew()
+	case e.r.Record.Kind == wire.KindContent:
+		if !wire.Better(e.r, old.r) || e.until.Before(old.until) {
+			return renew()
+		}
+	case !wire.Newer(e.r, old.r):
+		return wire.CodeStale
+	}
+	rest := slices.DeleteFunc(slices.Clone(m.list), func(x *modelEntry) bool { return x == old })
+	rest = append(rest, e)
+	var under []*modelEntry
+	if several(e.r) {
+		under = slices.DeleteFunc(slices.Clone(rest), func(x *modelEntry) bool { return !sameSlot(x.r, e.r) })
+		slices.SortFunc(under, func(a, b *modelEntry) int { return worse(b, a) })
+		under = under[:m.prefix(under)]
+		if !slices.Contains(under, e) {
+			return wire.CodeFull
+		}
+	}
+	// The whole: those that give way first (our own key is zero, so the greater
+	// key is the farther), until it fits or it is e's turn.
+	order := slices.Clone(rest)
+	slices.SortStableFunc(order, func(a, b *modelEntry) int {
+		rank := func(e *modelEntry) int {
+			switch {
+			case e.dead:
+				return 0
+			case e.cached:
+				return 1
+			}
+			return 2
+		}
+		return cmp.Or(rank(a)-rank(b), bytes.Compare(b.r.Record.Key[:], a.r.Record.Key[:]), worse(a, b))
+	})
+	var gone []*modelEntry
+	for !m.fits(order) {
+		if order[0] == e {
+			return wire.CodeTooFar
+		}
+		gone = append(gone, order[0])
+		order = order[1:]
+	}
+	for _, g := range gone {
+		tomb := *g
+		if tomb.dead || tomb.r.Record.Kind != wire.KindOwned {
+			continue
+		}
+		tomb.dead, tomb.until = true, tomb.forget
+		if m.fits(append(slices.Clone(order), &tomb)) {
+			order = append(order, &tomb)
+		}
+	}
+	m.list = order
+	if several(e.r) {
+		m.list = slices.DeleteFunc(m.list, func(x *modelEntry) bool {
+			return sameSlot(x.r, e.r) && !slices.Contains(under, x)
+		})
+	}
+	return wire.CodeOK
+}
+
+// worse puts the worse of two records first.
+func worse(a, b *modelEntry) int {
+	switch {
+	case wire.Better(b.r, a.r):
+		return -1
+	case wire.Better(a.r, b.r):
+		return 1
+	}
+	return 0
+}
+
+func (m *model) get(now time.Time, like *wire.Signed) (out []*wire.Signed) {
+	for _, e := range m.list {
+		if !e.dead && sameSlot(e.r, like) && e.until.After(now) {
+			out = append(out, e.r)
+		}
+	}
+	slices.SortFunc(out, func(a, b *wire.Signed) int { return worse(&modelEntry{r: b}, &modelEntry{r: a}) })
+	return out
+}
+
+// universe is every record that the property test uses: each kind, few keys, few
+// publishers, several sequences and lives, two sizes.
+func universe(t testing.TB) (all []*wire.Signed) {
+	lives := []time.Duration{time.Minute, 5 * time.Minute, 20 * time.Minute}
+	for i := range 3 {
+		for j, life := range lives {
+			value := fmt.Sprintf("%0*d", 1+400*(j%2), i)
+			for k := range 3 {
+				all = append(all,
+					open(t, 100*k, i, uint64(3-j), after(life+time.Duration(k)), value),
+					owned(t, fmt.Sprint(k), i, uint64(1+j), after(life), value),
+					owned(t, fmt.Sprint(k), i, uint64(1+j), after(2*life), value),
+					content(t, i, after(life), fmt.Sprintf("content %d", k)),
+				)
+			}
+		}
+	}
+	return all
+}
+
+// After any sequence of operations the store answers and holds what the plain
+// model does, and its own counts are right.
+func TestAgainstModel(t *testing.T) {
+	all := universe(t)
+	rapid.Check(t, func(t *rapid.T) {
+		l := Limits{
+			Bytes: int64(rapid.IntRange(2, 12).Draw(t, "bytes")) * 900, Records: rapid.IntRange(2, 12).Draw(t, "records"),
+			KeyBytes: int64(rapid.IntRange(1, 4).Draw(t, "key bytes")) * 1000, KeyRecords: rapid.IntRange(1, 3).Draw(t, "key records"),
+		}
+		m, s := &model{limits: l}, newMemory(l)
+		now := noon
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				it := Item{
+					Record: rapid.SampledFrom(all).Draw(t, "record"), Cached: rapid.Bool().Draw(t, "cached"),
+					Life: time.Duration(rapid.IntRange(-1, 400).Draw(t, "life")) * time.Second,
+				}
+				// Put may sweep first, but not more often than it likes to: here always.
+				s.Expire(now)
+				m.expire(now)
+				want := m.put(now, it)
+				if got := put(s, now, it); got != want {
+					t.Fatalf("put of %+v: %v, want %v", it.Record.Record, got, want)
+				}
+			},
+			"expire": func(t *rapid.T) {
+				want := m.expire(now)
+				if got := s.Expire(now); got != want {
+					t.Fatalf("Expire dropped %d, want %d", got, want)
+				}
+			},
+			"pass": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(1, 600).Draw(t, "seconds")) * time.Second)
+			},
+			"": func(t *rapid.T) {
+				check(t, s)
+				live := 0
+				for _, e := range m.list {
+					if !e.dead {
+						live++
+					}
+				}
+				if s.Len() != live || len(s.order) != len(m.list) {
+					t.Fatalf("%d records of %d entries, want %d of %d", s.Len(), len(s.order), live, len(m.list))
+				}
+				for _, r := range all {
+					got, want := s.Get(now, r.Record.Kind, r.Record.Key, 100), m.get(now, r)
+					if !slices.Equal(got, want) {
+						t.Fatalf("under %v: %d records, want %d", r.Record, len(got), len(want))
+					}
+					if s.Has(now, r) != slices.ContainsFunc(want, func(w *wire.Signed) bool { return string(w.Payload) == string(r.Payload) }) {
+						t.Fatalf("Has(%v) = %v", r.Record, s.Has(now, r))
+					}
+				}
+				for h := range s.All(now) {
+					i := slices.IndexFunc(m.list, func(e *modelEntry) bool { return e.r == h.Record && !e.dead })
+					if i < 0 {
+						t.Fatalf("All yields %+v, which is not held", h)
+					}
+					if e := m.list[i]; h != (Held{e.r, e.received, e.until, e.cached}) {
+						t.Fatalf("All yields %+v, want %+v", h, *e)
+					}
+				}
+			},
+		})
+	})
+}

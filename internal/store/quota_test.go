@@ -1,0 +1,279 @@
+package store
+
+import (
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Records of the tests below take this many bytes each.
+func unit(t testing.TB) int64 { return sizeOf(open(t, 300, 0, 1, after(time.Hour), "value")) }
+
+func small(t testing.TB, k int) *wire.Signed { return open(t, k, 0, 1, after(time.Hour), "value") }
+
+func TestFullStoreKeepsTheNearest(t *testing.T) {
+	s := newMemory(Limits{Records: 3})
+	for _, k := range []int{500, 300, 400} {
+		wantPut(t, s, noon, small(t, k), wire.CodeOK)
+	}
+	wantPut(t, s, noon, small(t, 600), wire.CodeTooFar)
+	wantPut(t, s, noon, small(t, 350), wire.CodeOK)
+	wantPut(t, s, noon, small(t, 500), wire.CodeTooFar) // which gave way
+	m := held(s, noon)
+	if len(m) != 3 || m[300].Record == nil || m[350].Record == nil || m[400].Record == nil {
+		t.Errorf("held %v", m)
+	}
+	// In its own place a newer one always fits.
+	wantPut(t, s, noon, open(t, 400, 0, 2, after(time.Hour), "other"), wire.CodeOK)
+}
+
+func TestBytesAreBounded(t *testing.T) {
+	s := newMemory(Limits{Bytes: 3 * unit(t)})
+	for k := range 20 {
+		wantPut(t, s, noon, small(t, 300-k), wire.CodeOK)
+	}
+	if s.Len() != 3 || s.Bytes() != 3*unit(t) {
+		t.Errorf("%d records of %d bytes, want 3 of %d", s.Len(), s.Bytes(), 3*unit(t))
+	}
+}
+
+// Of what is farther not enough: then nothing is lost for a record that is refused.
+func TestRefusedRecordDisplacesNobody(t *testing.T) {
+	s := newMemory(Limits{Bytes: 4 * unit(t)})
+	for _, k := range []int{300, 310, 500, 510} {
+		wantPut(t, s, noon, small(t, k), wire.CodeOK)
+	}
+	big := open(t, 400, 0, 1, after(time.Hour), strings.Repeat("v", int(2*unit(t))-Overhead))
+	wantPut(t, s, noon, big, wire.CodeTooFar)
+	if m := held(s, noon); len(m) != 4 || s.Bytes() != 4*unit(t) {
+		t.Errorf("held %v, %d bytes", m, s.Bytes())
+	}
+	wantPut(t, s, noon, open(t, 400, 0, 1, after(time.Hour), "fits in two"), wire.CodeOK)
+	if m := held(s, noon); len(m) != 3 || m[300].Record == nil || m[310].Record == nil {
+		t.Errorf("held %v", m)
+	}
+}
+
+func TestCachedGivesWayFirst(t *testing.T) {
+	s := newMemory(Limits{Records: 2})
+	wantPutItem(t, s, noon, Item{Record: small(t, 300), Cached: true}, wire.CodeOK)
+	wantPut(t, s, noon, small(t, 600), wire.CodeOK)
+	wantPutItem(t, s, noon, Item{Record: small(t, 400), Cached: true}, wire.CodeTooFar)
+	wantPut(t, s, noon, small(t, 700), wire.CodeOK)
+	if m := held(s, noon); len(m) != 2 || m[300].Record != nil {
+		t.Errorf("held %v, want the cached copy gone though it lies nearest", m)
+	}
+}
+
+func TestWhatHasEndedMakesRoom(t *testing.T) {
+	s := newMemory(Limits{Records: 1})
+	wantPut(t, s, noon, small(t, 300), wire.CodeOK)
+	far := open(t, 600, 0, 1, after(9*time.Hour), "v")
+	wantPut(t, s, after(59*time.Minute), far, wire.CodeTooFar)
+	wantPut(t, s, after(time.Hour), far, wire.CodeOK)
+}
+
+func TestRememberedSequencesMakeRoom(t *testing.T) {
+	s := newMemory(Limits{Records: 4})
+	for _, name := range []string{"a", "b", "c", "d"} {
+		wantPut(t, s, noon, owned(t, name, 0, 5, after(time.Minute), "v"), wire.CodeOK)
+	}
+	s.Expire(after(time.Minute))
+	wantPut(t, s, after(time.Minute), owned(t, "a", 0, 4, after(time.Hour), "v"), wire.CodeStale)
+	for k := range 4 {
+		wantPut(t, s, after(time.Minute), small(t, 60000+k), wire.CodeOK)
+	}
+	if s.Len() != 4 {
+		t.Errorf("%d records, want the four that live", s.Len())
+	}
+}
+
+// What gives way alive leaves its sequence, if there is room for that.
+func TestEvictedSequenceIsRemembered(t *testing.T) {
+	o := owned(t, "name", 0, 5, after(time.Hour), strings.Repeat("v", 2000))
+	self := o.Record.Key
+	for i := range self { // the farthest there is
+		self[i] = ^self[i]
+	}
+	s := NewMemory(self, Limits{Bytes: sizeOf(o) + unit(t) - 1})
+	wantPut(t, s, noon, o, wire.CodeOK)
+	wantPut(t, s, noon, small(t, 1), wire.CodeOK)
+	wantGet(t, s, noon, o)
+	wantPut(t, s, noon, owned(t, "name", 0, 4, after(time.Hour), "v"), wire.CodeStale)
+}
+
+func TestSourceQuota(t *testing.T) {
+	s := newMemory(Limits{SourceBytes: 2 * unit(t), NeighbourBytes: 3 * unit(t)})
+	k := 300
+	next := func(a netip.Addr, neighbour bool, want wire.Code) {
+		t.Helper()
+		k++
+		wantPutItem(t, s, noon, Item{Record: small(t, k), Source: a, Neighbour: neighbour}, want)
+	}
+	next(from(1, 1), false, wire.CodeOK)
+	next(from(1, 2), false, wire.CodeOK)
+	next(from(1, 3), false, wire.CodeFull)                                               // its /24 has used its quota
+	next(netip.AddrFrom16(from(1, 3).As16()), false, wire.CodeFull)                      // in IPv6 form too
+	next(from(2, 3), false, wire.CodeOK)                                                 // another has not
+	next(from(1, 3), true, wire.CodeOK)                                                  // a neighbour has more
+	next(from(1, 4), true, wire.CodeOK)                                                  //
+	next(from(1, 5), true, wire.CodeOK)                                                  //
+	next(from(1, 6), true, wire.CodeFull)                                                //
+	next(netip.MustParseAddr("2001:db8:1:1::1"), false, wire.CodeOK)                     //
+	next(netip.MustParseAddr("2001:db8:1:1::2%eth0"), false, wire.CodeOK)                //
+	next(netip.MustParseAddr("2001:db8:1:1:ffff::1"), false, wire.CodeFull)              // the same /64
+	next(netip.MustParseAddr("2001:db8:1:2::1"), false, wire.CodeOK)                     //
+	for _, free := range []string{"127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"} { // loopback is exempt
+		for range 5 {
+			next(netip.MustParseAddr(free), false, wire.CodeOK)
+		}
+	}
+	for range 5 { // and so is our own user
+		next(netip.Addr{}, true, wire.CodeOK)
+	}
+	s.Expire(after(time.Hour))
+	if s.Bytes() != 0 || len(s.use.by) != 0 {
+		t.Errorf("all is over, and %d bytes are held against %v", s.Bytes(), s.use.by)
+	}
+	wantPutItem(t, s, after(time.Hour), Item{Record: open(t, 1, 0, 1, after(2*time.Hour), "v"), Source: from(1, 1)}, wire.CodeOK)
+}
+
+// Whoever's record is republished by others has it counted once, against the first.
+func TestRepublishCostsTheSenderNothing(t *testing.T) {
+	s := newMemory(Limits{SourceBytes: unit(t)})
+	wantPutItem(t, s, noon, Item{Record: small(t, 1), Source: from(1, 1)}, wire.CodeOK)
+	wantPutItem(t, s, noon, Item{Record: small(t, 1), Source: from(2, 1)}, wire.CodeOK)
+	wantPutItem(t, s, noon, Item{Record: small(t, 2), Source: from(2, 1)}, wire.CodeOK)
+	wantPutItem(t, s, noon, Item{Record: small(t, 3), Source: from(1, 1)}, wire.CodeFull)
+}
+
+func TestKeyQuota(t *testing.T) {
+	at := func(i int, expiry time.Duration) *wire.Signed { return open(t, 1, i, 1, after(expiry), "value") }
+	for name, l := range map[string]Limits{"records": {KeyRecords: 2}, "bytes": {KeyBytes: 2*unit(t) + 100}} {
+		s := newMemory(l)
+		a, b, c := at(0, 2*time.Hour), at(1, 3*time.Hour), at(2, 4*time.Hour)
+		wantPut(t, s, noon, a, wire.CodeOK)
+		wantPut(t, s, noon, b, wire.CodeOK)
+		wantPut(t, s, noon, at(3, time.Hour), wire.CodeFull) // worse than both
+		wantPut(t, s, noon, c, wire.CodeOK)                  // better than one
+		wantGet(t, s, noon, a, c, b)
+		if s.Bytes() != 2*unit(t) {
+			t.Errorf("%s: %d bytes held", name, s.Bytes())
+		}
+		wantPut(t, s, noon, open(t, 2, 3, 1, after(time.Hour), "value"), wire.CodeOK)  // another key
+		wantPut(t, s, after(3*time.Hour), at(3, 3*time.Hour+time.Minute), wire.CodeOK) // b has ended
+	}
+}
+
+// Tiny records under every key, of every life, from everywhere.
+func TestHostileFloodStaysInBounds(t *testing.T) {
+	l := Limits{Bytes: 200_000, Records: 150, SourceBytes: 50_000}
+	s := newMemory(l)
+	for i := range 5000 {
+		r := small(t, i*7919%65536)
+		if i%3 == 0 {
+			r = owned(t, string(rune(i)), i%8, uint64(i), after(time.Duration(1+i%50)*time.Second), "o")
+		}
+		put(s, after(time.Duration(i)*10*time.Millisecond), Item{Record: r, Source: from(i%1000, i%256), Cached: i%5 == 0})
+		if s.Bytes() > l.Bytes || s.Len() > l.Records || len(s.order) > l.Records || len(s.use.by) > l.Records {
+			t.Fatalf("after %d: %d bytes, %d records, %d entries, %d sources", i, s.Bytes(), s.Len(), len(s.order), len(s.use.by))
+		}
+	}
+	check(t, s)
+}
+
+// check counts everything anew and compares.
+func check(t interface{ Fatalf(string, ...any) }, s *Memory) {
+	use := usage{by: make(map[account]int64)}
+	live, entries := 0, 0
+	for sl, e := range s.slots {
+		for prev := (*entry)(nil); e != nil; prev, e = e, e.next {
+			entries++
+			use.charge(e, e.size)
+			if e.record != nil {
+				live++
+			}
+			if e.slot != sl || s.order[e.index] != e || prev != nil && !wire.Better(prev.record, e.record) {
+				t.Fatalf("entry %+v is not where it belongs", e)
+			}
+		}
+	}
+	if use.bytes != s.use.bytes || len(use.by) != len(s.use.by) || live != s.live || entries != len(s.order) {
+		t.Fatalf("counted %d bytes of %d sources, %d of %d live; kept %d, %d, %d of %d",
+			use.bytes, len(use.by), live, entries, s.use.bytes, len(s.use.by), s.live, len(s.order))
+	}
+	for a, n := range use.by {
+		if s.use.by[a] != n {
+			t.Fatalf("source %v has %d bytes, counted %d", a, s.use.by[a], n)
+		}
+	}
+}
+
+// Overhead is what a record costs beyond its payload: then Bytes bounds memory.
+func TestOverheadCoversWhatARecordCosts(t *testing.T) {
+	const n = 5000
+	stored := make([][]byte, n)
+	for i := range stored {
+		stored[i] = wire.AppendSigned(nil, small(t, i))
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	s := newMemory(Limits{})
+	before := heap()
+	for _, b := range stored {
+		r, err := wire.ParseSigned(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(s, noon, Item{Record: r, Source: from(len(s.order), 1)})
+	}
+	cost := int64(heap()-before) / n
+	t.Logf("a record of %d bytes costs %d, counted as %d", len(small(t, 0).Payload), cost, s.Bytes()/n)
+	if cost > s.Bytes()/n {
+		t.Errorf("a record costs %d bytes of memory and counts as %d", cost, s.Bytes()/n)
+	}
+	runtime.KeepAlive(stored)
+	runtime.KeepAlive(s)
+}
+
+func TestDefaults(t *testing.T) {
+	want := Limits{Bytes: 64 << 20, Records: 100_000, SourceBytes: 4 << 20, NeighbourBytes: 16 << 20, KeyBytes: 64 << 10, KeyRecords: 64}
+	if got := NewMemory(routing.Key{}, Limits{}).limits; got != want {
+		t.Errorf("the limits are %+v, want %+v", got, want)
+	}
+}
+
+func TestCachedThatBecameOursStays(t *testing.T) {
+	s := newMemory(Limits{Records: 2})
+	wantPutItem(t, s, noon, Item{Record: small(t, 300), Cached: true}, wire.CodeOK)
+	wantPutItem(t, s, noon, Item{Record: small(t, 600), Cached: true}, wire.CodeOK)
+	wantPut(t, s, noon, small(t, 600), wire.CodeOK)
+	wantPut(t, s, noon, small(t, 700), wire.CodeOK)
+	if m := held(s, noon); len(m) != 2 || m[300].Record != nil {
+		t.Errorf("held %v, want the other cached copy gone", m)
+	}
+}
+
+func TestUnderOneKeyTheWorseGivesWay(t *testing.T) {
+	at := func(i int, expiry time.Duration) *wire.Signed { return open(t, 500, i, 1, after(expiry), "value") }
+	a, b, c := at(0, 3*time.Hour), at(1, time.Hour), at(2, 2*time.Hour)
+	s := newMemory(Limits{Records: 3})
+	for _, r := range []*wire.Signed{a, b, c} {
+		wantPut(t, s, noon, r, wire.CodeOK)
+	}
+	wantPut(t, s, noon, small(t, 300), wire.CodeOK)
+	wantGet(t, s, noon, a, a, c)
+	wantPut(t, s, noon, b, wire.CodeTooFar)
+	wantPut(t, s, noon, small(t, 310), wire.CodeOK)
+	wantGet(t, s, noon, a, a)
+}
