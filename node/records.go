@@ -128,7 +128,7 @@ func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored,
 				_, closer, err := n.findNode(ctx, q.Addr, key)
 				return reply{closer: closer}, err
 			}
-			l, m, err := n.request(ctx, q.Addr, wire.Store{Records: records, Count: n.config.K})
+			l, m, err := n.request(ctx, q.Addr, wire.Store{Records: records, Count: n.config.K, Bound: q.Bound})
 			if err != nil {
 				return reply{}, err
 			}

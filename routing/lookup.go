@@ -18,6 +18,10 @@ type Query[A any] struct {
 	Contact[A]
 	Store bool // send STORE; otherwise FIND_NODE, or FIND_VALUE
 	Hop   int  // 1 for a seed, one more for whom it names, and so on
+	// Bound, of a STORE, is the farthest of the k nearest not failed that the
+	// lookup has heard of: its answer need name none but those nearer. Zero
+	// while fewer than k are known.
+	Bound Key
 }
 
 // Reply is what came back.
@@ -194,6 +198,11 @@ func (l *Lookup[A]) Next(now time.Time) (q Query[A], ok bool) {
 	c := &l.known[i]
 	c.state, c.store, c.deadline = asked, l.burst, time.Time{}
 	q = Query[A]{Contact: c.Contact, Store: l.burst, Hop: int(c.hop)}
+	if l.burst {
+		if f := l.frontier(l.o.K, stored, false); f.full {
+			q.Bound = l.known[l.order[f.last].i].Key
+		}
+	}
 	if l.o.Timeout != nil {
 		if d := l.o.Timeout(q); d > 0 {
 			c.deadline = now.Add(d)
