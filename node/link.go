@@ -177,8 +177,9 @@ func (e *protocolError) Error() string { return "protocol violation: " + e.what 
 // closeCode is what to tell the peer of the reason its link ends.
 func closeCode(err error) uint64 {
 	var perr *protocolError
+	var invalid *wire.InvalidError // instead of HELLO
 	switch {
-	case errors.As(err, &perr), errors.Is(err, wire.ErrMalformed):
+	case errors.As(err, &perr), errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge), errors.As(err, &invalid):
 		return wire.CloseProtocol
 	case errors.Is(err, errOutboxFull):
 		return wire.CloseBusy

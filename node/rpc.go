@@ -154,7 +154,7 @@ func (r *rpc) overdue() {
 // read returns the next frame and notes that the peer is alive.
 func (r *rpc) read() (wire.Frame, error) {
 	f, err := r.in.ReadFrame()
-	if err == nil {
+	if f.Body != nil {
 		r.mu.Lock()
 		r.heard = time.Now()
 		r.mu.Unlock()
@@ -163,20 +163,27 @@ func (r *rpc) read() (wire.Frame, error) {
 }
 
 // run reads frames until the stream ends: replies go to their requests, and
-// everything else to serve, in order.
-func (r *rpc) run(serve func(wire.Frame) error) error {
+// everything else to serve, in order. A frame that breaks a rule does not affect
+// those after it: serve answers a request (err says why), a reply fails its
+// request.
+func (r *rpc) run(serve func(f wire.Frame, err *wire.InvalidError) error) error {
 	for {
 		f, err := r.read()
-		if err != nil {
+		invalid, ok := errors.AsType[*wire.InvalidError](err)
+		if err != nil && !ok {
 			return err
 		}
 		switch f.Body.(type) {
 		case wire.Pong, wire.Nodes, wire.Value, wire.Stored, wire.Error:
 			r.finish(f.ID, result{msg: f.Body}) // a reply that comes too late is nothing wrong
-		default:
-			if err := serve(f); err != nil {
-				return err
-			}
+			continue
+		}
+		if invalid != nil && !f.IsRequest() {
+			r.finish(f.ID, result{err: invalid})
+			continue
+		}
+		if err := serve(f, invalid); err != nil {
+			return err
 		}
 	}
 }

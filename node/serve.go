@@ -10,8 +10,8 @@ import (
 
 // serve answers one frame of the peer's. FIND is answered here, in the reader;
 // STORE waits for the store's writer, so that its fsync never delays a lookup.
-// An error ends the link.
-func (l *link) serve(f wire.Frame) error {
+// What is no request is passed over. An error ends the link.
+func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	n := l.node
 	switch m := f.Body.(type) {
 	case wire.Observed:
@@ -20,9 +20,15 @@ func (l *link) serve(f wire.Frame) error {
 	case wire.Hello:
 		return &protocolError{"second HELLO"}
 	}
+	if !f.IsRequest() {
+		return nil
+	}
 	now := time.Now()
 	if l.requests != nil && !l.requests.AllowN(now, 1) {
 		return l.refuse(f.ID, wire.CodeBusy, "too many requests")
+	}
+	if invalid != nil {
+		return l.refuse(f.ID, invalid.Code, invalid.Reason)
 	}
 	if l.isServer() {
 		n.seen(l, now)
