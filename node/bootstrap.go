@@ -11,6 +11,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -61,10 +62,35 @@ func (n *Node) join(ctx context.Context) error {
 	if n.mode() == wire.ModeClient { // nobody looks for it, and its lookups start here
 		return nil
 	}
+	start := time.Now()
 	if _, err := n.walkTo(ctx, "join", n.key); err != nil {
 		return err
 	}
-	return n.refresh(ctx, time.Now())
+	if err := n.refresh(ctx, start); err != nil {
+		return err
+	}
+	return n.fill(ctx)
+}
+
+// maxMeet times k is how many connections a join makes beyond those that the
+// paper asks for.
+const maxMeet = 5
+
+// fill goes on where refresh ends: it looks up further keys in the buckets that
+// have room, farthest first, while that still meets somebody new. Those met
+// stand in the replacement caches, each of them alive and connected, and the
+// first operations of a node pay for no handshake.
+func (n *Node) fill(ctx context.Context) error {
+	for met := -1; met < n.pool.Len() && n.pool.Len() < maxMeet*n.config.K; {
+		met = n.pool.Len()
+		n.mu.Lock()
+		targets := slices.Collect(n.table.Roomy(newSource()))
+		n.mu.Unlock()
+		if err := n.walkAll(ctx, targets); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // meetBootstrap connects to the bootstrap peers, all at once. One that answers
@@ -116,8 +142,14 @@ func (n *Node) meetBootstrap(ctx context.Context) error {
 // since before (Kademlia §2.3).
 func (n *Node) refresh(ctx context.Context, before time.Time) error {
 	n.mu.Lock()
-	targets := slices.Collect(n.table.Stale(before, rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	targets := slices.Collect(n.table.Stale(before, newSource()))
 	n.mu.Unlock()
+	return n.walkAll(ctx, targets)
+}
+
+// walkAll looks up targets one after the other. Those that nobody answers are
+// passed over: the table may have nobody there yet.
+func (n *Node) walkAll(ctx context.Context, targets []routing.Key) error {
 	for _, target := range targets {
 		if _, err := n.walkTo(ctx, "refresh", target); err != nil {
 			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
@@ -128,6 +160,8 @@ func (n *Node) refresh(ctx context.Context, before time.Time) error {
 	}
 	return nil
 }
+
+func newSource() rand.Source { return rand.NewPCG(rand.Uint64(), rand.Uint64()) }
 
 // rejoin keeps a node in the network that has lost all its peers, or never
 // found any, for as long as it knows a bootstrap peer.

@@ -59,9 +59,14 @@ func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
 	if id == n.id {
 		return nil, errors.New("a node does not connect to itself")
 	}
-	c, err := n.pool.Get(ctx, quic.PublicKey(id))
-	if err != nil {
-		return nil, err
+	c, ok := n.pool.Lookup(quic.PublicKey(id))
+	if !ok {
+		start := time.Now()
+		var err error
+		if c, err = n.pool.Get(ctx, quic.PublicKey(id)); err != nil {
+			return nil, err
+		}
+		defer func() { n.dialRTT.observe(time.Since(start)) }()
 	}
 	l := n.links.get(c)
 	if l == nil {

@@ -74,6 +74,11 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 	err := out.lookup.Run(ctx, func(ctx context.Context, q routing.Query[wire.PeerID]) (routing.Reply[wire.PeerID], error) {
 		return n.step(ctx, ts, id, w, q, out)
 	})
+	if err == nil { // only now: meeting peers may have split the bucket
+		n.mu.Lock()
+		n.table.Looked(w.target, time.Now())
+		n.mu.Unlock()
+	}
 	if !ts.none() {
 		stats := out.lookup.Stats()
 		found := len(slices.Collect(out.lookup.Closest()))
@@ -127,7 +132,6 @@ func (n *Node) seeds(ctx context.Context, target routing.Key) []contact {
 func (n *Node) nearest(target routing.Key) []contact {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.table.Looked(target, time.Now())
 	return n.table.AppendNearest(make([]contact, 0, n.config.K), target, n.config.K)
 }
 
@@ -143,7 +147,7 @@ func (n *Node) softTimeout(q routing.Query[wire.PeerID]) time.Duration {
 		d = n.netRTT.timeout(minTimeout, ceiling)
 	}
 	if _, connected := n.pool.Lookup(publicKey(q.Addr)); !connected {
-		d = 3*d + handshakeCPU
+		d += n.dialRTT.timeout(minTimeout, ceiling)
 	}
 	if q.Store { // which waits for an fsync, and is not to be done twice lightly
 		d = max(4*d, minStoreTimeout)
@@ -154,7 +158,6 @@ func (n *Node) softTimeout(q routing.Query[wire.PeerID]) time.Duration {
 const (
 	minTimeout      = 20 * time.Millisecond
 	minStoreTimeout = 250 * time.Millisecond
-	handshakeCPU    = 20 * time.Millisecond // of a slow machine
 )
 
 // sharedRTT is the round-trip estimate of the network as a whole, for peers of

@@ -40,12 +40,13 @@ type Node struct {
 	links      links
 	backoff    backoff
 
-	peers  *peerstore.Store
-	values store.Store
-	keys   keys
-	netRTT sharedRTT
-	skew   skew
-	self   selfAddrs
+	peers   *peerstore.Store
+	values  store.Store
+	keys    keys
+	netRTT  sharedRTT // of PING and FIND, to anybody
+	dialRTT sharedRTT // from dialling a stranger to its HELLO
+	skew    skew
+	self    selfAddrs
 
 	mu    sync.Mutex // guards table; nothing is called while it is held
 	table *routing.Table[wire.PeerID]

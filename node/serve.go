@@ -40,14 +40,14 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	case wire.FindNode:
 		n.served.findNodes.Add(1)
 		return l.reply(f.ID, wire.Nodes{
-			Contacts: n.contactsNear(m.Key, m.Count, l.key),
+			Contacts: n.contactsNear(m.Key, m.Count, l.key, routing.Key{}),
 			Record:   n.peerRecord(m.Key, now),
 		})
 	case wire.FindValue:
 		n.served.findValues.Add(1)
 		return l.reply(f.ID, wire.Value{
 			Records:  n.values.Get(now, m.Kind, m.Key, wire.MaxRecords),
-			Contacts: n.contactsNear(m.Key, m.Count, l.key),
+			Contacts: n.contactsNear(m.Key, m.Count, l.key, routing.Key{}),
 		})
 	case wire.Store:
 		n.served.stores.Add(1)
@@ -66,8 +66,9 @@ func (l *link) refuse(id uint64, code wire.Code, why string) error {
 }
 
 // contactsNear names the count contacts nearest to key, but for the asker, each
-// with the addresses at which we ourselves authenticated it.
-func (n *Node) contactsNear(key routing.Key, count int, asker routing.Key) []wire.Contact {
+// with the addresses at which we ourselves authenticated it. With a bound, only
+// those nearer to key than that.
+func (n *Node) contactsNear(key routing.Key, count int, asker, bound routing.Key) []wire.Contact {
 	var room [wire.MaxContacts + 1]contact
 	count = min(count, n.config.K)
 	if count <= 0 {
@@ -76,8 +77,19 @@ func (n *Node) contactsNear(key routing.Key, count int, asker routing.Key) []wir
 	n.mu.Lock()
 	near := n.table.AppendNearest(room[:0], key, count+1)
 	n.mu.Unlock()
-	contacts := make([]wire.Contact, 0, count)
-	addrs := make([]wire.Addr, 0, 2*count)
+	if bound != (routing.Key{}) {
+		for i, c := range near {
+			if key.CompareDistance(c.Key, bound) >= 0 {
+				near = near[:i]
+				break
+			}
+		}
+	}
+	if len(near) == 0 {
+		return nil
+	}
+	contacts := make([]wire.Contact, 0, len(near))
+	addrs := make([]wire.Addr, 0, len(near))
 	for _, c := range near {
 		if c.Key == asker || len(contacts) == count {
 			continue
@@ -158,17 +170,7 @@ func (l *link) stored(job storeJob) error {
 	n := l.node
 	reply := wire.Stored{Results: job.codes}
 	if len(job.req.Records) > 0 && job.req.Count > 0 {
-		key := job.req.Records[0].Record.Key
-		contacts := n.contactsNear(key, job.req.Count, l.key)
-		if job.req.Bound != (routing.Key{}) {
-			for i, c := range contacts {
-				if key.CompareDistance(n.keys.of(c.ID), job.req.Bound) >= 0 {
-					contacts = contacts[:i]
-					break
-				}
-			}
-		}
-		reply.Contacts = contacts
+		reply.Contacts = n.contactsNear(job.req.Records[0].Record.Key, job.req.Count, l.key, job.req.Bound)
 	}
 	return l.reply(job.id, reply)
 }

@@ -46,10 +46,12 @@ type front struct {
 
 // frontier goes through the n nearest candidates that have not failed. They
 // are settled when all have reached the state done. Overdue ones count as
-// failed, except that a patient lookup is not settled before it has heard of
-// those nearer than the n-th.
+// failed where others fill their places: with fewer than n besides them, or in
+// a patient lookup, they are awaited until their query is answered or failed.
+// So a moment in which everybody is slow ends no lookup.
 func (l *Lookup[A]) frontier(n int, done state, patient bool) front {
 	f := front{next: -1, settled: true}
+	late := false
 	for p, at := range l.order {
 		switch s := l.known[at.i].state; {
 		case s == failed:
@@ -57,7 +59,7 @@ func (l *Lookup[A]) frontier(n int, done state, patient bool) front {
 			continue
 		case s == overdue:
 			f.gone++
-			f.settled = f.settled && !patient
+			late = true
 			continue
 		case s == done || s == own:
 		default:
@@ -70,6 +72,9 @@ func (l *Lookup[A]) frontier(n int, done state, patient bool) front {
 			f.full, f.last = true, p
 			break
 		}
+	}
+	if late && (patient || !f.full) {
+		f.settled = false
 	}
 	return f
 }
