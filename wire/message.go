@@ -105,9 +105,9 @@ type Value struct {
 type Store struct {
 	Records []*Signed // 1 to MaxStore, not yet verified
 	Count   int       // contacts wanted, nearest to the first record's key, 0 to MaxContacts
-	// Bound is the key of the farthest node that the sender needs to hear of:
-	// contacts farther from the first record's key are left out of the answer.
-	// Zero for no bound.
+	// Bound is the key of the farthest of the nearest nodes that the sender
+	// knows: of contacts, only those nearer than it to the first record's key are
+	// worth naming. Zero for no bound.
 	Bound routing.Key
 }
 

@@ -858,7 +858,7 @@ type Store struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Records       []*Signed              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"` // 1 to 64
 	Count         uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`    // contacts wanted, at most 20
-	Bound         []byte                 `protobuf:"bytes,3,opt,name=bound,proto3" json:"bound,omitempty"`     // 32 bytes, or absent: no contacts farther than this key
+	Bound         []byte                 `protobuf:"bytes,3,opt,name=bound,proto3" json:"bound,omitempty"`     // 32 bytes, or absent: only contacts nearer than this key
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
