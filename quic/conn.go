@@ -27,7 +27,7 @@ type Conn struct {
 	state state  // guarded by t.mu
 	watch func() // run once it has ended; guarded by t.mu
 
-	pooled, draining bool // guarded by the Pool's mu
+	draining bool // superseded; guarded by the Pool's mu
 }
 
 type state uint8

@@ -122,12 +122,20 @@ func (e *keyError) Error() string {
 }
 func (e *keyError) Is(target error) bool { return target == ErrWrongKey }
 
+// An admitError says that Config.Admit refused the peer that answered.
+type admitError struct {
+	key PublicKey
+	err error
+}
+
+func (e *admitError) Error() string { return fmt.Sprintf("quic: %v is not admitted: %v", e.key, e.err) }
+func (e *admitError) Unwrap() error { return e.err }
+
 // TLS alerts that carry a meaning here (RFC 8446 §6).
 const (
-	cryptoError      = 0x100 // RFC 9001 §4.8: 0x100 + alert
-	alertBadCert     = 42    // the verification of our certificate said no
-	alertBadCertSign = 51    // decrypt_error
-	alertNoProtocol  = 120   // no_application_protocol: the ALPN
+	cryptoError     = 0x100 // RFC 9001 §4.8: 0x100 + alert
+	alertBadCert    = 42    // the verification of our certificate said no
+	alertNoProtocol = 120   // no_application_protocol: the ALPN
 )
 
 // typed turns an error of quic-go into one of ours. Contexts' errors, io.EOF and
@@ -169,6 +177,9 @@ func typed(err error) error {
 func typedTransport(te *quicgo.TransportError) error {
 	if ke, ok := errors.AsType[*keyError](te); ok {
 		return ke
+	}
+	if ae, ok := errors.AsType[*admitError](te); ok {
+		return ae
 	}
 	if te.Remote {
 		switch te.ErrorCode {

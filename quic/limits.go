@@ -62,6 +62,19 @@ func (n *counts) mayOpen(a netip.Addr) bool {
 	return true
 }
 
+// begun and settled count a handshake, opened and closed a connection.
+func (n *counts) begun(a netip.Addr) {
+	if !exempt(a) {
+		n.pending++
+	}
+}
+
+func (n *counts) settled(a netip.Addr) {
+	if !exempt(a) {
+		n.pending--
+	}
+}
+
 func (n *counts) opened(a netip.Addr) { n.in++; n.add(a, 1) }
 func (n *counts) closed(a netip.Addr) { n.in--; n.add(a, -1) }
 

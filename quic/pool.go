@@ -1,9 +1,12 @@
 package quic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -50,8 +53,8 @@ type PoolConfig struct {
 }
 
 const (
-	simultaneous = 5 * time.Second // two dials closer than this crossed
-	drainFor     = time.Second     // how long a superseded connection must be unused
+	crossing = 5 * time.Second // two dials closer than this crossed
+	draining = time.Second     // how long a superseded connection must be unused
 )
 
 // A Pool keeps the connections to peers: one to give for each, and those it
@@ -60,7 +63,7 @@ const (
 type Pool struct {
 	o      PoolConfig
 	ctx    context.Context // of all dials
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	dials  chan struct{} // a place for each dial under way
 
 	wg sync.WaitGroup // dials, closes, and connections until Closed has returned
@@ -69,15 +72,15 @@ type Pool struct {
 	shut  bool
 	peers map[PublicKey]*peer
 	conns map[*Conn]struct{}
-	in    int       // accepted ones among conns
-	wake  time.Time // when timer goes off; zero: never
-	timer *time.Timer
+	in    int         // accepted ones among conns
+	timer *time.Timer // runs sweep
+	wake  time.Time   // when; zero: never
 }
 
-// A peer is what the pool has of one key: something, or it is dropped.
+// A peer is what the pool has of one key. One of whom nothing is left is dropped.
 type peer struct {
-	conn *Conn // to give; nil or ended: there is none
-	dial *dial // under way; nil: there is none
+	conn *Conn // to give; nil, or ended, if there is none
+	dial *dial // under way, or nil
 }
 
 // A dial is what all callers of Get for one peer wait for.
@@ -85,7 +88,7 @@ type dial struct {
 	done   chan struct{} // closed when conn or err is set
 	conn   *Conn
 	err    error
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 }
 
 // NewPool makes an empty pool.
@@ -106,70 +109,90 @@ func NewPool(o PoolConfig) *Pool {
 		peers: map[PublicKey]*peer{},
 		conns: map[*Conn]struct{}{},
 	}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	return p
 }
 
 // Get returns the connection to a peer, dialling if there is none. Callers that
-// want the same peer at once wait for one dial, and each only as long as its own
-// ctx lasts; the dial goes on without them.
+// want the same peer at once wait for one dial, each only as long as its own ctx
+// lasts; the dial goes on without them. Beside Dial's errors there is ErrBusy
+// when the pool is full of connections that are held.
 func (p *Pool) Get(ctx context.Context, key PublicKey) (*Conn, error) {
 	if key == p.o.Self {
-		return nil, errors.New("quic: no connection to oneself")
+		return nil, fmt.Errorf("%w: it is our own", ErrWrongKey)
 	}
 	p.mu.Lock()
 	if p.shut {
 		p.mu.Unlock()
 		return nil, ErrClosed
 	}
-	pe := p.peers[key]
-	if pe == nil {
-		pe = &peer{}
-		p.peers[key] = pe
-	}
+	pe := p.peer(key)
 	if c := pe.conn; c != nil && c.alive() {
 		c.Touch()
 		p.mu.Unlock()
 		return c, nil
 	}
-	d := pe.dial
-	if d == nil {
-		d = p.start(pe, key)
+	if pe.dial == nil && !p.hasRoom() {
+		p.drop(key)
+		p.mu.Unlock()
+		return nil, ErrBusy
 	}
+	if pe.dial == nil {
+		pe.dial = p.start(key)
+	}
+	d := pe.dial
 	p.mu.Unlock()
-
 	select {
 	case <-d.done:
+		return d.conn, d.err
 	default:
-		select {
-		case <-d.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
 	}
-	return d.conn, d.err
+	select {
+	case <-d.done:
+		return d.conn, d.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
-// start dials in a goroutine of its own; with p.mu held.
-func (p *Pool) start(pe *peer, key PublicKey) *dial {
-	ctx, cancel := context.WithCancel(p.ctx)
+// peer finds or makes the entry of key; with p.mu held.
+func (p *Pool) peer(key PublicKey) *peer {
+	pe := p.peers[key]
+	if pe == nil {
+		pe = &peer{}
+		p.peers[key] = pe
+	}
+	return pe
+}
+
+// drop forgets a peer of whom nothing is left; with p.mu held.
+func (p *Pool) drop(key PublicKey) {
+	if pe := p.peers[key]; pe != nil && pe.conn == nil && pe.dial == nil {
+		delete(p.peers, key)
+	}
+}
+
+// start dials, in a goroutine of its own, as no caller's ctx may end it; with
+// p.mu held.
+func (p *Pool) start(key PublicKey) *dial {
+	ctx, cancel := context.WithCancelCause(p.ctx)
 	d := &dial{done: make(chan struct{}), cancel: cancel}
-	pe.dial = d
-	p.wg.Add(1) // for the dial, then for its connection
+	p.wg.Add(1) // for the dial, and then for its connection
 	go func() {
-		defer cancel()
-		c, err := p.dialOne(ctx, key)
-		p.dialled(key, d, c, err)
+		defer cancel(nil)
+		c, err := p.reach(ctx, key)
+		p.reached(key, d, c, err)
 	}()
 	return d
 }
 
-func (p *Pool) dialOne(ctx context.Context, key PublicKey) (*Conn, error) {
+// reach makes a connection, when its turn has come.
+func (p *Pool) reach(ctx context.Context, key PublicKey) (*Conn, error) {
 	select {
 	case p.dials <- struct{}{}:
 		defer func() { <-p.dials }()
 	case <-ctx.Done():
-		return nil, ErrClosed
+		return nil, context.Cause(ctx)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, p.o.DialTimeout, ErrTimeout)
 	defer cancel()
@@ -177,37 +200,33 @@ func (p *Pool) dialOne(ctx context.Context, key PublicKey) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.RemoteKey() != key {
+	if c.key != key {
 		c.Close(p.o.CloseLeaving, "")
-		return nil, fmt.Errorf("%w: Dial made a connection to %v", ErrWrongKey, c.RemoteKey())
+		return nil, fmt.Errorf("%w: Dial made a connection to %v", ErrWrongKey, c.key)
 	}
 	return c, nil
 }
 
-// dialled ends a dial: its callers get the connection that stays, or the error.
-func (p *Pool) dialled(key PublicKey, d *dial, c *Conn, err error) {
+// reached ends a dial: its callers get the connection that stays, or the error.
+func (p *Pool) reached(key PublicKey, d *dial, c *Conn, err error) {
 	if err == nil && p.o.Opened != nil {
 		p.o.Opened(c)
 	}
 	p.mu.Lock()
-	pe := p.peers[key]
-	var closing []*Conn
+	var out []farewell
 	if err == nil {
-		closing = p.insert(c)
-		pe = p.peers[key]
+		out = p.insert(c)
 	}
-	if pe != nil && pe.dial == d {
-		pe.dial = nil
-		if d.conn, d.err = pe.conn, nil; d.conn == nil || !d.conn.alive() {
-			if d.conn, d.err = nil, err; err == nil {
-				d.err = ErrClosed
-			}
+	if pe := p.peers[key]; pe != nil && pe.dial == d {
+		if pe.conn != nil && pe.conn.alive() { // also one accepted meanwhile
+			p.settle(pe, pe.conn, nil)
+		} else {
+			p.settle(pe, nil, cmp.Or(err, ErrClosed))
 		}
-		close(d.done)
-		p.forget(key)
+		p.drop(key)
 	}
 	p.mu.Unlock()
-	p.close(closing)
+	p.close(out)
 	if err != nil {
 		p.wg.Done()
 		return
@@ -215,7 +234,19 @@ func (p *Pool) dialled(key PublicKey, d *dial, c *Conn, err error) {
 	c.whenEnded(func() { p.ended(c) })
 }
 
+// settle gives those who wait for a dial what they wait for; with p.mu held.
+func (p *Pool) settle(pe *peer, c *Conn, err error) {
+	d := pe.dial
+	pe.dial = nil
+	d.conn, d.err = c, err
+	close(d.done)
+}
+
 // Add gives the pool a connection that we accepted.
+//
+// If we are dialling that peer, our dial is ended for the sake of the accepted
+// connection. Both sides cannot do so to one another: who accepts sees a dial
+// that its peer has finished.
 func (p *Pool) Add(c *Conn) {
 	p.mu.Lock()
 	if p.shut {
@@ -229,120 +260,50 @@ func (p *Pool) Add(c *Conn) {
 		p.o.Opened(c)
 	}
 	p.mu.Lock()
-	closing := p.insert(c)
-	if pe := p.peers[c.key]; pe != nil && pe.dial != nil && pe.conn == c && c.key.Compare(p.o.Self) < 0 {
-		// It would stay against ours under way: nobody need wait for that.
-		d := pe.dial
-		pe.dial = nil
-		d.conn = c
-		close(d.done)
-		d.cancel()
+	out := p.insert(c)
+	if pe := p.peers[c.key]; pe != nil && pe.dial != nil && pe.conn == c {
+		pe.dial.cancel(errAccepted)
+		p.settle(pe, c, nil)
 	}
 	p.mu.Unlock()
-	p.close(closing)
+	p.close(out)
 	c.whenEnded(func() { p.ended(c) })
 }
 
-// insert makes room for c and decides which connection to its peer is given from
-// now on; with p.mu held. It returns what must be closed, without the lock.
-func (p *Pool) insert(c *Conn) (closing []*Conn) {
+var errAccepted = errors.New("quic: the peer was faster")
+
+// insert takes c in and decides which connection to its peer is given from now
+// on; with p.mu held.
+func (p *Pool) insert(c *Conn) (out []farewell) {
 	if p.shut {
-		return []*Conn{c}
+		return []farewell{{c, p.o.CloseLeaving}}
 	}
 	p.conns[c] = struct{}{}
-	c.pooled = true
 	if !c.dialled {
 		p.in++
 	}
-	pe := p.peers[c.key]
-	if pe == nil {
-		pe = &peer{}
-		p.peers[c.key] = pe
-	}
+	pe := p.peer(c.key)
 	switch old := pe.conn; {
 	case old == nil || !old.alive():
 		pe.conn = c
-	case p.stays(c, old):
+	case p.supersedes(c, old):
 		pe.conn, old.draining = c, true
-		p.wakeBy(time.Now().Add(p.left(old)))
+		p.wakeIn(p.left(old))
 	default:
 		c.draining = true
 	}
-	p.wakeBy(time.Now().Add(p.left(c)))
+	p.wakeIn(p.left(c))
 	return p.makeRoom()
 }
 
-// stays tells whether a newcomer to a peer supersedes what we have. Two dials
-// that crossed end, on both sides, with the one made by the smaller key; of two
-// that did not, the newer stays, for the older may be dead.
-func (p *Pool) stays(c, old *Conn) bool {
-	if c.dialled != old.dialled && c.opened.Sub(old.opened).Abs() <= simultaneous {
-		mine := p.o.Self.Compare(c.key) < 0
-		return c.dialled == mine
+// supersedes tells whether a newcomer takes the place of what we have. Of two
+// dials that crossed, both sides keep the one made by the smaller key; of two
+// that did not, the newer, as the older may be dead.
+func (p *Pool) supersedes(c, old *Conn) bool {
+	if c.dialled != old.dialled && c.opened.Sub(old.opened).Abs() <= crossing {
+		return c.dialled == (p.o.Self.Compare(c.key) < 0)
 	}
 	return !c.opened.Before(old.opened)
-}
-
-// makeRoom takes the longest unused out of the pool while it is too full.
-func (p *Pool) makeRoom() (closing []*Conn) {
-	for p.in > p.o.MaxIn || len(p.conns) > p.o.MaxIn+p.o.MaxOut {
-		var oldest *Conn
-		for c := range p.conns {
-			if c.Held() || (p.in > p.o.MaxIn && c.dialled) {
-				continue
-			}
-			if oldest == nil || c.used.Load() < oldest.used.Load() {
-				oldest = c
-			}
-		}
-		if oldest == nil {
-			break
-		}
-		p.remove(oldest)
-		closing = append(closing, oldest)
-	}
-	return closing
-}
-
-// left is how long c may stay if it is not used again.
-func (p *Pool) left(c *Conn) time.Duration {
-	limit := p.o.IdleAccepted
-	switch {
-	case c.dialled && c.draining:
-		limit = drainFor
-	case c.dialled:
-		limit = p.o.IdleDialled
-	}
-	if limit < 0 {
-		return 1<<63 - 1
-	}
-	return limit - c.Idle()
-}
-
-// wakeBy has sweep run no later than at; with p.mu held.
-func (p *Pool) wakeBy(at time.Time) {}
-
-// remove takes c out of the pool; with p.mu held.
-func (p *Pool) remove(c *Conn) {
-	if !c.pooled {
-		return
-	}
-	c.pooled = false
-	delete(p.conns, c)
-	if !c.dialled {
-		p.in--
-	}
-	if pe := p.peers[c.key]; pe != nil && pe.conn == c {
-		pe.conn = nil
-		p.forget(c.key)
-	}
-}
-
-// forget drops a peer of whom nothing is left; with p.mu held.
-func (p *Pool) forget(key PublicKey) {
-	if pe := p.peers[key]; pe != nil && pe.conn == nil && pe.dial == nil {
-		delete(p.peers, key)
-	}
 }
 
 // ended runs once for each connection, when it has ended.
@@ -356,14 +317,23 @@ func (p *Pool) ended(c *Conn) {
 	p.wg.Done()
 }
 
-func (p *Pool) close(conns []*Conn) {
-	for _, c := range conns {
-		p.wg.Go(func() { c.Close(p.o.CloseIdle, "") })
+// remove takes c out, if it is in; with p.mu held.
+func (p *Pool) remove(c *Conn) {
+	if _, ok := p.conns[c]; !ok {
+		return
+	}
+	delete(p.conns, c)
+	if !c.dialled {
+		p.in--
+	}
+	if pe := p.peers[c.key]; pe != nil && pe.conn == c {
+		pe.conn = nil
+		p.drop(c.key)
 	}
 }
 
-// Lookup returns the connection to a peer if there is one. It does not count as
-// a use.
+// Lookup returns the connection that Get would return without dialling. It does
+// not count as a use.
 func (p *Pool) Lookup(key PublicKey) (*Conn, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -373,15 +343,11 @@ func (p *Pool) Lookup(key PublicKey) (*Conn, bool) {
 	return nil, false
 }
 
-// All returns every connection of the pool, also those that drain.
+// All returns every connection of the pool, in no order, also those that drain.
 func (p *Pool) All() []*Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make([]*Conn, 0, len(p.conns))
-	for c := range p.conns {
-		all = append(all, c)
-	}
-	return all
+	return slices.Collect(maps.Keys(p.conns))
 }
 
 // Len counts what All returns.
@@ -396,14 +362,15 @@ func (p *Pool) Len() int {
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.shut = true
-	all := make([]*Conn, 0, len(p.conns))
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	var out []farewell
 	for c := range p.conns {
-		all = append(all, c)
+		out = append(out, farewell{c, p.o.CloseLeaving})
 	}
 	p.mu.Unlock()
-	p.cancel()
-	for _, c := range all {
-		p.wg.Go(func() { c.Close(p.o.CloseLeaving, "") })
-	}
+	p.cancel(ErrClosed)
+	p.close(out)
 	p.wg.Wait()
 }

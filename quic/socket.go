@@ -1,13 +1,16 @@
 package quic
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
+	"syscall"
 )
 
-// ListenUDP opens the socket for Config.Conn. An unspecified IPv6 address, or
-// the zero AddrPort, listens on IPv4 and IPv6 at once, or on IPv4 alone where
-// the system has no IPv6. Port 0 lets the system choose.
+// ListenUDP opens a socket for Config.Conn. An unspecified IPv6 address, or the
+// zero AddrPort, listens on IPv4 and IPv6 at once, or on IPv4 alone where the
+// system has no IPv6. Port 0 lets the system choose.
 func ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
 	if !addr.IsValid() {
 		addr = netip.AddrPortFrom(netip.IPv6Unspecified(), addr.Port())
@@ -26,7 +29,133 @@ func ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wrap(u), nil
+	return u, nil
 }
 
-func wrap(p net.PacketConn) net.PacketConn { return p }
+// wrap puts our socket around p. quic-go ends a connection on almost any error
+// of a send, also one that the next moment mends (the route changes, a filter
+// says no, a queue is full): ours loses that packet instead, as the network
+// would, and tells failed, which may be nil.
+//
+// Where the system can, the wrapper of a *net.UDPConn reads and writes batches
+// and carries ECN and DF, as quic-go does with a bare one: it would lose these if
+// it merely overrode ReadFrom and WriteTo, which quic-go then bypasses.
+func wrap(p net.PacketConn, failed func(netip.AddrPort, error)) net.PacketConn {
+	if failed == nil {
+		failed = func(netip.AddrPort, error) {}
+	}
+	if u, ok := p.(*net.UDPConn); ok {
+		return wrapUDP(&udp{UDPConn: u, failed: failed})
+	}
+	return &plain{PacketConn: p, failed: failed}
+}
+
+// plain is a socket that can do no more than carry packets: a simulated
+// network's, or one that the user made.
+type plain struct {
+	net.PacketConn
+	failed func(netip.AddrPort, error)
+}
+
+func (p *plain) WriteTo(b []byte, to net.Addr) (int, error) {
+	n, err := p.PacketConn.WriteTo(b, to)
+	if err != nil && !final(err) {
+		p.failed(addrPort(to), err)
+		return len(b), nil
+	}
+	return n, err
+}
+
+// SetReadBuffer and SetWriteBuffer try, and never complain: quic-go would print
+// a warning to the program's log.
+func (p *plain) SetReadBuffer(n int) error {
+	if c, ok := p.PacketConn.(interface{ SetReadBuffer(int) error }); ok {
+		_ = c.SetReadBuffer(n)
+	}
+	return nil
+}
+
+// SetWriteBuffer is described with SetReadBuffer.
+func (p *plain) SetWriteBuffer(n int) error {
+	if c, ok := p.PacketConn.(interface{ SetWriteBuffer(int) error }); ok {
+		_ = c.SetWriteBuffer(n)
+	}
+	return nil
+}
+
+// udp is what the sockets of all systems have in common.
+type udp struct {
+	*net.UDPConn
+	failed func(netip.AddrPort, error)
+	sized  atomic.Int32 // how many of the two buffers quic-go has sized
+}
+
+func (u *udp) WriteTo(b []byte, to net.Addr) (int, error) {
+	n, err := u.UDPConn.WriteTo(b, to)
+	if err == nil {
+		return n, nil
+	}
+	addr, _ := to.(*net.UDPAddr)
+	n, _, err = u.retry(b, nil, addr, err)
+	return n, err
+}
+
+// WriteMsgUDP sends b, which with the right control message in oob is a batch.
+func (u *udp) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err error) {
+	if n, oobn, err = u.UDPConn.WriteMsgUDP(b, oob, to); err != nil {
+		return u.retry(b, oob, to, err)
+	}
+	return n, oobn, nil
+}
+
+// retry sends once more what failed with err: an error may be left over from an
+// earlier packet, to somebody else even, and the first send of a fresh socket
+// can fail for no reason (golang.org/issue/63322). Then it is a lost packet,
+// unless quic-go acts on the error.
+func (u *udp) retry(b, oob []byte, to *net.UDPAddr, err error) (n, oobn int, _ error) {
+	if !final(err) {
+		if n, oobn, err = u.UDPConn.WriteMsgUDP(b, oob, to); err == nil {
+			return n, oobn, nil
+		}
+	}
+	if final(err) {
+		return n, oobn, err
+	}
+	u.failed(addrPort(to), err)
+	return len(b), len(oob), nil
+}
+
+// final tells whether an error of a send must reach quic-go: it shrinks packets
+// that are too large, stops batching where the device cannot (EIO), and ends
+// when the socket is closed.
+func final(err error) bool {
+	return tooLarge(err) || errors.Is(err, syscall.EIO) || errors.Is(err, net.ErrClosed)
+}
+
+// SetReadBuffer enlarges the kernel's receive buffer as far as it may be.
+func (u *udp) SetReadBuffer(n int) error {
+	_ = u.UDPConn.SetReadBuffer(n)
+	enlarge(u.UDPConn, true, n)
+	u.sized.Add(1)
+	return nil
+}
+
+// SetWriteBuffer enlarges the kernel's send buffer as far as it may be.
+func (u *udp) SetWriteBuffer(n int) error {
+	_ = u.UDPConn.SetWriteBuffer(n)
+	enlarge(u.UDPConn, false, n)
+	u.sized.Add(1)
+	return nil
+}
+
+var errNotYet = errors.New("quic: the buffers are not sized yet")
+
+// SyscallConn answers once both buffers are sized. quic-go asks for it before
+// that only to compare their sizes with its wishes, and would print a warning to
+// the program's log; a library has no business there.
+func (u *udp) SyscallConn() (syscall.RawConn, error) {
+	if u.sized.Load() < 2 {
+		return nil, errNotYet
+	}
+	return u.UDPConn.SyscallConn()
+}

@@ -23,16 +23,17 @@ type Transport struct {
 	epoch  time.Time
 	q      *quicgo.Transport
 	ln     *quicgo.Listener
-	quic   *quicgo.Config
 	cert   tls.Certificate
+	dialer *quicgo.Config
 	budget budget
 
 	wg sync.WaitGroup // one per connection, until its end is dealt with
 
-	mu     sync.Mutex
-	shut   bool
-	conns  map[*Conn]struct{} // open ones
-	counts counts
+	mu      sync.Mutex
+	shut    bool
+	conns   map[*Conn]struct{} // open ones
+	counts  counts
+	dialing map[netip.AddrPort][]*attempt
 }
 
 // NewTransport starts a transport on c.Conn, which it owns from then on: Close
@@ -46,22 +47,21 @@ func NewTransport(c Config) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		c:      c,
-		self:   PublicOf(c.Key),
-		epoch:  time.Now(),
-		conns:  map[*Conn]struct{}{},
-		budget: budget{limit: c.WindowBudget},
-		counts: counts{maxPending: c.MaxPending, maxIn: c.MaxIn, from: map[netip.Prefix]int{}},
+		c:       c,
+		self:    PublicOf(c.Key),
+		epoch:   time.Now(),
+		budget:  budget{limit: c.WindowBudget},
+		conns:   map[*Conn]struct{}{},
+		counts:  counts{maxPending: c.MaxPending, maxIn: c.MaxIn, from: map[netip.Prefix]int{}},
+		dialing: map[netip.AddrPort][]*attempt{},
 	}
 	if t.cert, err = certificate(c.Key); err != nil {
 		c.Conn.Close()
 		return nil, fmt.Errorf("quic: %w", err)
 	}
-	t.quic = &quicgo.Config{
-		Versions: []quicgo.Version{quicgo.Version1},
-		// quic-go gives up after this long in silence, and after twice as long
-		// altogether; Dial has its own bound.
-		HandshakeIdleTimeout:           c.HandshakeTimeout / 2,
+	t.dialer = &quicgo.Config{
+		Versions:                       []quicgo.Version{quicgo.Version1},
+		HandshakeIdleTimeout:           c.HandshakeTimeout,
 		MaxIdleTimeout:                 c.IdleTimeout,
 		KeepAlivePeriod:                c.KeepAlive,
 		InitialPacketSize:              InitialPacketSize,
@@ -73,20 +73,24 @@ func NewTransport(c Config) (*Transport, error) {
 		MaxIncomingStreams:             int64(c.MaxStreams),
 		MaxIncomingUniStreams:          -1,
 	}
+	acceptor := t.dialer.Clone()
+	// quic-go gives up a handshake after this long in silence, or twice as long.
+	// Who dials has a bound of its own.
+	acceptor.HandshakeIdleTimeout = c.HandshakeTimeout / 2
 	token := quicgo.TokenGeneratorKey(t.derive("token", ""))
 	// Two sockets that shared a reset key would answer for one another, and so
 	// hand anybody the tokens that kill connections (RFC 9000 §10.3.2, §21.11).
 	reset := quicgo.StatelessResetKey(t.derive("reset", c.Conn.LocalAddr().String()))
 	t.q = &quicgo.Transport{
-		Conn:                wrap(c.Conn),
+		Conn:                wrap(c.Conn, t.sendFailed),
 		TokenGeneratorKey:   &token,
 		StatelessResetKey:   &reset,
 		VerifySourceAddress: t.mustProve,
 		ConnContext:         t.incoming,
 	}
-	if t.ln, err = t.q.Listen(t.serverTLS(), t.quic); err != nil {
-		t.q.Close()
+	if t.ln, err = t.q.Listen(t.serverTLS(), acceptor); err != nil {
 		c.Conn.Close()
+		t.q.Close()
 		return nil, fmt.Errorf("quic: %w", err)
 	}
 	return t, nil
@@ -149,43 +153,10 @@ func (t *Transport) admit(key PublicKey) error {
 	if t.c.Admit == nil {
 		return nil
 	}
-	return t.c.Admit(key)
-}
-
-// Dial connects to the peer with that key at addr. It returns when the peer has
-// proved its key; that the peer accepts ours it shows only by what it sends.
-//
-// Errors: ErrWrongKey, ErrNetwork, ErrBusy, ErrUnreachable, ErrTimeout after
-// Config.HandshakeTimeout, ErrClosed, or ctx's own.
-func (t *Transport) Dial(ctx context.Context, addr netip.AddrPort, key PublicKey) (*Conn, error) {
-	c, err := t.dial(ctx, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), key)
-	if err != nil {
-		return nil, fmt.Errorf("dial %v: %w", addr, err)
+	if err := t.c.Admit(key); err != nil {
+		return &admitError{key: key, err: err}
 	}
-	return c, nil
-}
-
-func (t *Transport) dial(ctx context.Context, addr netip.AddrPort, key PublicKey) (*Conn, error) {
-	if key == t.self {
-		return nil, fmt.Errorf("%w: it is our own", ErrWrongKey)
-	}
-	c := &Conn{t: t, key: key, dialled: true}
-	c.window.Store(connWindow)
-	bounded, cancel := context.WithTimeoutCause(context.WithValue(ctx, connKey{}, c), t.c.HandshakeTimeout, ErrTimeout)
-	defer cancel()
-	q, err := t.q.Dial(bounded, net.UDPAddrFromAddrPort(addr), t.clientTLS(key), t.quic)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, typed(err)
-	}
-	if !t.opened(c, q) {
-		q.CloseWithError(quicgo.ApplicationErrorCode(t.c.CloseLeaving), "")
-		return nil, ErrClosed
-	}
-	context.AfterFunc(q.Context(), c.end)
-	return c, nil
+	return nil
 }
 
 // Accept waits for the next connection that a peer made. It should be called
@@ -197,10 +168,16 @@ func (t *Transport) Accept(ctx context.Context) (*Conn, error) {
 			return nil, typed(err)
 		}
 		c := q.Context().Value(connKey{}).(*Conn)
-		if c.key, err = keyOf(q.ConnectionState().TLS.PeerCertificates); err == nil && t.opened(c, q) {
-			return c, nil
+		if c.key, err = keyOf(q.ConnectionState().TLS.PeerCertificates); err == nil {
+			if err = t.opened(c, q); err == nil {
+				return c, nil
+			}
 		}
-		q.CloseWithError(quicgo.ApplicationErrorCode(t.c.CloseBusy), "")
+		code := t.c.CloseBusy
+		if err == ErrClosed {
+			code = t.c.CloseLeaving
+		}
+		q.CloseWithError(quicgo.ApplicationErrorCode(code), "")
 	}
 }
 
@@ -222,9 +199,7 @@ func (t *Transport) incoming(ctx context.Context, info *quicgo.ClientInfo) (cont
 		t.mu.Unlock()
 		return nil, errNoRoom
 	}
-	if !exempt(c.from) {
-		t.counts.pending++
-	}
+	t.counts.begun(c.from)
 	t.wg.Add(1)
 	t.mu.Unlock()
 	c.window.Store(connWindow)
@@ -233,13 +208,16 @@ func (t *Transport) incoming(ctx context.Context, info *quicgo.ClientInfo) (cont
 	return context.WithValue(ctx, connKey{}, c), nil
 }
 
-// opened counts a connection whose handshake is done, or tells that there is no
-// room for it any more.
-func (t *Transport) opened(c *Conn, q *quicgo.Conn) bool {
+// opened counts a connection whose handshake is done; the error is ErrClosed or
+// errNoRoom.
+func (t *Transport) opened(c *Conn, q *quicgo.Conn) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.shut || c.state == ended || (!c.dialled && !t.counts.mayOpen(c.from)) {
-		return false
+	switch {
+	case t.shut || c.state == ended:
+		return ErrClosed
+	case !c.dialled && !t.counts.mayOpen(c.from):
+		return errNoRoom
 	}
 	c.q = q
 	c.opened = time.Now()
@@ -250,12 +228,10 @@ func (t *Transport) opened(c *Conn, q *quicgo.Conn) bool {
 		t.budget.force(connWindow)
 	} else {
 		t.counts.opened(c.from)
-		if !exempt(c.from) {
-			t.counts.pending--
-		}
+		t.counts.settled(c.from)
 	}
 	c.state = open
-	return true
+	return nil
 }
 
 // end runs once, when quic-go has done with the connection.
@@ -267,8 +243,8 @@ func (c *Conn) end() {
 		if !c.dialled {
 			t.counts.closed(c.from)
 		}
-	} else if !exempt(c.from) {
-		t.counts.pending--
+	} else {
+		t.counts.settled(c.from)
 	}
 	c.state = ended
 	watch := c.watch
@@ -312,15 +288,16 @@ func (t *Transport) Close() error {
 	for _, c := range open {
 		wg.Go(func() { c.Close(t.c.CloseLeaving, "") })
 	}
-	// Those that nobody has accepted yet: shut, so that Accept closes each.
+	// Accept closes those that nobody has asked for yet.
 	for {
 		if _, err := t.Accept(context.Background()); err != nil {
 			break
 		}
 	}
 	wg.Wait()
-	err := t.q.Close()
-	err = errors.Join(err, t.c.Conn.Close())
+	// The socket first: it wakes quic-go's reader, whatever the socket is.
+	err := t.c.Conn.Close()
+	t.q.Close()
 	t.wg.Wait()
 	return err
 }
