@@ -76,7 +76,7 @@ type Config struct {
 	K int
 
 	// Alpha bounds the requests one lookup has under way (Kademlia §2.3).
-	// If zero, 3.
+	// If zero, 3, or K if that is less.
 	Alpha int
 
 	// RPCTimeout bounds one request to one peer, which usually ends far sooner:
@@ -129,7 +129,7 @@ func (c Config) withDefaults() (Config, error) {
 	defaultTo(&c.Network, "main")
 	defaultTo(&c.Agent, "kadquic")
 	defaultTo(&c.K, 20)
-	defaultTo(&c.Alpha, 3)
+	defaultTo(&c.Alpha, min(3, c.K))
 	defaultTo(&c.RPCTimeout, 5*time.Second)
 	defaultTo(&c.RefreshInterval, time.Hour)
 	defaultTo(&c.MaxConnections, 512)

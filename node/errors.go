@@ -69,7 +69,8 @@ func (e *PutError) Is(target error) bool {
 	return target == ErrQuorum
 }
 
-// A RemoteError is what a peer answered in place of a reply.
+// A RemoteError is what a peer answered in place of a reply, or of one record.
+// errors.Is finds its Code.
 type RemoteError struct {
 	Peer    wire.PeerID
 	Code    wire.Code
@@ -78,10 +79,12 @@ type RemoteError struct {
 
 func (e *RemoteError) Error() string {
 	if e.Message == "" {
-		return fmt.Sprintf("peer %s answered %v", e.Peer, e.Code)
+		return fmt.Sprintf("peer %s answered: %v", e.Peer, e.Code)
 	}
-	return fmt.Sprintf("peer %s answered %v: %q", e.Peer, e.Code, e.Message)
+	return fmt.Sprintf("peer %s answered: %v: %q", e.Peer, e.Code, e.Message)
 }
+
+func (e *RemoteError) Unwrap() error { return e.Code }
 
 func (e *RemoteError) Is(target error) bool {
 	return target == ErrBusy && e.Code == wire.CodeBusy

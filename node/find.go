@@ -160,9 +160,8 @@ func (f *finding) run(ctx context.Context) error {
 	if _, ok := f.winner(); !ok {
 		return n.alone(out)
 	}
-	if c, ok := out.lookup.Without(); ok {
-		f.repair(c.Addr)
-	}
+	without, _ := out.lookup.Without()
+	f.repair(without.Addr)
 	return nil
 }
 
@@ -238,7 +237,7 @@ func (f *finding) winner() (hit, bool) {
 
 // repair stores the records found, in the background, where a get has shown
 // them missing: at holders of an older one (read repair), and at the nearest
-// node that did not have any (Kademlia §2.3, caching).
+// node that did not have any (Kademlia §2.3, caching), if there is one.
 func (f *finding) repair(without wire.PeerID) {
 	n := f.node
 	f.mu.Lock()

@@ -43,6 +43,7 @@ type Node struct {
 	peers   *peerstore.Store
 	values  store.Store
 	keys    keys
+	seqs    seqs
 	netRTT  sharedRTT // of PING and FIND, to anybody
 	dialRTT sharedRTT // from dialling a stranger to its HELLO
 	skew    skew
@@ -99,6 +100,7 @@ func New(config Config) (*Node, error) {
 		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
 		peers:     peerstore.New(peerstore.Options{}),
 		keys:      keys{m: make(map[wire.PeerID]routing.Key)},
+		seqs:      seqs{last: make(map[routing.Key]uint64)},
 		self:      selfAddrs{observed: make(map[wire.Addr][]netip.Addr)},
 		listeners: make(map[string]*listener),
 		storeJobs: make(chan storeJob, maxStoreJobs),

@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/store"
@@ -42,7 +44,7 @@ type PutOptions struct {
 	TTL time.Duration
 
 	// Seq orders the records of one publisher under one key: the higher stands.
-	// If zero, Unix milliseconds.
+	// If zero, Unix milliseconds, or one more than the last put's if that is more.
 	Seq uint64
 
 	// Quorum is on how many peers the record must be stored for the put to
@@ -80,7 +82,6 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 	}
 	defaultTo(&o.Kind, wire.KindOpen)
 	defaultTo(&o.TTL, n.config.RecordTTL)
-	defaultTo(&o.Seq, uint64(now.UnixMilli()))
 	if o.TTL < 0 || o.TTL > wire.MaxTTL {
 		return nil, fmt.Errorf("a life of %v, want at most %v", o.TTL, wire.MaxTTL)
 	}
@@ -106,6 +107,9 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 	if key != right {
 		return nil, fmt.Errorf("key %s: %w", key, wire.ErrBadKey)
 	}
+	if o.Seq == 0 {
+		o.Seq = n.seqs.next(key, now)
+	}
 	return wire.Sign(wire.Record{
 		Kind:   o.Kind,
 		Key:    key,
@@ -114,6 +118,29 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 		Expiry: now.Add(o.TTL),
 		Value:  value,
 	}, o.Publisher)
+}
+
+// seqs gives records their sequence numbers: Unix milliseconds, and where one
+// key is put several times within a millisecond, one more each time. Goroutines
+// may share it.
+type seqs struct {
+	mu   sync.Mutex
+	last map[routing.Key]uint64 // by key; those that are past may be missing
+}
+
+// maxSeqs is how many keys are remembered before those of the past are dropped.
+const maxSeqs = 256
+
+func (s *seqs) next(key routing.Key, now time.Time) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ms := uint64(now.UnixMilli())
+	if len(s.last) >= maxSeqs {
+		maps.DeleteFunc(s.last, func(_ routing.Key, seq uint64) bool { return seq < ms })
+	}
+	seq := max(ms, s.last[key]+1)
+	s.last[key] = seq
+	return seq
 }
 
 // publish stores a record on the k nearest to its key: the merged put, which
