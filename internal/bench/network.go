@@ -68,7 +68,9 @@ func boot(ctx context.Context, j *job) (*network, spent, error) {
 		net.close()
 		return nil, spent{}, err
 	}
-	return net, meter.stop(), nil
+	cost := meter.stop()
+	j.say("joined: %.1f connections a node", float64(net.totals().connections)/float64(j.N))
+	return net, cost, nil
 }
 
 // close closes all nodes that are still open.
