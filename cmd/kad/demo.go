@@ -167,10 +167,12 @@ func (d *demonstration) put(ctx context.Context) error {
 	d.print("\nStoring %s, each on the %d nodes whose keys are nearest to the value's.", plural(len(d.items), "value"), d.k)
 	for _, item := range d.items {
 		m := pick(d.fleet.living())
-		ctx, cancel := d.limit(ctx)
 		start := time.Now()
-		stored, err := m.Put(ctx, item.key, item.value)
-		cancel()
+		var stored node.Stored
+		err := d.within(ctx, func(ctx context.Context) (err error) {
+			stored, err = m.Put(ctx, item.key, item.value)
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("node %d puts %s: %w", m.number, printable(item.name), err)
 		}
@@ -202,10 +204,12 @@ func (d *demonstration) getAll(ctx context.Context) error {
 func (d *demonstration) get(ctx context.Context, item demoItem) error {
 	m := pick(d.strangers(item.key))
 	r := new(recorder)
-	limited, cancel := d.limit(ctx)
-	defer cancel()
 	start := time.Now()
-	value, err := m.Get(node.WithTrace(limited, r.trace()), item.key)
+	var value []byte
+	err := d.within(node.WithTrace(ctx, r.trace()), func(ctx context.Context) (err error) {
+		value, err = m.Get(ctx, item.key)
+		return err
+	})
 	took := time.Since(start)
 	if ctx.Err() != nil {
 		return ctx.Err()

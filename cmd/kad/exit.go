@@ -1,9 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/kadquic/kadquic/node"
 )
@@ -36,23 +36,37 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
+// A timeoutError says that the time allowed by --timeout was over, and what had
+// gone wrong by then.
+type timeoutError struct {
+	limit time.Duration
+	err   error
+}
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("not done within the %v that --timeout allows: %v", e.limit, e.err)
+}
+
+func (e *timeoutError) Unwrap() error { return e.err }
+
 // errQuiet ends a command with exit code 1 when all there is to say was said.
 var errQuiet = errors.New("failed")
 
 // codeOf gives the exit code of a command that returned err.
 func codeOf(err error) exitCode {
 	var usage *usageError
+	var timeout *timeoutError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &timeout):
+		return exitTimeout
 	case errors.Is(err, node.ErrNotFound):
 		return exitNotFound
 	case errors.Is(err, node.ErrQuorum):
 		return exitQuorum
-	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, node.ErrUnreachable):
-		return exitTimeout
 	case errors.Is(err, node.ErrUnreachable), errors.Is(err, node.ErrWrongPeer), errors.Is(err, node.ErrWrongNetwork):
 		return exitUnreachable
 	}

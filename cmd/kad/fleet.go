@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"strconv"
 	"sync"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -182,14 +181,7 @@ func (f *fleet) size() int {
 	return len(f.members)
 }
 
-// name calls a peer by its number, or, if it is none of ours, by its ID.
-func (f *fleet) name(id wire.PeerID) string {
-	if number, ok := f.number(id); ok {
-		return "node " + strconv.Itoa(number)
-	}
-	return id.String()
-}
-
+// number finds a peer among the members.
 func (f *fleet) number(id wire.PeerID) (int, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,7 +38,9 @@ unchanged, and nothing else there. No such value: exit code 3.`,
 			if quorum < 0 {
 				return usagef("--quorum is %d, want at least 0", quorum)
 			}
-			return a.get(cmd.Context(), args[0], k, out, quorum)
+			return a.within(cmd.Context(), func(ctx context.Context) error {
+				return a.get(ctx, args[0], k, out, quorum)
+			})
 		},
 	}
 	key.add(cmd)
@@ -47,8 +50,6 @@ unchanged, and nothing else there. No such value: exit code 3.`,
 }
 
 func (a *app) get(ctx context.Context, name string, key routing.Key, out string, quorum int) error {
-	ctx, cancel := a.limit(ctx)
-	defer cancel()
 	n, err := a.client(ctx)
 	if err != nil {
 		return err
@@ -57,7 +58,7 @@ func (a *app) get(ctx context.Context, name string, key routing.Key, out string,
 	start := time.Now()
 	value, err := n.GetWith(ctx, key, node.GetOptions{Quorum: quorum})
 	if err != nil {
-		return fmt.Errorf("get %s: %w", printable(name), err)
+		return getError(name, err)
 	}
 	a.object(newValueJSON(key, value, time.Since(start)))
 	switch {
@@ -74,6 +75,15 @@ func (a *app) get(ctx context.Context, name string, key routing.Key, out string,
 		}
 	}
 	return nil
+}
+
+// getError calls a key that holds no value by the name the user gave it, not by
+// its hash.
+func getError(name string, err error) error {
+	if errors.Is(err, node.ErrNotFound) {
+		return fmt.Errorf("%s: %w", printable(name), node.ErrNotFound)
+	}
+	return err
 }
 
 // A valueJSON is a value found, as --json prints it. Values are bytes: Value is

@@ -30,7 +30,9 @@ lookup and what came of it.`,
 			if err != nil {
 				return err
 			}
-			return a.lookup(cmd.Context(), k, trace)
+			return a.within(cmd.Context(), func(ctx context.Context) error {
+				return a.lookup(ctx, k, trace)
+			})
 		},
 	}
 	key.add(cmd)
@@ -39,8 +41,6 @@ lookup and what came of it.`,
 }
 
 func (a *app) lookup(ctx context.Context, key routing.Key, trace bool) error {
-	ctx, cancel := a.limit(ctx)
-	defer cancel()
 	n, err := a.client(ctx)
 	if err != nil {
 		return err

@@ -51,9 +51,6 @@ func (a *app) fail(err error) {
 		return
 	}
 	a.note("kad: %s", oneLine(err.Error()))
-	if code == exitTimeout {
-		a.note("The time allowed was %v; --timeout changes it.", a.timeout)
-	}
 }
 
 // printable returns s as it is if a terminal shows it as it is, otherwise quoted

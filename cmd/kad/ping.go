@@ -45,7 +45,11 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 	if err != nil {
 		return err
 	}
-	n, id, err := a.reach(ctx, addr, id)
+	var n *node.Node
+	err = a.within(ctx, func(ctx context.Context) (err error) {
+		n, id, err = a.reach(ctx, addr, id)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -59,7 +63,11 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 				return ctx.Err()
 			}
 		}
-		rtt, err := a.pingOnce(ctx, n, id)
+		var rtt time.Duration
+		err := a.within(ctx, func(ctx context.Context) (err error) {
+			rtt, err = n.Ping(ctx, id)
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("ping %s: %w", id, err)
 		}
@@ -75,8 +83,6 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 // reach starts a client that is connected to the peer at addr, or, when addr is
 // nil, to the peer id, found through the network.
 func (a *app) reach(ctx context.Context, addr ma.Multiaddr, id wire.PeerID) (*node.Node, wire.PeerID, error) {
-	ctx, cancel := a.limit(ctx)
-	defer cancel()
 	if addr == nil {
 		n, err := a.client(ctx)
 		if err != nil {
@@ -98,10 +104,4 @@ func (a *app) reach(ctx context.Context, addr ma.Multiaddr, id wire.PeerID) (*no
 		return nil, id, err
 	}
 	return n, id, nil
-}
-
-func (a *app) pingOnce(ctx context.Context, n *node.Node, id wire.PeerID) (time.Duration, error) {
-	ctx, cancel := a.limit(ctx)
-	defer cancel()
-	return n.Ping(ctx, id)
 }

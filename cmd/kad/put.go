@@ -77,34 +77,34 @@ func (a *app) put(ctx context.Context, args []string, o putOptions) error {
 		return err
 	}
 
-	ctx, cancel := a.limit(ctx)
-	defer cancel()
-	n, err := a.client(ctx)
-	if err != nil {
-		return err
-	}
-	defer n.Close()
-	start := time.Now()
-	stored, err := n.PutWith(ctx, key, value, node.PutOptions{
-		Publisher: publisher,
-		Quorum:    o.quorum,
-		TTL:       o.ttl,
+	return a.within(ctx, func(ctx context.Context) error {
+		n, err := a.client(ctx)
+		if err != nil {
+			return err
+		}
+		defer n.Close()
+		start := time.Now()
+		stored, err := n.PutWith(ctx, key, value, node.PutOptions{
+			Publisher: publisher,
+			Quorum:    o.quorum,
+			TTL:       o.ttl,
+		})
+		if errors.Is(err, node.ErrQuorum) && o.quorum == 0 {
+			return errors.New(err.Error()) // nobody stored it; exit code 7 answers --quorum only
+		}
+		if err != nil {
+			return err
+		}
+		a.object(struct {
+			Key    routing.Key `json:"key"`
+			Stored int         `json:"stored"`
+			Of     int         `json:"of"`
+			Bytes  int         `json:"bytes"`
+			TookMS float64     `json:"took_ms"`
+		}{stored.Key, stored.Count, stored.Of, len(value), ms(time.Since(start))})
+		a.print("%v", stored)
+		return nil
 	})
-	if errors.Is(err, node.ErrQuorum) && o.quorum == 0 {
-		return errors.New(err.Error()) // nobody stored it; exit code 7 answers --quorum only
-	}
-	if err != nil {
-		return err
-	}
-	a.object(struct {
-		Key    routing.Key `json:"key"`
-		Stored int         `json:"stored"`
-		Of     int         `json:"of"`
-		Bytes  int         `json:"bytes"`
-		TookMS float64     `json:"took_ms"`
-	}{stored.Key, stored.Count, stored.Of, len(value), ms(time.Since(start))})
-	a.print("stored on %d of %d", stored.Count, stored.Of)
-	return nil
 }
 
 // putValue reads the value to put: the argument, --file, or standard input.

@@ -96,12 +96,19 @@ with --bootstrap (or in $KAD_BOOTSTRAP) to join its network.
 	return root
 }
 
-// limit bounds one operation by --timeout.
-func (a *app) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+// within runs one operation with the time that --timeout allows it. When that
+// was over, the error is a *timeoutError.
+func (a *app) within(ctx context.Context, operation func(context.Context) error) error {
 	if a.timeout <= 0 {
-		return context.WithCancel(ctx)
+		return operation(ctx)
 	}
-	return context.WithTimeout(ctx, a.timeout)
+	limited, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	err := operation(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return &timeoutError{a.timeout, err}
+	}
+	return err
 }
 
 // logger is nil, silence, without -v.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, "xdg"))
 			env.Values[daemonsKey{}] = make(map[string]*daemon)
-			return nil
+			return errors.Join(
+				os.WriteFile(filepath.Join(env.WorkDir, "big.bin"), noise(5000), 0o666),
+				os.WriteFile(filepath.Join(env.WorkDir, "toobig.bin"), noise(8193), 0o666),
+			)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code":     cmdCode,
@@ -50,6 +54,13 @@ func TestScripts(t *testing.T) {
 			"capture":  cmdCapture,
 		},
 	})
+}
+
+// noise is n bytes of every value, newlines, zeros and no UTF-8 among them.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{'k', 'a', 'd'}).Read(b)
+	return b
 }
 
 func cmdCode(ts *testscript.TestScript, neg bool, args []string) {

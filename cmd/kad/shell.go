@@ -73,15 +73,11 @@ func (s *shell) run(ctx context.Context, line string) error {
 		if len(args) < c.min || len(args) > c.max {
 			return fmt.Errorf("usage: %s", strings.TrimSpace(c.name+" "+c.args))
 		}
-		ctx, cancel := s.app.limit(ctx)
-		defer cancel()
-		if err := c.run(s, ctx, args); err != nil {
-			if errors.Is(err, errQuit) {
-				return err
-			}
-			return fmt.Errorf("%s: %w", name, err)
+		err := s.app.within(ctx, func(ctx context.Context) error { return c.run(s, ctx, args) })
+		if err == nil || errors.Is(err, errQuit) {
+			return err
 		}
-		return nil
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return fmt.Errorf("unknown command %q; \"help\" lists them", name)
 }
@@ -142,7 +138,7 @@ func (s *shell) insert(ctx context.Context, args []string) error {
 		Stored  int         `json:"stored"`
 		Of      int         `json:"of"`
 	}{"insert", m.number, stored.Key, stored.Count, stored.Of})
-	s.app.print("stored on %d of %d", stored.Count, stored.Of)
+	s.app.print("%v", stored)
 	return nil
 }
 
@@ -155,7 +151,7 @@ func (s *shell) get(ctx context.Context, args []string) error {
 	start := time.Now()
 	value, err := m.GetWith(ctx, key, node.GetOptions{})
 	if err != nil {
-		return err
+		return getError(args[1], err)
 	}
 	s.app.object(struct {
 		Command string `json:"command"`
@@ -196,11 +192,12 @@ func (s *shell) table(_ context.Context, args []string) error {
 		Bits         int       `json:"bits"` // that its keys share with the node's own
 		Last         bool      `json:"last"` // or more
 		Contacts     []contact `json:"contacts"`
+		Silent       int       `json:"silent"` // contacts that did not answer lately
 		Replacements int       `json:"replacements"`
 	}
 	buckets := []bucket{}
 	for _, b := range m.Table() {
-		j := bucket{Bits: b.Depth, Last: b.Last, Contacts: []contact{}, Replacements: b.Replacements}
+		j := bucket{Bits: b.Depth, Last: b.Last, Contacts: []contact{}, Silent: b.Marked, Replacements: b.Replacements}
 		for _, c := range b.Contacts {
 			jc := contact{ID: c.ID, Key: c.Key}
 			if number, ok := s.fleet.number(c.ID); ok {
@@ -220,17 +217,20 @@ func (s *shell) table(_ context.Context, args []string) error {
 
 	s.app.print("node %d, %s, key %s", m.number, m.ID(), m.Key())
 	for _, b := range buckets {
-		share := fmt.Sprintf("%d bits in common", b.Bits)
+		share := plural(b.Bits, "bit") + " in common"
 		if b.Last {
-			share = fmt.Sprintf("%d or more", b.Bits)
+			share = plural(b.Bits, "bit") + " or more"
 		}
 		names := make([]string, len(b.Contacts))
 		for i, c := range b.Contacts {
 			names[i] = s.shortName(c.ID)
 		}
-		line := fmt.Sprintf("  %-18s %3d: %s", share, len(names), strings.Join(names, " "))
+		line := fmt.Sprintf("  %-17s %3d: %s", share, len(names), strings.Join(names, " "))
+		if b.Silent > 0 {
+			line += fmt.Sprintf(" (%d silent)", b.Silent)
+		}
 		if b.Replacements > 0 {
-			line += fmt.Sprintf(" (+%d waiting)", b.Replacements)
+			line += fmt.Sprintf(" (%d more wait for a place)", b.Replacements)
 		}
 		s.app.print("%s", line)
 	}

@@ -74,7 +74,7 @@ func (a *app) testnet(ctx context.Context, n int, ancestor bool) error {
 			}
 		}
 	}
-	interactive := isTerminal(a.in) && isTerminal(a.out)
+	interactive := isTerminal(a.in)
 	if interactive {
 		a.note("%s, joined in %s. \"help\" lists the commands.", plural(len(f.living()), "node"), took(time.Since(start)))
 	}
@@ -83,29 +83,30 @@ func (a *app) testnet(ctx context.Context, n int, ancestor bool) error {
 
 // repl runs each line that is read, until quit, the end of input or ctx's end.
 func (a *app) repl(ctx context.Context, s *shell, interactive bool) error {
-	lines, readErr := readLines(ctx, a.in)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the reader
+	input := readLines(ctx, a.in)
 	failed := false
 	for number := 1; ; number++ {
 		if interactive {
 			fmt.Fprint(a.err, "> ")
 		}
-		var line string
-		var more bool
-		select {
-		case line, more = <-lines:
-		case <-ctx.Done():
-		}
-		if err := ctx.Err(); err != nil {
+		line, err := input.next(ctx)
+		switch {
+		case errors.Is(err, io.EOF) && failed && !interactive:
+			return errQuiet
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
 			return err
 		}
-		if !more {
-			break
-		}
-		err := s.run(ctx, line)
-		if errors.Is(err, errQuit) {
-			break
-		}
-		if err != nil {
+		err = s.run(ctx, line)
+		switch {
+		case errors.Is(err, errQuit) && failed && !interactive:
+			return errQuiet
+		case errors.Is(err, errQuit):
+			return nil
+		case err != nil:
 			failed = true
 			if !interactive {
 				err = fmt.Errorf("line %d: %w", number, err)
@@ -113,38 +114,49 @@ func (a *app) repl(ctx context.Context, s *shell, interactive bool) error {
 			a.fail(err)
 		}
 	}
-	if interactive {
-		return nil
-	}
-	if err := <-readErr; err != nil {
-		return fmt.Errorf("standard input: %w", err)
-	}
-	if failed {
-		return errQuiet
-	}
-	return nil
 }
 
-// readLines reads r line by line from a goroutine, since a read from a terminal
-// cannot be interrupted; it may outlive ctx by one read. The first channel is
-// closed at the end of input, or at a failure, which the second one gives.
-func readLines(ctx context.Context, r io.Reader) (<-chan string, <-chan error) {
-	lines, done := make(chan string), make(chan error, 1)
+// An input is lines read by a goroutine, since a read from a terminal cannot be
+// interrupted.
+type input struct {
+	lines chan string // closed at the end of input or a failure
+	err   error       // why, once lines is closed
+}
+
+// readLines reads r line by line until ctx ends; by one read it may outlive it.
+func readLines(ctx context.Context, r io.Reader) *input {
+	in := &input{lines: make(chan string)}
 	go func() {
-		defer close(done)
-		defer close(lines)
+		defer close(in.lines)
 		scanner := bufio.NewScanner(r)
 		scanner.Buffer(nil, maxLine)
 		for scanner.Scan() {
 			select {
-			case lines <- scanner.Text():
+			case in.lines <- scanner.Text():
 			case <-ctx.Done():
+				in.err = ctx.Err()
 				return
 			}
 		}
-		done <- scanner.Err()
+		in.err = io.EOF
+		if err := scanner.Err(); err != nil {
+			in.err = fmt.Errorf("standard input: %w", err)
+		}
 	}()
-	return lines, done
+	return in
+}
+
+// next returns the next line, or [io.EOF] at the end.
+func (in *input) next(ctx context.Context) (string, error) {
+	select {
+	case line, ok := <-in.lines:
+		if !ok {
+			return "", in.err
+		}
+		return line, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // maxLine is the longest command: a value of the greatest length, every byte an
