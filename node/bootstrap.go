@@ -62,14 +62,28 @@ func (n *Node) join(ctx context.Context) error {
 	if n.mode() == wire.ModeClient { // nobody looks for it, and its lookups start here
 		return nil
 	}
-	start := time.Now()
-	if _, err := n.walkTo(ctx, "join", n.key); err != nil {
+	out, err := n.walkTo(ctx, "join", n.key)
+	if err != nil {
 		return err
 	}
-	if err := n.refresh(ctx, start); err != nil {
+	if err := n.walkAll(ctx, n.farther(out)); err != nil {
 		return err
 	}
 	return n.fill(ctx)
+}
+
+// farther returns a key of each range farther away than the neighbourhood that
+// the lookup of our own key has found. The paper goes on to the ranges between
+// it and the nearest neighbour; those the lookup has just seen whole.
+func (n *Node) farther(self *outcome) []routing.Key {
+	edge, found := n.key, 0
+	for c := range self.lookup.Closest() {
+		edge, found = c.Key, found+1
+	}
+	if found < n.config.K {
+		return nil // that was everybody
+	}
+	return slices.Collect(routing.Ranges(n.key, edge, newSource()))
 }
 
 // maxMeet times k is how many connections a join makes beyond those that the

@@ -83,7 +83,7 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 		stats := out.lookup.Stats()
 		found := len(slices.Collect(out.lookup.Closest()))
 		emit(ts, func(t *Trace) func(LookupDone) { return t.Done },
-			LookupDone{id, found, stats.Queries, stats.Failures, time.Since(start)})
+			LookupDone{id, found, stats.Queries, len(out.causes), time.Since(start)})
 	}
 	return out, err
 }

@@ -33,6 +33,21 @@ func (t *Table[A]) Stale(before time.Time, src rand.Source) iter.Seq[Key] {
 	}
 }
 
+// Ranges yields a random key for each range that lies farther from self than
+// nearest, farthest first: keys that share exactly 0, 1, 2, … bits with self, as
+// many as nearest does, and no more than 255. A node that joins looks these up
+// after itself (Kademlia §2.3); its buckets have not split yet, so they do not
+// tell the ranges.
+func Ranges(self, nearest Key, src rand.Source) iter.Seq[Key] {
+	return func(yield func(Key) bool) {
+		for i := range min(self.CommonPrefixLen(nearest), 255) + 1 {
+			if !yield(RandomKey(self.flip(i), i+1, src)) {
+				return
+			}
+		}
+	}
+}
+
 // Roomy yields, for each bucket but the last whose replacement cache has room, a
 // random key of its range, farthest range first: looking these keys up finds
 // contacts to fill it. Seen, Failed and Looked may be called meanwhile.
