@@ -184,3 +184,7 @@ func signedsFromPB(ps []*pb.Signed) (out []*Signed) {
 	}
 	return out
 }
+
+func pbCode(c Code) string { return pb.Code(c).String() }
+
+func pbKind(k Kind) string { return pb.Kind(k).String() }
