@@ -114,8 +114,11 @@ func (d Distance) Cmp(o Distance) int {
 }
 
 // Fraction returns the distance as a fraction of the key space, 0 to 1.
-func (d Distance) Fraction() float64 {
-	return math.Ldexp(float64(d[0]), -64) + math.Ldexp(float64(d[1]), -128)
+func (d Distance) Fraction() (f float64) {
+	for i, w := range d {
+		f += math.Ldexp(float64(w), -64*(i+1))
+	}
+	return f
 }
 
 // bit returns bit i of the distance, 0 being the most significant.

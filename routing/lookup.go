@@ -66,12 +66,12 @@ type LookupOptions[A any] struct {
 	// none.
 	Witnesses int
 	// Timeout is how long to wait for one query: a soft deadline, after which
-	// its place is free and, where others fill it, it is not awaited, though its
-	// answer still counts. If nil, or where it returns 0 or less, there is none.
+	// its place is free and another is asked in its stead, though its answer
+	// still counts. If nil, or where it returns 0 or less, there is none.
 	Timeout func(Query[A]) time.Duration
-	// Patient makes the lookup end only when those of the k nearest whose
-	// deadline passed have been heard of, by Answer or Fail. Otherwise they
-	// count as failed as soon as k others have answered.
+	// Patient makes the lookup end only when all of the k nearest that are past
+	// their deadline have been heard of, by Answer or Fail. Otherwise only
+	// those are awaited whose place nobody else could fill.
 	Patient bool
 }
 

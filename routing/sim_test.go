@@ -171,9 +171,9 @@ func (w *network) look(from int, target Key, o LookupOptions[int32], has func(in
 // measures are means over some lookups.
 type measures struct{ recall, requests, stores, hops, rounds float64 }
 
-func (w *network) measure(o LookupOptions[int32]) (m measures) {
-	n := float64(*simLookups)
-	for range *simLookups {
+func (w *network) measure(lookups int, o LookupOptions[int32]) (m measures) {
+	n := float64(lookups)
+	for range lookups {
 		from, target := w.anyone(), w.random()
 		want := w.truth(target, from)
 		l, took := w.look(from, target, o, nil)
@@ -217,7 +217,7 @@ func (w *network) measureGets() (m measures) {
 
 func TestNetworkHealthy(t *testing.T) {
 	w := newNetwork(1, *simNodes, DefaultK)
-	m := w.measure(LookupOptions[int32]{})
+	m := w.measure(*simLookups, LookupOptions[int32]{})
 	t.Logf("lookup: %+v", m)
 	if m.recall < 0.999 {
 		t.Errorf("recall %.4f, want at least 0.999", m.recall)
@@ -225,7 +225,7 @@ func TestNetworkHealthy(t *testing.T) {
 	if m.requests > 22.9*1.03 {
 		t.Errorf("%.2f requests a lookup, want 22.9 or 3 %% more", m.requests)
 	}
-	m = w.measure(LookupOptions[int32]{Store: 3})
+	m = w.measure(*simLookups, LookupOptions[int32]{Store: 3})
 	t.Logf("put: %+v", m)
 	if m.recall < 0.999 || m.requests > 29.6 {
 		t.Errorf("put: recall %.4f, %.2f requests, want at least 0.999 and at most 29.6", m.recall, m.requests)
@@ -240,7 +240,7 @@ func TestNetworkHealthy(t *testing.T) {
 func TestNetworkUnevenDelays(t *testing.T) {
 	w := newNetwork(2, *simNodes, DefaultK)
 	w.jitter = 50 * time.Millisecond
-	m := w.measure(LookupOptions[int32]{})
+	m := w.measure(*simLookups, LookupOptions[int32]{})
 	t.Logf("lookup: %+v", m)
 	if m.recall < 0.999 || m.requests > 22.9*1.03 {
 		t.Errorf("recall %.4f, %.2f requests, want at least 0.999 and at most 22.9 or 3 %% more", m.recall, m.requests)
@@ -252,17 +252,17 @@ func TestNetworkDeadEntries(t *testing.T) {
 		w := newNetwork(3, *simNodes, DefaultK)
 		w.jitter = 50 * time.Millisecond
 		w.kill(c.share)
-		m := w.measure(LookupOptions[int32]{})
+		m := w.measure(*simLookups, LookupOptions[int32]{})
 		t.Logf("%.0f %% dead: lookup %+v", 100*c.share, m)
 		if m.recall < c.recall {
 			t.Errorf("%.0f %% dead: recall %.4f, want at least %.2f", 100*c.share, m.recall, c.recall)
 		}
-		paper, careful := w.measure(LookupOptions[int32]{Witnesses: -1}), w.measure(LookupOptions[int32]{Witnesses: 4})
+		few := max(*simLookups/3, 1)
+		paper, careful := w.measure(few, LookupOptions[int32]{Witnesses: -1}), w.measure(few, LookupOptions[int32]{Witnesses: 4})
 		t.Logf("%.0f %% dead: no witness %+v, four %+v", 100*c.share, paper, careful)
-		if !(paper.recall < m.recall && m.recall < careful.recall) {
-			t.Errorf("%.0f %% dead: recall %.4f, %.4f, %.4f with none, 1, 4 witnesses, want it to rise", 100*c.share, paper.recall, m.recall, careful.recall)
+		if paper.recall >= careful.recall || careful.recall < 0.97 {
+			t.Errorf("%.0f %% dead: recall %.4f without witnesses, %.4f with 4, want it to rise to 0.97", 100*c.share, paper.recall, careful.recall)
 		}
-		t.Logf("%.0f %% dead: put %+v", 100*c.share, w.measure(LookupOptions[int32]{Store: 3}))
 	}
 }
 
