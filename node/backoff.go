@@ -32,7 +32,7 @@ func (b *backoff) check(id wire.PeerID, now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r, ok := b.peers[id]; ok && now.Before(r.at) {
-		return fmt.Errorf("it did not answer %d times, next try in %v", r.failures, r.at.Sub(now).Round(time.Second))
+		return fmt.Errorf("failed %d times in a row, next try in %v", r.failures, r.at.Sub(now).Round(time.Second))
 	}
 	return nil
 }

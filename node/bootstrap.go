@@ -177,6 +177,14 @@ func (n *Node) walkAll(ctx context.Context, targets []routing.Key) error {
 
 func newSource() rand.Source { return rand.NewPCG(rand.Uint64(), rand.Uint64()) }
 
+// lonely reports whether no contact of the table is held to be alive.
+func (n *Node) lonely() bool {
+	var room [1]contact
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.table.AppendNearest(room[:0], n.key, 1)) == 0
+}
+
 // rejoin keeps a node in the network that has lost all its peers, or never
 // found any, for as long as it knows a bootstrap peer.
 func (n *Node) rejoin(ctx context.Context) {
@@ -189,11 +197,8 @@ func (n *Node) rejoin(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		n.mu.Lock()
-		live := n.table.Len()
-		n.mu.Unlock()
 		switch {
-		case live > 0 || len(n.bootstrap.list()) == 0:
+		case !n.lonely() || len(n.bootstrap.list()) == 0:
 			wait = time.Second
 		default:
 			attempt, cancel := context.WithTimeout(ctx, time.Minute)

@@ -93,13 +93,29 @@ func (n *Node) linked(l *link) {
 	if s := l.conn.Stats(); s.SmoothedRTT > 0 && l.conn.Dialled() {
 		n.peers.ObserveRTT(l.id, s.SmoothedRTT)
 	}
-	n.skew.observe(l.id, l.hello.Clock.Sub(now))
+	if !l.hello.Clock.IsZero() {
+		n.skew.observe(l.id, l.hello.Clock.Sub(now))
+	}
 	n.observed(l.hello.Observed, l.addr)
 	if l.isServer() {
 		n.seen(l, now)
 	} else {
 		n.forget(l.id)
 	}
+}
+
+// notLinked notes that no HELLO came back. Until one has, a dial has not
+// succeeded: a peer that refuses is as good as none, and is not to be tried
+// again by every lookup.
+func (n *Node) notLinked(l *link, err error) {
+	n.config.Logger.Debug("no hello", "peer", l.id, "addr", l.addr, "err", err)
+	if !l.conn.Dialled() || n.ctx.Err() != nil || innocent(err) {
+		return
+	}
+	now := time.Now()
+	n.backoff.failed(l.id, now)
+	n.peers.Failure(l.id, l.at, now)
+	n.failed(l.id)
 }
 
 // unlinked notes that a link has ended. A peer that says it leaves is gone from
@@ -121,13 +137,17 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 	}
 	targets := n.dialTargets(ctx, id)
 	c, causes := n.race(ctx, id, targets)
-	if c != nil {
+	switch {
+	case c != nil:
 		return c, nil
-	}
-	if n.ctx.Err() != nil {
+	case n.ctx.Err() != nil:
 		return nil, ErrClosed
+	case errors.Is(ctx.Err(), context.Canceled): // by the pool: the peer's own dial came first
+		return nil, context.Cause(ctx)
 	}
-	n.backoff.failed(id, time.Now())
+	if len(targets) > 0 { // otherwise who names it next may know where it is
+		n.backoff.failed(id, time.Now())
+	}
 	n.failed(id)
 	return nil, &unreachableError{id, causes}
 }
@@ -254,14 +274,14 @@ func (n *Node) transportFor(to netip.Addr) *quic.Transport {
 
 // learn notes addresses that teller says a peer has. A peer that we did not
 // ourselves reach on loopback, or in a private network, cannot make us dial
-// there.
+// there, nor give us names to resolve, which may mean any address.
 func (n *Node) learn(teller netip.Addr, c wire.Contact, now time.Time) {
 	if c.ID == n.id {
 		return
 	}
 	keep := c.Addrs[:0]
 	for _, a := range c.Addrs {
-		if ap, ok := a.AddrPort(); !ok || mayTell(teller, ap.Addr()) {
+		if ap, ok := a.AddrPort(); ok && mayTell(teller, ap.Addr()) {
 			keep = append(keep, a)
 		}
 	}

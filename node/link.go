@@ -74,10 +74,10 @@ func (l *link) serveUntilClosed() {
 	err := l.exchangeHello(ctx)
 	cancel()
 	if err != nil {
-		n.links.remove(l.conn)
-		l.fail(err)
+		n.notLinked(l, err)
+		l.fail(fmt.Errorf("peer %s: %w", l.id, err))
 		l.conn.Close(closeCode(err), "")
-		n.config.Logger.Debug("no hello", "peer", l.id, "addr", l.addr, "err", err)
+		n.links.remove(l.conn) // after the close: a link that is missing means a connection that is gone
 		return
 	}
 	n.linked(l)
@@ -89,8 +89,8 @@ func (l *link) serveUntilClosed() {
 		err = cause
 	}
 	l.rpc.end(fmt.Errorf("%w: %w", errLinkClosed, err))
-	n.links.remove(l.conn)
 	l.conn.Close(closeCode(err), "")
+	n.links.remove(l.conn)
 	n.unlinked(l, err)
 }
 

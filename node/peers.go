@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -116,6 +117,7 @@ func (n *Node) peer(id wire.PeerID) Peer {
 // reach returns a link to a peer, finding it first if need be.
 func (n *Node) reach(ctx context.Context, id wire.PeerID) (*link, error) {
 	var err error
+	known := n.peers.AppendAddrs(nil, id, time.Now())
 	if n.knowsWhere(id) {
 		var l *link
 		if l, err = n.link(ctx, id); err == nil || ctx.Err() != nil {
@@ -127,6 +129,11 @@ func (n *Node) reach(ctx context.Context, id wire.PeerID) (*link, error) {
 	}
 	if _, ferr := n.FindPeer(ctx, id); ferr != nil {
 		return nil, errors.Join(err, ferr)
+	}
+	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
+		if !slices.Contains(known, a) { // it has moved: that it failed elsewhere says nothing
+			n.backoff.clear(id)
+		}
 	}
 	return n.link(ctx, id)
 }

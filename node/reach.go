@@ -56,12 +56,12 @@ func mayTell(teller, addr netip.Addr) bool {
 
 // dialable drops addresses that nobody but our own user may make us dial: what
 // a signed record says may come from anywhere, so only global addresses and,
-// where we are in the same scope ourselves, narrower ones.
+// where we are in the same scope ourselves, narrower ones. Names may mean any.
 func (n *Node) dialable(addrs []wire.Addr) []wire.Addr {
 	widest := n.scope()
 	return slices.DeleteFunc(slices.Clone(addrs), func(a wire.Addr) bool {
 		ap, ok := a.AddrPort()
-		return ok && (scopeOf(ap.Addr()) == scopeNone || scopeOf(ap.Addr()) < widest)
+		return !ok || scopeOf(ap.Addr()) == scopeNone || scopeOf(ap.Addr()) < widest
 	})
 }
 

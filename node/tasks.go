@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -72,6 +73,12 @@ func (n *Node) expire(context.Context) {
 		n.config.Logger.Debug("records expired", "n", dropped)
 	}
 	n.backoff.sweep(now)
+	for _, l := range n.links.all() { // who is connected is still there
+		if l.isUp() {
+			n.peers.Add(l.id, peerstore.SourceObserved, now, 0, wire.AddrFrom(l.conn.RemoteAddr()))
+		}
+	}
+	n.peers.Prune(now)
 }
 
 // announceAddrs tells peers whose address has changed under an open connection
@@ -99,10 +106,7 @@ func (n *Node) publishSelf(ctx context.Context) {
 	if r == nil || n.published == r.Signature {
 		return
 	}
-	n.mu.Lock()
-	peers := n.table.Len()
-	n.mu.Unlock()
-	if peers == 0 {
+	if n.lonely() {
 		return
 	}
 	if _, err := n.publish(ctx, r, 0); err != nil {
