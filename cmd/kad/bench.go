@@ -47,11 +47,11 @@ one JSON object; on a terminal, or with -v, it tells its steps on standard error
 		},
 	}
 	f := cmd.Flags()
-	f.IntVarP(&o.N, "nodes", "n", o.N, "nodes")
-	f.IntVarP(&o.M, "operations", "m", o.M, "operations")
-	f.IntVarP(&o.C, "concurrency", "c", o.C, "operations in flight")
-	f.IntVar(&o.V, "value-bytes", o.V, "bytes of a value")
-	f.Uint64Var(&o.Seed, "seed", o.Seed, "of every random choice")
+	f.IntVarP(&o.N, "nodes", "n", o.N, "`NUMBER` of nodes")
+	f.IntVarP(&o.M, "operations", "m", o.M, "`NUMBER` of operations")
+	f.IntVarP(&o.C, "concurrency", "c", o.C, "`NUMBER` of operations in flight")
+	f.IntVar(&o.V, "value-bytes", o.V, "`NUMBER` of bytes of a value")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "`NUMBER` behind every random choice")
 	return cmd
 }
 

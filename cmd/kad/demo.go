@@ -40,7 +40,7 @@ if every value came back right each time.`,
 			return a.demo(cmd.Context(), n, items)
 		},
 	}
-	cmd.Flags().IntVarP(&n, "nodes", "n", 20, "how many nodes")
+	cmd.Flags().IntVarP(&n, "nodes", "n", 20, "`NUMBER` of nodes")
 	return cmd
 }
 

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -44,8 +46,8 @@ unchanged, and nothing else there. No such value: exit code 3.`,
 		},
 	}
 	key.add(cmd)
-	cmd.Flags().StringVarP(&out, "output", "o", "", "write the value to this file instead, once it is found")
-	cmd.Flags().IntVar(&quorum, "quorum", 0, "ask until this many nodes gave the value, and take the newest (default the first found)")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write the value to this `FILE` instead, once it is found")
+	cmd.Flags().IntVar(&quorum, "quorum", 0, "ask until this `NUMBER` of nodes gave the value, and take the newest (default the first found)")
 	return cmd
 }
 
@@ -70,11 +72,33 @@ func (a *app) get(ctx context.Context, name string, key routing.Key, out string,
 			a.note("%d bytes written to %s", len(value.Data), out)
 		}
 	case !a.json:
-		if _, err := a.out.Write(value.Data); err != nil {
-			return err
-		}
+		return a.show(value.Data)
 	}
 	return nil
+}
+
+// show writes a value to standard output, unchanged. On a terminal, which some
+// bytes can be made to command, only text goes as it is; it gets the line's end
+// it may lack.
+func (a *app) show(value []byte) error {
+	if isTerminal(a.out) {
+		if !isText(value) {
+			a.note("The value is not plain text, so here it is quoted; -o FILE or a pipe gets its bytes.")
+			value = strconv.AppendQuote(nil, string(value))
+		}
+		if !bytes.HasSuffix(value, []byte("\n")) {
+			value = append(value, '\n')
+		}
+	}
+	_, err := a.out.Write(value)
+	return err
+}
+
+// isText reports whether b is text that a terminal shows as it stands.
+func isText(b []byte) bool {
+	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool {
+		return r != '\n' && r != '\t' && !strconv.IsPrint(r)
+	})
 }
 
 // getError calls a key that holds no value by the name the user gave it, not by

@@ -29,7 +29,7 @@ network of --bootstrap.`,
 			return a.ping(cmd.Context(), args[0], count)
 		},
 	}
-	cmd.Flags().IntVarP(&count, "count", "c", 1, "how many pings, one a second")
+	cmd.Flags().IntVarP(&count, "count", "c", 1, "`NUMBER` of pings, one a second")
 	return cmd
 }
 
@@ -90,7 +90,7 @@ func (a *app) reach(ctx context.Context, addr ma.Multiaddr, id wire.PeerID) (*no
 		}
 		if _, err := n.FindPeer(ctx, id); err != nil {
 			n.Close()
-			return nil, id, fmt.Errorf("find peer %s: %w", id, err)
+			return nil, id, err
 		}
 		return n, id, nil
 	}

@@ -44,9 +44,9 @@ A KEY or VALUE that begins with a dash comes after "--": kad put t -- -5`, wire.
 	}
 	o.key.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.file, "file", "", "the value is the content of this file")
-	f.IntVar(&o.quorum, "quorum", 0, "fail, with exit code 7, when fewer nodes than this stored the value")
-	f.DurationVar(&o.ttl, "ttl", 0, "how long the value lives, at most 24h (default 24h)")
+	f.StringVar(&o.file, "file", "", "the value is the content of this `FILE`")
+	f.IntVar(&o.quorum, "quorum", 0, "fail, with exit code 7, when fewer than this `NUMBER` of nodes stored the value")
+	f.DurationVar(&o.ttl, "ttl", 0, "`TIME` that the value lives, 1s to 24h (default 24h)")
 	return cmd
 }
 
@@ -58,8 +58,8 @@ func (a *app) put(ctx context.Context, args []string, o putOptions) error {
 	switch {
 	case o.quorum < 0:
 		return usagef("--quorum is %d, want at least 0", o.quorum)
-	case o.ttl < 0 || o.ttl > wire.MaxTTL:
-		return usagef("--ttl is %v, want at most %v", o.ttl, wire.MaxTTL)
+	case o.ttl != 0 && (o.ttl < time.Second || o.ttl > wire.MaxTTL):
+		return usagef("--ttl is %v, want 1s to %v", o.ttl, wire.MaxTTL)
 	}
 	if _, err := a.bootstrapPeers(); err != nil {
 		return err

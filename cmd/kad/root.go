@@ -37,7 +37,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return int(exitOK)
 	}
@@ -47,10 +47,14 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
+	code := codeOf(err)
 	if !errors.Is(err, errQuiet) {
 		a.fail(err)
+		if code == exitUsage && !a.json {
+			a.note("See \"%s --help\".", cmd.CommandPath())
+		}
 	}
-	return int(codeOf(err))
+	return int(code)
 }
 
 func (a *app) root() *cobra.Command {
@@ -66,8 +70,12 @@ with --bootstrap (or in $KAD_BOOTSTRAP) to join its network.
 ` + exitCodesHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRun: func(*cobra.Command, []string) {
+		PersistentPreRunE: func(*cobra.Command, []string) error {
 			a.started = true
+			if a.timeout < 0 {
+				return usagef("--timeout is %v, want at least 0", a.timeout)
+			}
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SetOut(a.err)
@@ -80,13 +88,15 @@ with --bootstrap (or in $KAD_BOOTSTRAP) to join its network.
 	}
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "results as JSON, one object a line")
-	f.StringVar(&a.data, "data", "", "directory of the profile: its identity (default "+defaultDataHelp+")")
-	f.StringArrayVar(&a.bootstrap, "bootstrap", nil, "join through the peer at this multiaddr, /ip4/…/udp/…/quic-v1/p2p/…; may be repeated (default $KAD_BOOTSTRAP, separated by spaces)")
-	f.StringVar(&a.network, "network", "main", "name of the network; networks of different names never mix")
-	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "time allowed to one operation; 0: no limit")
+	f.StringVar(&a.data, "data", "", "keep the profile, an identity, in `DIR` (default "+defaultDataHelp+")")
+	f.StringArrayVar(&a.bootstrap, "bootstrap", nil, "join through the peer at this `MULTIADDR`, /ip4/…/udp/…/quic-v1/p2p/…; may be repeated (default $KAD_BOOTSTRAP, separated by spaces)")
+	f.StringVar(&a.network, "network", "main", "`NAME` of the network; networks of different names never mix")
+	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "`TIME` allowed to one operation; 0: no limit")
 	f.CountVarP(&a.verbose, "verbose", "v", "log to standard error what goes on; twice for more")
 
 	root.CompletionOptions.HiddenDefaultCmd = true
+	cobra.EnableCommandSorting = false // the order below is that of first use
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
 		a.demoCommand(), a.upCommand(),
 		a.putCommand(), a.getCommand(), a.lookupCommand(), a.pingCommand(),
@@ -94,6 +104,21 @@ with --bootstrap (or in $KAD_BOOTSTRAP) to join its network.
 		a.testnetCommand(), a.benchCommand(),
 	)
 	return root
+}
+
+// helpCommand is cobra's, but for saying which command there is not.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Explain a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("there is no command %q", strings.Join(args, " "))
+			}
+			return about.Help()
+		},
+	}
 }
 
 // within runs one operation with the time that --timeout allows it. When that

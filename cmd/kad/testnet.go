@@ -41,7 +41,7 @@ From a pipe it ends at the end of input, with exit code 1 if a command failed.`,
 			return a.testnet(cmd.Context(), n, ancestor)
 		},
 	}
-	cmd.Flags().IntVarP(&n, "nodes", "n", 50, "how many nodes to start with")
+	cmd.Flags().IntVarP(&n, "nodes", "n", 50, "`NUMBER` of nodes to start with")
 	cmd.Flags().BoolVar(&ancestor, "ancestor", false, "join through nodes 0, 10, 20, 30 and 40, and kill these before the first command")
 	return cmd
 }

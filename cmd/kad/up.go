@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -41,7 +42,7 @@ on first use. An interrupt ends it, with a goodbye to its peers.`, defaultPort),
 		},
 	}
 	cmd.Flags().StringArrayVar(&listen, "listen", nil,
-		fmt.Sprintf("listen at this multiaddr, /ip4/…/udp/…/quic-v1; may be repeated; port 0 is any (default all interfaces, port %d)", defaultPort))
+		fmt.Sprintf("listen at this `MULTIADDR`, /ip4/…/udp/…/quic-v1; may be repeated; port 0 is any (default all interfaces, port %d)", defaultPort))
 	return cmd
 }
 
@@ -103,7 +104,11 @@ func (a *app) up(ctx context.Context, listen []string) error {
 	}
 	a.introduce(n)
 	joined := make(chan error, 1)
-	if len(bootstrap) > 0 {
+	switch {
+	case len(bootstrap) == 0:
+	case onlySelf(n.ID(), bootstrap):
+		a.note("Every --bootstrap address is this node's own, so it waits for others. If it should be another node, give it an identity of its own by --data.")
+	default:
 		go func() { joined <- n.Bootstrap(ctx, bootstrap...) }()
 	}
 	for {
@@ -121,6 +126,14 @@ func (a *app) up(ctx context.Context, listen []string) error {
 			return n.Close()
 		}
 	}
+}
+
+// onlySelf reports whether all of peers are the peer id.
+func onlySelf(id wire.PeerID, peers []ma.Multiaddr) bool {
+	return !slices.ContainsFunc(peers, func(p ma.Multiaddr) bool {
+		_, other, err := wire.SplitPeer(p)
+		return err != nil || other != id
+	})
 }
 
 // listenAddrs parses the values of --listen.
