@@ -74,6 +74,9 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 	err := out.lookup.Run(ctx, func(ctx context.Context, q routing.Query[wire.PeerID]) (routing.Reply[wire.PeerID], error) {
 		return n.step(ctx, ts, id, w, q, out)
 	})
+	if err == nil && n.ctx.Err() != nil { // nobody answered because we are the ones who are gone
+		err = ErrClosed
+	}
 	if err == nil { // only now: meeting peers may have split the bucket
 		n.mu.Lock()
 		n.table.Looked(w.target, time.Now())

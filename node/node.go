@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -96,6 +97,7 @@ func New(config Config) (*Node, error) {
 		ctx:       ctx,
 		cancel:    cancel,
 		closed:    make(chan struct{}),
+		sockets:   c.PacketConns,
 		links:     links{of: make(map[*quic.Conn]*link)},
 		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
 		peers:     peerstore.New(peerstore.Options{}),
@@ -144,7 +146,7 @@ func (n *Node) mode() wire.Mode {
 // After any other error the node is closed.
 func (n *Node) Start(ctx context.Context) error {
 	if !n.state.CompareAndSwap(stateNew, stateRunning) {
-		return errors.New("node: started before")
+		return cmp.Or(n.running(), errors.New("node: started before"))
 	}
 	if err := n.listen(); err != nil {
 		n.Close()
@@ -164,7 +166,6 @@ func (n *Node) Start(ctx context.Context) error {
 
 // listen opens the sockets, all or none.
 func (n *Node) listen() error {
-	n.sockets = n.config.PacketConns
 	if len(n.sockets) == 0 {
 		addrs := []netip.AddrPort{{}}
 		if len(n.config.Listen) > 0 {
@@ -290,7 +291,7 @@ func (n *Node) finishClose() error {
 	for _, t := range n.transports {
 		errs = append(errs, t.Close())
 	}
-	if len(n.transports) < len(n.sockets) { // Start failed half way
+	if len(n.transports) < len(n.sockets) { // Start failed half way, or never was
 		for _, s := range n.sockets[len(n.transports):] {
 			errs = append(errs, s.Close())
 		}
