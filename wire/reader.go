@@ -56,7 +56,7 @@ func (r *Reader) ReadFrame() (Frame, error) {
 func (r *Reader) ReadMessage() ([]byte, error) {
 	for {
 		b := r.buf[r.from:r.to]
-		size, n := protowire.ConsumeVarint(b)
+		size, n := protowire.ConsumeVarint(b[:min(len(b), maxPrefix)])
 		switch {
 		case n > 0 && n != protowire.SizeVarint(size), n < 0 && len(b) >= maxPrefix:
 			return nil, fmt.Errorf("%w: bad length", ErrMalformed)
@@ -79,7 +79,7 @@ func (r *Reader) ReadMessage() ([]byte, error) {
 	}
 }
 
-// maxPrefix is the longest that a length may be: 2^21 bytes and more need four.
+// maxPrefix is how many bytes a length may have: four reach to 256 MiB.
 const maxPrefix = 4
 
 // fill reads more of a frame that needs n bytes in all, at least one.
