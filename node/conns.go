@@ -18,36 +18,30 @@ const (
 	dialStagger      = 250 * time.Millisecond
 )
 
-// links finds the link of a connection. The pool says which connection is a
-// peer's; this says what we made of it.
+// links is the set of all links. The pool says which connection is a peer's,
+// and the connection's Value which link.
 type links struct {
 	mu sync.Mutex
-	of map[*quic.Conn]*link
+	of map[*link]struct{}
 }
 
-func (ls *links) add(c *quic.Conn, l *link) {
+func (ls *links) add(l *link) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ls.of[c] = l
+	ls.of[l] = struct{}{}
 }
 
-func (ls *links) remove(c *quic.Conn) {
+func (ls *links) remove(l *link) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	delete(ls.of, c)
-}
-
-func (ls *links) get(c *quic.Conn) *link {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	return ls.of[c]
+	delete(ls.of, l)
 }
 
 func (ls *links) all() []*link {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	all := make([]*link, 0, len(ls.of))
-	for _, l := range ls.of {
+	for l := range ls.of {
 		all = append(all, l)
 	}
 	return all
@@ -68,10 +62,7 @@ func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
 		}
 		defer func() { n.dialRTT.observe(time.Since(start)) }()
 	}
-	l := n.links.get(c)
-	if l == nil {
-		return nil, errLinkClosed
-	}
+	l := c.Value.(*link)
 	select {
 	case <-l.up:
 		return l, l.err
@@ -89,9 +80,6 @@ func (n *Node) linked(l *link) {
 	n.peers.SetAgent(l.id, l.hello.Agent)
 	if r := l.hello.Record; r != nil && r.Record.Kind == wire.KindPeer && r.Record.Publisher == l.id {
 		n.peers.SetRecord(l.id, r) // about itself; who is told of it verifies
-	}
-	if s := l.conn.Stats(); s.SmoothedRTT > 0 && l.conn.Dialled() {
-		n.peers.ObserveRTT(l.id, s.SmoothedRTT)
 	}
 	if !l.hello.Clock.IsZero() {
 		n.skew.observe(l.id, l.hello.Clock.Sub(now))
@@ -121,6 +109,9 @@ func (n *Node) notLinked(l *link, err error) {
 // unlinked notes that a link has ended. A peer that says it leaves is gone from
 // the table at once.
 func (n *Node) unlinked(l *link, err error) {
+	if rtt := l.rtt.get(); rtt.Known() {
+		n.peers.ObserveRTT(l.id, rtt.Smoothed())
+	}
 	var closed *quic.CloseError
 	if errors.As(err, &closed) && closed.Remote && closed.Code == wire.CloseLeaving {
 		n.forget(l.id)

@@ -29,6 +29,7 @@ type link struct {
 	err   error         // why it is not; valid once up is closed
 	hello wire.Hello    // the peer's; valid once up is closed without err
 	rpc   *rpc          // likewise
+	rtt   linkRTT
 
 	announced wire.Addr // where the peer was last told that we see it; task announce only
 
@@ -47,6 +48,11 @@ func (n *Node) newLink(c *quic.Conn) *link {
 	l.key = n.keys.of(l.id)
 	l.at = wire.AddrFrom(l.addr)
 	l.announced = l.at // by HELLO
+	if rtt, ok := n.peers.RTT(l.id); ok {
+		l.rtt.rtt = rtt
+	} else if s := c.Stats(); s.SmoothedRTT > 0 {
+		l.rtt.rtt = routing.NewRTT(s.SmoothedRTT, s.MeanDeviation)
+	}
 	if !l.addr.Addr().IsLoopback() {
 		l.requests = rate.NewLimiter(50, 200)
 		l.stores = rate.NewLimiter(256<<10, 4<<20)
@@ -58,10 +64,11 @@ func (n *Node) newLink(c *quic.Conn) *link {
 // ends.
 func (n *Node) opened(c *quic.Conn) {
 	l := n.newLink(c)
-	n.links.add(c, l)
+	c.Value = l
+	n.links.add(l)
 	if !n.spawn(func() { l.serveUntilClosed() }) {
 		l.fail(ErrClosed)
-		n.links.remove(c)
+		n.links.remove(l)
 		c.Close(wire.CloseLeaving, "")
 	}
 }
@@ -77,7 +84,7 @@ func (l *link) serveUntilClosed() {
 		n.notLinked(l, err)
 		l.fail(fmt.Errorf("peer %s: %w", l.id, err))
 		l.conn.Close(closeCode(err), "")
-		n.links.remove(l.conn) // after the close: a link that is missing means a connection that is gone
+		n.links.remove(l) // after the close: a link that is missing means a connection that is gone
 		return
 	}
 	n.linked(l)
@@ -90,7 +97,7 @@ func (l *link) serveUntilClosed() {
 	}
 	l.rpc.end(fmt.Errorf("%w: %w", errLinkClosed, err))
 	l.conn.Close(closeCode(err), "")
-	n.links.remove(l.conn)
+	n.links.remove(l)
 	n.unlinked(l, err)
 }
 

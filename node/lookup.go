@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -17,9 +16,18 @@ import (
 
 // A Contact is a peer that serves the network, and where.
 type Contact struct {
-	ID    wire.PeerID
-	Key   routing.Key    // SHA3-256 of ID
-	Addrs []ma.Multiaddr // each with /p2p/ID; best first, may be empty
+	ID  wire.PeerID
+	Key routing.Key // SHA3-256 of ID
+	At  []wire.Addr // best first, may be empty
+}
+
+// Addrs returns the contact's addresses as multiaddrs with /p2p/ID, best first.
+func (c Contact) Addrs() []ma.Multiaddr {
+	addrs := make([]ma.Multiaddr, len(c.At))
+	for i, a := range c.At {
+		addrs[i] = wire.JoinPeer(a, c.ID)
+	}
+	return addrs
 }
 
 // A reply is what one peer answered to one query of a walk.
@@ -144,13 +152,12 @@ func (n *Node) nearest(target routing.Key) []contact {
 func (n *Node) softTimeout(q routing.Query[wire.PeerID]) time.Duration {
 	ceiling := n.config.RPCTimeout
 	var d time.Duration
-	if rtt, ok := n.peers.RTT(q.Addr); ok {
-		d = rtt.Timeout(minTimeout, ceiling)
-	} else {
+	if c, ok := n.pool.Lookup(publicKey(q.Addr)); ok && c.Value.(*link).rtt.get().Known() {
+		d = c.Value.(*link).rtt.get().Timeout(minTimeout, ceiling)
+	} else if ok {
 		d = n.netRTT.timeout(minTimeout, ceiling)
-	}
-	if _, connected := n.pool.Lookup(publicKey(q.Addr)); !connected {
-		d += n.dialRTT.timeout(minTimeout, ceiling)
+	} else {
+		d = n.netRTT.timeout(minTimeout, ceiling) + n.dialRTT.timeout(minTimeout, ceiling)
 	}
 	if q.Store { // which waits for an fsync, and is not to be done twice lightly
 		d = max(4*d, minStoreTimeout)
@@ -162,30 +169,6 @@ const (
 	minTimeout      = 20 * time.Millisecond
 	minStoreTimeout = 250 * time.Millisecond
 )
-
-// sharedRTT is the round-trip estimate of the network as a whole, for peers of
-// which nothing is known. Goroutines may share it.
-type sharedRTT struct {
-	mu  sync.Mutex
-	rtt routing.RTT
-	any atomic.Bool
-}
-
-func (s *sharedRTT) observe(d time.Duration) {
-	s.mu.Lock()
-	s.rtt.Observe(d)
-	s.mu.Unlock()
-	s.any.Store(true)
-}
-
-func (s *sharedRTT) timeout(floor, ceiling time.Duration) time.Duration {
-	if !s.any.Load() {
-		return min(time.Second, ceiling)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.rtt.Timeout(floor, ceiling)
-}
 
 // findNode asks one peer for the contacts nearest to key.
 func (n *Node) findNode(ctx context.Context, id wire.PeerID, key routing.Key) (wire.Nodes, []contact, error) {
@@ -261,11 +244,9 @@ func (n *Node) alone(out *outcome) error {
 func (n *Node) contact(id wire.PeerID) Contact {
 	c := Contact{ID: id, Key: n.keys.of(id)}
 	if id == n.id {
-		c.Addrs = n.Addrs()
-		return c
-	}
-	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
-		c.Addrs = append(c.Addrs, wire.JoinPeer(a, id))
+		c.At = n.self.addrs()
+	} else {
+		c.At = n.peers.AppendAddrs(nil, id, time.Now())
 	}
 	return c
 }

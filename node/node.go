@@ -45,8 +45,8 @@ type Node struct {
 	values  store.Store
 	keys    keys
 	seqs    seqs
-	netRTT  sharedRTT // of PING and FIND, to anybody
-	dialRTT sharedRTT // from dialling a stranger to its HELLO
+	netRTT  linkRTT // of PING and FIND, to anybody
+	dialRTT linkRTT // from dialling a stranger to its HELLO
 	skew    skew
 	self    selfAddrs
 
@@ -98,7 +98,7 @@ func New(config Config) (*Node, error) {
 		cancel:    cancel,
 		closed:    make(chan struct{}),
 		sockets:   c.PacketConns,
-		links:     links{of: make(map[*quic.Conn]*link)},
+		links:     links{of: make(map[*link]struct{})},
 		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
 		peers:     peerstore.New(peerstore.Options{}),
 		keys:      keys{m: make(map[wire.PeerID]routing.Key)},

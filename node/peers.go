@@ -23,7 +23,7 @@ type Peer struct {
 	Contact
 	Mode Mode // ModeAuto: not known
 	// Record is the peer's own signed word on where it is, verified; nil when
-	// nobody had it, and Addrs is then what others say.
+	// nobody had it, and At is then what others say.
 	Record *wire.Signed
 }
 
@@ -42,7 +42,7 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 		return p, nil
 	}
 	if c, ok := n.pool.Lookup(publicKey(id)); ok {
-		if l := n.links.get(c); l != nil && l.isUp() {
+		if c.Value.(*link).isUp() {
 			return n.peer(id), nil
 		}
 	}

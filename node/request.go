@@ -54,7 +54,7 @@ func innocent(err error) bool {
 func (n *Node) answered(l *link, m wire.Message, rtt time.Duration) {
 	switch m.(type) {
 	case wire.Ping, wire.FindNode, wire.FindValue:
-		n.peers.ObserveRTT(l.id, rtt)
+		l.rtt.observe(rtt)
 		n.netRTT.observe(rtt)
 	}
 	if l.isServer() {
