@@ -121,8 +121,8 @@ func (a *app) demo(ctx context.Context, n int, items []demoItem) error {
 	if d.wrong > 0 {
 		return fmt.Errorf("%d of %d gets did not bring the right value", d.wrong, 2*len(items))
 	}
-	a.print("\nEvery value came back right, %s before the deaths and %s after them. %s in all.",
-		plural(len(items), "time"), plural(len(items), "time"), took(total))
+	a.print("\nEvery value came back right, %s before the deaths and %s after them. %.1f s in all.",
+		plural(len(items), "time"), plural(len(items), "time"), total.Seconds())
 	return nil
 }
 
