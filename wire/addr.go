@@ -26,7 +26,7 @@ import (
 // and P, big-endian, is not 0.
 //
 // An Addr from a frame shares its memory with the other addresses of the
-// frame; who keeps one for long should keep strings.Clone of it.
+// frame; who keeps one for long should keep its Clone.
 type Addr string
 
 // ErrAddr is returned for an address that is not one of the forms of [Addr].

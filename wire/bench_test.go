@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"testing"
 	"time"
@@ -66,6 +67,50 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		})
 	}
+}
+
+// A reply written to and read from a stream, framing included.
+func BenchmarkStream(b *testing.B) {
+	f := benchFrames[1].frame
+	var stream bytes.Buffer
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		w := NewWriter(&stream)
+		for b.Loop() {
+			stream.Reset()
+			if err := w.WriteFrame(f); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("append", func(b *testing.B) {
+		b.ReportAllocs()
+		var buf []byte
+		for b.Loop() {
+			buf = AppendPrefixed(buf[:0], f)
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		r := NewReader(&endless{b: AppendPrefixed(nil, f)}, 0)
+		for b.Loop() {
+			if _, err := r.ReadFrame(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// endless reads b again and again.
+type endless struct {
+	b  []byte
+	at int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	n := copy(p, e.b[e.at:])
+	e.at = (e.at + n) % len(e.b)
+	return n, nil
 }
 
 func BenchmarkSign(b *testing.B) {

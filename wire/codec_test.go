@@ -146,6 +146,34 @@ func repeat[T any](v T, n int) (out []T) {
 	return out
 }
 
+// So is what the generated code would not even write.
+func TestParseRefusesBytes(t *testing.T) {
+	record := peerRecord()
+	twoRecords := appendOptional(appendOptional([]byte{0x08, 0x01}, 5, record), 5, record)
+	nodes := appendOptional(appendOptional(nil, 2, record), 2, record)
+	for _, c := range []struct {
+		typ  byte
+		body string
+		want reason
+	}{
+		{bodyHello, "\x08\x01\x12\x01\xff", badText},
+		{bodyError, "\x08\x01\x12\x01\xff", badText},
+		{bodyHello, string(twoRecords), twice},
+		{bodyNodes, string(nodes), twice},
+		{bodyPing, "\xff", notProtobuf},
+		{bodyStored, "\x0a\x01\xff", notProtobuf},
+		{bodyNodes, "\x0a\x01\xff", notProtobuf},
+		{bodyStore, "\x0a\x01\xff", notProtobuf},
+		{bodyStored, "\x0d\x01\x02\x03", notProtobuf}, // a fixed32 cut short
+	} {
+		f, err := ParseFrame(append([]byte{c.typ<<3 | 2}, append(appendVarint(nil, len(c.body)), c.body...)...))
+		var invalid *InvalidError
+		if !errors.As(err, &invalid) || invalid.Reason != string(c.want) || f.Body != (Unknown{int(c.typ)}) {
+			t.Errorf("type %d, %x: got %+v, %v, want %q", c.typ, c.body, f, err, c.want)
+		}
+	}
+}
+
 // What is no frame at all is told apart from a bad message: it ends the connection.
 func TestParseMalformed(t *testing.T) {
 	ping := AppendFrame(nil, Frame{ID: 1, Body: Ping{}})
@@ -193,6 +221,12 @@ func TestParseUnknown(t *testing.T) {
 	b, _ := proto.Marshal(&pb.Frame{Body: &pb.Frame_Hello{Hello: &pb.Hello{Mode: 9}}})
 	if f, err := ParseFrame(b); err != nil || f.Body.(Hello).Mode != ModeClient {
 		t.Errorf("mode 9: got %+v, %v", f, err)
+	}
+
+	// Nobody sees another at a name.
+	b, _ = proto.Marshal(&pb.Frame{Body: &pb.Frame_Observed{Observed: &pb.Observed{Addr: []byte(addrDNS)}}})
+	if f, err := ParseFrame(b); err != nil || f.Body != (Observed{}) {
+		t.Errorf("observed at a name: got %+v, %v", f, err)
 	}
 
 	// An address of the future is left out, its contact is not.

@@ -5,21 +5,20 @@ import "time"
 // What one side may send the other. A receiver refuses what exceeds these, so
 // raising one needs a new protocol version; lowering what we send does not.
 const (
-	MaxFrame       = 64 << 10 // bytes of one frame, its length prefix not counted
-	MaxContacts    = 20       // contacts in one reply
-	MaxAddrs       = 8        // addresses of one contact or peer record
-	MaxAddrLen     = 128      // bytes of one binary multiaddr
-	MaxRelays      = 4        // relays in one peer record
-	MaxStore       = 64       // records in one STORE
-	MaxRecords     = 4        // records in one reply to FIND_VALUE
-	MaxValue       = 8 << 10  // bytes of a record's value
-	MaxPeerRecord  = 2 << 10  // bytes of the value of a peer or provider record
-	MaxName        = 256      // bytes of an owned record's name
-	MaxPayload     = MaxValue + 512
-	MaxAgent       = 64  // bytes of HELLO's agent
-	MaxErrorText   = 256 // bytes of an error's message
-	MaxProtocol    = 128 // bytes of an application protocol's name
-	MaxNetworkName = 128 // bytes of a network's name
+	MaxFrame      = 64 << 10       // bytes of one frame, its length prefix not counted
+	MaxContacts   = 20             // contacts in one reply
+	MaxAddrs      = 8              // addresses of one contact or peer record
+	MaxAddrLen    = 128            // bytes of one binary multiaddr
+	MaxRelays     = 4              // relays in one peer record
+	MaxStore      = 64             // records in one STORE
+	MaxRecords    = 4              // records in one reply to FIND_VALUE
+	MaxValue      = 8 << 10        // bytes of a record's value
+	MaxPeerRecord = 2 << 10        // bytes of the value of a peer or provider record
+	MaxName       = 256            // bytes of an owned record's name
+	MaxPayload    = MaxValue + 512 // bytes of an encoded Record
+	MaxAgent      = 64             // bytes of HELLO's agent
+	MaxErrorText  = 256            // bytes of an error's message
+	MaxProtocol   = 128            // bytes of an application protocol's name
 
 	// MaxTTL is how far ahead a record may expire.
 	MaxTTL = 24 * time.Hour

@@ -51,6 +51,12 @@ func TestCodesPinned(t *testing.T) {
 	if got := Code(4711).String() + ", " + Code(4711).Error() + ", " + Kind(77).String(); got != "CODE_4711, peer answered with code 4711, kind 77" {
 		t.Error(got)
 	}
+	if got := ModeServer.String() + ", " + ModeClient.String() + ", " + Mode(0).String(); got != "server, client, unknown" {
+		t.Error(got)
+	}
+	if got := (Error{Code: CodeBusy}).Error(); got != "peer is busy" {
+		t.Error(got)
+	}
 	if len(closeTexts) != int(CloseBusy)+1 || len(resetTexts) != int(ResetLeaving)+1 || len(codeTexts) != len(codeNames) {
 		t.Error("a code without words")
 	}

@@ -138,7 +138,6 @@ func TestSpecFacts(t *testing.T) {
 		fmt.Sprintf("| `agent` | %d bytes |", MaxAgent),
 		fmt.Sprintf("| `message` of ERROR | %d bytes |", MaxErrorText),
 		fmt.Sprintf("| `protocol` of StreamHeader | %d bytes; its frame %d |", MaxProtocol, maxStreamHeader),
-		fmt.Sprintf("1 to %d bytes of UTF-8", MaxNetworkName),
 		fmt.Sprintf("1 to %d (the end of the year 9999)", int64(maxMillis)),
 		fmt.Sprintf("%q ‖ payload\n", recordDomain), fmt.Sprintf("%q ‖ publisher ‖ name", ownedDomain), fmt.Sprintf("%q ‖ payload)", hashDomain),
 	}
