@@ -249,3 +249,19 @@ func TestAddressesExpire(t *testing.T) {
 		}
 	})
 }
+
+// A contact that refuses a ping is alive.
+func TestABusyContactIsAlive(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, x := s.nodes[0], s.stranger(0)
+		x.join(n, func(wire.PeerID, wire.Message) wire.Message { return wire.Error{Code: wire.CodeBusy} })
+		n.probe(x.id)
+		time.Sleep(time.Minute)
+		if n.marked() > 0 {
+			t.Error("the contact is held to be dead")
+		}
+		if _, err := n.Ping(within(t, time.Minute), x.id); !errors.Is(err, ErrBusy) {
+			t.Errorf("ping: %v", err)
+		}
+	})
+}

@@ -24,8 +24,8 @@ func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*li
 			l.conn.Touch()
 			if reply, rtt, err = l.rpc.call(ctx, m); err == nil {
 				n.answered(l, m, rtt)
-				if e, ok := reply.(wire.Error); ok {
-					return l, nil, &RemoteError{id, e.Code, e.Message}
+				if _, ok := reply.(wire.Error); ok {
+					return l, nil, unexpected(id, reply)
 				}
 				return l, reply, nil
 			}
@@ -62,7 +62,11 @@ func (n *Node) answered(l *link, m wire.Message, rtt time.Duration) {
 	}
 }
 
+// unexpected is the error for a reply of another type than the request's.
 func unexpected(id wire.PeerID, m wire.Message) error {
+	if e, ok := m.(wire.Error); ok {
+		return &RemoteError{id, e.Code, e.Message}
+	}
 	return fmt.Errorf("peer %s answered with %T, which is no answer to the request", id, m)
 }
 
@@ -132,7 +136,8 @@ func (n *Node) probe(id wire.PeerID) {
 		defer func() { <-n.probes }()
 		ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
 		defer cancel()
-		if _, _, err := n.request(ctx, id, wire.Ping{}); err != nil && n.ctx.Err() == nil {
+		_, _, err := n.request(ctx, id, wire.Ping{})
+		if _, answered := errors.AsType[*RemoteError](err); err != nil && !answered && n.ctx.Err() == nil {
 			n.failed(id)
 		}
 	})
@@ -147,19 +152,24 @@ func (n *Node) Ping(ctx context.Context, id wire.PeerID) (time.Duration, error) 
 	if err := n.running(); err != nil {
 		return 0, err
 	}
-	l, err := n.reach(ctx, id)
-	if err != nil {
-		return 0, fmt.Errorf("ping: %w", err)
+	for try := 0; ; try++ {
+		l, err := n.reach(ctx, id)
+		if err != nil {
+			return 0, fmt.Errorf("ping: %w", err)
+		}
+		n.sent(wire.Ping{})
+		l.conn.Touch()
+		m, rtt, err := l.rpc.call(ctx, wire.Ping{})
+		if err != nil {
+			if try == 0 && ctx.Err() == nil && innocent(err) {
+				continue
+			}
+			return 0, fmt.Errorf("ping %s: %w", id, err)
+		}
+		n.answered(l, wire.Ping{}, rtt)
+		if _, ok := m.(wire.Pong); !ok {
+			return 0, fmt.Errorf("ping: %w", unexpected(id, m))
+		}
+		return rtt, nil
 	}
-	n.sent(wire.Ping{})
-	l.conn.Touch()
-	m, rtt, err := l.rpc.call(ctx, wire.Ping{})
-	if err != nil {
-		return 0, fmt.Errorf("ping %s: %w", id, err)
-	}
-	n.answered(l, wire.Ping{}, rtt)
-	if _, ok := m.(wire.Pong); !ok {
-		return 0, fmt.Errorf("ping: %w", unexpected(id, m))
-	}
-	return rtt, nil
 }

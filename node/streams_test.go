@@ -1,0 +1,214 @@
+package node
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// listen opens a listener of the i-th node's, for the test's time.
+func (s *swarm) listen(i int, protocol string) net.Listener {
+	s.t.Helper()
+	ln, err := s.nodes[i].Listen(protocol)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return ln
+}
+
+// echo accepts streams and returns what it reads on them.
+func echo(ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			io.Copy(c, c)
+		}()
+	}
+}
+
+func (s *swarm) dial(from, to int, protocol string) net.Conn {
+	s.t.Helper()
+	c, err := s.nodes[from].Dial(within(s.t, time.Minute), s.nodes[to].ID(), protocol)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// A stream is a net.Conn between two proved peers; each protocol has its own.
+func TestStreams(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		go echo(s.listen(1, "/app/echo/1.0.0"))
+		other := s.listen(1, "/app/other/1.0.0")
+		c := s.dial(0, 1, "/app/echo/1.0.0")
+		defer c.Close()
+		if _, err := c.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" {
+			t.Errorf("echo: %q, %v", b, err)
+		}
+		if id, ok := PeerOf(c); !ok || id != s.nodes[1].ID() {
+			t.Errorf("dialled %v, %v", id, ok)
+		}
+		d := s.dial(0, 1, "/app/other/1.0.0")
+		defer d.Close()
+		accepted, err := other.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer accepted.Close()
+		if id, ok := PeerOf(accepted); !ok || id != s.nodes[0].ID() {
+			t.Errorf("accepted from %v, %v", id, ok)
+		}
+		if from := accepted.RemoteAddr().String(); from != host(0).String() {
+			t.Errorf("accepted from %s", from)
+		}
+		if _, ok := PeerOf(&net.UDPConn{}); ok {
+			t.Error("a UDP socket has a peer")
+		}
+		if a := other.Addr(); a.Network() != "kadquic" || a.String() != "/app/other/1.0.0" {
+			t.Errorf("listener at %s %s", a.Network(), a)
+		}
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := c.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read past the deadline: %v", err)
+		}
+	})
+}
+
+// Half a stream can end before the other: the answer comes after the question's
+// end. 8 MiB, beyond every window.
+func TestStreamsCarryMuchAndHalfClose(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{Delay: 2 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		ln := s.listen(1, "/hash")
+		go func() {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			h := sha256.New()
+			if _, err := io.Copy(h, c); err == nil { // to the end
+				c.Write(h.Sum(nil))
+			}
+		}()
+		data := make([]byte, 8<<20)
+		rand.NewChaCha8([32]byte{}).Read(data)
+		c := s.dial(0, 1, "/hash")
+		defer c.Close()
+		if _, err := c.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		want := sha256.Sum256(data)
+		if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, want[:]) {
+			t.Errorf("the hash came back as %x, %v", got, err)
+		}
+	})
+}
+
+// What nobody listens for is a typed error at the dialler, at its first read,
+// and so is a listener that has closed.
+func TestStreamsOfUnknownProtocols(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		wantNone := func(what string) {
+			t.Helper()
+			c := s.dial(0, 1, "/x")
+			defer c.Close()
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, ErrNoProtocol) {
+				t.Errorf("%s: read: %v", what, err)
+			}
+			if _, err := c.Write(make([]byte, 1)); !errors.Is(err, ErrNoProtocol) {
+				t.Errorf("%s: write: %v", what, err)
+			}
+		}
+		wantNone("never listened")
+		ln := s.listen(1, "/x")
+		if _, err := s.nodes[1].Listen("/x"); err == nil {
+			t.Error("two listeners of one protocol")
+		}
+		waiting := s.dial(0, 1, "/x") // and nobody accepts
+		defer waiting.Close()
+		time.Sleep(time.Second)
+		if err := ln.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("accept: %v", err)
+		}
+		var reset *quic.ResetError
+		if _, err := waiting.Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != wire.ResetLeaving {
+			t.Errorf("a stream that waited: %v", err)
+		}
+		wantNone("closed")
+		s.listen(1, "/x") // free again
+		for _, bad := range []string{"", "with space", "/ünïcode", string(make([]byte, 200))} {
+			if _, err := s.nodes[0].Listen(bad); err == nil {
+				t.Errorf("listens for %q", bad)
+			}
+			if _, err := s.nodes[0].Dial(t.Context(), s.nodes[1].ID(), bad); err == nil {
+				t.Errorf("dials for %q", bad)
+			}
+		}
+		if _, err := s.nodes[0].Dial(t.Context(), s.nodes[0].ID(), "/x"); err == nil {
+			t.Error("dials itself")
+		}
+	})
+}
+
+// Streams beyond a listener's backlog are refused, not kept.
+func TestStreamsBeyondTheBacklog(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		defer s.listen(1, "/slow").Close() // nobody accepts
+		var last net.Conn
+		for range maxBacklog + 1 {
+			last = s.dial(0, 1, "/slow")
+			defer last.Close()
+			time.Sleep(time.Millisecond)
+		}
+		var reset *quic.ResetError
+		if _, err := last.Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != wire.ResetBusy {
+			t.Errorf("one too many: %v", err)
+		}
+	})
+}
+
+// A stream that names no protocol, or a bad one, is reset, and harms nobody.
+func TestStreamsOfGarbage(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		k := s.stranger(0).meet(s.nodes[0])
+		for _, bytes := range [][]byte{{0}, {0xff, 0xff, 0xff}, {3, 1, 2, 3}, {100}, wire.AppendStreamHeader(nil, "/with space")} {
+			stream, err := k.conn.OpenStream(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			stream.Write(bytes)
+			var reset *quic.ResetError
+			stream.SetReadDeadline(time.Now().Add(time.Minute))
+			if _, err := stream.Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != wire.ResetProtocol {
+				t.Errorf("after %x: %v", bytes, err)
+			}
+		}
+		if _, ok := k.ask(wire.Ping{}).(wire.Pong); !ok {
+			t.Error("the connection does not work any more")
+		}
+	})
+}

@@ -1,0 +1,167 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// crowd puts one open record of each of many publishers under a key.
+func (s *swarm) crowd(key routing.Key, publishers int) {
+	s.t.Helper()
+	for i := range publishers {
+		s.put(s.nodes[0], key, fmt.Sprint("from ", i), PutOptions{Publisher: testKey(100 + i)})
+	}
+}
+
+// Values yields one record of each publisher until the walk's end.
+func TestValuesYieldsEveryPublisher(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		key := routing.KeyOf("room")
+		s.crowd(key, wire.MaxRecords)
+		client := s.add(Config{Mode: ModeClient})
+		got := make(map[string]int)
+		for v, err := range client.Values(within(t, time.Minute), key, GetOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Key != key || v.Kind != wire.KindOpen || v.From.IsZero() || v.Expiry.Before(time.Now()) {
+				t.Errorf("value: %+v", v)
+			}
+			got[string(v.Data)]++
+		}
+		if len(got) != wire.MaxRecords {
+			t.Errorf("values: %v", got)
+		}
+		for value, times := range got {
+			if times != 1 {
+				t.Errorf("%q came %d times", value, times)
+			}
+		}
+		// With a quorum it ends there.
+		n := 0
+		before := client.Stats().Sent.FindValue
+		for range client.Values(within(t, time.Minute), key, GetOptions{Quorum: 1}) {
+			n++
+		}
+		if asked := client.Stats().Sent.FindValue - before; n != wire.MaxRecords || asked > 3 {
+			t.Errorf("quorum 1: %d values of %d peers", n, asked)
+		}
+	})
+}
+
+// A newer record of a publisher who has been yielded is yielded again.
+func TestValuesYieldsTheNewerAgain(t *testing.T) {
+	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		key := routing.KeyOf("news")
+		s.put(s.nodes[0], key, "old", PutOptions{})
+		// The getter is cut off while the newer is put, so that it holds the older.
+		s.net.Partition(hosts(4, 5))
+		s.put(s.nodes[0], key, "new", PutOptions{})
+		s.net.Heal()
+		time.Sleep(10 * time.Minute)
+		var got []string
+		for v, err := range s.nodes[4].Values(within(t, time.Minute), key, GetOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, string(v.Data))
+		}
+		if fmt.Sprint(got) != "[old new]" {
+			t.Errorf("values: %v", got)
+		}
+	})
+}
+
+// A caller who has seen enough ends the walk, at once.
+func TestValuesBreak(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		key := routing.KeyOf("room")
+		s.crowd(key, 3)
+		client := s.add(Config{Mode: ModeClient})
+		start := time.Now()
+		for _, err := range client.Values(within(t, time.Minute), key, GetOptions{}) {
+			if err != nil {
+				t.Error(err)
+			}
+			break
+		}
+		if took := time.Since(start); took > 250*time.Millisecond {
+			t.Errorf("the first value and the break took %v", took)
+		}
+	})
+}
+
+// When the context ends, what was found stands, and its error comes last.
+func TestValuesCancelled(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		key := routing.KeyOf("room")
+		s.crowd(key, 3)
+		client := s.add(Config{Mode: ModeClient})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		found := 0
+		var last error
+		for _, err := range client.Values(ctx, key, GetOptions{}) {
+			cancel()
+			if last != nil {
+				t.Error("something came after the error")
+			}
+			if last = err; err == nil {
+				found++
+			}
+		}
+		if found == 0 || !errors.Is(last, context.Canceled) {
+			t.Errorf("%d found, then %v", found, last)
+		}
+	})
+}
+
+// Nothing found is one error, not a silence.
+func TestValuesNotFound(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := 0
+		for _, err := range s.nodes[0].Values(within(t, time.Minute), routing.KeyOf("?"), GetOptions{}) {
+			if n++; !errors.Is(err, ErrNotFound) {
+				t.Error(err)
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d yields", n)
+		}
+	})
+}
+
+// A get leaves a copy at the nearest node that had none (Kademlia §2.3), for
+// five minutes at most where the value may change.
+func TestGetCachesWhereItWasMissing(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		for range 12 {
+			s.add(Config{K: 3})
+		}
+		key := routing.KeyOf("popular")
+		s.put(s.nodes[0], key, "x", PutOptions{})
+		before := s.holders(wire.KindOpen, key, "x")
+		if len(before) != 3 {
+			t.Fatalf("held at %v", before)
+		}
+		client := s.add(Config{K: 3, Mode: ModeClient})
+		for range 3 {
+			s.wantGet(client, key, GetOptions{Quorum: 3}, "x")
+		}
+		time.Sleep(time.Second)
+		if after := s.holders(wire.KindOpen, key, "x"); len(after) < 4 {
+			t.Errorf("held at %v, and after gets at %v", before, after)
+		}
+		time.Sleep(6 * time.Minute)
+		if left := s.holders(wire.KindOpen, key, "x"); fmt.Sprint(left) != fmt.Sprint(before) {
+			t.Errorf("six minutes later held at %v, want %v", left, before)
+		}
+	})
+}
