@@ -110,19 +110,24 @@ func (a *app) demo(ctx context.Context, n int, items []demoItem) error {
 	if err := d.getAll(ctx); err != nil {
 		return err
 	}
+	return d.verdict(begin)
+}
+
+// verdict ends the demonstration: it is an error if any value was not right.
+func (d *demonstration) verdict(begin time.Time) error {
 	total := time.Since(begin)
-	a.object(struct {
+	d.object(struct {
 		Event   string  `json:"event"`
 		OK      bool    `json:"ok"`
 		Values  int     `json:"values"`
 		Wrong   int     `json:"wrong"`
 		Seconds float64 `json:"seconds"`
-	}{"done", d.wrong == 0, len(items), d.wrong, seconds(total)})
+	}{"done", d.wrong == 0, len(d.items), d.wrong, seconds(total)})
 	if d.wrong > 0 {
-		return fmt.Errorf("%d of %d gets did not bring the right value", d.wrong, 2*len(items))
+		return fmt.Errorf("%d of %d gets did not bring the right value", d.wrong, 2*len(d.items))
 	}
-	a.print("\nEvery value came back right, %s before the deaths and %s after them. %.1f s in all.",
-		plural(len(items), "time"), plural(len(items), "time"), total.Seconds())
+	d.print("\nEvery value came back right, %s before the deaths and %s after them. %.1f s in all.",
+		plural(len(d.items), "time"), plural(len(d.items), "time"), total.Seconds())
 	return nil
 }
 

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/node"
+)
+
+func TestExitCodes(t *testing.T) {
+	for err, want := range map[error]exitCode{
+		nil:                                          exitOK,
+		errors.New("whatever"):                       exitError,
+		usagef("no %d", 1):                           exitUsage,
+		fmt.Errorf("x: %w", node.ErrNotFound):        exitNotFound,
+		&node.BootstrapError{}:                       exitUnreachable,
+		fmt.Errorf("x: %w", node.ErrWrongPeer):       exitUnreachable,
+		fmt.Errorf("x: %w", node.ErrWrongNetwork):    exitUnreachable,
+		&timeoutError{time.Second, node.ErrNotFound}: exitTimeout,
+		&node.PutError{Stored: node.Stored{Count: 1, Of: 2}, Quorum: 2}: exitQuorum,
+		&node.PutError{}: exitUnreachable, // nobody was found
+	} {
+		if got := codeOf(err); got != want {
+			t.Errorf("codeOf(%v) = %d, want %d", err, got, want)
+		}
+	}
+}
+
+// A timeout is --timeout's only when that was over: what ends by itself, or by
+// the user, keeps its own error.
+func TestWithin(t *testing.T) {
+	a := &app{timeout: time.Nanosecond}
+	waits := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	var timeout *timeoutError
+	if err := a.within(t.Context(), waits); !errors.As(err, &timeout) {
+		t.Errorf("after the time: %v, want a timeout", err)
+	}
+	if err := a.within(t.Context(), func(ctx context.Context) error { <-ctx.Done(); return nil }); err != nil {
+		t.Errorf("done all the same: %v", err)
+	}
+	a.timeout = time.Hour
+	if err := a.within(t.Context(), func(context.Context) error { return node.ErrNotFound }); !errors.Is(err, node.ErrNotFound) || errors.As(err, &timeout) {
+		t.Errorf("in time: %v, want not found", err)
+	}
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.within(interrupted, waits); errors.As(err, &timeout) {
+		t.Errorf("interrupted: %v, want no timeout", err)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for s, want := range map[string]string{
+		"plain text, Grüße": "plain text, Grüße",
+		"":                  "",
+		"\x1b[31mred":       `"\x1b[31mred"`,
+		"a\nb":              `"a\nb"`,
+		"\xff":              `"\xff"`,
+		"\u202eleft":        `"\u202eleft"`,
+	} {
+		if got := printable(s); got != want {
+			t.Errorf("printable(%q) = %s, want %s", s, got, want)
+		}
+	}
+	if !isText([]byte("two\n\tlines\n")) || isText([]byte("\x1b[2J")) || isText([]byte{0xff}) || isText([]byte("a\rb")) {
+		t.Error("isText takes commands to a terminal for text, or text for such")
+	}
+}
+
+// A file is replaced whole, and by nothing but a value.
+func TestReplaceFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "value")
+	for _, want := range []string{"a long first value", "short"} {
+		if err := replaceFile(path, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("the file holds %q, %v, want %q", got, err, want)
+		}
+	}
+	if err := replaceFile(filepath.Join(path, "below a file"), nil); err == nil {
+		t.Error("no error for a path that cannot be")
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
