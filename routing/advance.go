@@ -146,12 +146,10 @@ func (l *Lookup[A]) find(key *Key) (p int, ok bool) {
 		at := l.order[mid]
 		nearer := head < at.head
 		if head == at.head {
-			switch l.target.CompareDistance(*key, l.known[at.i].Key) {
-			case 0:
+			if l.known[at.i].Key == *key { // as most in an answer are by then
 				return mid, true
-			case -1:
-				nearer = true
 			}
+			nearer = l.target.CompareDistance(*key, l.known[at.i].Key) < 0
 		}
 		if nearer {
 			hi = mid

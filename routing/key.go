@@ -72,7 +72,17 @@ func (k Key) CommonPrefixLen(o Key) int {
 
 // CompareDistance returns -1 if a is nearer to k than b is, 1 if it is
 // farther, and 0 if a and b are the same key: no two keys are equally far.
-func (k Key) CompareDistance(a, b Key) int { return k.Distance(a).Cmp(k.Distance(b)) }
+func (k Key) CompareDistance(a, b Key) int {
+	for i := range 4 {
+		w := k.word(i)
+		if x, y := w^a.word(i), w^b.word(i); x < y {
+			return -1
+		} else if x > y {
+			return 1
+		}
+	}
+	return 0
+}
 
 // RandomKey returns a key whose first n bits are those of prefix and whose
 // other bits come from src. n is 0 to 256.
