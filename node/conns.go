@@ -53,18 +53,20 @@ func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
 	if id == n.id {
 		return nil, errors.New("a node does not connect to itself")
 	}
-	c, ok := n.pool.Lookup(quic.PublicKey(id))
-	if !ok {
-		start := time.Now()
+	c, connected := n.pool.Lookup(quic.PublicKey(id))
+	start := time.Now()
+	if !connected {
 		var err error
 		if c, err = n.pool.Get(ctx, quic.PublicKey(id)); err != nil {
 			return nil, err
 		}
-		defer func() { n.dialRTT.observe(time.Since(start)) }()
 	}
 	l := c.Value.(*link)
 	select {
 	case <-l.up:
+		if !connected && l.err == nil {
+			n.dialRTT.observe(time.Since(start))
+		}
 		return l, l.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

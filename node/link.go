@@ -82,9 +82,9 @@ func (l *link) serveUntilClosed() {
 	cancel()
 	if err != nil {
 		n.notLinked(l, err)
+		l.conn.Close(closeCode(err), "") // first: whoever tries again is not to find this connection
+		n.links.remove(l)
 		l.fail(fmt.Errorf("peer %s: %w", l.id, err))
-		l.conn.Close(closeCode(err), "")
-		n.links.remove(l) // after the close: a link that is missing means a connection that is gone
 		return
 	}
 	n.linked(l)
@@ -95,9 +95,9 @@ func (l *link) serveUntilClosed() {
 	if cause := l.conn.Err(); cause != nil {
 		err = cause
 	}
-	l.rpc.end(fmt.Errorf("%w: %w", errLinkClosed, err))
-	l.conn.Close(closeCode(err), "")
+	l.conn.Close(closeCode(err), "") // first, likewise
 	n.links.remove(l)
+	l.rpc.end(fmt.Errorf("%w: %w", errLinkClosed, err))
 	n.unlinked(l, err)
 }
 
@@ -161,6 +161,15 @@ func (l *link) sendHello() error {
 func (l *link) silent() {
 	l.node.failed(l.id)
 	l.conn.Close(wire.CloseNone, "no answer")
+}
+
+// close closes a connection that has failed somebody. Streams may fail a moment
+// before their connection is seen to have ended: who tries again would get it
+// again. A nil link has none.
+func (l *link) close() {
+	if l != nil {
+		l.conn.Close(wire.CloseNone, "")
+	}
 }
 
 // isUp reports whether the link is up, or was.

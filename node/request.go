@@ -31,6 +31,7 @@ func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*li
 			}
 		}
 		if try == 0 && ctx.Err() == nil && innocent(err) {
+			l.close()
 			continue
 		}
 		if errors.Is(err, errTimeout) {
@@ -162,6 +163,7 @@ func (n *Node) Ping(ctx context.Context, id wire.PeerID) (time.Duration, error) 
 		m, rtt, err := l.rpc.call(ctx, wire.Ping{})
 		if err != nil {
 			if try == 0 && ctx.Err() == nil && innocent(err) {
+				l.close()
 				continue
 			}
 			return 0, fmt.Errorf("ping %s: %w", id, err)

@@ -52,6 +52,7 @@ func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.C
 		if try > 0 || ctx.Err() != nil || !innocent(err) {
 			return nil, fmt.Errorf("dial %s: %w", id, err)
 		}
+		l.close()
 	}
 }
 
