@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"net/netip"
 	"testing"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -139,13 +138,6 @@ func measure(b *testing.B, op func()) {
 	b.ReportMetric((cpuSeconds()-start)*1e6/float64(b.N), "cpu-µs/op")
 }
 
-func check(tb testing.TB, err error) {
-	if err != nil {
-		tb.Helper()
-		tb.Fatal(err)
-	}
-}
-
 // A request of 40 bytes is answered with 1200.
 func echoOnce(tb testing.TB, s io.ReadWriter) {
 	var request [40]byte
@@ -183,37 +175,6 @@ func discard(s io.ReadWriteCloser) {
 func benchPair(b *testing.B) (x, y *Transport) {
 	b.Helper()
 	return newLoopback(b, "127.0.0.1"), newLoopback(b, "127.0.0.1")
-}
-
-func newLoopback(tb testing.TB, ip string) *Transport {
-	tb.Helper()
-	key, err := GenerateKey()
-	check(tb, err)
-	socket, err := ListenUDP(netip.AddrPortFrom(netip.MustParseAddr(ip), 0))
-	check(tb, err)
-	t, err := NewTransport(Config{Key: key, ALPN: "test/1", Conn: socket})
-	check(tb, err)
-	tb.Cleanup(func() { check(tb, t.Close()) })
-	return t
-}
-
-func serve(t *Transport, handle func(io.ReadWriteCloser)) {
-	ctx := context.Background()
-	for {
-		c, err := t.Accept(ctx)
-		if err != nil {
-			return
-		}
-		go func() {
-			for {
-				s, err := c.AcceptStream(ctx)
-				if err != nil {
-					return
-				}
-				go handle(s)
-			}
-		}()
-	}
 }
 
 func serveEcho(t *Transport)    { serve(t, answer) }

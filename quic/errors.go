@@ -39,6 +39,9 @@ var (
 	// route, no such address family), or the host said that nobody listens.
 	ErrUnreachable = errors.New("quic: address cannot be reached")
 
+	// ErrWouldBlock: TryWrite found no room.
+	ErrWouldBlock = errors.New("quic: write would block")
+
 	// ErrForgotten: the peer answered with a stateless reset: it restarted and
 	// knows the connection no more (RFC 9000 §10.3).
 	ErrForgotten = errors.New("quic: the peer no longer knows the connection")

@@ -1,6 +1,7 @@
 package quic
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync/atomic"
@@ -43,6 +44,17 @@ func (s *Stream) Write(b []byte) (int, error) {
 		err = typed(err)
 	}
 	return n, err
+}
+
+// TryWrite sends all of b if flow control allows it now, else nothing of it and
+// returns ErrWouldBlock. It never blocks, so that a stream of small messages
+// needs no goroutine to write them. It must not run beside a Write.
+func (s *Stream) TryWrite(b []byte) error {
+	err := s.s.TryWriteAll(b)
+	if errors.Is(err, quicgo.ErrWouldBlock) {
+		return ErrWouldBlock
+	}
+	return typed(err)
 }
 
 // CloseWrite ends our direction: the peer reads io.EOF after what was written.
