@@ -26,18 +26,29 @@ const (
 
 var (
 	cgnat = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
-	nat64 = netip.MustParsePrefix("64:ff9b::/16")  // RFC 6052, RFC 8215
 	ula   = netip.MustParsePrefix("fc00::/7")      // RFC 4193
+
+	// translated are the IPv6 addresses that stand for an IPv4 address, which may
+	// be of any scope.
+	translated = []netip.Prefix{
+		netip.MustParsePrefix("::/96"),         // IPv4-compatible, RFC 4291 §2.5.5.1
+		netip.MustParsePrefix("::ffff:0:0/96"), // IPv4-mapped
+		netip.MustParsePrefix("64:ff9b::/16"),  // NAT64, RFC 6052, RFC 8215
+		netip.MustParsePrefix("2002::/16"),     // 6to4, RFC 3056
+		netip.MustParsePrefix("2001::/32"),     // Teredo, RFC 4380
+	}
 )
 
 func scopeOf(a netip.Addr) scope {
 	switch {
-	case !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || nat64.Contains(a):
+	case !a.IsValid() || a.IsUnspecified() || a.IsMulticast():
 		return scopeNone
-	case a.Is4() && a.As4()[0] >= 240: // reserved, broadcast
+	case a.Is4() && (a.As4()[0] == 0 || a.As4()[0] >= 240): // this network; reserved, broadcast
 		return scopeNone
-	case a.IsLoopback():
+	case a.IsLoopback() && !a.Is4In6():
 		return scopeLoopback
+	case a.Is6() && slices.ContainsFunc(translated, func(p netip.Prefix) bool { return p.Contains(a) }):
+		return scopeNone
 	case a.IsLinkLocalUnicast():
 		return scopeLink
 	case a.IsPrivate() || cgnat.Contains(a) || ula.Contains(a):
@@ -93,7 +104,8 @@ type selfAddrs struct {
 	checked  time.Time                  // when that was last compared
 }
 
-// observed notes that a peer at from sees us at addr.
+// observed notes that a peer at from sees us at addr. Each IP has one say, its
+// latest, so that nobody can take up the room of others.
 func (n *Node) observed(addr wire.Addr, from netip.AddrPort) {
 	ap, ok := addr.AddrPort()
 	if !ok || scopeOf(ap.Addr()) == scopeNone || !mayTell(from.Addr(), ap.Addr()) {
@@ -103,10 +115,20 @@ func (n *Node) observed(addr wire.Addr, from netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seen := s.observed[addr]
-	if len(seen) >= maxObservers || slices.Contains(seen, from.Addr()) || len(seen) == 0 && len(s.observed) >= maxObserved {
+	if len(seen) >= maxObservers || slices.Contains(seen, from.Addr()) {
 		return
 	}
-	s.observed[addr] = append(seen, from.Addr())
+	for other, by := range s.observed {
+		if i := slices.Index(by, from.Addr()); i >= 0 {
+			s.observed[other] = slices.Delete(by, i, i+1)
+		}
+		if len(s.observed[other]) == 0 || len(seen) == 0 && len(s.observed) >= maxObserved && len(by) < minObservers {
+			delete(s.observed, other)
+		}
+	}
+	if len(seen) > 0 || len(s.observed) < maxObserved {
+		s.observed[addr] = append(seen, from.Addr())
+	}
 }
 
 // addrs returns where this node can be reached, widest scope first.

@@ -1,0 +1,193 @@
+package node
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/wire"
+)
+
+func TestScopes(t *testing.T) {
+	for text, want := range map[string]scope{
+		"8.8.8.8":                 scopeGlobal,
+		"2001:4860:4860::8888":    scopeGlobal,
+		"127.0.0.1":               scopeLoopback,
+		"127.255.1.2":             scopeLoopback,
+		"::1":                     scopeLoopback,
+		"169.254.10.1":            scopeLink,
+		"fe80::1":                 scopeLink,
+		"10.1.2.3":                scopePrivate,
+		"172.16.0.1":              scopePrivate,
+		"172.32.0.1":              scopeGlobal,
+		"192.168.1.1":             scopePrivate,
+		"100.64.0.1":              scopePrivate, // RFC 6598
+		"100.128.0.1":             scopeGlobal,
+		"fd12:3456::1":            scopePrivate, // RFC 4193
+		"0.0.0.0":                 scopeNone,
+		"0.1.2.3":                 scopeNone, // RFC 1122 §3.2.1.3
+		"::":                      scopeNone,
+		"224.0.0.1":               scopeNone,
+		"ff02::1":                 scopeNone,
+		"255.255.255.255":         scopeNone,
+		"240.0.0.1":               scopeNone,
+		"64:ff9b::a00:1":          scopeNone, // RFC 6052
+		"64:ff9b:1::a00:1":        scopeNone, // RFC 8215
+		"::ffff:10.0.0.1":         scopeNone, // to be unmapped before
+		"::10.0.0.1":              scopeNone, // RFC 4291 §2.5.5.1
+		"2002:a00:1::1":           scopeNone, // RFC 3056: 6to4 of 10.0.0.1
+		"2001:0:a00:1::f5ff:fffe": scopeNone, // RFC 4380: Teredo
+	} {
+		if got := scopeOf(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: scope %d, want %d", text, got, want)
+		}
+	}
+	if got := scopeOf(netip.Addr{}); got != scopeNone {
+		t.Errorf("no address: scope %d", got)
+	}
+}
+
+// A peer makes us dial only where we reached it itself, or farther out.
+func TestWhoMayTellWhat(t *testing.T) {
+	loopback, private, global := "127.0.0.1", "192.168.1.7", "8.8.8.8"
+	for _, c := range []struct {
+		teller, addr string
+		want         bool
+	}{
+		{global, "9.9.9.9", true},
+		{global, "10.0.0.1", false},
+		{global, "127.0.0.1", false},
+		{global, "169.254.0.1", false},
+		{global, "0.0.0.0", false},
+		{global, "224.0.0.251", false},
+		{private, "10.0.0.1", true},
+		{private, "9.9.9.9", true},
+		{private, "127.0.0.1", false},
+		{loopback, "127.0.0.1", true},
+		{loopback, "10.0.0.1", true},
+		{loopback, "0.0.0.0", false},
+	} {
+		if got := mayTell(netip.MustParseAddr(c.teller), netip.MustParseAddr(c.addr)); got != c.want {
+			t.Errorf("%s tells %s: %v", c.teller, c.addr, got)
+		}
+	}
+}
+
+// What a public peer tells of others, and what a record says from wherever it
+// came, is sifted the same; names are not resolved, for they may mean anything.
+func TestToldAddressesAreSifted(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, x := s.nodes[0], s.stranger(0)
+		name, err := wire.AddrOf(ma.StringCast("/dns4/localhost/udp/4774/quic-v1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := wire.AddrFrom(netip.MustParseAddrPort("9.9.9.9:1"))
+		told := []wire.Addr{
+			name,
+			wire.AddrFrom(netip.MustParseAddrPort("127.0.0.1:1")),
+			wire.AddrFrom(netip.MustParseAddrPort("10.0.0.1:1")),
+			good,
+			wire.AddrFrom(netip.MustParseAddrPort("[::1]:1")),
+			wire.AddrFrom(netip.MustParseAddrPort("[64:ff9b::7f00:1]:1")),
+		}
+		n.learn(host(5).Addr(), wire.Contact{ID: x.id, Addrs: slices.Clone(told)}, time.Now())
+		if got := n.peers.AppendAddrs(nil, x.id, time.Now()); !slices.Equal(got, []wire.Addr{good}) {
+			t.Errorf("told: %v", got)
+		}
+		if got := n.dialable(told); !slices.Equal(got, []wire.Addr{good}) {
+			t.Errorf("by a record: %v", got)
+		}
+	})
+}
+
+// Others must see us at an address before we say that we are there: two of
+// them, at different IPs. Nobody can speak for others, nor take up the room.
+func TestObservedAddressesNeedTwoObservers(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.nodes[0]
+		mapped := wire.AddrFrom(netip.MustParseAddrPort("93.184.216.34:1234"))
+		says := func(addr wire.Addr) bool { return slices.Contains(n.self.addrs(), addr) }
+		liar, honest := s.stranger(0), s.stranger(1)
+		sameIP := s.strangerAt(2, netip.AddrPortFrom(strangerHost(1).Addr(), 5))
+
+		k := liar.meet(n)
+		for port := range uint16(100) { // all the room there is, and more
+			made := wire.AddrFrom(netip.AddrPortFrom(netip.MustParseAddr("1.2.3.4"), 1+port))
+			k.send(wire.Frame{Body: wire.Observed{Addr: made}})
+		}
+		for _, nowhere := range []string{"0.0.0.0:1", "127.0.0.1:1", "10.0.0.1:1", "224.0.0.1:1"} {
+			k.send(wire.Frame{Body: wire.Observed{Addr: wire.AddrFrom(netip.MustParseAddrPort(nowhere))}})
+		}
+		k.ask(wire.Ping{})
+
+		honest.hello.Observed = mapped
+		honest.meet(n).ask(wire.Ping{})
+		if says(mapped) {
+			t.Error("one observer is believed")
+		}
+		sameIP.hello.Observed = mapped
+		sameIP.meet(n).ask(wire.Ping{})
+		if says(mapped) {
+			t.Error("two peers at one IP are believed")
+		}
+		third := s.stranger(3).meet(n)
+		third.send(wire.Frame{Body: wire.Observed{Addr: mapped}}) // later than HELLO
+		third.ask(wire.Ping{})
+		if !says(mapped) {
+			t.Errorf("two observers are not: %v", n.Addrs())
+		}
+		if len(n.Addrs()) != 2 {
+			t.Errorf("addresses: %v", n.Addrs())
+		}
+		time.Sleep(2 * recheckAddrs)
+		if info, err := n.ownRecord().Record.PeerInfo(); err != nil || !slices.Equal(info.Addrs, n.self.addrs()) {
+			t.Errorf("the record says %v, %v", info.Addrs, err)
+		}
+	})
+}
+
+// The ancestor advertised 0.0.0.0. Ours, listening on every address, names those
+// of the machine, with the real port, and no others.
+func TestUnspecifiedIsNeverAdvertised(t *testing.T) {
+	n, err := New(Config{Listen: []ma.Multiaddr{ma.StringCast("/ip4/0.0.0.0/udp/0/quic-v1")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if len(n.Addrs()) == 0 {
+		t.Fatal("no address at all")
+	}
+	for _, m := range n.Addrs() {
+		a, id, err := wire.SplitPeer(m)
+		if err != nil || id != n.ID() {
+			t.Fatalf("%s: %v", m, err)
+		}
+		if ap, ok := a.AddrPort(); !ok || ap.Addr().IsUnspecified() || ap.Port() == 0 {
+			t.Errorf("advertised: %s", m)
+		}
+	}
+	self, err := n.FindPeer(t.Context(), n.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := self.Record.Record.PeerInfo()
+	if err != nil || len(info.Addrs) != len(n.Addrs()) {
+		t.Fatalf("the record says %v, %v", info.Addrs, err)
+	}
+	for _, a := range info.Addrs {
+		if ap, ok := a.AddrPort(); !ok || ap.Addr().IsUnspecified() || ap.Port() == 0 {
+			t.Errorf("in the record: %s", a)
+		}
+	}
+	if wire.AddrFrom(netip.MustParseAddrPort("0.0.0.0:1")) != "" || wire.AddrFrom(netip.MustParseAddrPort("[::]:1")) != "" {
+		t.Error("nowhere has an address")
+	}
+}
