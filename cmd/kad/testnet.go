@@ -96,6 +96,9 @@ func (a *app) repl(ctx context.Context, s *shell, interactive bool) error {
 		case errors.Is(err, io.EOF) && failed && !interactive:
 			return errQuiet
 		case errors.Is(err, io.EOF):
+			if interactive {
+				a.note("") // the prompt's line
+			}
 			return nil
 		case err != nil:
 			return err
