@@ -172,6 +172,9 @@ func splitBootstrap(peers []ma.Multiaddr) ([]target, error) {
 		if id.IsZero() {
 			return nil, fmt.Errorf("bootstrap address %q names no peer: it must end in /p2p/ and the peer's ID, as the peer prints it", p)
 		}
+		if addr == "" {
+			return nil, fmt.Errorf("bootstrap address %q says who, but not where: %w", p, wire.ErrAddr)
+		}
 		targets = append(targets, target{id, addr})
 	}
 	return targets, nil

@@ -105,7 +105,7 @@ func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q routin
 	cpl := 0
 	if traced {
 		cpl = q.Key.CommonPrefixLen(w.target)
-		emit(ts, func(t *Trace) func(QueryEvent) { return t.Query }, QueryEvent{id, q.Addr, q.Key, cpl, q.Store})
+		emit(ts, func(t *Trace) func(QueryEvent) { return t.Query }, QueryEvent{id, q.Addr, q.Key, cpl, q.Hop, q.Store})
 	}
 	start := time.Now()
 	r, err := w.ask(ctx, q)

@@ -38,6 +38,7 @@ type QueryEvent struct {
 	Peer   wire.PeerID
 	Key    routing.Key // the peer's
 	CPL    int         // bits that the peer's key shares with the target: the nearer the more
+	Hop    int         // 1 for a contact of ours, one more for whom it names, and so on
 	Store  bool        // STORE, not FIND
 }
 
