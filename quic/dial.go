@@ -2,12 +2,9 @@ package quic
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
-	"syscall"
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -38,11 +35,10 @@ func (t *Transport) dial(ctx context.Context, addr netip.AddrPort, key PublicKey
 	c.window.Store(connWindow)
 	bounded, cancel := context.WithCancelCause(context.WithValue(ctx, connKey{}, c))
 	timer := time.AfterFunc(t.c.HandshakeTimeout, func() { cancel(ErrTimeout) })
-	a := t.attempt(addr, cancel)
-
+	end := t.begin(addr, cancel)
 	q, err := t.q.Dial(bounded, net.UDPAddrFromAddrPort(addr), t.clientTLS(key), t.dialer)
+	end()
 	timer.Stop()
-	t.forget(addr, a)
 	cancel(nil)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -56,50 +52,4 @@ func (t *Transport) dial(ctx context.Context, addr netip.AddrPort, key PublicKey
 	}
 	context.AfterFunc(q.Context(), c.end)
 	return c, nil
-}
-
-// An attempt is a dial under way to some address.
-type attempt struct{ cancel context.CancelCauseFunc }
-
-func (t *Transport) attempt(addr netip.AddrPort, cancel context.CancelCauseFunc) *attempt {
-	a := &attempt{cancel: cancel}
-	t.mu.Lock()
-	t.dialing[addr] = append(t.dialing[addr], a)
-	t.mu.Unlock()
-	return a
-}
-
-func (t *Transport) forget(addr netip.AddrPort, a *attempt) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	rest := slices.DeleteFunc(t.dialing[addr], func(o *attempt) bool { return o == a })
-	if len(rest) == 0 {
-		delete(t.dialing, addr)
-	} else {
-		t.dialing[addr] = rest
-	}
-}
-
-// sendFailed hears from the socket that a packet could not be sent. A connection
-// takes it for lost and lives on; a dial that starts with no way to its address
-// need not wait for its timeout.
-func (t *Transport) sendFailed(to netip.AddrPort, err error) {
-	if !noWay(err) {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, a := range t.dialing[to] {
-		a.cancel(fmt.Errorf("%w: %w", ErrUnreachable, err))
-	}
-}
-
-// noWay tells whether an error of a send means that the address is out of reach
-// from here, and not that the packet had bad luck.
-func noWay(err error) bool {
-	if _, ok := errors.AsType[*net.AddrError](err); ok {
-		return true // IPv6 on a socket of IPv4
-	}
-	errno, ok := errors.AsType[syscall.Errno](err)
-	return ok && slices.Contains(unreachable, errno)
 }

@@ -148,6 +148,10 @@ type simSocket struct {
 }
 
 func (s *simSocket) Close() (err error) {
-	s.once.Do(func() { err = errors.Join(s.SimConn.Close(), s.net.Close()) })
+	s.once.Do(func() {
+		err = s.SimConn.Close()
+		time.Sleep(time.Millisecond) // what was sent is still on the link
+		err = errors.Join(err, s.net.Close())
+	})
 	return err
 }

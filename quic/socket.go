@@ -32,35 +32,48 @@ func ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
 	return u, nil
 }
 
+// A watcher hears of packets that did not get far. Its methods are called from
+// any goroutine and must not send.
+type watcher interface {
+	// sendFailed: a packet could not be sent.
+	sendFailed(to netip.AddrPort, err error)
+
+	// handshakeSent: a packet with a long header is being sent. It is called only
+	// where bounced is.
+	handshakeSent(to netip.AddrPort, packet []byte)
+
+	// bounced: the network (by ICMP) or this machine says that a packet sent to an
+	// address cannot arrive there, and quotes its beginning. Anybody can forge
+	// such a message, but not the quote.
+	bounced(to netip.AddrPort, quote []byte, err error)
+}
+
 // wrap puts our socket around p. quic-go ends a connection on almost any error
 // of a send, also one that the next moment mends (the route changes, a filter
 // says no, a queue is full): ours loses that packet instead, as the network
-// would, and tells failed, which may be nil.
+// would, and tells w.
 //
 // Where the system can, the wrapper of a *net.UDPConn reads and writes batches
 // and carries ECN and DF, as quic-go does with a bare one: it would lose these if
 // it merely overrode ReadFrom and WriteTo, which quic-go then bypasses.
-func wrap(p net.PacketConn, failed func(netip.AddrPort, error)) net.PacketConn {
-	if failed == nil {
-		failed = func(netip.AddrPort, error) {}
-	}
+func wrap(p net.PacketConn, w watcher) net.PacketConn {
 	if u, ok := p.(*net.UDPConn); ok {
-		return wrapUDP(&udp{UDPConn: u, failed: failed})
+		return wrapUDP(&udp{UDPConn: u, watcher: w})
 	}
-	return &plain{PacketConn: p, failed: failed}
+	return &plain{PacketConn: p, watcher: w}
 }
 
 // plain is a socket that can do no more than carry packets: a simulated
 // network's, or one that the user made.
 type plain struct {
 	net.PacketConn
-	failed func(netip.AddrPort, error)
+	watcher watcher
 }
 
 func (p *plain) WriteTo(b []byte, to net.Addr) (int, error) {
 	n, err := p.PacketConn.WriteTo(b, to)
 	if err != nil && !final(err) {
-		p.failed(addrPort(to), err)
+		p.watcher.sendFailed(addrPort(to), err)
 		return len(b), nil
 	}
 	return n, err
@@ -86,8 +99,8 @@ func (p *plain) SetWriteBuffer(n int) error {
 // udp is what the sockets of all systems have in common.
 type udp struct {
 	*net.UDPConn
-	failed func(netip.AddrPort, error)
-	sized  atomic.Int32 // how many of the two buffers quic-go has sized
+	watcher watcher
+	sized   atomic.Int32 // how many of the two buffers quic-go has sized
 }
 
 func (u *udp) WriteTo(b []byte, to net.Addr) (int, error) {
@@ -113,7 +126,7 @@ func (u *udp) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err erro
 // can fail for no reason (golang.org/issue/63322). Then it is a lost packet,
 // unless quic-go acts on the error.
 func (u *udp) retry(b, oob []byte, to *net.UDPAddr, err error) (n, oobn int, _ error) {
-	if !final(err) {
+	if !errors.Is(err, net.ErrClosed) {
 		if n, oobn, err = u.UDPConn.WriteMsgUDP(b, oob, to); err == nil {
 			return n, oobn, nil
 		}
@@ -121,7 +134,7 @@ func (u *udp) retry(b, oob []byte, to *net.UDPAddr, err error) (n, oobn int, _ e
 	if final(err) {
 		return n, oobn, err
 	}
-	u.failed(addrPort(to), err)
+	u.watcher.sendFailed(addrPort(to), err)
 	return len(b), len(oob), nil
 }
 

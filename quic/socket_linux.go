@@ -2,7 +2,9 @@ package quic
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -67,7 +69,20 @@ func wrapUDP(u *udp) net.PacketConn {
 		h.Iov = &s.iovs[i]
 		h.SetIovlen(1)
 	}
+	s.hearICMP()
 	return s
+}
+
+// WriteMsgUDP is udp's, and listens to what ICMP says of handshakes.
+func (s *linuxUDP) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err error) {
+	if len(b) > 0 && b[0]&0x80 != 0 {
+		s.watcher.handshakeSent(addrPort(to), b)
+	}
+	if n, oobn, err = s.UDPConn.WriteMsgUDP(b, oob, to); err != nil {
+		s.readICMP() // it may be why, for an earlier packet
+		return s.retry(b, oob, to, err)
+	}
+	return n, oobn, nil
 }
 
 // ReadBatch waits for packets. It returns at least one, or an error that lasts:
@@ -84,10 +99,12 @@ func (s *linuxUDP) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
 		} else {
 			s.offer(ms)
 		}
-		if err := s.rc.Read(s.read); err != nil {
-			return 0, err // closed, or past the deadline set to close
-		}
-		if s.errno == 0 {
+		s.errno = 0
+		err := s.rc.Read(s.read)
+		switch {
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, err
+		case err == nil && s.errno == 0:
 			if n := s.deliver(ms); n > 0 {
 				return n, nil
 			}
@@ -97,6 +114,7 @@ func (s *linuxUDP) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
 		case unix.EBADF, unix.ENOTSOCK, unix.EINVAL, unix.EFAULT:
 			return 0, &net.OpError{Op: "read", Net: "udp", Source: s.LocalAddr(), Err: s.errno}
 		}
+		s.readICMP()
 		if failures > 10 { // memory is short, say
 			time.Sleep(time.Millisecond)
 		}

@@ -1,9 +1,14 @@
 package quic
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
 	"net"
+	"net/netip"
+	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/net/ipv4"
@@ -47,11 +52,64 @@ func coalesced(t *testing.T, y *Transport) {
 
 func TestReadBatchEndsWithTheSocket(t *testing.T) {
 	u := listenLoopback(t, "127.0.0.1")
-	s := wrap(u, nil).(*linuxUDP)
+	s := wrap(u, &witness{}).(*linuxUDP)
 	check(t, u.Close())
 	ms := []ipv4.Message{{Buffers: [][]byte{make([]byte, 1500)}, OOB: make([]byte, 128)}}
 	if n, err := s.ReadBatch(ms, 0); n != 0 || err == nil {
 		t.Errorf("read %d, %v", n, err)
+	}
+}
+
+// A port on which nobody listens is an error at once, and disturbs nobody else.
+func TestClosedPortFailsAtOnce(t *testing.T) {
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		hole := listenLoopback(t, ip)
+		closed := addrPort(hole.LocalAddr())
+		hole.Close()
+		both, err := ListenUDP(netip.AddrPort{})
+		check(t, err)
+		for _, socket := range []net.PacketConn{both, listenLoopback(t, ip)} {
+			x, y := start(t, newKey(t), socket), newLoopback(t, ip)
+			c, d := connect(t, x, y)
+			s, r := streams(t, c, d)
+			for range 5 {
+				begin := time.Now()
+				_, err = x.Dial(t.Context(), closed, PublicOf(newKey(t).Key))
+				want(t, err, ErrUnreachable)
+				want(t, err, syscall.ECONNREFUSED)
+				if took := time.Since(begin); took > 2*time.Second {
+					t.Errorf("took %v", took)
+				}
+				echo(t, s, r)
+			}
+			connect(t, x, y)
+		}
+	}
+}
+
+// Who has not seen the packet cannot say that it bounced.
+func TestForgedBounce(t *testing.T) {
+	x := newLoopback(t, "127.0.0.1")
+	to := netip.MustParseAddrPort("192.0.2.1:1")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	end := x.begin(to, cancel)
+	packet := []byte{0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+	x.handshakeSent(to, packet)
+	forged := bytes.Clone(packet)
+	forged[9]++
+	for n := range len(forged) + 1 {
+		x.bounced(to, forged[:n], syscall.ECONNREFUSED)
+	}
+	x.bounced(to, packet[:13], syscall.ECONNREFUSED)
+	x.bounced(netip.MustParseAddrPort("192.0.2.1:2"), packet, syscall.ECONNREFUSED)
+	if ctx.Err() != nil {
+		t.Error("a forged message ended a dial")
+	}
+	x.bounced(to, packet[:14], syscall.ECONNREFUSED)
+	want(t, context.Cause(ctx), ErrUnreachable)
+	end()
+	if len(x.dialing) != 0 || x.dials.Load() != 0 {
+		t.Error("a dial is left over")
 	}
 }
 

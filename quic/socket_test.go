@@ -73,14 +73,20 @@ func TestFinalErrorsPass(t *testing.T) {
 	} {
 		f := &flaky{}
 		f.fail(&net.OpError{Op: "write", Err: err})
-		var heard error
-		p := wrap(f, func(_ netip.AddrPort, err error) { heard = err })
-		n, got := p.WriteTo(make([]byte, 10), &net.UDPAddr{})
-		if passes != errors.Is(got, err) || passes != (heard == nil) || (!passes && n != 10) {
-			t.Errorf("%v: %d, %v; heard %v", err, n, got, heard)
+		var w witness
+		n, got := wrap(f, &w).WriteTo(make([]byte, 10), &net.UDPAddr{})
+		if passes != errors.Is(got, err) || passes != (w.err == nil) || (!passes && n != 10) {
+			t.Errorf("%v: %d, %v; heard %v", err, n, got, w.err)
 		}
 	}
 }
+
+// A witness remembers what it last heard.
+type witness struct{ err error }
+
+func (w *witness) sendFailed(_ netip.AddrPort, err error)        { w.err = err }
+func (w *witness) handshakeSent(netip.AddrPort, []byte)          {}
+func (w *witness) bounced(_ netip.AddrPort, _ []byte, err error) { w.err = err }
 
 // A path whose MTU is the least that IPv6 promises carries connections.
 func TestSmallPath(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -27,13 +28,14 @@ type Transport struct {
 	dialer *quicgo.Config
 	budget budget
 
-	wg sync.WaitGroup // one per connection, until its end is dealt with
+	wg    sync.WaitGroup // one per connection, until its end is dealt with
+	dials atomic.Int32   // under way
 
 	mu      sync.Mutex
 	shut    bool
 	conns   map[*Conn]struct{} // open ones
 	counts  counts
-	dialing map[netip.AddrPort][]*attempt
+	dialing map[netip.AddrPort]*attempts
 }
 
 // NewTransport starts a transport on c.Conn, which it owns from then on: Close
@@ -53,7 +55,7 @@ func NewTransport(c Config) (*Transport, error) {
 		budget:  budget{limit: c.WindowBudget},
 		conns:   map[*Conn]struct{}{},
 		counts:  counts{maxPending: c.MaxPending, maxIn: c.MaxIn, from: map[netip.Prefix]int{}},
-		dialing: map[netip.AddrPort][]*attempt{},
+		dialing: map[netip.AddrPort]*attempts{},
 	}
 	if t.cert, err = certificate(c.Key); err != nil {
 		c.Conn.Close()
@@ -82,7 +84,7 @@ func NewTransport(c Config) (*Transport, error) {
 	// hand anybody the tokens that kill connections (RFC 9000 §10.3.2, §21.11).
 	reset := quicgo.StatelessResetKey(t.derive("reset", c.Conn.LocalAddr().String()))
 	t.q = &quicgo.Transport{
-		Conn:                wrap(c.Conn, t.sendFailed),
+		Conn:                wrap(c.Conn, t),
 		TokenGeneratorKey:   &token,
 		StatelessResetKey:   &reset,
 		VerifySourceAddress: t.mustProve,
