@@ -24,6 +24,9 @@ func (l *Lookup[A]) advance() int32 {
 	}
 	if l.burst {
 		f := l.frontier(l.o.K, stored, l.o.Patient)
+		if f.next < 0 && !f.full && l.curbed {
+			f = l.widen(f)
+		}
 		l.ended = f.settled
 		return f.next
 	}
@@ -102,6 +105,29 @@ func (l *Lookup[A]) witnesses(f front) front {
 		case heard:
 			return front{next: at.i}
 		case asked:
+			f.settled = false
+		}
+	}
+	return f
+}
+
+// widen makes good for a Bound that was too near: STOREs failed, fewer than k
+// are left, and the answers named only those nearer than the k-th was then. The
+// nearest few that have stored are asked with FIND_NODE, once each, α at a time.
+func (l *Lookup[A]) widen(f front) front {
+	n := l.o.Store
+	for _, at := range l.order {
+		c := &l.known[at.i]
+		if n == 0 {
+			break
+		}
+		if c.again {
+			n--
+		} else if c.state == stored {
+			n--
+			if len(l.awaited) < l.o.Alpha {
+				return front{next: at.i}
+			}
 			f.settled = false
 		}
 	}

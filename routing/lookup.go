@@ -13,7 +13,7 @@ const heardFactor = 32
 // state is how far a lookup is with one contact.
 //
 //	heard → asked → answered → asked (STORE) → stored
-//	          ↓↘                ↓↘
+//	          ↓↘                ↓↘      (and asked again, and stored: widen)
 //	          ↓  overdue →      ↓  overdue → answered, stored or failed
 //	        failed            failed
 type state uint8
@@ -35,6 +35,7 @@ type candidate[A any] struct {
 	hop      int32
 	state    state
 	store    bool // the query sent last was a STORE
+	again    bool // it was a FIND to one that has stored: see widen
 	value    bool // it had a value
 }
 
@@ -61,10 +62,11 @@ type Lookup[A any] struct {
 	order   []place        // the known by distance from target
 	awaited []int32        // the known that are asked; at most Alpha, or K in the burst
 
-	burst bool // the STOREs have begun
-	ended bool // for good
-	stats LookupStats
-	found int // replies with a value
+	burst  bool // the STOREs have begun
+	curbed bool // a Bound was named, so answers may have left out somebody
+	ended  bool // for good
+	stats  LookupStats
+	found  int // replies with a value
 }
 
 // place is where a candidate stands by distance: the leading word of that
@@ -119,11 +121,12 @@ func (l *Lookup[A]) Next(now time.Time) (q Query[A], ok bool) {
 		return q, false
 	}
 	c := &l.known[i]
-	c.state, c.store, c.deadline = asked, l.burst, time.Time{}
-	q = Query[A]{Contact: c.Contact, Store: l.burst, Hop: int(c.hop)}
-	if l.burst {
+	c.again = c.state == stored
+	c.state, c.store, c.deadline = asked, l.burst && !c.again, time.Time{}
+	q = Query[A]{Contact: c.Contact, Store: c.store, Hop: int(c.hop)}
+	if q.Store {
 		if f := l.frontier(l.o.K, stored, false); f.full {
-			q.Bound = l.known[l.order[f.last].i].Key
+			q.Bound, l.curbed = l.known[l.order[f.last].i].Key, true
 		}
 	}
 	if l.o.Timeout != nil {
@@ -149,7 +152,7 @@ func (l *Lookup[A]) Answer(key Key, r Reply[A], _ time.Time) {
 	l.stats.Answers++
 	c := &l.known[i]
 	c.state = answered
-	if c.store {
+	if c.store || c.again {
 		c.state = stored
 	}
 	if r.Value {
@@ -172,7 +175,11 @@ func (l *Lookup[A]) Answer(key Key, r Reply[A], _ time.Time) {
 func (l *Lookup[A]) Fail(key Key, _ time.Time) {
 	if i := l.settle(key); i >= 0 {
 		l.stats.Failures++
-		l.known[i].state = failed
+		c := &l.known[i]
+		c.state = failed
+		if c.again {
+			c.state = stored
+		}
 	}
 }
 
@@ -212,6 +219,9 @@ func (l *Lookup[A]) expire(now time.Time) {
 		c := &l.known[l.awaited[j]]
 		if !c.deadline.IsZero() && !now.Before(c.deadline) {
 			c.state = overdue
+			if c.again {
+				c.state = stored
+			}
 			l.stats.Overdue++
 			l.forget(j)
 		}
@@ -253,7 +263,7 @@ func (l *Lookup[A]) Closest() iter.Seq[Contact[A]] {
 		n := 0
 		for _, p := range l.order {
 			c := &l.known[p.i]
-			if c.state != want && c.state != own {
+			if c.state != want && c.state != own && !c.again {
 				continue
 			}
 			if n++; !yield(c.Contact) || n == l.o.K {

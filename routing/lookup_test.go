@@ -275,6 +275,45 @@ func TestPutReplacesTheRefused(t *testing.T) {
 	c.closestAre(1, 3, 4)
 }
 
+// Answers to a STORE name none beyond its Bound. When that leaves too few, because
+// some of the k have failed, those that have stored are asked again, in full.
+func TestPutLooksBeyondItsBound(t *testing.T) {
+	c := talk(t, 0, []byte{1, 2, 3}, LookupOptions[string]{K: 3, Store: 1})
+	c.asks(1)
+	c.answers(1)
+	for i := range 3 {
+		q, ok := c.Next(c.now)
+		if !ok || !q.Store || q.Bound != key(3) {
+			t.Fatalf("STORE %d: %+v, %v; want bound 3", i, q, ok)
+		}
+	}
+	c.answers(1)
+	c.answers(2)
+	c.fails(3)
+	c.asks(1)       // the nearest that has stored
+	c.isDone(false) // its answer is awaited
+	c.answers(1, 5, 4)
+	if q, ok := c.Next(c.now); !ok || !q.Store || q.Key != key(4) || q.Bound != key(4) {
+		t.Fatalf("%+v, %v; want a STORE to 4, the third now", q, ok)
+	}
+	c.answers(4)
+	c.isDone(true)
+	c.closestAre(1, 2, 4)
+
+	// Nobody else: asked once, and the put ends with those it has.
+	c = talk(t, 0, []byte{1, 2, 3}, LookupOptions[string]{K: 3, Store: 1, Timeout: seconds})
+	c.asks(1)
+	c.answers(1)
+	c.stores(1, 2, 3)
+	c.answers(1)
+	c.answers(2)
+	c.fails(3)
+	c.asks(1)
+	c.later(time.Second) // no answer this time: what is stored is stored
+	c.isDone(true)
+	c.closestAre(1, 2)
+}
+
 // A FIND that is out when the burst begins is waited for: a node has one query
 // at a time, and gets its STORE after.
 func TestPutWaitsForFind(t *testing.T) {
