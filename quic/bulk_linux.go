@@ -68,7 +68,10 @@ func (b *bulk) cut(s *linuxUDP, ms []ipv4.Message) int {
 		b.rest = b.rest[len(p):]
 		m := &ms[n]
 		m.N = copy(m.Buffers[0], p)
-		m.NN = copy(m.OOB, b.ctl)
+		m.NN = 0
+		if len(b.ctl) <= len(m.OOB) {
+			m.NN = copy(m.OOB, b.ctl)
+		}
 		m.Flags = 0
 		m.Addr = b.addr
 	}

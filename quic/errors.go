@@ -28,8 +28,7 @@ var (
 	// ErrNetwork: the peer belongs to another network (its ALPN differs).
 	ErrNetwork = errors.New("quic: the peer belongs to another network")
 
-	// ErrRefused: the peer does not want us: its Admit refused our key, or it
-	// dialled somebody else and found us.
+	// ErrRefused: the peer's Admit refused our key.
 	ErrRefused = errors.New("quic: the peer refused our key")
 
 	// ErrBusy: the peer, or the pool, has no room for a connection now.

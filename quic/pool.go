@@ -1,10 +1,8 @@
 package quic
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -53,8 +51,8 @@ type PoolConfig struct {
 }
 
 const (
-	crossing = 5 * time.Second // two dials closer than this crossed
-	draining = time.Second     // how long a superseded connection must be unused
+	crossWithin = 5 * time.Second // two dials closer than this crossed
+	drainAfter  = time.Second     // how long a superseded connection must be unused
 )
 
 // A Pool keeps the connections to peers: one to give for each, and those it
@@ -83,14 +81,6 @@ type peer struct {
 	dial *dial // under way, or nil
 }
 
-// A dial is what all callers of Get for one peer wait for.
-type dial struct {
-	done   chan struct{} // closed when conn or err is set
-	conn   *Conn
-	err    error
-	cancel context.CancelCauseFunc
-}
-
 // NewPool makes an empty pool.
 func NewPool(o PoolConfig) *Pool {
 	if o.IdleDialled == 0 {
@@ -113,48 +103,6 @@ func NewPool(o PoolConfig) *Pool {
 	return p
 }
 
-// Get returns the connection to a peer, dialling if there is none. Callers that
-// want the same peer at once wait for one dial, each only as long as its own ctx
-// lasts; the dial goes on without them. Beside Dial's errors there is ErrBusy
-// when the pool is full of connections that are held.
-func (p *Pool) Get(ctx context.Context, key PublicKey) (*Conn, error) {
-	if key == p.o.Self {
-		return nil, fmt.Errorf("%w: it is our own", ErrWrongKey)
-	}
-	p.mu.Lock()
-	if p.shut {
-		p.mu.Unlock()
-		return nil, ErrClosed
-	}
-	pe := p.peer(key)
-	if c := pe.conn; c != nil && c.alive() {
-		c.Touch()
-		p.mu.Unlock()
-		return c, nil
-	}
-	if pe.dial == nil && !p.hasRoom() {
-		p.drop(key)
-		p.mu.Unlock()
-		return nil, ErrBusy
-	}
-	if pe.dial == nil {
-		pe.dial = p.start(key)
-	}
-	d := pe.dial
-	p.mu.Unlock()
-	select {
-	case <-d.done:
-		return d.conn, d.err
-	default:
-	}
-	select {
-	case <-d.done:
-		return d.conn, d.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // peer finds or makes the entry of key; with p.mu held.
 func (p *Pool) peer(key PublicKey) *peer {
 	pe := p.peers[key]
@@ -170,76 +118,6 @@ func (p *Pool) drop(key PublicKey) {
 	if pe := p.peers[key]; pe != nil && pe.conn == nil && pe.dial == nil {
 		delete(p.peers, key)
 	}
-}
-
-// start dials, in a goroutine of its own, as no caller's ctx may end it; with
-// p.mu held.
-func (p *Pool) start(key PublicKey) *dial {
-	ctx, cancel := context.WithCancelCause(p.ctx)
-	d := &dial{done: make(chan struct{}), cancel: cancel}
-	p.wg.Add(1) // for the dial, and then for its connection
-	go func() {
-		defer cancel(nil)
-		c, err := p.reach(ctx, key)
-		p.reached(key, d, c, err)
-	}()
-	return d
-}
-
-// reach makes a connection, when its turn has come.
-func (p *Pool) reach(ctx context.Context, key PublicKey) (*Conn, error) {
-	select {
-	case p.dials <- struct{}{}:
-		defer func() { <-p.dials }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, p.o.DialTimeout, ErrTimeout)
-	defer cancel()
-	c, err := p.o.Dial(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	if c.key != key {
-		c.Close(p.o.CloseLeaving, "")
-		return nil, fmt.Errorf("%w: Dial made a connection to %v", ErrWrongKey, c.key)
-	}
-	return c, nil
-}
-
-// reached ends a dial: its callers get the connection that stays, or the error.
-func (p *Pool) reached(key PublicKey, d *dial, c *Conn, err error) {
-	if err == nil && p.o.Opened != nil {
-		p.o.Opened(c)
-	}
-	p.mu.Lock()
-	var out []farewell
-	if err == nil {
-		out = p.insert(c)
-	}
-	if pe := p.peers[key]; pe != nil && pe.dial == d {
-		if pe.conn != nil && pe.conn.alive() { // also one accepted meanwhile
-			p.settle(pe, pe.conn, nil)
-		} else {
-			p.settle(pe, nil, cmp.Or(err, ErrClosed))
-		}
-		p.drop(key)
-	}
-	p.mu.Unlock()
-	p.close(out)
-	if err != nil {
-		p.wg.Done()
-		return
-	}
-	c.whenEnded(func() { p.ended(c) })
-}
-
-// settle gives those who wait for a dial what they wait for; with p.mu held.
-func (p *Pool) settle(pe *peer, c *Conn, err error) {
-	d := pe.dial
-	pe.dial = nil
-	d.conn, d.err = c, err
-	close(d.done)
 }
 
 // Add gives the pool a connection that we accepted.
@@ -300,7 +178,7 @@ func (p *Pool) insert(c *Conn) (out []farewell) {
 // dials that crossed, both sides keep the one made by the smaller key; of two
 // that did not, the newer, as the older may be dead.
 func (p *Pool) supersedes(c, old *Conn) bool {
-	if c.dialled != old.dialled && c.opened.Sub(old.opened).Abs() <= crossing {
+	if c.dialled != old.dialled && c.opened.Sub(old.opened).Abs() <= crossWithin {
 		return c.dialled == (p.o.Self.Compare(c.key) < 0)
 	}
 	return !c.opened.Before(old.opened)

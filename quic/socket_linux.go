@@ -165,6 +165,9 @@ func (s *linuxUDP) deliver(ms []ipv4.Message) int {
 		h := &s.hdrs[i]
 		ms[i].N = int(h.len)
 		ms[i].NN = int(h.hdr.Controllen)
+		if h.hdr.Flags&unix.MSG_CTRUNC != 0 {
+			ms[i].NN = 0 // quic-go would give up the socket over half a message
+		}
 		ms[i].Flags = int(h.hdr.Flags)
 		ms[i].Addr = s.sender(&s.names[i])
 	}

@@ -59,7 +59,7 @@ func (p *Pool) idle() (out []farewell) {
 func (p *Pool) limit(c *Conn) time.Duration {
 	switch {
 	case c.dialled && c.draining:
-		return draining
+		return drainAfter
 	case c.dialled:
 		return p.o.IdleDialled
 	default:

@@ -7,8 +7,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,56 +112,6 @@ func (t *Transport) LocalAddr() netip.AddrPort { return addrPort(t.c.Conn.LocalA
 
 // PublicKey is our own identity.
 func (t *Transport) PublicKey() PublicKey { return t.self }
-
-// serverTLS is the TLS of accepted connections: any one Ed25519 key, if admitted.
-func (t *Transport) serverTLS() *tls.Config {
-	c := t.tls()
-	c.ClientAuth = tls.RequireAnyClientCert
-	c.VerifyConnection = func(s tls.ConnectionState) error {
-		key, err := keyOf(s.PeerCertificates)
-		if err != nil {
-			return err
-		}
-		return t.admit(key)
-	}
-	return c
-}
-
-// clientTLS is the TLS of a connection to want, and to nobody else.
-func (t *Transport) clientTLS(want PublicKey) *tls.Config {
-	c := t.tls()
-	c.InsecureSkipVerify = true // no authorities; VerifyConnection pins the key
-	c.VerifyConnection = func(s tls.ConnectionState) error {
-		got, err := keyOf(s.PeerCertificates)
-		if err != nil {
-			return err
-		}
-		if got != want {
-			return &keyError{want: want, got: got}
-		}
-		return t.admit(got)
-	}
-	return c
-}
-
-func (t *Transport) tls() *tls.Config {
-	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		Certificates:           []tls.Certificate{t.cert},
-		NextProtos:             []string{t.c.ALPN},
-		SessionTicketsDisabled: true,
-	}
-}
-
-func (t *Transport) admit(key PublicKey) error {
-	if t.c.Admit == nil {
-		return nil
-	}
-	if err := t.c.Admit(key); err != nil {
-		return &admitError{key: key, err: err}
-	}
-	return nil
-}
 
 // Accept waits for the next connection that a peer made. It should be called
 // without pause: 32 wait, further ones are refused.
@@ -279,15 +231,12 @@ func (t *Transport) Close() error {
 		return nil
 	}
 	t.shut = true
-	open := make([]*Conn, 0, len(t.conns))
-	for c := range t.conns {
-		open = append(open, c)
-	}
+	conns := slices.Collect(maps.Keys(t.conns))
 	t.mu.Unlock()
 
 	t.ln.Close()
 	var wg sync.WaitGroup
-	for _, c := range open {
+	for _, c := range conns {
 		wg.Go(func() { c.Close(t.c.CloseLeaving, "") })
 	}
 	// Accept closes those that nobody has asked for yet.

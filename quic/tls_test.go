@@ -1,0 +1,108 @@
+package quic
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"testing"
+
+	quicgo "github.com/quic-go/quic-go"
+)
+
+// A ClientHello names the network and nothing else: not the peer, not us.
+func TestHelloNamesNobody(t *testing.T) {
+	key := newKey(t).Key
+	cert, err := certificate(key)
+	check(t, err)
+	u := listenLoopback(t, "127.0.0.1")
+	defer u.Close()
+	tr := &quicgo.Transport{Conn: u}
+	defer tr.Close()
+	hellos := make(chan *tls.ClientHelloInfo, 1)
+	_, err = tr.Listen(&tls.Config{
+		Certificates: []tls.Certificate{cert},
+		NextProtos:   []string{"test/1"},
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			hellos <- hello
+			return nil, nil
+		},
+	}, nil)
+	check(t, err)
+	x := newLoopback(t, "127.0.0.1")
+	c, err := x.Dial(t.Context(), addrPort(u.LocalAddr()), PublicOf(key)) // it asks for no certificate of ours
+	check(t, err)
+	hello := <-hellos
+	if hello.ServerName != "" {
+		t.Errorf("SNI %q", hello.ServerName)
+	}
+	if len(hello.SupportedProtos) != 1 || hello.SupportedProtos[0] != "test/1" {
+		t.Errorf("ALPN %q", hello.SupportedProtos)
+	}
+	if len(hello.SupportedVersions) != 1 || hello.SupportedVersions[0] != tls.VersionTLS13 {
+		t.Errorf("versions %x", hello.SupportedVersions)
+	}
+	if hello.SupportedCurves[0] != tls.X25519MLKEM768 {
+		t.Errorf("curves %v", hello.SupportedCurves)
+	}
+	check(t, c.Close(0, ""))
+}
+
+// A peer shows exactly one certificate, of an Ed25519 key, and holds that key.
+func TestCertificatesRefused(t *testing.T) {
+	y := newLoopback(t, "127.0.0.1")
+	one, err := certificate(newKey(t).Key)
+	check(t, err)
+	two := one
+	two.Certificate = append(two.Certificate, one.Certificate[0])
+	stolen := one
+	stolen.PrivateKey = newKey(t).Key
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, curve.Public(), curve)
+	check(t, err)
+
+	u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	check(t, err)
+	defer u.Close()
+	tr := &quicgo.Transport{Conn: u}
+	defer tr.Close()
+	dial := func(certs ...tls.Certificate) error {
+		c, err := tr.Dial(t.Context(), net.UDPAddrFromAddrPort(y.LocalAddr()), &tls.Config{
+			Certificates:       certs,
+			NextProtos:         []string{"test/1"},
+			InsecureSkipVerify: true,
+		}, nil)
+		if err != nil {
+			return err
+		}
+		_, err = c.AcceptStream(t.Context()) // until y says no
+		return err
+	}
+	for name, certs := range map[string][]tls.Certificate{
+		"none": nil, "two": {two}, "of a curve we do not speak": {{Certificate: [][]byte{der}, PrivateKey: curve}},
+		"somebody else's": {stolen},
+	} {
+		if err := dial(certs...); err == nil {
+			t.Errorf("a certificate, %s, was taken", name)
+		}
+	}
+
+	accepted := make(chan *Conn)
+	go func() {
+		c, err := y.Accept(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- c
+	}()
+	go func() { _ = dial(one) }()
+	c := <-accepted
+	if key, _ := keyOf([]*x509.Certificate{one.Leaf}); c.RemoteKey() != key {
+		t.Errorf("accepted %v", c.RemoteKey())
+	}
+}
