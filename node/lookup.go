@@ -129,7 +129,8 @@ func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q routin
 	return routing.Reply[wire.PeerID]{Closer: r.closer, Value: r.value}, err
 }
 
-// seeds are the k nearest of the table. With nobody in it, as in a client that
+// seeds are the 2k nearest of the table, of which a lookup needs the farther half
+// only where nearer ones fail. With nobody in it, as in a client that
 // has only just begun, the bootstrap peers are asked again.
 func (n *Node) seeds(ctx context.Context, target routing.Key) []contact {
 	near := n.nearest(target)
@@ -143,7 +144,7 @@ func (n *Node) seeds(ctx context.Context, target routing.Key) []contact {
 func (n *Node) nearest(target routing.Key) []contact {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.table.AppendNearest(make([]contact, 0, n.config.K), target, n.config.K)
+	return n.table.AppendNearest(make([]contact, 0, 2*n.config.K), target, 2*n.config.K)
 }
 
 // softTimeout is how long a lookup waits for one peer before it turns to

@@ -260,9 +260,8 @@ func TestPutReplacesTheRefused(t *testing.T) {
 	c.answers(1)
 	c.stores(1, 2, 3)
 	c.fails(2)
-	c.stores() // 4 is no seed: k of them were taken
-	c.answers(3, 4, 5, 6)
 	c.stores(4)
+	c.answers(3, 5, 6)
 	c.later(time.Second) // 1 and 4 stall
 	c.stores(5, 6)
 	c.answers(5)
