@@ -62,8 +62,8 @@ func TestTheSenderIsWhoTLSSays(t *testing.T) {
 // none, also where every bucket is full.
 func TestAPutCostsNoPings(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
-		for range 24 {
-			s.add(Config{K: 4})
+		for range 14 {
+			s.add(Config{K: 3})
 		}
 		pings := func() (sum int64) {
 			for _, n := range s.nodes {

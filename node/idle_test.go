@@ -13,19 +13,19 @@ import (
 // dialled.
 func TestDialByID(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
-		for range 16 {
+		for range 12 {
 			s.add(Config{K: 3}) // so that nobody knows everybody
 		}
 		client := s.add(Config{K: 3, Mode: ModeClient})
 		found := 0
-		for i := range 16 {
+		for i := range 12 {
 			if client.knowsWhere(s.nodes[i].ID()) {
 				continue
 			}
 			found++
 			ln := s.listen(i, "/echo")
 			go echo(ln)
-			c := s.dial(16, i, "/echo")
+			c := s.dial(12, i, "/echo")
 			c.Write([]byte("hi"))
 			b := make([]byte, 2)
 			if _, err := io.ReadFull(c, b); err != nil || string(b) != "hi" {

@@ -171,13 +171,12 @@ func TestBogusContactsLeadNowhere(t *testing.T) {
 			wire.AddrFrom(netip.MustParseAddrPort("[fd00::1]:4774")),
 		}
 		var asked atomic.Int32
-		next := byte(0)
+		var next atomic.Int32
 		x := s.stranger(0)
 		x.join(n, func(_ wire.PeerID, m wire.Message) wire.Message {
 			var contacts []wire.Contact
 			for range wire.MaxContacts {
-				next++
-				contacts = append(contacts, wire.Contact{ID: wire.PeerID{next, 1}, Addrs: inside})
+				contacts = append(contacts, wire.Contact{ID: wire.PeerID{byte(next.Add(1)), 1}, Addrs: inside})
 			}
 			switch m := m.(type) {
 			case wire.FindNode:

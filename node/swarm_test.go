@@ -30,6 +30,7 @@ type swarm struct {
 // joined through the first.
 func inSwarm(t *testing.T, n int, o simnet.Options, test func(*testing.T, *swarm)) {
 	t.Helper()
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &swarm{t: t, net: simnet.New(o), rand: rand.New(rand.NewPCG(o.Seed, 1))}
 		defer s.net.Close()

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/simnet"
@@ -125,6 +126,7 @@ func TestTraceOfPutAndGet(t *testing.T) {
 		}
 		s.nodes[0].Close()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		joined, left := 0, 0
 		for _, e := range whole.peers {
 			if e.Joined {
