@@ -41,6 +41,7 @@ const house = `
 	internal/simnet   github.com/quic-go/quic-go
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	cmd/kad           routing wire quic node internal/bench github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
+	examples/echo     wire node github.com/multiformats/go-multiaddr
 	examples/hello    routing node
 	examples/routing  routing
 `
