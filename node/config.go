@@ -11,7 +11,6 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/quic"
-	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -185,7 +184,3 @@ type target struct {
 	id   wire.PeerID
 	addr wire.Addr
 }
-
-// A contact is what the routing table holds: a key and whose it is. Addresses
-// live in the peerstore.
-type contact = routing.Contact[wire.PeerID]

@@ -78,6 +78,9 @@ func (n *Node) linked(l *link) {
 	now := time.Now()
 	n.backoff.clear(l.id)
 	n.peers.Success(l.id, l.at, now)
+	verified := n.peers.AppendVerified(nil, l.id)
+	verified = verified[:min(len(verified), wire.MaxAddrs)]
+	l.known.at.Store(&verified)
 	n.peers.SetMode(l.id, l.hello.Mode)
 	n.peers.SetAgent(l.id, l.hello.Agent)
 	if r := l.hello.Record; r != nil && r.Record.Kind == wire.KindPeer && r.Record.Publisher == l.id {
@@ -272,7 +275,7 @@ func (n *Node) learn(teller netip.Addr, c wire.Contact, now time.Time) {
 	if c.ID == n.id {
 		return
 	}
-	keep := c.Addrs[:0]
+	keep := make([]wire.Addr, 0, len(c.Addrs))
 	for _, a := range c.Addrs {
 		if ap, ok := a.AddrPort(); ok && mayTell(teller, ap.Addr()) {
 			keep = append(keep, a)

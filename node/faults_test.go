@@ -216,7 +216,7 @@ func TestOneDeadRoundLosesNothing(t *testing.T) {
 		dead := 0
 		for _, c := range near {
 			for i, n := range s.nodes {
-				if n.ID() == c.Addr && i > 0 && dead < client.config.Alpha {
+				if n.ID() == c.Addr.id && i > 0 && dead < client.config.Alpha {
 					s.kill(i)
 					dead++
 				}

@@ -152,7 +152,7 @@ func (f *finding) run(ctx context.Context) error {
 		}
 	}
 	out, err := n.run(ctx, walk{kind: "get", target: f.key,
-		options: routing.LookupOptions[wire.PeerID]{Quorum: quorum, Patient: true},
+		options: lookupOptions{Quorum: quorum, Patient: true},
 		ask:     f.ask})
 	if err != nil {
 		return err
@@ -160,21 +160,24 @@ func (f *finding) run(ctx context.Context) error {
 	if _, ok := f.winner(); !ok {
 		return n.alone(out)
 	}
-	without, _ := out.lookup.Without()
-	f.repair(without.Addr)
+	var without wire.PeerID
+	if c, ok := out.lookup.Without(); ok {
+		without = c.Addr.id
+	}
+	f.repair(without)
 	return nil
 }
 
 // ask asks one peer for the records under the key.
-func (f *finding) ask(ctx context.Context, q routing.Query[wire.PeerID]) (reply, error) {
+func (f *finding) ask(ctx context.Context, q query, out *outcome) (reply, error) {
 	n := f.node
-	l, m, err := n.request(ctx, q.Addr, wire.FindValue{Key: f.key, Kind: f.kind, Count: n.config.K})
+	l, m, err := n.request(ctx, q.Addr.id, wire.FindValue{Key: f.key, Kind: f.kind, Count: n.config.K})
 	if err != nil {
 		return reply{}, err
 	}
 	v, ok := m.(wire.Value)
 	if !ok {
-		return reply{}, unexpected(q.Addr, m)
+		return reply{}, unexpected(q.Addr.id, m)
 	}
 	now := time.Now()
 	good := false
@@ -184,14 +187,14 @@ func (f *finding) ask(ctx context.Context, q routing.Query[wire.PeerID]) (reply,
 		}
 		if !f.known(r) {
 			if err := n.verify(r, now); err != nil {
-				n.config.Logger.Info("record does not verify", "peer", q.Addr, "key", f.key, "err", err)
+				n.config.Logger.Info("record does not verify", "peer", q.Addr.id, "key", f.key, "err", err)
 				continue
 			}
 		}
 		good = true
-		f.add(hit{r, q.Addr})
+		f.add(hit{r, q.Addr.id})
 	}
-	return reply{closer: n.heard(l, v.Contacts), value: good}, nil
+	return reply{closer: out.heard(l, v.Contacts), value: good}, nil
 }
 
 // known reports whether this very record has been verified already.

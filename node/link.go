@@ -18,12 +18,13 @@ import (
 // both sides have said HELLO: TLS 1.3 lets a dialler believe in a connection
 // that the other side has refused.
 type link struct {
-	node *Node
-	conn *quic.Conn
-	id   wire.PeerID
-	key  routing.Key // the peer's place in the key space
-	addr netip.AddrPort
-	at   wire.Addr // addr, as the peerstore names it
+	node  *Node
+	conn  *quic.Conn
+	id    wire.PeerID
+	key   routing.Key // the peer's place in the key space
+	known *known
+	addr  netip.AddrPort
+	at    wire.Addr // addr, as the peerstore names it
 
 	up    chan struct{} // closed when the link is up, or will never be
 	err   error         // why it is not; valid once up is closed
@@ -45,7 +46,8 @@ func (n *Node) newLink(c *quic.Conn) *link {
 		addr: c.RemoteAddr(),
 		up:   make(chan struct{}),
 	}
-	l.key = n.keys.of(l.id)
+	l.known = n.known.of(l.id)
+	l.key = l.known.key
 	l.at = wire.AddrFrom(l.addr)
 	l.announced = l.at // by HELLO
 	if rtt, ok := n.peers.RTT(l.id); ok {

@@ -41,15 +41,16 @@ type reply struct {
 type walk struct {
 	kind    string // for the trace
 	target  routing.Key
-	options routing.LookupOptions[wire.PeerID]
-	ask     func(context.Context, routing.Query[wire.PeerID]) (reply, error)
+	options lookupOptions
+	ask     func(context.Context, query, *outcome) (reply, error)
 }
 
 // outcome is what a walk leaves behind.
 type outcome struct {
-	lookup *routing.Lookup[wire.PeerID]
+	lookup *routing.Lookup[*known]
 
 	mu      sync.Mutex
+	told    []telling
 	met     map[wire.PeerID]bool // peers that answered anything at all
 	causes  map[wire.PeerID]error
 	lastErr error
@@ -64,7 +65,7 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 	seeds := n.seeds(ctx, w.target)
 	o := w.options
 	o.K, o.Alpha = n.config.K, n.config.Alpha
-	o.Self, o.CountSelf = contact{Key: n.key, Addr: n.id}, n.mode() == wire.ModeServer
+	o.Self, o.CountSelf = n.known.of(n.id).contact(), n.mode() == wire.ModeServer
 	o.Timeout = n.softTimeout
 	out := &outcome{
 		lookup: routing.NewLookup(w.target, slices.Values(seeds), o),
@@ -79,7 +80,7 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 		emit(ts, func(t *Trace) func(LookupStart) { return t.Lookup }, LookupStart{id, w.kind, w.target})
 	}
 	start := time.Now()
-	err := out.lookup.Run(ctx, func(ctx context.Context, q routing.Query[wire.PeerID]) (routing.Reply[wire.PeerID], error) {
+	err := out.lookup.Run(ctx, func(ctx context.Context, q query) (routing.Reply[*known], error) {
 		return n.step(ctx, ts, id, w, q, out)
 	})
 	if err == nil && n.ctx.Err() != nil { // nobody answered because we are the ones who are gone
@@ -100,33 +101,38 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 }
 
 // step asks one peer.
-func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q routing.Query[wire.PeerID], out *outcome) (routing.Reply[wire.PeerID], error) {
+func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q query, out *outcome) (routing.Reply[*known], error) {
 	traced := !ts.none()
 	cpl := 0
 	if traced {
 		cpl = q.Key.CommonPrefixLen(w.target)
-		emit(ts, func(t *Trace) func(QueryEvent) { return t.Query }, QueryEvent{id, q.Addr, q.Key, cpl, q.Hop, q.Store})
+		emit(ts, func(t *Trace) func(QueryEvent) { return t.Query }, QueryEvent{id, q.Addr.id, q.Key, cpl, q.Hop, q.Store})
 	}
 	start := time.Now()
-	r, err := w.ask(ctx, q)
+	peer := q.Addr.id
+	c, connected := n.pool.Lookup(publicKey(peer))
+	if !connected || !c.Value.(*link).isUp() {
+		out.tellOf(n, peer)
+	}
+	r, err := w.ask(ctx, q, out)
 	out.mu.Lock()
 	if err == nil {
-		out.met[q.Addr] = true
+		out.met[peer] = true
 	} else if !errors.Is(err, context.Canceled) {
-		out.causes[q.Addr] = err
+		out.causes[peer] = err
 		out.lastErr = err
 		if remote := (*RemoteError)(nil); errors.As(err, &remote) {
-			out.met[q.Addr] = true
+			out.met[peer] = true
 		}
 	}
 	out.mu.Unlock()
 	if traced && err == nil {
 		emit(ts, func(t *Trace) func(AnswerEvent) { return t.Answer },
-			AnswerEvent{id, q.Addr, cpl, q.Store, time.Since(start), len(r.closer), r.value})
+			AnswerEvent{id, q.Addr.id, cpl, q.Store, time.Since(start), len(r.closer), r.value})
 	} else if traced && ctx.Err() == nil {
-		emit(ts, func(t *Trace) func(FailEvent) { return t.Fail }, FailEvent{id, q.Addr, cpl, q.Store, err})
+		emit(ts, func(t *Trace) func(FailEvent) { return t.Fail }, FailEvent{id, q.Addr.id, cpl, q.Store, err})
 	}
-	return routing.Reply[wire.PeerID]{Closer: r.closer, Value: r.value}, err
+	return routing.Reply[*known]{Closer: r.closer, Value: r.value}, err
 }
 
 // seeds are the 2k nearest of the table, of which a lookup needs the farther half
@@ -150,10 +156,10 @@ func (n *Node) nearest(target routing.Key) []contact {
 // softTimeout is how long a lookup waits for one peer before it turns to
 // another: what the round trips measured suggest (RFC 6298), for a stranger
 // those of the network and a handshake. Nobody is blamed when it passes.
-func (n *Node) softTimeout(q routing.Query[wire.PeerID]) time.Duration {
+func (n *Node) softTimeout(q query) time.Duration {
 	ceiling := n.config.RPCTimeout
 	var d time.Duration
-	if c, ok := n.pool.Lookup(publicKey(q.Addr)); ok && c.Value.(*link).rtt.get().Known() {
+	if c, ok := n.pool.Lookup(publicKey(q.Addr.id)); ok && c.Value.(*link).rtt.get().Known() {
 		d = c.Value.(*link).rtt.get().Timeout(minTimeout, ceiling)
 	} else if ok {
 		d = n.netRTT.timeout(minTimeout, ceiling)
@@ -171,8 +177,9 @@ const (
 	minStoreTimeout = 250 * time.Millisecond
 )
 
-// findNode asks one peer for the contacts nearest to key.
-func (n *Node) findNode(ctx context.Context, id wire.PeerID, key routing.Key) (wire.Nodes, []contact, error) {
+// findNode asks one peer for the contacts nearest to key, and returns the link
+// it answered by.
+func (n *Node) findNode(ctx context.Context, id wire.PeerID, key routing.Key) (wire.Nodes, *link, error) {
 	l, m, err := n.request(ctx, id, wire.FindNode{Key: key, Count: n.config.K})
 	if err != nil {
 		return wire.Nodes{}, nil, err
@@ -181,18 +188,40 @@ func (n *Node) findNode(ctx context.Context, id wire.PeerID, key routing.Key) (w
 	if !ok {
 		return wire.Nodes{}, nil, unexpected(id, m)
 	}
-	return nodes, n.heard(l, nodes.Contacts), nil
+	return nodes, l, nil
 }
 
-// heard takes in the contacts that a peer names.
-func (n *Node) heard(l *link, told []wire.Contact) []contact {
-	now := time.Now()
-	contacts := make([]contact, 0, len(told))
-	for _, c := range told {
-		n.learn(l.addr.Addr(), c, now)
-		contacts = append(contacts, contact{Key: n.keys.of(c.ID), Addr: c.ID})
+// A telling is what one peer said of others.
+type telling struct {
+	by       *link
+	contacts []wire.Contact
+}
+
+// heard takes in the contacts that a peer names. Where they are is looked at
+// only when one of them is to be dialled: nearly all are connected already, or
+// never asked.
+func (out *outcome) heard(l *link, told []wire.Contact) []contact {
+	if len(told) == 0 {
+		return nil
 	}
-	return contacts
+	out.mu.Lock()
+	out.told = append(out.told, telling{l, told})
+	out.mu.Unlock()
+	return l.node.known.contacts(told)
+}
+
+// tellOf enters into the peerstore where a peer is that others have named.
+func (out *outcome) tellOf(n *Node, id wire.PeerID) {
+	now := time.Now()
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	for _, t := range out.told {
+		for _, c := range t.contacts {
+			if c.ID == id {
+				n.learn(t.by.addr.Addr(), c, now)
+			}
+		}
+	}
 }
 
 // Nearest returns the k nodes nearest to key, nearest first, every one of which
@@ -205,7 +234,7 @@ func (n *Node) Nearest(ctx context.Context, key routing.Key) ([]Contact, error) 
 	}
 	var contacts []Contact
 	for c := range out.lookup.Closest() {
-		contacts = append(contacts, n.contact(c.Addr))
+		contacts = append(contacts, n.contact(c.Addr.id))
 	}
 	return contacts, nil
 }
@@ -213,9 +242,9 @@ func (n *Node) Nearest(ctx context.Context, key routing.Key) ([]Contact, error) 
 // walkTo looks up key for nothing but the contacts near it.
 func (n *Node) walkTo(ctx context.Context, kind string, key routing.Key) (*outcome, error) {
 	out, err := n.run(ctx, walk{kind: kind, target: key,
-		ask: func(ctx context.Context, q routing.Query[wire.PeerID]) (reply, error) {
-			_, closer, err := n.findNode(ctx, q.Addr, key)
-			return reply{closer: closer}, err
+		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
+			nodes, l, err := n.findNode(ctx, q.Addr.id, key)
+			return reply{closer: out.heard(l, nodes.Contacts)}, err
 		}})
 	if err != nil {
 		return nil, fmt.Errorf("%s of %s: %w", kind, key, err)
@@ -243,7 +272,7 @@ func (n *Node) alone(out *outcome) error {
 
 // contact tells what we know of a peer to our user.
 func (n *Node) contact(id wire.PeerID) Contact {
-	c := Contact{ID: id, Key: n.keys.of(id)}
+	c := Contact{ID: id, Key: n.known.of(id).key}
 	if id == n.id {
 		c.At = n.self.addrs()
 	} else {

@@ -43,7 +43,7 @@ type Node struct {
 
 	peers   *peerstore.Store
 	values  store.Store
-	keys    keys
+	known   registry
 	seqs    seqs
 	netRTT  linkRTT // of PING and FIND, to anybody
 	dialRTT linkRTT // from dialling a stranger to its HELLO
@@ -51,7 +51,7 @@ type Node struct {
 	self    selfAddrs
 
 	mu    sync.Mutex // guards table; nothing is called while it is held
-	table *routing.Table[wire.PeerID]
+	table *routing.Table[*known]
 
 	listenersMu sync.Mutex
 	listeners   map[string]*listener
@@ -101,7 +101,7 @@ func New(config Config) (*Node, error) {
 		links:     links{of: make(map[*link]struct{})},
 		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
 		peers:     peerstore.New(peerstore.Options{}),
-		keys:      keys{m: make(map[wire.PeerID]routing.Key)},
+		known:     registry{m: make(map[wire.PeerID]*known)},
 		seqs:      seqs{last: make(map[routing.Key]uint64)},
 		self:      selfAddrs{observed: make(map[wire.Addr][]netip.Addr)},
 		listeners: make(map[string]*listener),
@@ -111,7 +111,7 @@ func New(config Config) (*Node, error) {
 	}
 	n.key = n.id.Key()
 	n.values = store.NewMemory(n.key, store.Limits{Bytes: c.StoreBytes, Records: c.StoreRecords})
-	n.table = routing.NewTable(n.key, routing.TableOptions[wire.PeerID]{K: c.K, Groups: n.groups})
+	n.table = routing.NewTable(n.key, routing.TableOptions[*known]{K: c.K, Groups: n.groups})
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{
 		Self:           quic.PublicKey(n.id),
@@ -306,8 +306,7 @@ func (n *Node) finishClose() error {
 // on contacts from one place (DESIGN: an attacker has many keys sooner than many
 // networks). Loopback and private addresses are exempt.
 func (n *Node) groups(c contact) []routing.Group {
-	var room [1]wire.Addr
-	for _, a := range n.peers.AppendVerified(room[:0], c.Addr) {
+	for _, a := range c.Addr.addrs() {
 		ap, ok := a.AddrPort()
 		if !ok || scopeOf(ap.Addr()) != scopeGlobal {
 			return nil
@@ -347,13 +346,13 @@ func (n *Node) Ask(ctx context.Context, id wire.PeerID, key routing.Key) ([]Cont
 	if err := n.running(); err != nil {
 		return nil, err
 	}
-	_, told, err := n.findNode(ctx, id, key)
+	nodes, _, err := n.findNode(ctx, id, key)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", id, err)
 	}
-	contacts := make([]Contact, len(told))
-	for i, c := range told {
-		contacts[i] = n.contact(c.Addr)
+	contacts := make([]Contact, len(nodes.Contacts))
+	for i, c := range n.known.contacts(nodes.Contacts) {
+		contacts[i] = Contact{ID: c.Addr.id, Key: c.Key, At: nodes.Contacts[i].Addrs}
 	}
 	return contacts, nil
 }

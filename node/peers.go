@@ -46,22 +46,23 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 			return n.peer(id), nil
 		}
 	}
-	key := n.keys.of(id)
+	key := n.known.of(id).key
 	var mu sync.Mutex
 	var named bool
 	out, err := n.run(ctx, walk{kind: "find peer", target: key,
-		options: routing.LookupOptions[wire.PeerID]{Quorum: 1},
-		ask: func(ctx context.Context, q routing.Query[wire.PeerID]) (reply, error) {
-			nodes, closer, err := n.findNode(ctx, q.Addr, key)
+		options: lookupOptions{Quorum: 1},
+		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
+			nodes, l, err := n.findNode(ctx, q.Addr.id, key)
 			if err != nil {
 				return reply{}, err
 			}
+			closer := out.heard(l, nodes.Contacts)
 			mu.Lock()
 			for _, c := range closer {
-				named = named || c.Addr == id
+				named = named || c.Addr.id == id
 			}
 			mu.Unlock()
-			found := q.Addr == id || n.learnRecord(nodes.Record, id)
+			found := q.Addr.id == id || n.learnRecord(nodes.Record, id)
 			return reply{closer: closer, value: found}, nil
 		}})
 	if err != nil {
@@ -70,6 +71,7 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 	if err := n.alone(out); err != nil {
 		return Peer{}, fmt.Errorf("find peer %s: %w", id, err)
 	}
+	out.tellOf(n, id)
 	p := n.peer(id)
 	if p.Record == nil && !named {
 		return Peer{}, fmt.Errorf("peer %s: %w", id, ErrNotFound)
@@ -180,7 +182,7 @@ func (n *Node) Peers() []Contact {
 	n.mu.Unlock()
 	contacts := make([]Contact, len(all))
 	for i, c := range all {
-		contacts[i] = n.contact(c.Addr)
+		contacts[i] = n.contact(c.Addr.id)
 	}
 	return contacts
 }
@@ -199,7 +201,7 @@ type Bucket struct {
 // contacts least recently seen first.
 func (n *Node) Table() []Bucket {
 	n.mu.Lock()
-	var raw []routing.Bucket[wire.PeerID]
+	var raw []routing.Bucket[*known]
 	for b := range n.table.Buckets() {
 		raw = append(raw, b)
 	}
@@ -208,7 +210,7 @@ func (n *Node) Table() []Bucket {
 	for i, b := range raw {
 		buckets[i] = Bucket{Depth: b.Depth, Last: b.Last, Marked: b.Marked, Replacements: b.Replacements, Looked: b.Looked}
 		for _, c := range b.Contacts {
-			buckets[i].Contacts = append(buckets[i].Contacts, n.contact(c.Addr))
+			buckets[i].Contacts = append(buckets[i].Contacts, n.contact(c.Addr.id))
 		}
 	}
 	return buckets

@@ -149,31 +149,31 @@ func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored,
 	key := r.Record.Key
 	records := []*wire.Signed{r}
 	out, err := n.run(ctx, walk{kind: "put", target: key,
-		options: routing.LookupOptions[wire.PeerID]{Store: storeBeta},
-		ask: func(ctx context.Context, q routing.Query[wire.PeerID]) (reply, error) {
+		options: lookupOptions{Store: storeBeta},
+		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
 			if !q.Store {
-				_, closer, err := n.findNode(ctx, q.Addr, key)
-				return reply{closer: closer}, err
+				nodes, l, err := n.findNode(ctx, q.Addr.id, key)
+				return reply{closer: out.heard(l, nodes.Contacts)}, err
 			}
-			l, m, err := n.request(ctx, q.Addr, wire.Store{Records: records, Count: n.config.K, Bound: q.Bound})
+			l, m, err := n.request(ctx, q.Addr.id, wire.Store{Records: records, Count: n.config.K, Bound: q.Bound})
 			if err != nil {
 				return reply{}, err
 			}
 			stored, ok := m.(wire.Stored)
 			if !ok || len(stored.Results) != 1 {
-				return reply{}, unexpected(q.Addr, m)
+				return reply{}, unexpected(q.Addr.id, m)
 			}
 			if code := stored.Results[0]; code != wire.CodeOK {
-				return reply{}, &RemoteError{Peer: q.Addr, Code: code}
+				return reply{}, &RemoteError{Peer: q.Addr.id, Code: code}
 			}
-			return reply{closer: n.heard(l, stored.Contacts)}, nil
+			return reply{closer: out.heard(l, stored.Contacts)}, nil
 		}})
 	if out == nil {
 		return Stored{}, fmt.Errorf("put %s: %w", key, err)
 	}
 	s := Stored{Key: key}
 	for c := range out.lookup.Closest() {
-		if c.Addr == n.id {
+		if c.Addr.id == n.id {
 			if herr := n.hold(r); herr != nil {
 				out.causes[n.id] = herr
 				continue

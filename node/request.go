@@ -75,7 +75,7 @@ func unexpected(id wire.PeerID, m wire.Message) error {
 // bucket (Kademlia §2.2). It sends nothing, but for one ping when the bucket is
 // full and its oldest contact has been silent for long.
 func (n *Node) seen(l *link, now time.Time) {
-	c := contact{Key: l.key, Addr: l.id}
+	c := l.known.contact()
 	n.mu.Lock()
 	before := n.table.Len()
 	probe, ok := n.table.Seen(c, now)
@@ -85,7 +85,7 @@ func (n *Node) seen(l *link, now time.Time) {
 		n.peerEvent(PeerEvent{l.id, l.at, true, after})
 	}
 	if ok {
-		n.probe(probe.Addr)
+		n.probe(probe.Addr.id)
 	}
 }
 
@@ -94,7 +94,7 @@ func (n *Node) failed(id wire.PeerID) {
 	if n.ctx.Err() != nil { // we are the ones who are gone
 		return
 	}
-	key := n.keys.of(id)
+	key := n.known.of(id).key
 	n.mu.Lock()
 	before := n.table.Len()
 	promoted, ok := n.table.Failed(key, time.Now())
@@ -104,14 +104,14 @@ func (n *Node) failed(id wire.PeerID) {
 		n.peerEvent(PeerEvent{Peer: id, Peers: after})
 	}
 	if ok {
-		n.peerEvent(PeerEvent{promoted.Addr, "", true, after})
+		n.peerEvent(PeerEvent{promoted.Addr.id, "", true, after})
 	}
 }
 
 // forget takes a peer out of the table: it leaves, or serves nobody.
 func (n *Node) forget(id wire.PeerID) {
 	n.mu.Lock()
-	gone := n.table.Remove(n.keys.of(id))
+	gone := n.table.Remove(n.known.of(id).key)
 	after := n.table.Len()
 	n.mu.Unlock()
 	if gone {

@@ -89,16 +89,12 @@ func (n *Node) contactsNear(key routing.Key, count int, asker, bound routing.Key
 		return nil
 	}
 	contacts := make([]wire.Contact, 0, len(near))
-	addrs := make([]wire.Addr, 0, len(near))
 	for _, c := range near {
-		if c.Key == asker || len(contacts) == count {
+		at := c.Addr.addrs()
+		if c.Key == asker || len(contacts) == count || len(at) == 0 {
 			continue
 		}
-		from := len(addrs)
-		addrs = n.peers.AppendVerified(addrs, c.Addr)
-		if to := min(len(addrs), from+wire.MaxAddrs); to > from {
-			contacts = append(contacts, wire.Contact{ID: c.Addr, Addrs: addrs[from:to:to]})
-		}
+		contacts = append(contacts, wire.Contact{ID: c.Addr.id, Addrs: at})
 	}
 	return contacts
 }
@@ -116,7 +112,7 @@ func (n *Node) peerRecord(key routing.Key, now time.Time) *wire.Signed {
 	near := n.table.AppendNearest(room[:0], key, 1)
 	n.mu.Unlock()
 	if len(near) == 1 && near[0].Key == key {
-		return n.peers.Record(near[0].Addr)
+		return n.peers.Record(near[0].Addr.id)
 	}
 	return nil
 }

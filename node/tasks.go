@@ -62,7 +62,7 @@ func (n *Node) pingSuspects(context.Context) {
 	suspects := slices.Collect(n.table.Suspects(time.Now()))
 	n.mu.Unlock()
 	for _, c := range suspects {
-		n.probe(c.Addr)
+		n.probe(c.Addr.id)
 	}
 }
 
