@@ -15,7 +15,8 @@ import (
 //
 // Errors, beside those of ctx: ErrWrongKey, ErrNetwork, ErrBusy, ErrUnreachable,
 // ErrClosed, and ErrTimeout after Config.HandshakeTimeout. If Admit refused the
-// peer, the error is Admit's.
+// peer, the error is Admit's. ErrUnreachable comes at once: there is no way from
+// here to addr, or (on Linux) its host said that nobody listens on the port.
 func (t *Transport) Dial(ctx context.Context, addr netip.AddrPort, key PublicKey) (*Conn, error) {
 	c, err := t.dial(ctx, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), key)
 	if err != nil {
