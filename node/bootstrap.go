@@ -123,7 +123,7 @@ func (n *Node) meetBootstrap(ctx context.Context) error {
 			continue // one list for everybody names ourselves, too
 		}
 		others++
-		go func() { results <- n.meet(ctx, t) }()
+		go func() { results <- n.meetServer(ctx, t) }()
 	}
 	var causes []error
 	var grace <-chan time.Time
@@ -150,6 +150,17 @@ func (n *Node) meetBootstrap(ctx context.Context) error {
 		causes = append(causes, err)
 	}
 	return &BootstrapError{causes}
+}
+
+// meetServer connects to a peer through which to join.
+func (n *Node) meetServer(ctx context.Context, t target) error {
+	if err := n.meet(ctx, t); err != nil {
+		return err
+	}
+	if p, ok := n.peers.Peer(t.id); ok && p.Mode == wire.ModeClient {
+		return fmt.Errorf("peer %s is a client, through which nobody can join", t.id)
+	}
+	return nil
 }
 
 // refresh looks up a random key of every bucket that no lookup has touched

@@ -81,15 +81,22 @@ func (n *Node) linked(l *link) {
 	verified := n.peers.AppendVerified(nil, l.id)
 	verified = verified[:min(len(verified), wire.MaxAddrs)]
 	l.known.at.Store(&verified)
-	n.peers.SetMode(l.id, l.hello.Mode)
-	n.peers.SetAgent(l.id, l.hello.Agent)
-	if r := l.hello.Record; r != nil && r.Record.Kind == wire.KindPeer && r.Record.Publisher == l.id {
+	n.hello(l, l.hello, now)
+}
+
+// hello takes in what a peer says of itself, when the link begins and whenever
+// it changes.
+func (n *Node) hello(l *link, h wire.Hello, now time.Time) {
+	l.mode.Store(uint32(h.Mode))
+	n.peers.SetMode(l.id, h.Mode)
+	n.peers.SetAgent(l.id, h.Agent)
+	if r := h.Record; r != nil && r.Record.Kind == wire.KindPeer && r.Record.Publisher == l.id {
 		n.peers.SetRecord(l.id, r) // about itself; who is told of it verifies
 	}
-	if !l.hello.Clock.IsZero() {
-		n.skew.observe(l.id, l.hello.Clock.Sub(now))
+	if !h.Clock.IsZero() {
+		n.skew.observe(l.id, h.Clock.Sub(now))
 	}
-	n.observed(l.hello.Observed, l.addr)
+	n.observed(h.Observed, l.addr)
 	if l.isServer() {
 		n.seen(l, now)
 	} else {

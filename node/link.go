@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -28,11 +29,12 @@ type link struct {
 
 	up    chan struct{} // closed when the link is up, or will never be
 	err   error         // why it is not; valid once up is closed
-	hello wire.Hello    // the peer's; valid once up is closed without err
+	hello wire.Hello    // the peer's first; valid once up is closed without err
 	rpc   *rpc          // likewise
 	rtt   linkRTT
 
-	announced wire.Addr // where the peer was last told that we see it; task announce only
+	mode      atomic.Uint32 // the peer's wire.Mode, by its latest HELLO
+	announced wire.Addr     // where the peer was last told that we see it; task announce only
 
 	requests *rate.Limiter // asked of us; nil: unlimited (loopback)
 	stores   *rate.Limiter // bytes of records to store
@@ -150,13 +152,11 @@ func (l *link) exchangeHello(ctx context.Context) error {
 
 func (l *link) sendHello() error {
 	n := l.node
-	return l.rpc.out.send(wire.Frame{Body: wire.Hello{
-		Mode:     n.mode(),
-		Agent:    n.config.Agent,
-		Clock:    time.Now(),
-		Observed: l.at,
-		Record:   n.ownRecord(),
-	}})
+	h := wire.Hello{Mode: n.mode(), Agent: n.config.Agent, Clock: time.Now(), Observed: l.at}
+	if h.Mode == wire.ModeServer {
+		h.Record = n.ownRecord()
+	}
+	return l.rpc.out.send(wire.Frame{Body: h})
 }
 
 // silent ends a link whose peer has gone without a word.
@@ -185,7 +185,7 @@ func (l *link) isUp() bool {
 }
 
 // isServer reports whether the peer stands in routing tables. Valid once up.
-func (l *link) isServer() bool { return l.hello.Mode == wire.ModeServer }
+func (l *link) isServer() bool { return wire.Mode(l.mode.Load()) == wire.ModeServer }
 
 // A protocolError ends a link whose peer does not keep to the protocol.
 type protocolError struct{ what string }

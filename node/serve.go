@@ -18,7 +18,8 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 		n.observed(m.Addr, l.addr)
 		return nil
 	case wire.Hello:
-		return &protocolError{"second HELLO"}
+		n.hello(l, m, time.Now())
+		return nil
 	}
 	if !f.IsRequest() {
 		return nil

@@ -67,7 +67,7 @@ func (x *stranger) open(n *Node) *talk {
 	if err != nil {
 		x.t.Fatalf("stranger opens a stream: %v", err)
 	}
-	return &talk{x.t, c, stream, wire.NewReader(stream, 0), 0}
+	return &talk{t: x.t, conn: c, stream: stream, in: wire.NewReader(stream, 0)}
 }
 
 // meet connects to a node and exchanges HELLO.
@@ -79,7 +79,8 @@ func (x *stranger) meet(n *Node) *talk {
 	if err != nil {
 		x.t.Fatalf("stranger reads HELLO: %v", err)
 	}
-	if _, ok := f.Body.(wire.Hello); !ok {
+	var ok bool
+	if k.hello, ok = f.Body.(wire.Hello); !ok {
 		x.t.Fatalf("first frame is %T, want HELLO", f.Body)
 	}
 	return k
@@ -109,7 +110,7 @@ func (x *stranger) accepted(c *quic.Conn, answer func(wire.PeerID, wire.Message)
 	if err != nil {
 		return
 	}
-	k := &talk{x.t, c, stream, wire.NewReader(stream, 0), 0}
+	k := &talk{t: x.t, conn: c, stream: stream, in: wire.NewReader(stream, 0)}
 	if _, err := k.in.ReadFrame(); err != nil {
 		return
 	}
@@ -123,6 +124,7 @@ type talk struct {
 	conn   *quic.Conn
 	stream *quic.Stream
 	in     *wire.Reader
+	hello  wire.Hello // what the node said first
 	asked  uint64
 }
 

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// "HELLO may be sent again when mode or record changes; the newest counts."
+// (SPEC.md §5)
+func TestHelloMayBeSentAgain(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, x := s.nodes[0], s.stranger(0)
+		k := x.meet(n)
+		for _, c := range []struct {
+			mode wire.Mode
+			want int
+		}{{wire.ModeClient, 0}, {wire.ModeServer, 1}, {wire.ModeServer, 1}, {wire.ModeClient, 0}} {
+			k.send(wire.Frame{Body: wire.Hello{Mode: c.mode}})
+			if _, ok := k.ask(wire.Ping{}).(wire.Pong); !ok {
+				t.Fatal("the connection does not work any more")
+			}
+			if n.hasPeer(x.id) != c.want {
+				t.Errorf("now a %v: %d times in the table", c.mode, n.hasPeer(x.id))
+			}
+		}
+	})
+}
+
+// A server says where it is, under its signature; a client keeps that to
+// itself.
+func TestHelloTellsServersOnly(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		x := s.stranger(0)
+		hello := x.meet(s.nodes[0]).hello
+		if r := hello.Record; r == nil || r.Verify(time.Now()) != nil || r.Record.Publisher != s.nodes[0].ID() {
+			t.Errorf("a server's record: %+v", r)
+		}
+		if hello.Mode != wire.ModeServer || hello.Agent != "kadquic" || hello.Clock.Sub(time.Now()).Abs() > time.Second ||
+			hello.Observed != wire.AddrFrom(x.at) {
+			t.Errorf("a server says %+v", hello)
+		}
+		client := s.add(Config{Mode: ModeClient, Agent: "test/1"})
+		if hello := x.meet(client).hello; hello.Record != nil || hello.Mode != wire.ModeClient || hello.Agent != "test/1" {
+			t.Errorf("a client says %+v", hello)
+		}
+	})
+}
+
+// What a peer says of itself in HELLO is believed when its signature has been
+// looked at, and not before.
+func TestHelloRecordsAreVerified(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		x := s.stranger(0)
+		value, err := wire.PeerInfo{Mode: wire.ModeServer, Addrs: []wire.Addr{wire.AddrFrom(x.at)}}.Value()
+		if err != nil {
+			t.Fatal(err)
+		}
+		record := func(seq uint64) *wire.Signed {
+			return signed(t, 1000, wire.Record{Kind: wire.KindPeer, Seq: seq, Expiry: time.Now().Add(time.Hour), Value: value})
+		}
+		x.hello.Record = record(1)
+		x.hello.Record.Signature[0] ^= 1
+		k := x.join(s.nodes[0], func(wire.PeerID, wire.Message) wire.Message { return wire.Nodes{} })
+		for _, n := range s.nodes {
+			if p, err := n.FindPeer(within(t, time.Minute), x.id); err != nil || p.Record != nil {
+				t.Errorf("found %+v, %v", p, err)
+			}
+		}
+		k.send(wire.Frame{Body: wire.Hello{Mode: wire.ModeServer, Record: record(2)}})
+		time.Sleep(time.Second)
+		if p, err := s.nodes[0].FindPeer(within(t, time.Minute), x.id); err != nil || p.Record == nil || p.Mode != ModeServer {
+			t.Errorf("found %+v, %v", p, err)
+		}
+	})
+}
+
+// A record ends at an absolute time, so a put by a clock that is far off is
+// refused at once, in words; those who tell no clock, and a single one who tells
+// another, count for nothing.
+func TestPutByAWrongClock(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.nodes[0]
+		for i := range 3 {
+			x := s.stranger(i)
+			x.hello.Clock = time.Time{}
+			x.meet(n)
+		}
+		liar := s.stranger(3)
+		liar.hello.Clock = time.Now().Add(time.Hour)
+		liar.meet(n)
+		s.put(n, routing.KeyOf("x"), "y", PutOptions{})
+		for i := range 3 {
+			x := s.stranger(10 + i)
+			x.hello.Clock = time.Now().Add(time.Hour)
+			x.hello.Mode = wire.ModeClient
+			x.meet(n)
+		}
+		_, err := n.Put(within(t, time.Minute), routing.KeyOf("x"), []byte("y"))
+		if err == nil || !strings.Contains(err.Error(), "clock differs by 1h0m0s") {
+			t.Errorf("put an hour late: %v", err)
+		}
+	})
+}
+
+// A client serves nobody, so nobody can join through one.
+func TestNobodyJoinsThroughAClient(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+		s.add(Config{Mode: ModeClient, Bootstrap: []ma.Multiaddr{}})
+		n := s.make(Config{})
+		err := n.Start(within(t, time.Minute))
+		var berr *BootstrapError
+		if !errors.As(err, &berr) || !strings.Contains(err.Error(), "client") {
+			t.Errorf("start: %v", err)
+		}
+		if _, err := n.Connect(within(t, time.Minute), s.addrs(0)[0]); err != nil {
+			t.Errorf("connect: %v", err)
+		}
+	})
+}
