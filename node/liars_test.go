@@ -259,3 +259,23 @@ func TestPeersThatDoNotAnswer(t *testing.T) {
 		}
 	})
 }
+
+// That we hold a record does not make another signature under the same words
+// genuine.
+func TestAHeldRecordVouchesForItselfOnly(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, now := s.nodes[0], time.Now()
+		r := signed(t, 1, wire.Record{Kind: wire.KindContent, Expiry: now.Add(time.Hour), Value: []byte("x")})
+		if err := n.hold(r); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.verify(r, now); err != nil {
+			t.Error(err)
+		}
+		bad := *r
+		bad.Signature[7] ^= 1
+		if err := n.verify(&bad, now); !errors.Is(err, wire.ErrBadSignature) {
+			t.Errorf("another signature: %v", err)
+		}
+	})
+}

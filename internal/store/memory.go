@@ -316,7 +316,7 @@ func (m *Memory) Has(now time.Time, r *wire.Signed) bool {
 	defer m.mu.RUnlock()
 	t := m.tick(now)
 	for e := m.slots[slot{r.Record.Key, r.Record.Kind}]; e != nil; e = e.next {
-		if e.alive(t) && bytes.Equal(e.record.Payload, r.Payload) {
+		if e.alive(t) && e.record.Signature == r.Signature && bytes.Equal(e.record.Payload, r.Payload) {
 			return true
 		}
 	}
