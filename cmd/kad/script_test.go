@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"wait-out": cmdWaitOut,
 			"wait-err": cmdWaitErr,
 			"capture":  cmdCapture,
+			"silent":   cmdSilent,
 		},
 	})
 }
@@ -99,6 +101,18 @@ type daemon struct {
 	out, err watched
 	ended    chan struct{} // closed when it has
 	result   error         // of Wait, once ended
+}
+
+// cmdSilent binds a UDP port where nobody answers, and puts its number into an
+// environment variable: silent NAME.
+func cmdSilent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: silent NAME")
+	}
+	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	ts.Check(err)
+	ts.Defer(func() { socket.Close() })
+	ts.Setenv(args[0], strconv.Itoa(socket.LocalAddr().(*net.UDPAddr).Port))
 }
 
 type daemonsKey struct{}
