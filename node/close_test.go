@@ -235,3 +235,21 @@ func TestCloseSaysGoodbye(t *testing.T) {
 		}
 	})
 }
+
+// Close ends a start that still looks for the network.
+func TestCloseDuringStart(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.make(Config{Bootstrap: []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(host(99)), wire.PeerID{9})}})
+		ended := make(chan error)
+		go func() { ended <- n.Start(context.Background()) }()
+		time.Sleep(time.Second)
+		start := time.Now()
+		n.Close()
+		if err := <-ended; !errors.Is(err, ErrClosed) {
+			t.Errorf("start: %v", err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it took %v to end it", took)
+		}
+	})
+}

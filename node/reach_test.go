@@ -1,14 +1,17 @@
 package node
 
 import (
+	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -190,4 +193,55 @@ func TestUnspecifiedIsNeverAdvertised(t *testing.T) {
 	if wire.AddrFrom(netip.MustParseAddrPort("0.0.0.0:1")) != "" || wire.AddrFrom(netip.MustParseAddrPort("[::]:1")) != "" {
 		t.Error("nowhere has an address")
 	}
+}
+
+// Of one /24 at most two contacts enter a bucket, however many come: an attacker
+// has many keys sooner than many networks. Private networks are exempt.
+func TestContactsOfOneNetwork(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.nodes[0]
+		crowd := func(from int, network string) (in int) {
+			first := netip.MustParseAddr(network).As4()
+			for i := range 6 {
+				first[3]++
+				x := s.strangerAt(from+i, netip.AddrPortFrom(netip.AddrFrom4(first), 4774))
+				x.meet(n).ask(wire.Ping{})
+				in += n.hasPeer(x.id)
+			}
+			return in
+		}
+		if in := crowd(0, "44.1.1.0"); in != 2 {
+			t.Errorf("%d contacts of one /24, want 2", in)
+		}
+		if in := crowd(10, "44.1.2.0"); in != 2 {
+			t.Errorf("%d contacts of the next /24, want 2", in)
+		}
+		if in := crowd(20, "192.168.1.0"); in != 6 {
+			t.Errorf("%d of 6 contacts of a private network", in)
+		}
+	})
+}
+
+// Over IPv6 all is the same.
+func TestIPv6(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		at := func(i int) netip.AddrPort {
+			return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x26, 0, byte(i), 15: 1}), 4774)
+		}
+		for i := range 4 {
+			c := Config{PacketConns: []net.PacketConn{s.net.Listen(at(i))}, Bootstrap: []ma.Multiaddr{}}
+			if i > 0 {
+				c.Bootstrap = s.nodes[0].Addrs()
+			}
+			s.add(c)
+		}
+		key := routing.KeyOf("six")
+		if stored := s.put(s.nodes[1], key, "x", PutOptions{}); stored.Count != 4 {
+			t.Errorf("put: %v", stored)
+		}
+		s.wantGet(s.add(Config{Mode: ModeClient, PacketConns: []net.PacketConn{s.net.Listen(at(9))}, Bootstrap: s.nodes[2].Addrs()}), key, GetOptions{}, "x")
+		if a := s.nodes[3].Addrs(); len(a) != 1 || !strings.HasPrefix(a[0].String(), "/ip6/2600:300::1/udp/4774/quic-v1/p2p/") {
+			t.Errorf("addresses: %v", a)
+		}
+	})
 }
