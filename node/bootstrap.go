@@ -63,6 +63,9 @@ func (n *Node) join(ctx context.Context) error {
 		return nil
 	}
 	out, err := n.walkTo(ctx, "join", n.key)
+	if errors.Is(err, ErrUnreachable) { // they said HELLO, and nothing more
+		return &BootstrapError{[]error{err}}
+	}
 	if err != nil {
 		return err
 	}

@@ -125,3 +125,20 @@ func TestNobodyJoinsThroughAClient(t *testing.T) {
 		}
 	})
 }
+
+// A bootstrap peer that says HELLO and nothing more is as good as none.
+func TestABootstrapPeerThatAnswersNothing(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		x := s.stranger(0)
+		x.join(s.nodes[0], func(wire.PeerID, wire.Message) wire.Message { return nil })
+		n := s.make(Config{Bootstrap: []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(x.at), x.id)}})
+		err := n.Start(within(t, time.Minute))
+		var berr *BootstrapError
+		if !errors.As(err, &berr) || !errors.Is(err, ErrUnreachable) {
+			t.Errorf("start: %v", err)
+		}
+		if err := n.running(); err != nil {
+			t.Errorf("the node: %v", err)
+		}
+	})
+}
