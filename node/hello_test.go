@@ -43,7 +43,7 @@ func TestHelloTellsServersOnly(t *testing.T) {
 		if r := hello.Record; r == nil || r.Verify(time.Now()) != nil || r.Record.Publisher != s.nodes[0].ID() {
 			t.Errorf("a server's record: %+v", r)
 		}
-		if hello.Mode != wire.ModeServer || hello.Agent != "kadquic" || hello.Clock.Sub(time.Now()).Abs() > time.Second ||
+		if hello.Mode != wire.ModeServer || hello.Agent != "kadquic" || time.Until(hello.Clock).Abs() > time.Second ||
 			hello.Observed != wire.AddrFrom(x.at) {
 			t.Errorf("a server says %+v", hello)
 		}

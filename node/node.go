@@ -306,20 +306,21 @@ func (n *Node) finishClose() error {
 // on contacts from one place (DESIGN: an attacker has many keys sooner than many
 // networks). Loopback and private addresses are exempt.
 func (n *Node) groups(c contact) []routing.Group {
-	for _, a := range c.Addr.addrs() {
-		ap, ok := a.AddrPort()
-		if !ok || scopeOf(ap.Addr()) != scopeGlobal {
-			return nil
-		}
-		if ap.Addr().Is4() {
-			return []routing.Group{{Name: prefix(ap.Addr(), 24), PerBucket: 2, PerTable: 5}}
-		}
-		return []routing.Group{
-			{Name: prefix(ap.Addr(), 64), PerBucket: 1, PerTable: 2},
-			{Name: prefix(ap.Addr(), 48), PerBucket: 3, PerTable: 10},
-		}
+	at := c.Addr.addrs()
+	if len(at) == 0 {
+		return nil
 	}
-	return nil
+	ap, ok := at[0].AddrPort()
+	switch {
+	case !ok || scopeOf(ap.Addr()) != scopeGlobal:
+		return nil
+	case ap.Addr().Is4():
+		return []routing.Group{{Name: prefix(ap.Addr(), 24), PerBucket: 2, PerTable: 5}}
+	}
+	return []routing.Group{
+		{Name: prefix(ap.Addr(), 64), PerBucket: 1, PerTable: 2},
+		{Name: prefix(ap.Addr(), 48), PerBucket: 3, PerTable: 10},
+	}
 }
 
 func prefix(a netip.Addr, bits int) netip.Prefix {
