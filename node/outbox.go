@@ -30,6 +30,7 @@ type outbox struct {
 	buf   byteBuffer   // frames that nobody has begun to write
 	spare byteBuffer   // the buffer written last, to be used again
 	busy  bool         // somebody writes
+	held  bool         // more will come in a moment: see hold
 	err   error        // why nothing can be sent any more
 }
 
@@ -65,6 +66,39 @@ func (o *outbox) send(f wire.Frame) error {
 		o.mu.Unlock()
 		return err
 	}
+	if o.held && len(o.buf) < maxHeld {
+		o.mu.Unlock()
+		return nil
+	}
+	return o.flush()
+}
+
+// maxHeld is how many bytes wait for more.
+const maxHeld = 16 << 10
+
+// hold makes frames wait for release, so that requests that arrived together are
+// answered together: in one packet rather than many.
+func (o *outbox) hold() {
+	o.mu.Lock()
+	o.held = true
+	o.mu.Unlock()
+}
+
+// release ends a hold and sends what has gathered.
+func (o *outbox) release() error {
+	o.mu.Lock()
+	o.held = false
+	if o.busy || o.err != nil {
+		err := o.err
+		o.mu.Unlock()
+		return err
+	}
+	return o.flush()
+}
+
+// flush sends what has gathered. The caller holds mu, and nobody is writing; it
+// returns with mu released.
+func (o *outbox) flush() error {
 	o.busy = true
 	for len(o.buf) > 0 && o.err == nil {
 		b := o.take()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kadquic/kadquic/quic"
@@ -34,10 +35,12 @@ type rpc struct {
 	// all was heard meanwhile: the peer, or the path to it, is gone.
 	silent func()
 
+	began time.Time
+	heard atomic.Int64 // of the last frame, a duration since began
+
 	mu      sync.Mutex
 	pending map[uint64]*call
 	next    uint64
-	heard   time.Time   // of the last frame
 	watch   *time.Timer // runs while requests are pending
 	err     error       // why the stream ended
 }
@@ -60,6 +63,7 @@ func newRPC(s *quic.Stream, limit time.Duration, silent func()) *rpc {
 		limit:   limit,
 		slots:   make(chan struct{}, maxInFlight),
 		silent:  silent,
+		began:   time.Now(),
 		pending: make(map[uint64]*call),
 	}
 }
@@ -137,7 +141,7 @@ func (r *rpc) overdue() {
 			continue
 		}
 		late = append(late, id)
-		silent = silent || r.heard.Before(c.sent)
+		silent = silent || time.Duration(r.heard.Load()) < c.sent.Sub(r.began)
 	}
 	if len(r.pending) > len(late) && r.err == nil {
 		r.watch.Reset(next)
@@ -155,9 +159,7 @@ func (r *rpc) overdue() {
 func (r *rpc) read() (wire.Frame, error) {
 	f, err := r.in.ReadFrame()
 	if f.Body != nil {
-		r.mu.Lock()
-		r.heard = time.Now()
-		r.mu.Unlock()
+		r.heard.Store(int64(time.Since(r.began)))
 	}
 	return f, err
 }
@@ -167,25 +169,42 @@ func (r *rpc) read() (wire.Frame, error) {
 // those after it: serve answers a request (err says why), a reply fails its
 // request.
 func (r *rpc) run(serve func(f wire.Frame, err *wire.InvalidError) error) error {
+	held := false
 	for {
 		f, err := r.read()
 		invalid, ok := errors.AsType[*wire.InvalidError](err)
 		if err != nil && !ok {
 			return err
 		}
-		switch f.Body.(type) {
-		case wire.Pong, wire.Nodes, wire.Value, wire.Stored, wire.Error:
-			r.finish(f.ID, result{msg: f.Body}) // a reply that comes too late is nothing wrong
-			continue
+		more := r.in.More()
+		if more && !held {
+			held = true
+			r.out.hold()
 		}
-		if invalid != nil && !f.IsRequest() {
-			r.finish(f.ID, result{err: invalid})
-			continue
-		}
-		if err := serve(f, invalid); err != nil {
+		if err := r.handle(f, invalid, serve); err != nil {
 			return err
 		}
+		if held && !more {
+			held = false
+			if err := r.out.release(); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// handle deals with one frame.
+func (r *rpc) handle(f wire.Frame, invalid *wire.InvalidError, serve func(wire.Frame, *wire.InvalidError) error) error {
+	switch f.Body.(type) {
+	case wire.Pong, wire.Nodes, wire.Value, wire.Stored, wire.Error:
+		r.finish(f.ID, result{msg: f.Body}) // a reply that comes too late is nothing wrong
+		return nil
+	}
+	if invalid != nil && !f.IsRequest() {
+		r.finish(f.ID, result{err: invalid})
+		return nil
+	}
+	return serve(f, invalid)
 }
 
 // end fails every request under way and all later ones.
@@ -207,11 +226,4 @@ func (r *rpc) end(err error) {
 		c.reply <- result{err: err}
 		<-r.slots
 	}
-}
-
-// idle reports whether no request is under way.
-func (r *rpc) idle() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.pending) == 0
 }

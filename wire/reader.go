@@ -79,6 +79,14 @@ func (r *Reader) ReadMessage() ([]byte, error) {
 	}
 }
 
+// More reports whether another whole frame has been read already, so that the
+// next call of ReadFrame will not wait.
+func (r *Reader) More() bool {
+	b := r.buf[r.from:r.to]
+	size, n := protowire.ConsumeVarint(b[:min(len(b), maxPrefix)])
+	return n > 0 && size <= uint64(len(b)-n)
+}
+
 // maxPrefix is how many bytes a length may have: four reach to 256 MiB.
 const maxPrefix = 4
 
