@@ -174,7 +174,7 @@ func TestKeyQuota(t *testing.T) {
 func TestHostileFloodStaysInBounds(t *testing.T) {
 	l := Limits{Bytes: 200_000, Records: 150, SourceBytes: 50_000}
 	s := newMemory(l)
-	for i := range 5000 {
+	for i := range 2000 {
 		r := small(t, i*7919%65536)
 		if i%3 == 0 {
 			r = owned(t, string(rune(i)), i%8, uint64(i), after(time.Duration(1+i%50)*time.Second), "o")
@@ -216,7 +216,7 @@ func check(t interface{ Fatalf(string, ...any) }, s *Memory) {
 
 // Overhead is what a record costs beyond its payload: then Bytes bounds memory.
 func TestOverheadCoversWhatARecordCosts(t *testing.T) {
-	const n = 5000
+	const n = 2000
 	stored := make([][]byte, n)
 	for i := range stored {
 		stored[i] = wire.AppendSigned(nil, small(t, i))
