@@ -1,95 +1,11 @@
 package peerstore
 
 import (
-	"fmt"
 	"slices"
-	"time"
 
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
-
-// A Source says how an address was learned. The higher, the better it is known.
-type Source uint8
-
-const (
-	// SourceTold: another peer named it.
-	SourceTold Source = iota + 1
-	// SourceRecord: the peer's own signed record names it.
-	SourceRecord
-	// SourceObserved: the peer connected to us from there and proved its key.
-	SourceObserved
-	// SourceDialled: we connected to it there and it proved its key.
-	SourceDialled
-	// SourceUser: our own user named it. Such a peer is never evicted.
-	SourceUser
-)
-
-// String returns the source in one word.
-func (s Source) String() string {
-	switch s {
-	case SourceTold:
-		return "told"
-	case SourceRecord:
-		return "record"
-	case SourceObserved:
-		return "observed"
-	case SourceDialled:
-		return "dialled"
-	case SourceUser:
-		return "user"
-	}
-	return fmt.Sprintf("source %d", uint8(s))
-}
-
-// authenticated reports whether the peer proved its key at such an address.
-func (s Source) authenticated() bool { return s == SourceObserved || s == SourceDialled }
-
-// class is the list a peer known from this source stands in at least.
-func (s Source) class() class {
-	switch {
-	case s == SourceUser:
-		return classUser
-	case s.authenticated():
-		return classMet
-	}
-	return classTold
-}
-
-// Info is what is known of one peer: a copy, the caller's to keep.
-type Info struct {
-	ID     wire.PeerID
-	Addrs  []AddrInfo    // verified ones first
-	Mode   wire.Mode     // zero if it never said
-	Agent  string        // its program, as it says; quote it before printing
-	RTT    time.Duration // smoothed; zero if never measured
-	Record *wire.Signed  // its newest signed record, or nil; shared, not to be changed
-	Seen   time.Time     // when it last proved its key to us; zero if never
-}
-
-// AddrInfo is what is known of one address of a peer.
-type AddrInfo struct {
-	Addr     wire.Addr
-	Source   Source    // the best of those that named it
-	Expires  time.Time // forgotten after this; zero: kept with the peer
-	Success  time.Time // when the peer last proved its key there; zero if never
-	Failure  time.Time // when it last could not be reached there; zero if not since Success
-	Failures int       // in a row since Success
-	Retry    time.Time // end of the back-off after Failures; zero if there is none
-}
-
-// Backoff returns how long an address is better left alone after n failures in a
-// row: 5 s + n² s, at most 5 minutes, nothing for n = 0.
-func Backoff(n int) time.Duration {
-	const ceiling = 5 * time.Minute
-	if n <= 0 {
-		return 0
-	}
-	if n > 17 { // 5 + 18² > 300
-		return ceiling
-	}
-	return min(5*time.Second+time.Duration(n*n)*time.Second, ceiling)
-}
 
 // forGood is the expiry of an address that is kept as long as its peer.
 const forGood = 1<<63 - 1
@@ -291,34 +207,4 @@ func (p *peer) prune(t int64) bool {
 		p.record = nil
 	}
 	return len(p.addrs) == 0 && p.record == nil
-}
-
-func (p *peer) info() Info {
-	info := Info{
-		ID: p.id, Mode: p.mode, Agent: p.agent, Record: p.record, Seen: instant(p.seen),
-		RTT: p.rtt.Smoothed(), Addrs: make([]AddrInfo, len(p.addrs)),
-	}
-	for i := range p.addrs {
-		info.Addrs[i] = p.addrs[i].info()
-	}
-	return info
-}
-
-func (a *address) info() AddrInfo {
-	info := AddrInfo{
-		Addr: a.addr, Source: a.source, Success: instant(a.success), Failure: instant(a.failure),
-		Failures: int(a.failures), Retry: instant(a.retry()),
-	}
-	if a.expiry != forGood {
-		info.Expires = instant(a.expiry)
-	}
-	return info
-}
-
-// instant is the time of Unix nanoseconds t, the zero time for 0.
-func instant(t int64) time.Time {
-	if t == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, t)
 }
