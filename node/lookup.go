@@ -8,27 +8,12 @@ import (
 	"sync"
 	"time"
 
-	ma "github.com/multiformats/go-multiaddr"
-
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A Contact is a peer that serves the network, and where.
-type Contact struct {
-	ID  wire.PeerID
-	Key routing.Key // SHA3-256 of ID
-	At  []wire.Addr // best first, may be empty
-}
-
-// Addrs returns the contact's addresses as multiaddrs with /p2p/ID, best first.
-func (c Contact) Addrs() []ma.Multiaddr {
-	addrs := make([]ma.Multiaddr, len(c.At))
-	for i, a := range c.At {
-		addrs[i] = wire.JoinPeer(a, c.ID)
-	}
-	return addrs
-}
+// A Contact is a peer, and where it can be reached.
+type Contact = wire.Contact
 
 // A reply is what one peer answered to one query of a walk.
 type reply struct {
@@ -234,7 +219,11 @@ func (n *Node) Nearest(ctx context.Context, key routing.Key) ([]Contact, error) 
 	}
 	var contacts []Contact
 	for c := range out.lookup.Closest() {
-		contacts = append(contacts, n.contact(c.Addr.id))
+		if c.Addr.id == n.id {
+			contacts = append(contacts, n.contact(n.id))
+			continue
+		}
+		contacts = append(contacts, Contact{ID: c.Addr.id, Addrs: c.Addr.addrs()})
 	}
 	return contacts, nil
 }
@@ -272,11 +261,8 @@ func (n *Node) alone(out *outcome) error {
 
 // contact tells what we know of a peer to our user.
 func (n *Node) contact(id wire.PeerID) Contact {
-	c := Contact{ID: id, Key: n.known.of(id).key}
 	if id == n.id {
-		c.At = n.self.addrs()
-	} else {
-		c.At = n.peers.AppendAddrs(nil, id, time.Now())
+		return Contact{ID: id, Addrs: n.self.addrs()}
 	}
-	return c
+	return Contact{ID: id, Addrs: n.peers.AppendAddrs(nil, id, time.Now())}
 }

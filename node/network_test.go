@@ -96,7 +96,7 @@ func (s *swarm) wantTrueNearest(lookups int) {
 		}
 		var keys, want []routing.Key
 		for _, c := range got {
-			keys = append(keys, c.Key)
+			keys = append(keys, c.Key())
 		}
 		for _, n := range s.nodes {
 			want = append(want, n.Key())

@@ -351,9 +351,5 @@ func (n *Node) Ask(ctx context.Context, id wire.PeerID, key routing.Key) ([]Cont
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", id, err)
 	}
-	contacts := make([]Contact, len(nodes.Contacts))
-	for i, c := range n.known.contacts(nodes.Contacts) {
-		contacts[i] = Contact{ID: c.Addr.id, Key: c.Key, At: nodes.Contacts[i].Addrs}
-	}
-	return contacts, nil
+	return nodes.Contacts, nil
 }

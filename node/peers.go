@@ -23,7 +23,7 @@ type Peer struct {
 	Contact
 	Mode Mode // ModeAuto: not known
 	// Record is the peer's own signed word on where it is, verified; nil when
-	// nobody had it, and At is then what others say.
+	// nobody had it, and Addrs is then what others say.
 	Record *wire.Signed
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"sync"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/store"
@@ -40,15 +41,19 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 		return l.reply(f.ID, wire.Pong{})
 	case wire.FindNode:
 		n.served.findNodes.Add(1)
+		room := contactRooms.Get().(*contactRoom)
+		defer contactRooms.Put(room)
 		return l.reply(f.ID, wire.Nodes{
-			Contacts: n.contactsNear(m.Key, m.Count, l.key, routing.Key{}),
+			Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{}),
 			Record:   n.peerRecord(m.Key, now),
 		})
 	case wire.FindValue:
 		n.served.findValues.Add(1)
+		room := contactRooms.Get().(*contactRoom)
+		defer contactRooms.Put(room)
 		return l.reply(f.ID, wire.Value{
 			Records:  n.values.Get(now, m.Kind, m.Key, wire.MaxRecords),
-			Contacts: n.contactsNear(m.Key, m.Count, l.key, routing.Key{}),
+			Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{}),
 		})
 	case wire.Store:
 		n.served.stores.Add(1)
@@ -68,37 +73,38 @@ func (l *link) refuse(id uint64, code wire.Code, why string) error {
 
 // contactsNear names the count contacts nearest to key, but for the asker, each
 // with the addresses at which we ourselves authenticated it. With a bound, only
-// those nearer to key than that.
-func (n *Node) contactsNear(key routing.Key, count int, asker, bound routing.Key) []wire.Contact {
-	var room [wire.MaxContacts + 1]contact
+// those nearer to key than that. They stand in room.
+func (l *link) contactsNear(room *contactRoom, key routing.Key, count int, bound routing.Key) []wire.Contact {
+	n := l.node
 	count = min(count, n.config.K)
 	if count <= 0 {
 		return nil
 	}
 	n.mu.Lock()
-	near := n.table.AppendNearest(room[:0], key, count+1)
+	near := n.table.AppendNearest(room.near[:0], key, count+1)
 	n.mu.Unlock()
-	if bound != (routing.Key{}) {
-		for i, c := range near {
-			if key.CompareDistance(c.Key, bound) >= 0 {
-				near = near[:i]
-				break
-			}
-		}
-	}
-	if len(near) == 0 {
-		return nil
-	}
-	contacts := make([]wire.Contact, 0, len(near))
+	contacts := room.told[:0]
 	for _, c := range near {
+		if bound != (routing.Key{}) && key.CompareDistance(c.Key, bound) >= 0 {
+			break
+		}
 		at := c.Addr.addrs()
-		if c.Key == asker || len(contacts) == count || len(at) == 0 {
+		if c.Key == l.key || len(contacts) == count || len(at) == 0 {
 			continue
 		}
 		contacts = append(contacts, wire.Contact{ID: c.Addr.id, Addrs: at})
 	}
 	return contacts
 }
+
+// A contactRoom is where the contacts of a reply are gathered until it is
+// encoded.
+type contactRoom struct {
+	near [wire.MaxContacts + 1]contact
+	told [wire.MaxContacts]wire.Contact
+}
+
+var contactRooms = sync.Pool{New: func() any { return new(contactRoom) }}
 
 // peerRecord returns the signed record of the peer whose key this is, if held.
 func (n *Node) peerRecord(key routing.Key, now time.Time) *wire.Signed {
@@ -108,12 +114,14 @@ func (n *Node) peerRecord(key routing.Key, now time.Time) *wire.Signed {
 	if held := n.values.Get(now, wire.KindPeer, key, 1); len(held) > 0 {
 		return held[0]
 	}
-	var room [1]contact
 	n.mu.Lock()
-	near := n.table.AppendNearest(room[:0], key, 1)
+	known := n.table.Contains(key)
 	n.mu.Unlock()
-	if len(near) == 1 && near[0].Key == key {
-		return n.peers.Record(near[0].Addr.id)
+	if !known {
+		return nil
+	}
+	for _, c := range n.nearest(key) { // the first is the one
+		return n.peers.Record(c.Addr.id)
 	}
 	return nil
 }
@@ -164,10 +172,11 @@ func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
 // stored answers a STORE, naming contacts as FIND_NODE does: those nearer to
 // the key than the asker's bound.
 func (l *link) stored(job storeJob) error {
-	n := l.node
 	reply := wire.Stored{Results: job.codes}
 	if len(job.req.Records) > 0 && job.req.Count > 0 {
-		reply.Contacts = n.contactsNear(job.req.Records[0].Record.Key, job.req.Count, l.key, job.req.Bound)
+		room := contactRooms.Get().(*contactRoom)
+		defer contactRooms.Put(room)
+		reply.Contacts = l.contactsNear(room, job.req.Records[0].Record.Key, job.req.Count, job.req.Bound)
 	}
 	return l.reply(job.id, reply)
 }

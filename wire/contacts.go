@@ -3,7 +3,10 @@ package wire
 import (
 	"strings"
 
+	ma "github.com/multiformats/go-multiaddr"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/kadquic/kadquic/routing"
 )
 
 // A Contact is a peer and where it may be reached: at most MaxAddrs addresses,
@@ -11,6 +14,18 @@ import (
 type Contact struct {
 	ID    PeerID
 	Addrs []Addr
+}
+
+// Key is the peer's place in the key space: the SHA3-256 of its ID.
+func (c Contact) Key() routing.Key { return c.ID.Key() }
+
+// Multiaddrs returns the contact's addresses as multiaddrs, each with /p2p/ID.
+func (c Contact) Multiaddrs() []ma.Multiaddr {
+	addrs := make([]ma.Multiaddr, len(c.Addrs))
+	for i, a := range c.Addrs {
+		addrs[i] = JoinPeer(a, c.ID)
+	}
+	return addrs
 }
 
 func sizeContact(c *Contact) int {

@@ -66,7 +66,7 @@ func (a *app) lookup(ctx context.Context, key routing.Key, trace bool) error {
 	}
 	contacts := make([]contact, 0, len(nearest))
 	for _, c := range nearest {
-		contacts = append(contacts, contact{c.ID, c.Key, c.Key.CommonPrefixLen(key), addrStrings(c.Addrs())})
+		contacts = append(contacts, contact{c.ID, c.Key(), c.Key().CommonPrefixLen(key), addrStrings(c.Multiaddrs())})
 	}
 	a.object(struct {
 		Event    string      `json:"event"`

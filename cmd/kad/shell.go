@@ -199,7 +199,7 @@ func (s *shell) table(_ context.Context, args []string) error {
 	for _, b := range m.Table() {
 		j := bucket{Bits: b.Depth, Last: b.Last, Contacts: []contact{}, Silent: b.Marked, Replacements: b.Replacements}
 		for _, c := range b.Contacts {
-			jc := contact{ID: c.ID, Key: c.Key}
+			jc := contact{ID: c.ID, Key: c.Key()}
 			if number, ok := s.fleet.number(c.ID); ok {
 				jc.Node = &number
 			}

@@ -73,7 +73,7 @@ func (net *network) recall(targets []routing.Key, found [][]node.Contact) float6
 	for i, target := range targets {
 		slices.SortFunc(keys, func(a, b routing.Key) int { return target.CompareDistance(a, b) })
 		for _, c := range found[i] {
-			if slices.Contains(keys[:k], c.Key) {
+			if slices.Contains(keys[:k], c.Key()) {
 				hits++
 			}
 		}
