@@ -58,6 +58,9 @@ func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
 	if !connected {
 		var err error
 		if c, err = n.pool.Get(ctx, quic.PublicKey(id)); err != nil {
+			if n.ctx.Err() != nil {
+				err = ErrClosed
+			}
 			return nil, err
 		}
 	}
@@ -77,7 +80,11 @@ func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
 func (n *Node) linked(l *link) {
 	now := time.Now()
 	n.backoff.clear(l.id)
-	n.peers.Success(l.id, l.at, now)
+	source := peerstore.SourceObserved
+	if l.conn.Dialled() {
+		source = peerstore.SourceDialled
+	}
+	n.peers.Add(l.id, source, now, 0, l.at)
 	verified := n.peers.AppendVerified(nil, l.id)
 	verified = verified[:min(len(verified), wire.MaxAddrs)]
 	l.known.at.Store(&verified)

@@ -16,7 +16,7 @@ var (
 	ErrUnreachable  = errors.New("unreachable")
 	ErrWrongPeer    = quic.ErrWrongKey // another key answered at that address
 	ErrWrongNetwork = quic.ErrNetwork  // the peer belongs to another network
-	ErrBusy         = errors.New("peer is busy")
+	ErrBusy         = quic.ErrBusy     // the peer has no room for us, or answers that we ask too much
 	ErrClosed       = errors.New("node is closed")
 	ErrNotStarted   = errors.New("node is not started")
 	ErrNoProtocol   = errors.New("peer does not speak this protocol")

@@ -59,10 +59,15 @@ func TestIdleConnectionsCloseAndReopen(t *testing.T) {
 			t.Errorf("%d and %d connections while in use", na, nb)
 		}
 		// The dialler closes after 30 s; as long as either asks it stays.
-		for range 5 {
+		before, _ := a.pool.Lookup(publicKey(b.ID()))
+		for _, n := range []*Node{a, a, a, b, b, b} {
 			time.Sleep(25 * time.Second)
-			if _, err := a.Ping(within(t, time.Minute), b.ID()); err != nil {
+			other := map[*Node]*Node{a: b, b: a}[n]
+			if _, err := n.Ping(within(t, time.Minute), other.ID()); err != nil {
 				t.Error(err)
+			}
+			if now, _ := a.pool.Lookup(publicKey(b.ID())); now != before {
+				t.Fatal("a connection in use was closed for being idle")
 			}
 		}
 		time.Sleep(40 * time.Second)

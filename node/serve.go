@@ -25,6 +25,7 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	if !f.IsRequest() {
 		return nil
 	}
+	l.conn.Touch() // to be asked is to be of use
 	now := time.Now()
 	if l.requests != nil && !l.requests.AllowN(now, 1) {
 		return l.refuse(f.ID, wire.CodeBusy, "too many requests")
