@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -244,4 +245,28 @@ func TestIPv6(t *testing.T) {
 			t.Errorf("addresses: %v", a)
 		}
 	})
+}
+
+// A bootstrap peer may be given by name.
+func TestBootstrapByName(t *testing.T) {
+	a, err := New(Config{Listen: loopback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	name := ma.StringCast(fmt.Sprintf("/dns4/localhost/udp/%d/quic-v1/p2p/%s", a.self.listen[0].Port(), a.ID()))
+	b, err := New(Config{Listen: loopback, Bootstrap: []ma.Multiaddr{name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Start(t.Context()); err != nil {
+		t.Errorf("start: %v", err)
+	}
+	if b.hasPeer(a.ID()) != 1 || a.hasPeer(b.ID()) != 1 {
+		t.Errorf("peers: %v, %v", a.Peers(), b.Peers())
+	}
 }
