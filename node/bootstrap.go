@@ -69,10 +69,12 @@ func (n *Node) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.walkAll(ctx, n.farther(out)); err != nil {
+	outs, err := n.walkAll(ctx, n.farther(out))
+	if err != nil {
 		return err
 	}
-	return n.fill(ctx)
+	n.fill(ctx, append(outs, out))
+	return context.Cause(ctx)
 }
 
 // farther returns a key of each range farther away than the neighbourhood that
@@ -89,25 +91,45 @@ func (n *Node) farther(self *outcome) []routing.Key {
 	return slices.Collect(routing.Ranges(n.key, edge, newSource()))
 }
 
-// maxMeet times k is how many connections a join makes beyond those that the
-// paper asks for.
-const maxMeet = 5
+const (
+	// maxMeet times k connections are enough for a join: in a network of more
+	// than a few hundred nodes the lookups alone make as many.
+	maxMeet    = 5
+	meetAtOnce = 8
+)
 
-// fill goes on where refresh ends: it looks up further keys in the buckets that
-// have room, farthest first, while that still meets somebody new. Those met
-// stand in the replacement caches, each of them alive and connected, and the
-// first operations of a node pay for no handshake.
-func (n *Node) fill(ctx context.Context) error {
-	for met := -1; met < n.pool.Len() && n.pool.Len() < maxMeet*n.config.K; {
-		met = n.pool.Len()
-		n.mu.Lock()
-		targets := slices.Collect(n.table.Roomy(newSource()))
-		n.mu.Unlock()
-		if err := n.walkAll(ctx, targets); err != nil {
-			return err
+// fill connects to peers that the lookups of a join have named and not asked:
+// they stand in the replacement caches then, each of them alive, and the first
+// operations of the node pay for no handshake.
+func (n *Node) fill(ctx context.Context, joined []*outcome) {
+	named := make(map[wire.PeerID]*outcome)
+	for _, out := range joined {
+		for _, t := range out.told {
+			for _, c := range t.contacts {
+				named[c.ID] = out
+			}
 		}
 	}
-	return nil
+	var wg sync.WaitGroup
+	places := make(chan struct{}, meetAtOnce)
+	for id, out := range named {
+		if id == n.id {
+			continue
+		}
+		if _, met := n.pool.Lookup(publicKey(id)); met {
+			continue
+		}
+		places <- struct{}{}
+		if n.pool.Len() >= maxMeet*n.config.K || ctx.Err() != nil {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-places }()
+			out.tellOf(n, id)
+			n.link(ctx, id) // one that cannot be met is noted by dial
+		})
+	}
+	wg.Wait()
 }
 
 // meetBootstrap connects to the bootstrap peers, all at once. One that answers
@@ -172,21 +194,26 @@ func (n *Node) refresh(ctx context.Context, before time.Time) error {
 	n.mu.Lock()
 	targets := slices.Collect(n.table.Stale(before, newSource()))
 	n.mu.Unlock()
-	return n.walkAll(ctx, targets)
+	_, err := n.walkAll(ctx, targets)
+	return err
 }
 
 // walkAll looks up targets one after the other. Those that nobody answers are
 // passed over: the table may have nobody there yet.
-func (n *Node) walkAll(ctx context.Context, targets []routing.Key) error {
+func (n *Node) walkAll(ctx context.Context, targets []routing.Key) ([]*outcome, error) {
+	var outs []*outcome
 	for _, target := range targets {
-		if _, err := n.walkTo(ctx, "refresh", target); err != nil {
-			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
-				return err
-			}
+		out, err := n.walkTo(ctx, "refresh", target)
+		switch {
+		case err == nil:
+			outs = append(outs, out)
+		case ctx.Err() != nil || errors.Is(err, ErrClosed):
+			return outs, err
+		default:
 			n.config.Logger.Info("refresh", "err", err)
 		}
 	}
-	return nil
+	return outs, nil
 }
 
 func newSource() rand.Source { return rand.NewPCG(rand.Uint64(), rand.Uint64()) }

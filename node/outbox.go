@@ -25,27 +25,40 @@ var errOutboxFull = errors.New("peer does not read what is sent to it")
 type outbox struct {
 	stream *quic.Stream
 
-	mu    sync.Mutex
-	enc   *wire.Writer // into buf
-	buf   byteBuffer   // frames that nobody has begun to write
-	spare byteBuffer   // the buffer written last, to be used again
-	busy  bool         // somebody writes
-	held  bool         // more will come in a moment: see hold
-	err   error        // why nothing can be sent any more
+	mu   sync.Mutex
+	buf  *outBuffer // frames that nobody has begun to write; nil: none
+	busy bool       // somebody writes
+	held bool       // more will come in a moment: see hold
+	err  error      // why nothing can be sent any more
 }
 
-type byteBuffer []byte
+// An outBuffer is frames to be written. All outboxes share them: nearly all have
+// nothing to send, and a buffer that was just in use is in the processor's cache.
+type outBuffer struct {
+	bytes []byte
+	enc   *wire.Writer // into bytes
+}
 
-func (b *byteBuffer) Write(p []byte) (int, error) {
-	*b = append(*b, p...)
+var outBuffers = sync.Pool{New: func() any {
+	b := new(outBuffer)
+	b.enc = wire.NewWriter(b)
+	return b
+}}
+
+func (b *outBuffer) Write(p []byte) (int, error) {
+	b.bytes = append(b.bytes, p...)
 	return len(p), nil
 }
 
-func newOutbox(s *quic.Stream) *outbox {
-	o := &outbox{stream: s}
-	o.enc = wire.NewWriter(&o.buf)
-	return o
+// done gives b back, unless one long reply has made it too large to keep.
+func (b *outBuffer) done() {
+	if cap(b.bytes) <= 16<<10 {
+		b.bytes = b.bytes[:0]
+		outBuffers.Put(b)
+	}
 }
+
+func newOutbox(s *quic.Stream) *outbox { return &outbox{stream: s} }
 
 // send sends f, or queues it behind what is being written. It does not block.
 func (o *outbox) send(f wire.Frame) error {
@@ -54,19 +67,22 @@ func (o *outbox) send(f wire.Frame) error {
 		o.mu.Unlock()
 		return o.err
 	}
-	if err := o.enc.WriteFrame(f); err != nil {
+	if o.buf == nil {
+		o.buf = outBuffers.Get().(*outBuffer)
+	}
+	if err := o.buf.enc.WriteFrame(f); err != nil {
 		o.mu.Unlock()
 		return err
 	}
 	if o.busy {
-		if len(o.buf) > maxOutbox {
+		if len(o.buf.bytes) > maxOutbox {
 			o.err = errOutboxFull
 		}
 		err := o.err
 		o.mu.Unlock()
 		return err
 	}
-	if o.held && len(o.buf) < maxHeld {
+	if o.held && len(o.buf.bytes) < maxHeld {
 		o.mu.Unlock()
 		return nil
 	}
@@ -100,10 +116,10 @@ func (o *outbox) release() error {
 // returns with mu released.
 func (o *outbox) flush() error {
 	o.busy = true
-	for len(o.buf) > 0 && o.err == nil {
+	for o.buf != nil && o.err == nil {
 		b := o.take()
 		o.mu.Unlock()
-		err := o.stream.TryWrite(b)
+		err := o.stream.TryWrite(b.bytes)
 		if errors.Is(err, quic.ErrWouldBlock) {
 			go o.drain(b)
 			return nil
@@ -119,12 +135,12 @@ func (o *outbox) flush() error {
 
 // drain writes b and what gathers meanwhile, however long that takes. It ends
 // with the stream at the latest.
-func (o *outbox) drain(b byteBuffer) {
+func (o *outbox) drain(b *outBuffer) {
 	for {
-		_, err := o.stream.Write(b)
+		_, err := o.stream.Write(b.bytes)
 		o.mu.Lock()
 		o.put(b, err)
-		if len(o.buf) == 0 || o.err != nil {
+		if o.buf == nil || o.err != nil {
 			o.busy = false
 			o.mu.Unlock()
 			return
@@ -135,18 +151,16 @@ func (o *outbox) drain(b byteBuffer) {
 }
 
 // take returns what is to be written. The caller holds mu.
-func (o *outbox) take() byteBuffer {
+func (o *outbox) take() *outBuffer {
 	b := o.buf
-	o.buf, o.spare = o.spare[:0], nil
+	o.buf = nil
 	return b
 }
 
 // put gives back a buffer that take returned. The caller holds mu.
-func (o *outbox) put(b byteBuffer, err error) {
+func (o *outbox) put(b *outBuffer, err error) {
 	if err != nil && o.err == nil {
 		o.err = err
 	}
-	if cap(b) <= 16<<10 { // one long reply must not stay with every connection
-		o.spare = b
-	}
+	b.done()
 }

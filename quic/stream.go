@@ -34,6 +34,16 @@ func (s *Stream) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// Peek waits until len(b) bytes have come, and copies them without taking them
+// off the stream. At its end it returns those there are, and io.EOF.
+func (s *Stream) Peek(b []byte) (int, error) {
+	n, err := s.s.Peek(b)
+	if err != nil && err != io.EOF {
+		err = typed(err)
+	}
+	return n, err
+}
+
 // Write sends b. It returns when all of it is buffered for sending or sent, not
 // when it has arrived.
 func (s *Stream) Write(b []byte) (int, error) {

@@ -69,6 +69,7 @@ func NewTransport(c Config) (*Transport, error) {
 		MaxIdleTimeout:                 c.IdleTimeout,
 		KeepAlivePeriod:                c.KeepAlive,
 		InitialPacketSize:              InitialPacketSize,
+		DisablePathMTUDiscovery:        true, // see InitialPacketSize
 		InitialStreamReceiveWindow:     streamWindow,
 		MaxStreamReceiveWindow:         maxStreamWindow,
 		InitialConnectionReceiveWindow: connWindow,

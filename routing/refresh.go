@@ -48,22 +48,6 @@ func Ranges(self, nearest Key, src rand.Source) iter.Seq[Key] {
 	}
 }
 
-// Roomy yields, for each bucket but the last whose replacement cache has room, a
-// random key of its range, farthest range first: looking these keys up finds
-// contacts to fill it. Seen, Failed and Looked may be called meanwhile.
-func (t *Table[A]) Roomy(src rand.Source) iter.Seq[Key] {
-	return func(yield func(Key) bool) {
-		for i := 0; i < len(t.buckets)-1; i++ {
-			if len(t.buckets[i].spare.entries) >= t.o.Replacements {
-				continue
-			}
-			if !yield(RandomKey(t.self.flip(i), i+1, src)) {
-				return
-			}
-		}
-	}
-}
-
 // Suspects yields the marked contacts whose next ping is due, which starts the
 // wait for the one after. The caller pings each and reports Seen or Failed, at
 // once or later.

@@ -274,24 +274,6 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-func TestRoomy(t *testing.T) {
-	src := rand.NewPCG(5, 5)
-	table := full() // two buckets, nobody waiting
-	for h := byte(0x90); h < 0x94; h++ {
-		keys := slices.Collect(table.Roomy(src))
-		if h < 0x93 && (len(keys) != 1 || table.Self().CommonPrefixLen(keys[0]) != 0) {
-			t.Errorf("%d wait, roomy: %v, want a key of the range of 80 to ff", h-0x90, keys)
-		}
-		if h == 0x93 && len(keys) != 0 {
-			t.Errorf("3 wait, roomy: %v, want none", keys)
-		}
-		table.Seen(contact(h), minutes(4))
-	}
-	for range NewTable(key(0), TableOptions[string]{}).Roomy(src) {
-		t.Error("a table of one bucket is all its own range")
-	}
-}
-
 // A split leaves both halves as fresh as the whole was.
 func TestSplitKeepsLooked(t *testing.T) {
 	table := NewTable(key(0), TableOptions[string]{K: 1})

@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"io"
+	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -13,8 +14,9 @@ import (
 // It takes what the stream has, so that one Read may bring many frames, and it
 // believes no length: its buffer grows as the bytes arrive, so a peer that
 // announces 64 KiB and sends nothing costs nothing. (go-msgio's reader
-// allocates the announced length at once.) After a large frame the buffer
-// shrinks again.
+// allocates the announced length at once.) While it waits for a stream that can
+// Peek it has no buffer at all: a node has hundreds of streams, nearly all of
+// them silent.
 type Reader struct {
 	r    io.Reader
 	max  int
@@ -22,12 +24,21 @@ type Reader struct {
 	from int    // buf[from:to] is read and not yet given out
 	to   int
 	err  error // of the stream; given out once the frames before it are
+	peek [1]byte
 }
 
-const (
-	readBuffer = 4 << 10  // at first, and after large frames: the usual reply has 1.2 kB
-	keepBuffer = 16 << 10 // the largest that is kept when idle
-)
+// readBuffer is the size of a buffer at first: the usual reply has 1.2 kB.
+const readBuffer = 4 << 10
+
+type readRoom [readBuffer]byte
+
+var readBuffers = sync.Pool{New: func() any { return new(readRoom) }}
+
+// A peeker is a stream that can be waited for: Peek returns once len(b) bytes
+// are there, and leaves them there. quic.Stream is one.
+type peeker interface {
+	Peek(b []byte) (int, error)
+}
 
 // NewReader returns a Reader that refuses frames of more than max bytes;
 // MaxFrame if max is 0.
@@ -79,6 +90,23 @@ func (r *Reader) ReadMessage() ([]byte, error) {
 	}
 }
 
+// await gives the buffer back and waits until there is something to read, if
+// the stream can tell. The buffer is empty.
+func (r *Reader) await() error {
+	p, ok := r.r.(peeker)
+	if !ok {
+		return nil
+	}
+	if len(r.buf) == readBuffer {
+		readBuffers.Put((*readRoom)(r.buf))
+	}
+	r.buf, r.from, r.to = nil, 0, 0
+	if n, err := p.Peek(r.peek[:]); n == 0 {
+		return err
+	}
+	return nil
+}
+
 // More reports whether another whole frame has been read already, so that the
 // next call of ReadFrame will not wait.
 func (r *Reader) More() bool {
@@ -96,9 +124,14 @@ func (r *Reader) fill(n int) error {
 		return r.err
 	}
 	have := r.buf[r.from:r.to]
+	if len(have) == 0 {
+		if err := r.await(); err != nil {
+			return err
+		}
+	}
 	switch {
-	case r.buf == nil, len(have) == 0 && len(r.buf) > keepBuffer:
-		r.buf = make([]byte, readBuffer)
+	case r.buf == nil, len(have) == 0 && len(r.buf) > 4*readBuffer:
+		r.buf = readBuffers.Get().(*readRoom)[:]
 		r.from, r.to = 0, 0
 	case len(have) == len(r.buf): // all of one frame: n is more
 		r.buf = append(make([]byte, 0, 2*len(r.buf)), have...)

@@ -24,7 +24,7 @@ func NewWriter(w io.Writer) *Writer {
 // for a frame of more than MaxFrame bytes, of which nothing is written.
 func (w *Writer) WriteFrame(f Frame) error {
 	b := AppendFrame(w.buf[:0], f)
-	if cap(b) <= keepBuffer {
+	if cap(b) <= 4*readBuffer {
 		w.buf = b
 	}
 	if len(b) > MaxFrame {
