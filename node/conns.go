@@ -85,9 +85,7 @@ func (n *Node) linked(l *link) {
 		source = peerstore.SourceDialled
 	}
 	n.peers.Add(l.id, source, now, 0, l.at)
-	verified := n.peers.AppendVerified(nil, l.id)
-	verified = verified[:min(len(verified), wire.MaxAddrs)]
-	l.known.at.Store(&verified)
+	n.verified(l.known)
 	n.hello(l, l.hello, now)
 }
 
@@ -123,6 +121,13 @@ func (n *Node) notLinked(l *link, err error) {
 	n.backoff.failed(l.id, now)
 	n.peers.Failure(l.id, l.at, now)
 	n.failed(l.id)
+}
+
+// verified brings up to date what we tell others of where a peer is.
+func (n *Node) verified(k *known) {
+	at := n.peers.AppendVerified(nil, k.id)
+	at = at[:min(len(at), wire.MaxAddrs)]
+	k.at.Store(&at)
 }
 
 // unlinked notes that a link has ended. A peer that says it leaves is gone from

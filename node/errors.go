@@ -41,10 +41,11 @@ func (e *BootstrapError) Unwrap() []error { return append([]error{ErrUnreachable
 
 // A PutError says which peers did not store a record, and why. It is ErrQuorum
 // when peers were found but too few of them stored, and ErrUnreachable when no
-// peer was found at all.
+// peer answered at all.
 type PutError struct {
 	Stored Stored
-	Quorum int // what was asked for
+	Quorum int  // what was asked for
+	Alone  bool // none of the peers known answered; at most this node itself holds the record
 	Causes map[wire.PeerID]error
 }
 
@@ -53,7 +54,10 @@ func (e *PutError) Error() string {
 	if e.Quorum > 0 {
 		msg += fmt.Sprintf(", %d asked for", e.Quorum)
 	}
-	if e.Stored.Of == 0 {
+	switch {
+	case e.Alone && e.Stored.Count > 0:
+		msg = fmt.Sprintf("stored on this node only: none of %d peers answered", len(e.Causes))
+	case e.Stored.Of == 0:
 		msg = "no peer to store on was found"
 	}
 	for _, cause := range e.Causes { // one stands for all
@@ -63,7 +67,7 @@ func (e *PutError) Error() string {
 }
 
 func (e *PutError) Is(target error) bool {
-	if e.Stored.Of == 0 {
+	if e.Alone || e.Stored.Of == 0 {
 		return target == ErrUnreachable
 	}
 	return target == ErrQuorum

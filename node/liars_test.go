@@ -279,3 +279,31 @@ func TestAHeldRecordVouchesForItselfOnly(t *testing.T) {
 		}
 	})
 }
+
+// A request full of forgeries costs us a few verifications, not one for each.
+func TestManyForgeries(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		var forged wire.Store
+		for i := range 10 {
+			r := *signed(t, 1, wire.Record{Kind: wire.KindOpen, Key: routing.KeyOf(string(rune('a' + i))), Expiry: time.Now().Add(time.Hour)})
+			r.Signature[7] ^= 1
+			forged.Records = append(forged.Records, &r)
+		}
+		m, ok := s.stranger(0).meet(s.nodes[0]).ask(forged).(wire.Stored)
+		if !ok || len(m.Results) != 10 {
+			t.Fatalf("answered %v", m)
+		}
+		for i, code := range m.Results {
+			want := wire.CodeInvalid
+			if i >= maxForged {
+				want = wire.CodeBusy
+			}
+			if code != want {
+				t.Errorf("record %d: %v, want %v", i, code, want)
+			}
+		}
+		if n := s.nodes[0].Stats().Records; n != 0 {
+			t.Errorf("%d records stored", n)
+		}
+	})
+}

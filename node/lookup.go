@@ -47,7 +47,7 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 	if err := n.running(); err != nil {
 		return nil, err
 	}
-	seeds := n.seeds(ctx, w.target)
+	seeds, err := n.seeds(ctx, w.target)
 	o := w.options
 	o.K, o.Alpha = n.config.K, n.config.Alpha
 	o.Self, o.CountSelf = n.known.of(n.id).contact(), n.mode() == wire.ModeServer
@@ -56,6 +56,8 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 		lookup: routing.NewLookup(w.target, slices.Values(seeds), o),
 		met:    make(map[wire.PeerID]bool),
 		causes: make(map[wire.PeerID]error),
+
+		lastErr: err, // why there is nobody to ask, if so
 	}
 	n.counters.lookups.Add(1)
 	ts := n.tracers(ctx)
@@ -65,7 +67,7 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 		emit(ts, func(t *Trace) func(LookupStart) { return t.Lookup }, LookupStart{id, w.kind, w.target})
 	}
 	start := time.Now()
-	err := out.lookup.Run(ctx, func(ctx context.Context, q query) (routing.Reply[*known], error) {
+	err = out.lookup.Run(ctx, func(ctx context.Context, q query) (routing.Reply[*known], error) {
 		return n.step(ctx, ts, id, w, q, out)
 	})
 	if err == nil && n.ctx.Err() != nil { // nobody answered because we are the ones who are gone
@@ -123,13 +125,13 @@ func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q query,
 // seeds are the 2k nearest of the table, of which a lookup needs the farther half
 // only where nearer ones fail. With nobody in it, as in a client that
 // has only just begun, the bootstrap peers are asked again.
-func (n *Node) seeds(ctx context.Context, target routing.Key) []contact {
+func (n *Node) seeds(ctx context.Context, target routing.Key) ([]contact, error) {
 	near := n.nearest(target)
-	if len(near) == 0 && len(n.bootstrap.list()) > 0 {
-		n.meetBootstrap(ctx)
-		near = n.nearest(target)
+	if len(near) > 0 || len(n.bootstrap.list()) == 0 {
+		return near, nil
 	}
-	return near
+	err := n.meetBootstrap(ctx)
+	return n.nearest(target), err
 }
 
 func (n *Node) nearest(target routing.Key) []contact {

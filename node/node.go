@@ -303,8 +303,8 @@ func (n *Node) finishClose() error {
 }
 
 // groups names the networks that a contact belongs to, for the table's limits
-// on contacts from one place (DESIGN: an attacker has many keys sooner than many
-// networks). Loopback and private addresses are exempt.
+// on contacts from one place: an attacker has many keys sooner than many
+// networks. Loopback and private addresses are exempt.
 func (n *Node) groups(c contact) []routing.Group {
 	at := c.Addr.addrs()
 	if len(at) == 0 {

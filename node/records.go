@@ -189,8 +189,9 @@ func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored,
 	if err != nil {
 		return s, fmt.Errorf("put %s: %w (%v so far)", key, err, s)
 	}
-	if s.Count < max(quorum, 1) {
-		return s, &PutError{Stored: s, Quorum: quorum, Causes: out.causes}
+	alone := len(out.met) == 0 && len(out.causes) > 0 // peers are known, and gone
+	if alone || s.Count < max(quorum, 1) {
+		return s, &PutError{Stored: s, Quorum: quorum, Alone: alone, Causes: out.causes}
 	}
 	return s, nil
 }

@@ -263,3 +263,22 @@ func TestPutBelowQuorum(t *testing.T) {
 		s.wantGet(s.nodes[2], key, GetOptions{}, "x")
 	})
 }
+
+// A put that reached nobody says so, though the node itself holds the record.
+func TestPutWhenEverybodyIsGone(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		s.kill(0)
+		s.kill(1)
+		stored, err := s.nodes[2].Put(within(t, time.Minute), routing.KeyOf("x"), []byte("y"))
+		var perr *PutError
+		if !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrQuorum) || !errors.As(err, &perr) || len(perr.Causes) != 2 {
+			t.Fatalf("%v, %v; want ErrUnreachable with two causes", stored, err)
+		}
+		if stored.Count != 1 || stored.Of != 1 {
+			t.Errorf("%v, want 1 of 1", stored)
+		}
+		if v, err := s.nodes[2].Get(within(t, time.Minute), routing.KeyOf("x")); err != nil || string(v) != "y" {
+			t.Errorf("the node's own copy: %q, %v", v, err)
+		}
+	})
+}

@@ -79,6 +79,12 @@ func (n *Node) expire(context.Context) {
 		}
 	}
 	n.peers.Prune(now)
+	n.mu.Lock()
+	contacts := slices.Collect(n.table.All())
+	n.mu.Unlock()
+	for _, c := range contacts {
+		n.verified(c.Addr)
+	}
 }
 
 // announceAddrs tells peers whose address has changed under an open connection
