@@ -23,26 +23,40 @@ type Mesh struct {
 	InFlight    int     `json:"in_flight"`
 	CPU         float64 `json:"cpu_us_per_rpc"`
 	RTT         float64 `json:"rtt_us_p50"`
+
+	// The same with every peer connected to every other, as w1 and w2 leave a
+	// network of 100: more connections than the caches hold.
+	FullConnections int     `json:"full_connections"`
+	FullCPU         float64 `json:"full_cpu_us_per_rpc"`
+	FullRTT         float64 `json:"full_rtt_us_p50"`
 }
 
 func runMesh(ctx context.Context, j *job) (any, error) {
 	report := &Mesh{Shape: j.shape("floor-mesh")}
-	err := report.measure(ctx, j, 50*j.M)
-	return report, err
+	if err := report.measure(ctx, j, meshDials, 50*j.M); err != nil {
+		return nil, err
+	}
+	var full Mesh
+	if err := full.measure(ctx, j, meshPeers/2, 50*j.M); err != nil {
+		return nil, err
+	}
+	report.FullConnections, report.FullCPU, report.FullRTT = full.Connections, full.CPU, full.RTT
+	return report, nil
 }
 
 // meshFloor measures a short mesh and returns the CPU microseconds of one
 // exchange.
 func meshFloor(ctx context.Context, j *job) (float64, error) {
 	var report Mesh
-	err := report.measure(ctx, j, j.mesh)
+	err := report.measure(ctx, j, meshDials, j.mesh)
 	return report.CPU, err
 }
 
-// measure makes m exchanges, each on a random connection of the mesh.
-func (r *Mesh) measure(ctx context.Context, j *job, m int) error {
+// measure makes m exchanges, each on a random connection of a mesh in which each
+// peer dials so many others.
+func (r *Mesh) measure(ctx context.Context, j *job, dials, m int) error {
 	r.Peers, r.InFlight = min(meshPeers, j.N), meshInFlight
-	dials := min(meshDials, r.Peers-1)
+	dials = min(dials, r.Peers-1)
 	r.Connections = r.Peers * dials
 
 	j.say("mesh: %d raw peers, %d connections", r.Peers, r.Connections)
