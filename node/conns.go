@@ -86,12 +86,14 @@ func (n *Node) linked(l *link) {
 	}
 	n.peers.Add(l.id, source, now, 0, l.at)
 	n.verified(l.known)
-	n.hello(l, l.hello, now)
+	if !n.hello(l, l.hello, now) {
+		n.probe(l.id)
+	}
 }
 
 // hello takes in what a peer says of itself, when the link begins and whenever
-// it changes.
-func (n *Node) hello(l *link, h wire.Hello, now time.Time) {
+// it changes. It returns false if the peer has still to show that it answers.
+func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 	l.mode.Store(uint32(h.Mode))
 	n.peers.SetMode(l.id, h.Mode)
 	n.peers.SetAgent(l.id, h.Agent)
@@ -103,10 +105,10 @@ func (n *Node) hello(l *link, h wire.Hello, now time.Time) {
 	}
 	n.observed(h.Observed, l.addr)
 	if l.isServer() {
-		n.seen(l, now)
-	} else {
-		n.forget(l.id)
+		return n.heardFrom(l, now)
 	}
+	n.forget(l.id)
+	return true
 }
 
 // notLinked notes that no HELLO came back. Until one has, a dial has not

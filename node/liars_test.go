@@ -307,3 +307,25 @@ func TestManyForgeries(t *testing.T) {
 		}
 	})
 }
+
+// A peer that says HELLO as often as one likes, and answers nothing, delays one
+// lookup and not every one.
+func TestTarpit(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n := s.nodes[0]
+		silent := func(wire.PeerID, wire.Message) wire.Message { return nil }
+		tar := s.stranger(0)
+		tar.join(n, silent)
+		for i := range 4 {
+			start := time.Now()
+			near, err := n.Nearest(within(t, time.Minute), routing.KeyOf(string(rune('a'+i))))
+			if err != nil || len(near) != 4 {
+				t.Fatalf("lookup %d: %d contacts, %v; want the four that answer", i, len(near), err)
+			}
+			if took := time.Since(start); i > 0 && took > time.Second {
+				t.Errorf("lookup %d took %v", i, took)
+			}
+			tar.join(n, silent)
+		}
+	})
+}

@@ -89,6 +89,19 @@ func (n *Node) seen(l *link, now time.Time) {
 	}
 }
 
+// heardFrom is seen for a peer that spoke of its own accord. That is enough for a
+// newcomer; a contact that has left a request unanswered must answer one first,
+// and false is returned.
+func (n *Node) heardFrom(l *link, now time.Time) bool {
+	n.mu.Lock()
+	marked := n.table.Marked(l.key)
+	n.mu.Unlock()
+	if !marked {
+		n.seen(l, now)
+	}
+	return !marked
+}
+
 // failed notes that a peer did not answer.
 func (n *Node) failed(id wire.PeerID) {
 	if n.ctx.Err() != nil { // we are the ones who are gone

@@ -35,7 +35,7 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 		return l.refuse(f.ID, invalid.Code, invalid.Reason)
 	}
 	if l.isServer() {
-		n.seen(l, now)
+		n.heardFrom(l, now)
 	}
 	switch m := f.Body.(type) {
 	case wire.Ping:

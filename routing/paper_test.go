@@ -494,6 +494,9 @@ func TestPaper4_1_MarkedNotRemoved(t *testing.T) {
 	wantNone(t, "promoted", promoted, ok)
 	wantHeads(t, "bucket", bucketsOf(table)[0].Contacts, 0x81, 0x82, 0x83)
 	wantHeads(t, "nearest", table.AppendNearest(nil, key(0x82), 2), 0x83, 0x81)
+	if table.Marked(key(0x81)) || !table.Marked(key(0x82)) || table.Marked(key(0x90)) {
+		t.Error("Marked tells others")
+	}
 
 	table.Seen(contact(0x90), minutes(4)) // the first newcomer takes its place
 	wantHeads(t, "bucket after a newcomer", bucketsOf(table)[0].Contacts, 0x81, 0x83, 0x90)
@@ -506,6 +509,9 @@ func TestPaper4_1_SeenClearsTheMark(t *testing.T) {
 	table.Seen(contact(0x82), minutes(5))
 	table.Seen(contact(0x90), minutes(5))
 	wantHeads(t, "bucket", bucketsOf(table)[0].Contacts, 0x81, 0x83, 0x82)
+	if table.Marked(key(0x82)) {
+		t.Error("still marked")
+	}
 	wantHeads(t, "nearest", table.AppendNearest(nil, key(0x82), 1), 0x82)
 }
 

@@ -98,6 +98,17 @@ func (t *Table[A]) Contains(key Key) bool {
 	return t.bucket(t.index(key)).contacts.find(&key) >= 0
 }
 
+// Marked reports whether key is a contact that has failed and not been seen
+// since.
+func (t *Table[A]) Marked(key Key) bool {
+	b := t.bucket(t.index(key))
+	if b.marked == 0 {
+		return false
+	}
+	i := b.contacts.find(&key)
+	return i >= 0 && b.contacts.entries[i].isMarked()
+}
+
 // All yields every contact, marked ones too, in no particular order. The table
 // must not change meanwhile.
 func (t *Table[A]) All() iter.Seq[Contact[A]] {
