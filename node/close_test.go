@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -252,4 +254,33 @@ func TestCloseDuringStart(t *testing.T) {
 			t.Errorf("it took %v to end it", took)
 		}
 	})
+}
+
+// Start may be closed, and the node be used, while it opens its sockets.
+func TestCloseRacesStart(t *testing.T) {
+	for range 20 {
+		n, err := New(Config{Listen: loopback})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := n.Start(t.Context()); err != nil && !errors.Is(err, ErrClosed) {
+				t.Errorf("start: %v", err)
+			}
+		})
+		wg.Go(func() {
+			n.Addrs()
+			n.Connect(t.Context(), wire.JoinPeer(wire.AddrFrom(netip.MustParseAddrPort("127.0.0.1:9")), wire.PeerID{9}))
+		})
+		wg.Go(func() { n.Close() })
+		wg.Wait()
+		if len(n.transports) > 0 && n.transports[0].LocalAddr().IsValid() {
+			socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(n.transports[0].LocalAddr()))
+			if err != nil {
+				t.Fatalf("the port is not free: %v", err)
+			}
+			socket.Close()
+		}
+	}
 }

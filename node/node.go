@@ -30,6 +30,8 @@ type Node struct {
 	cancel context.CancelFunc
 	state  atomic.Int32
 
+	opening sync.Mutex // held while Start opens the sockets; Close waits for it
+
 	wgMu    sync.Mutex // orders spawn before the wait in Close
 	wg      sync.WaitGroup
 	closing bool
@@ -145,12 +147,8 @@ func (n *Node) mode() wire.Mode {
 // when ctx ends while joining, the node runs all the same, and goes on trying.
 // After any other error the node is closed.
 func (n *Node) Start(ctx context.Context) error {
-	if !n.state.CompareAndSwap(stateNew, stateRunning) {
-		return cmp.Or(n.running(), errors.New("node: started before"))
-	}
-	if err := n.listen(); err != nil {
-		n.Close()
-		return fmt.Errorf("node: %w", err)
+	if err := n.open(); err != nil {
+		return err
 	}
 	for _, t := range n.transports {
 		n.spawn(func() { n.accept(t) })
@@ -162,6 +160,25 @@ func (n *Node) Start(ctx context.Context) error {
 		return nil
 	}
 	return n.join(ctx)
+}
+
+// open makes a new node a running one, with its sockets open, or a closed one.
+func (n *Node) open() error {
+	n.opening.Lock()
+	if n.state.Load() != stateNew {
+		n.opening.Unlock()
+		return cmp.Or(n.running(), errors.New("node: started before"))
+	}
+	err := n.listen()
+	if err == nil {
+		n.state.Store(stateRunning)
+	}
+	n.opening.Unlock()
+	if err != nil {
+		n.Close()
+		return fmt.Errorf("node: %w", err)
+	}
+	return nil
 }
 
 // listen opens the sockets, all or none.
@@ -204,7 +221,7 @@ func (n *Node) listen() error {
 			return err
 		}
 		n.transports = append(n.transports, t)
-		n.self.listen = append(n.self.listen, t.LocalAddr())
+		n.self.listensOn(t.LocalAddr())
 	}
 	return nil
 }
@@ -276,7 +293,10 @@ func (n *Node) Kill() error {
 }
 
 func (n *Node) beginClose() bool {
-	if n.state.Swap(stateClosed) == stateClosed {
+	n.opening.Lock()
+	before := n.state.Swap(stateClosed)
+	n.opening.Unlock()
+	if before == stateClosed {
 		return false
 	}
 	n.wgMu.Lock()

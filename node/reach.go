@@ -131,6 +131,12 @@ func (n *Node) observed(addr wire.Addr, from netip.AddrPort) {
 	}
 }
 
+func (s *selfAddrs) listensOn(a netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listen = append(s.listen, a)
+}
+
 // addrs returns where this node can be reached, widest scope first.
 func (s *selfAddrs) addrs() []wire.Addr {
 	s.mu.Lock()
