@@ -76,7 +76,7 @@ func (o *outbox) send(f wire.Frame) error {
 	}
 	if o.busy {
 		if len(o.buf.bytes) > maxOutbox {
-			o.err = errOutboxFull
+			o.fail(errOutboxFull)
 		}
 		err := o.err
 		o.mu.Unlock()
@@ -159,8 +159,25 @@ func (o *outbox) take() *outBuffer {
 
 // put gives back a buffer that take returned. The caller holds mu.
 func (o *outbox) put(b *outBuffer, err error) {
-	if err != nil && o.err == nil {
-		o.err = err
+	if err != nil {
+		o.fail(err)
 	}
 	b.done()
+}
+
+// fail notes why nothing can be sent any more. It ends the reading of the stream
+// as well: a peer who is not answered, and not asked, may have nothing to say,
+// and its link would stay for others to fail on. The caller holds mu.
+func (o *outbox) fail(err error) {
+	if o.err == nil {
+		o.err = err
+		o.stream.CancelRead(wire.ResetCancelled)
+	}
+}
+
+// failure returns why nothing can be sent any more, nil if something can.
+func (o *outbox) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }

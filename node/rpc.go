@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,7 +132,7 @@ func (r *rpc) finish(id uint64, res result) bool {
 func (r *rpc) overdue() {
 	now := time.Now()
 	silent := false
-	var late []uint64
+	var late []*call
 	r.mu.Lock()
 	next := r.limit
 	for id, c := range r.pending {
@@ -140,15 +141,17 @@ func (r *rpc) overdue() {
 			next = min(next, r.limit-age)
 			continue
 		}
-		late = append(late, id)
+		delete(r.pending, id)
+		late = append(late, c)
 		silent = silent || time.Duration(r.heard.Load()) < c.sent.Sub(r.began)
 	}
-	if len(r.pending) > len(late) && r.err == nil {
+	if len(r.pending) > 0 && r.err == nil { // with none, the next call sets it
 		r.watch.Reset(next)
 	}
 	r.mu.Unlock()
-	for _, id := range late {
-		r.finish(id, result{err: errTimeout})
+	for _, c := range late {
+		c.reply <- result{err: errTimeout}
+		<-r.slots
 	}
 	if silent {
 		r.silent()
@@ -167,14 +170,14 @@ func (r *rpc) read() (wire.Frame, error) {
 // run reads frames until the stream ends: replies go to their requests, and
 // everything else to serve, in order. A frame that breaks a rule does not affect
 // those after it: serve answers a request (err says why), a reply fails its
-// request.
+// request. It ends, too, when nothing can be sent any more.
 func (r *rpc) run(serve func(f wire.Frame, err *wire.InvalidError) error) error {
 	held := false
 	for {
 		f, err := r.read()
 		invalid, ok := errors.AsType[*wire.InvalidError](err)
 		if err != nil && !ok {
-			return err
+			return cmp.Or(r.out.failure(), err)
 		}
 		more := r.in.More()
 		if more && !held {

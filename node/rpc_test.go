@@ -1,0 +1,58 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// What a peer leaves unanswered while it talks on fails in time, however many
+// requests begin just as others are given up.
+func TestEveryRequestIsGivenUpInTime(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n, x := s.nodes[0], s.stranger(1)
+		x.join(n, func(_ wire.PeerID, m wire.Message) wire.Message {
+			if _, ok := m.(wire.Ping); ok {
+				return wire.Pong{}
+			}
+			return nil
+		})
+		l, err := n.link(within(t, time.Minute), x.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		wg.Go(func() { // it is heard all the time
+			for ctx.Err() == nil {
+				n.Ping(ctx, x.id)
+				time.Sleep(time.Second)
+			}
+		})
+		time.Sleep(500 * time.Millisecond)
+		const callers, rounds = maxInFlight / 2, 20
+		errs := make(chan error, callers)
+		for range callers {
+			go func() {
+				for range rounds {
+					if _, _, err := l.rpc.call(within(t, 2*n.config.RPCTimeout), wire.FindNode{Key: n.key}); err != errTimeout {
+						errs <- err
+						return
+					}
+				}
+				errs <- nil
+			}()
+		}
+		for range callers {
+			if err := <-errs; err != nil {
+				t.Errorf("a request ended with %v, want %v", err, errTimeout)
+			}
+		}
+	})
+}
