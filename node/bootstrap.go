@@ -40,8 +40,9 @@ func (b *bootstrap) add(targets []target) {
 
 // Bootstrap joins the network through the given peers, each with its /p2p/ID,
 // beside those of Config.Bootstrap. It returns when the node has found its
-// place: it has looked up itself, and a key in every bucket farther away than
-// its nearest neighbour (Kademlia §2.3). If no peer answers, the error is a
+// place: it has looked up itself and a key in every range farther away than its
+// neighbourhood (Kademlia §2.3), and has met some of those it heard of, so that
+// it has up to 5k connections. If no peer answers, the error is a
 // *BootstrapError, and the node goes on trying in the background.
 func (n *Node) Bootstrap(ctx context.Context, peers ...ma.Multiaddr) error {
 	if err := n.running(); err != nil {
@@ -171,15 +172,14 @@ func (n *Node) meetBootstrap(ctx context.Context) error {
 	if met {
 		return nil
 	}
-	if err := context.Cause(ctx); err != nil && n.ctx.Err() == nil {
-		causes = append(causes, err)
-	}
 	return &BootstrapError{causes}
 }
 
 // meetServer connects to a peer through which to join.
 func (n *Node) meetServer(ctx context.Context, t target) error {
-	if err := n.meet(ctx, t); err != nil {
+	if err := n.meet(ctx, t); ctx.Err() != nil && err != nil {
+		return fmt.Errorf("peer %s has not answered yet: %w", t.id, err)
+	} else if err != nil {
 		return err
 	}
 	if p, ok := n.peers.Peer(t.id); ok && p.Mode == wire.ModeClient {

@@ -162,21 +162,29 @@ func defaultTo[T comparable](field *T, value T) {
 
 // splitBootstrap checks a bootstrap list before anything is dialled.
 func splitBootstrap(peers []ma.Multiaddr) ([]target, error) {
-	targets := make([]target, 0, len(peers))
-	for _, p := range peers {
-		addr, id, err := wire.SplitPeer(p)
-		if err != nil {
-			return nil, fmt.Errorf("bootstrap address %q: %w", p, err)
+	targets := make([]target, len(peers))
+	for i, p := range peers {
+		var err error
+		if targets[i], err = splitTarget(p); err != nil {
+			return nil, fmt.Errorf("bootstrap: %w", err)
 		}
-		if id.IsZero() {
-			return nil, fmt.Errorf("bootstrap address %q names no peer: it must end in /p2p/ and the peer's ID, as the peer prints it", p)
-		}
-		if addr == "" {
-			return nil, fmt.Errorf("bootstrap address %q says who, but not where: %w", p, wire.ErrAddr)
-		}
-		targets = append(targets, target{id, addr})
 	}
 	return targets, nil
+}
+
+// splitTarget takes apart an address that a user gives, which says who is there.
+func splitTarget(p ma.Multiaddr) (target, error) {
+	addr, id, err := wire.SplitPeer(p)
+	if err != nil {
+		return target{}, err
+	}
+	if id.IsZero() {
+		return target{}, fmt.Errorf("address %q names no peer: it must end in /p2p/ and the peer's ID, as the peer prints it", p)
+	}
+	if addr == "" {
+		return target{}, fmt.Errorf("address %q says who, but not where: %w", p, wire.ErrAddr)
+	}
+	return target{id, addr}, nil
 }
 
 // A target is a peer and one address of it.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -152,7 +153,7 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 	if err := n.backoff.check(id, time.Now()); err != nil {
 		return nil, &unreachableError{id, []error{err}}
 	}
-	targets := n.dialTargets(ctx, id)
+	targets, nowhere := n.dialTargets(ctx, id)
 	c, causes := n.race(ctx, id, targets)
 	switch {
 	case c != nil:
@@ -166,7 +167,7 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 		n.backoff.failed(id, time.Now())
 	}
 	n.failed(id)
-	return nil, &unreachableError{id, causes}
+	return nil, &unreachableError{id, append(nowhere, causes...)}
 }
 
 // A dialTarget is a socket address and the multiaddr it came from.
@@ -175,10 +176,9 @@ type dialTarget struct {
 	from wire.Addr
 }
 
-// dialTargets returns the peer's addresses, best first, names resolved, those
-// that no socket of ours can reach left out.
-func (n *Node) dialTargets(ctx context.Context, id wire.PeerID) []dialTarget {
-	var targets []dialTarget
+// dialTargets returns the peer's addresses, best first, names resolved, and why
+// some names are not.
+func (n *Node) dialTargets(ctx context.Context, id wire.PeerID) (targets []dialTarget, failed []error) {
 	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
 		if ap, ok := a.AddrPort(); ok {
 			targets = append(targets, dialTarget{ap, a})
@@ -189,12 +189,13 @@ func (n *Node) dialTargets(ctx context.Context, id wire.PeerID) []dialTarget {
 		} else {
 			n.config.Logger.Info("cannot resolve", "peer", id, "addr", a, "err", err)
 			n.peers.Failure(id, a, time.Now())
+			failed = append(failed, err)
 		}
 		if len(targets) >= maxDialAddrs {
-			return targets[:maxDialAddrs]
+			return targets[:maxDialAddrs], failed
 		}
 	}
-	return targets
+	return targets, failed
 }
 
 // race dials the targets, staggered, and returns the first connection, or why
@@ -262,6 +263,9 @@ func (n *Node) dialOne(ctx context.Context, id wire.PeerID, t dialTarget) (*quic
 	}
 	c, err := transport.Dial(ctx, t.addr, quic.PublicKey(id))
 	if err != nil {
+		if wrong, ok := errors.AsType[*quic.KeyError](err); ok { // by the name that users know
+			err = fmt.Errorf("dial %v: %w: it is peer %s", t.addr, ErrWrongPeer, wire.PeerID(wrong.Got))
+		}
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			n.peers.Failure(id, t.from, time.Now())
 		}

@@ -154,11 +154,11 @@ func (n *Node) Connect(ctx context.Context, addr ma.Multiaddr) (wire.PeerID, err
 	if err := n.running(); err != nil {
 		return wire.PeerID{}, err
 	}
-	targets, err := splitBootstrap([]ma.Multiaddr{addr})
+	t, err := splitTarget(addr)
 	if err != nil {
-		return wire.PeerID{}, err
+		return wire.PeerID{}, fmt.Errorf("connect: %w", err)
 	}
-	return targets[0].id, n.meet(ctx, targets[0])
+	return t.id, n.meet(ctx, t)
 }
 
 // meet connects to a peer that the user named.

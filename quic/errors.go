@@ -116,13 +116,16 @@ func (timeoutError) Error() string   { return "quic: timed out" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
-// A keyError is ErrWrongKey with its evidence.
-type keyError struct{ want, got PublicKey }
+// KeyError is ErrWrongKey with its evidence: whose key was wanted, and whose
+// answered.
+type KeyError struct{ Want, Got PublicKey }
 
-func (e *keyError) Error() string {
-	return fmt.Sprintf("quic: another key answered: %v, not %v", e.got, e.want)
+func (e *KeyError) Error() string {
+	return fmt.Sprintf("quic: another key answered: %v, not %v", e.Got, e.Want)
 }
-func (e *keyError) Is(target error) bool { return target == ErrWrongKey }
+
+// Is makes it match ErrWrongKey.
+func (e *KeyError) Is(target error) bool { return target == ErrWrongKey }
 
 // An admitError says that Config.Admit refused the peer that answered.
 type admitError struct {
@@ -177,7 +180,7 @@ func typed(err error) error {
 }
 
 func typedTransport(te *quicgo.TransportError) error {
-	if ke, ok := errors.AsType[*keyError](te); ok {
+	if ke, ok := errors.AsType[*KeyError](te); ok {
 		return ke
 	}
 	if ae, ok := errors.AsType[*admitError](te); ok {

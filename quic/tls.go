@@ -26,7 +26,7 @@ func (t *Transport) clientTLS(want PublicKey) *tls.Config {
 			return err
 		}
 		if got != want {
-			return &keyError{want: want, got: got}
+			return &KeyError{Want: want, Got: got}
 		}
 		return t.admit(got)
 	}
