@@ -22,6 +22,7 @@ one JSON object; on a terminal, or with -v, it tells its steps on standard error
 
   floor       raw UDP and raw QUIC: what nothing built on them can beat
   floor-mesh  raw QUIC between 100 endpoints, the floor of a network
+  rpc         our own requests on one connection, beside the floor's
   w1          puts and gets in a network of n nodes
   w2          lookups of random keys, and how exact they are
   w3          the routing table alone

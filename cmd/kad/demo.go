@@ -99,7 +99,11 @@ func (a *app) demo(ctx context.Context, n int, items []demoItem) error {
 	if err := d.put(ctx); err != nil {
 		return err
 	}
-	d.print("\nFinding each value from a node that does not hold it.")
+	from := "a node that does not hold it"
+	if n <= k {
+		from = "another node (they are so few that all hold it)"
+	}
+	d.print("\nFinding each value from %s.", from)
 	if err := d.getAll(ctx); err != nil {
 		return err
 	}
@@ -126,8 +130,7 @@ func (d *demonstration) verdict(begin time.Time) error {
 	if d.wrong > 0 {
 		return fmt.Errorf("%d of %d gets did not bring the right value", d.wrong, 2*len(d.items))
 	}
-	d.print("\nEvery value came back right, %s before the deaths and %s after them. %.1f s in all.",
-		plural(len(d.items), "time"), plural(len(d.items), "time"), total.Seconds())
+	d.print("\nEvery value came back right, before the deaths and after them. %.1f s in all.", total.Seconds())
 	return nil
 }
 
@@ -136,7 +139,7 @@ func seconds(d time.Duration) float64 {
 }
 
 func (d *demonstration) join(ctx context.Context, n int) error {
-	d.print("Starting %d nodes on this machine. Each has a key and a UDP port of its own; they talk QUIC.", n)
+	d.print("Starting %d nodes on this machine, which talk QUIC. Each has a key and a UDP\nport of its own.", n)
 	start := time.Now()
 	live := isTerminal(d.out) && !d.json
 	err := d.fleet.start(ctx, n, []int{0}, func(joined int) {
@@ -169,7 +172,7 @@ func (d *demonstration) join(ctx context.Context, n int) error {
 }
 
 func (d *demonstration) put(ctx context.Context) error {
-	d.print("\nStoring %s, each on the %d nodes whose keys are nearest to the value's.", plural(len(d.items), "value"), d.k)
+	d.print("\nStoring %s, each on the %d nodes whose keys are nearest to the value's.", plural(len(d.items), "value"), min(d.k, len(d.fleet.living())))
 	for _, item := range d.items {
 		m := pick(d.fleet.living())
 		start := time.Now()

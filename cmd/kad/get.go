@@ -133,6 +133,17 @@ func newValueJSON(key routing.Key, v node.Value, d time.Duration) valueJSON {
 // replaceFile writes a whole file or leaves the old one: what is at path is
 // never half a value.
 func replaceFile(path string, data []byte) error {
+	err := replace(path, data)
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
+		err = pe.Err // the path in it may be that of the temporary file
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func replace(path string, data []byte) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return os.WriteFile(path, data, 0o644) // a device or pipe: nothing to replace
 	}

@@ -79,7 +79,7 @@ func (a *app) lookup(ctx context.Context, key routing.Key, trace bool) error {
 	a.note("the %s nearest to %s, in %s and %s",
 		plural(len(contacts), "node"), key, plural(len(hops), "request"), took(d))
 	for _, c := range contacts {
-		a.print("%s  %3d bits in common  %s", c.ID, c.CommonBits, strings.Join(c.Addrs, " "))
+		a.print("%s  %8s in common  %s", c.ID, plural(c.CommonBits, "bit"), strings.Join(c.Addrs, " "))
 	}
 	return nil
 }

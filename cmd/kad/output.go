@@ -14,7 +14,16 @@ import (
 // since there standard output holds objects only.
 func (a *app) print(format string, args ...any) {
 	if !a.json {
-		fmt.Fprintf(a.out, format+"\n", args...)
+		_, err := fmt.Fprintf(a.out, format+"\n", args...)
+		a.wrote(err)
+	}
+}
+
+// wrote notes the first error of standard output, on a full disk say: a result
+// that nobody got is a failure. What follows is tried all the same.
+func (a *app) wrote(err error) {
+	if err != nil && a.outErr == nil {
+		a.outErr = err
 	}
 }
 
@@ -26,11 +35,8 @@ func (a *app) note(format string, args ...any) {
 // object writes v as one line of JSON to standard output; without --json
 // nothing.
 func (a *app) object(v any) {
-	if !a.json {
-		return
-	}
-	if err := writeJSON(a.out, v); err != nil {
-		a.note("kad: %v", err)
+	if a.json {
+		a.wrote(writeJSON(a.out, v))
 	}
 }
 

@@ -27,7 +27,8 @@ type app struct {
 	timeout   time.Duration // 0: none
 	verbose   int
 
-	started bool // the command line was understood, a command runs
+	started bool  // the command line was understood, a command runs
+	outErr  error // the first failure to write a result
 }
 
 // run executes one command line and returns the process's exit code.
@@ -38,6 +39,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = a.outErr
+	}
 	if err == nil {
 		return int(exitOK)
 	}
@@ -95,6 +99,7 @@ with --bootstrap (or in $KAD_BOOTSTRAP) to join its network.
 	f.CountVarP(&a.verbose, "verbose", "v", "log to standard error what goes on; twice for more")
 
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
 	cobra.EnableCommandSorting = false // the order below is that of first use
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
@@ -173,12 +178,15 @@ func peerAddr(s string) (ma.Multiaddr, error) {
 	if err != nil {
 		return nil, usagef("%q is not a multiaddr: %w", s, err)
 	}
-	_, id, err := wire.SplitPeer(addr)
+	at, id, err := wire.SplitPeer(addr)
 	if err != nil {
-		return nil, usagef("address %q: %w", s, err)
+		return nil, usagef("%w; want /ip4/…/udp/…/quic-v1/p2p/…, or ip6 or dns in place of ip4", err)
 	}
 	if id.IsZero() {
 		return nil, usagef("address %q names no peer: it must end in /p2p/ and the peer's ID, as \"kad up\" prints it", s)
+	}
+	if at == "" {
+		return nil, usagef("address %q says who, but not where: the whole address is what \"kad up\" prints", s)
 	}
 	return addr, nil
 }
