@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -119,9 +120,9 @@ type finding struct {
 	quorum int
 	notify func(hit) // of each new record; may block
 
-	mu    sync.Mutex
-	best  map[wire.PeerID]hit // by publisher
-	older []hit               // holders of what is not the best of its publisher
+	mu   sync.Mutex
+	best map[wire.PeerID]hit // by publisher
+	all  []hit               // of every holder
 }
 
 func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(hit)) *finding {
@@ -208,16 +209,11 @@ func (f *finding) known(r *wire.Signed) bool {
 // add takes in a verified record.
 func (f *finding) add(h hit) {
 	f.mu.Lock()
+	f.all = append(f.all, h)
 	old, ok := f.best[h.record.Record.Publisher]
 	newer := !ok || wire.Newer(h.record, old.record)
-	switch {
-	case newer:
+	if newer {
 		f.best[h.record.Record.Publisher] = h
-		if ok {
-			f.older = append(f.older, old)
-		}
-	case wire.Newer(old.record, h.record):
-		f.older = append(f.older, h)
 	}
 	f.mu.Unlock()
 	if newer && f.notify != nil {
@@ -245,8 +241,11 @@ func (f *finding) repair(without wire.PeerID) {
 	n := f.node
 	f.mu.Lock()
 	todo := make(map[wire.PeerID][]*wire.Signed)
-	for _, h := range f.older {
-		todo[h.from] = append(todo[h.from], f.best[h.record.Record.Publisher].record)
+	for _, h := range f.all {
+		best := f.best[h.record.Record.Publisher].record
+		if wire.Newer(best, h.record) && !slices.Contains(todo[h.from], best) {
+			todo[h.from] = append(todo[h.from], best)
+		}
 	}
 	f.mu.Unlock()
 	if best, ok := f.winner(); ok && !without.IsZero() {
