@@ -63,14 +63,14 @@ type contactList struct {
 	n   int
 }
 
-// add keeps one more; false if they are too many.
-func (l *contactList) add(b []byte) bool {
+// add keeps one more, if there is room.
+func (l *contactList) add(b []byte) reason {
 	if l.n == len(l.raw) {
-		return false
+		return tooManyContacts
 	}
 	l.raw[l.n] = b
 	l.n++
-	return true
+	return ""
 }
 
 // parse validates the contacts. Addresses that are not an Addr, perhaps of a

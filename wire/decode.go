@@ -150,9 +150,7 @@ func parseNodes(b []byte) (m Nodes, why reason) {
 	for why == "" && c.next() {
 		switch {
 		case c.is(1, bytesType):
-			if !contacts.add(c.data()) {
-				why = tooManyContacts
-			}
+			why = contacts.add(c.data())
 		case c.is(2, bytesType):
 			m.Record, why = parseOptional(m.Record, c.data())
 		}
@@ -198,9 +196,7 @@ func parseValue(b []byte) (m Value, why reason) {
 		case c.is(1, bytesType):
 			m.Records, why = parseAnother(m.Records, c.data(), MaxRecords)
 		case c.is(2, bytesType):
-			if !contacts.add(c.data()) {
-				why = tooManyContacts
-			}
+			why = contacts.add(c.data())
 		}
 	}
 	if why = c.or(why); why == "" {
@@ -243,9 +239,7 @@ func parseStored(b []byte) (m Stored, why reason) {
 				why = m.parseResult(v)
 			}
 		case c.is(2, bytesType):
-			if !contacts.add(c.data()) {
-				why = tooManyContacts
-			}
+			why = contacts.add(c.data())
 		}
 	}
 	if why = c.or(why); why == "" {
@@ -291,21 +285,4 @@ func parseText(b []byte, max int) (string, reason) {
 		return "", badText
 	}
 	return string(b), ""
-}
-
-// parseOptional reads a record of which there may be one; had is the one read
-// before.
-func parseOptional(had *Signed, b []byte) (*Signed, reason) {
-	if had != nil {
-		return nil, twice
-	}
-	return parseSigned(b)
-}
-
-func parseAnother(list []*Signed, b []byte, max int) ([]*Signed, reason) {
-	if len(list) == max {
-		return list, tooManyRecords
-	}
-	s, why := parseSigned(b)
-	return append(list, s), why
 }

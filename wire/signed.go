@@ -208,3 +208,20 @@ func parseRecord(payload []byte) (r Record, ok bool) {
 	}
 	return r, true
 }
+
+// parseOptional reads a record of which there may be one; had is the one read
+// before.
+func parseOptional(had *Signed, b []byte) (*Signed, reason) {
+	if had != nil {
+		return nil, twice
+	}
+	return parseSigned(b)
+}
+
+func parseAnother(list []*Signed, b []byte, max int) ([]*Signed, reason) {
+	if len(list) == max {
+		return list, tooManyRecords
+	}
+	s, why := parseSigned(b)
+	return append(list, s), why
+}
