@@ -2,8 +2,10 @@ package peerstore
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -117,4 +119,78 @@ func instant(t int64) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(0, t)
+}
+
+// ObserveRTT adds one measured round trip to a known peer's estimate.
+func (s *Store) ObserveRTT(id wire.PeerID, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil {
+		p.rtt.Observe(d)
+	}
+}
+
+// RTT returns the round-trip estimate of a peer, false if there was no sample.
+func (s *Store) RTT(id wire.PeerID) (routing.RTT, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		return routing.RTT{}, false
+	}
+	return p.rtt, p.rtt.Known()
+}
+
+// SetRecord keeps the signed peer record r of id, and reports whether it did: not
+// when it is no peer record of id, or when one as new is held. Its signature is
+// not looked at: whoever relies on it does. It brings no addresses: those the
+// caller adds, with SourceRecord, after deciding which it would dial.
+func (s *Store) SetRecord(id wire.PeerID, r *wire.Signed) bool {
+	if r == nil || id.IsZero() || r.Record.Kind != wire.KindPeer || r.Record.Publisher != id {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[id]
+	if p == nil {
+		if p = s.insert(id, classTold); p == nil {
+			return false
+		}
+	}
+	if p.record != nil && !wire.Newer(r, p.record) {
+		return false
+	}
+	p.record = r
+	return true
+}
+
+// Record returns the newest signed record known of id, nil if none is. It may
+// have expired; Prune drops it then.
+func (s *Store) Record(id wire.PeerID) *wire.Signed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil {
+		return p.record
+	}
+	return nil
+}
+
+// SetMode keeps the mode a known peer named when it connected.
+func (s *Store) SetMode(id wire.PeerID, mode wire.Mode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil {
+		p.mode = mode
+	}
+}
+
+// SetAgent keeps the name and version of the program that a known peer says it
+// runs, cut to wire.MaxAgent bytes. It is a stranger's text: quote it before it reaches a
+// log or a terminal.
+func (s *Store) SetAgent(id wire.PeerID, agent string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil && p.agent != agent {
+		p.agent = strings.Clone(agent[:min(len(agent), wire.MaxAgent)])
+	}
 }
