@@ -5,18 +5,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
 )
 
-const (
-	minBackoff = 5 * time.Second
-	maxBackoff = 5 * time.Minute
-	// maxBackoffs bounds the peers remembered as unreachable.
-	maxBackoffs = 8192
-)
+// maxBackoffs bounds the peers remembered as unreachable.
+const maxBackoffs = 8192
 
-// backoff remembers peers that could not be dialled: the n-th failure in a row
-// makes a peer wait 5 s + n² s, at most 5 min. Goroutines may share it.
+// backoff remembers peers that could not be dialled, for as long as
+// [peerstore.Backoff] says. Goroutines may share it.
 type backoff struct {
 	mu    sync.Mutex
 	peers map[wire.PeerID]retry
@@ -48,8 +45,7 @@ func (b *backoff) failed(id wire.PeerID, now time.Time) {
 	}
 	r := b.peers[id]
 	r.failures++
-	wait := minBackoff + time.Duration(r.failures*r.failures)*time.Second
-	r.at = now.Add(min(wait, maxBackoff))
+	r.at = now.Add(peerstore.Backoff(r.failures))
 	b.peers[id] = r
 }
 

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -13,11 +12,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-const (
-	handshakeTimeout = 5 * time.Second
-	maxDialAddrs     = 4 // tried per peer
-	dialStagger      = 250 * time.Millisecond
-)
+// handshakeTimeout is how long a peer has to say HELLO.
+const handshakeTimeout = 5 * time.Second
 
 // links is the set of all links. The pool says which connection is a peer's,
 // and the connection's Value which link.
@@ -144,153 +140,6 @@ func (n *Node) unlinked(l *link, err error) {
 		n.forget(l.id)
 	}
 	n.config.Logger.Debug("link ended", "peer", l.id, "addr", l.addr, "err", err)
-}
-
-// dial makes a connection for the pool: the peer's best addresses, each a
-// little later than the one before it, the first that authenticates wins.
-func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error) {
-	id := wire.PeerID(key)
-	if err := n.backoff.check(id, time.Now()); err != nil {
-		return nil, &unreachableError{id, []error{err}}
-	}
-	targets, nowhere := n.dialTargets(ctx, id)
-	c, causes := n.race(ctx, id, targets)
-	switch {
-	case c != nil:
-		return c, nil
-	case n.ctx.Err() != nil:
-		return nil, ErrClosed
-	case errors.Is(ctx.Err(), context.Canceled): // by the pool: the peer's own dial came first
-		return nil, context.Cause(ctx)
-	}
-	if len(targets) > 0 { // otherwise who names it next may know where it is
-		n.backoff.failed(id, time.Now())
-	}
-	n.failed(id)
-	return nil, &unreachableError{id, append(nowhere, causes...)}
-}
-
-// A dialTarget is a socket address and the multiaddr it came from.
-type dialTarget struct {
-	addr netip.AddrPort
-	from wire.Addr
-}
-
-// dialTargets returns the peer's addresses, best first, names resolved, and why
-// some names are not.
-func (n *Node) dialTargets(ctx context.Context, id wire.PeerID) (targets []dialTarget, failed []error) {
-	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
-		if ap, ok := a.AddrPort(); ok {
-			targets = append(targets, dialTarget{ap, a})
-		} else if resolved, err := quic.Resolve(ctx, a.Multiaddr()); err == nil {
-			for _, ap := range resolved {
-				targets = append(targets, dialTarget{ap, a})
-			}
-		} else {
-			n.config.Logger.Info("cannot resolve", "peer", id, "addr", a, "err", err)
-			n.peers.Failure(id, a, time.Now())
-			failed = append(failed, err)
-		}
-		if len(targets) >= maxDialAddrs {
-			return targets[:maxDialAddrs], failed
-		}
-	}
-	return targets, failed
-}
-
-// race dials the targets, staggered, and returns the first connection, or why
-// there is none.
-func (n *Node) race(ctx context.Context, id wire.PeerID, targets []dialTarget) (*quic.Conn, []error) {
-	if len(targets) == 1 { // nearly always
-		c, err := n.dialOne(ctx, id, targets[0])
-		if err != nil {
-			return nil, []error{err}
-		}
-		return c, nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type attempt struct {
-		conn *quic.Conn
-		err  error
-	}
-	attempts := make(chan attempt, len(targets))
-	var causes []error
-	started, ended := 0, 0
-	for ended < len(targets) {
-		var next <-chan time.Time
-		var timer *time.Timer
-		if started < len(targets) {
-			wait := dialStagger
-			if started == ended { // nothing under way
-				wait = 0
-			}
-			timer = time.NewTimer(wait)
-			next = timer.C
-		}
-		select {
-		case <-next:
-			t := targets[started]
-			started++
-			go func() {
-				c, err := n.dialOne(ctx, id, t)
-				attempts <- attempt{c, err}
-			}()
-		case a := <-attempts:
-			ended++
-			if a.err == nil {
-				cancel()
-				for ; ended < started; ended++ { // losers
-					if late := <-attempts; late.conn != nil {
-						late.conn.Close(wire.CloseDuplicate, "")
-					}
-				}
-				return a.conn, nil
-			}
-			causes = append(causes, a.err)
-		}
-		if timer != nil {
-			timer.Stop()
-		}
-	}
-	return nil, causes
-}
-
-func (n *Node) dialOne(ctx context.Context, id wire.PeerID, t dialTarget) (*quic.Conn, error) {
-	transport := n.transportFor(t.addr.Addr())
-	if transport == nil {
-		return nil, errors.New("no socket of ours reaches " + t.addr.String())
-	}
-	c, err := transport.Dial(ctx, t.addr, quic.PublicKey(id))
-	if err != nil {
-		if wrong, ok := errors.AsType[*quic.KeyError](err); ok { // by the name that users know
-			err = fmt.Errorf("dial %v: %w: it is peer %s", t.addr, ErrWrongPeer, wire.PeerID(wrong.Got))
-		}
-		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			n.peers.Failure(id, t.from, time.Now())
-		}
-		return nil, err
-	}
-	return c, nil
-}
-
-// transportFor picks the socket from which an address can be reached: one of
-// its family that is not bound to loopback, unless the address is.
-func (n *Node) transportFor(to netip.Addr) *quic.Transport {
-	var fallback *quic.Transport
-	for _, t := range n.transports {
-		local := t.LocalAddr().Addr()
-		switch {
-		case local.IsUnspecified() && (local.Is6() || to.Is4()):
-			return t
-		case local.Is4() != to.Is4():
-		case local.IsLoopback() == to.IsLoopback():
-			return t
-		default:
-			fallback = t
-		}
-	}
-	return fallback
 }
 
 // learn notes addresses that teller says a peer has. A peer that we did not
