@@ -36,6 +36,8 @@ type link struct {
 	mode      atomic.Uint32 // the peer's wire.Mode, by its latest HELLO
 	announced wire.Addr     // where the peer was last told that we see it; task announce only
 
+	received atomic.Uint64 // packets, when the peer was last silent
+
 	requests *rate.Limiter // asked of us; nil: unlimited (loopback)
 	stores   *rate.Limiter // bytes of records to store
 }
@@ -159,9 +161,16 @@ func (l *link) sendHello() error {
 	return l.rpc.out.send(wire.Frame{Body: h})
 }
 
-// silent ends a link whose peer has gone without a word.
+// silent ends a link whose peer has gone without a word. One with application
+// streams ends only if not even QUIC has heard of the peer since the last time:
+// when the peer's application, or ours, is slow to read, its window may be used
+// up, and requests or answers wait with all the rest.
 func (l *link) silent() {
 	l.node.failed(l.id)
+	received := l.conn.Stats().PacketsReceived
+	if l.received.Swap(received) != received && l.conn.Held() {
+		return
+	}
 	l.conn.Close(wire.CloseNone, "no answer")
 }
 

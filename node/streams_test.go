@@ -212,3 +212,57 @@ func TestStreamsOfGarbage(t *testing.T) {
 		}
 	})
 }
+
+// An application that is slow to read holds up what is sent to it, and with it
+// requests of the peer's, since a connection has one window for all its streams.
+// That is no reason to give up the connection, and the streams with it.
+func TestSlowReaderKeepsItsStreams(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		const size = 512 << 10
+		ln := s.listen(1, "/app/slow/1.0.0")
+		wrote := make(chan error, 3)
+		for range cap(wrote) {
+			c := s.dial(0, 1, "/app/slow/1.0.0")
+			defer c.Close()
+			go func() {
+				_, err := c.Write(make([]byte, size))
+				wrote <- err
+			}()
+		}
+		time.Sleep(time.Second)
+		s.nodes[0].Ping(within(t, time.Minute), s.nodes[1].ID()) // may fail
+		time.Sleep(time.Minute)
+		for range cap(wrote) {
+			c, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			go io.Copy(io.Discard, c)
+		}
+		for range cap(wrote) {
+			if err := <-wrote; err != nil {
+				t.Errorf("a stream that was not read for long: %v", err)
+			}
+		}
+		if _, err := s.nodes[0].Ping(within(t, time.Minute), s.nodes[1].ID()); err != nil {
+			t.Errorf("once it is read: %v", err)
+		}
+	})
+}
+
+// A peer that has died takes its streams with it, well before QUIC gives up.
+func TestStreamsEndWithTheirPeer(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		s.listen(1, "/app/x/1.0.0")
+		c := s.dial(0, 1, "/app/x/1.0.0")
+		defer c.Close()
+		time.Sleep(time.Second)
+		s.kill(1)
+		s.nodes[0].Ping(within(t, time.Minute), s.nodes[1].ID())
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read: %v", err)
+		}
+	})
+}
