@@ -34,6 +34,27 @@ func TestHelloMayBeSentAgain(t *testing.T) {
 	})
 }
 
+// HELLOs are limited as requests are: those that come too thick are passed over.
+func TestHelloByTheHundred(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, x := s.nodes[0], s.stranger(0)
+		k := x.meet(n)
+		for range 250 {
+			k.send(wire.Frame{Body: wire.Hello{Mode: wire.ModeServer}})
+		}
+		k.send(wire.Frame{Body: wire.Hello{Mode: wire.ModeClient}})
+		time.Sleep(10 * time.Second)
+		if n.hasPeer(x.id) != 1 {
+			t.Error("the 251st HELLO at once was taken in")
+		}
+		k.send(wire.Frame{Body: wire.Hello{Mode: wire.ModeClient}})
+		time.Sleep(time.Second)
+		if n.hasPeer(x.id) != 0 {
+			t.Error("one that came later was not")
+		}
+	})
+}
+
 // A server says where it is, under its signature; a client keeps that to
 // itself.
 func TestHelloTellsServersOnly(t *testing.T) {

@@ -15,20 +15,25 @@ import (
 // What is no request is passed over. An error ends the link.
 func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	n := l.node
+	now := time.Now()
+	tooMany := l.requests != nil && !l.requests.AllowN(now, 1)
 	switch m := f.Body.(type) {
 	case wire.Observed:
-		n.observed(m.Addr, l.addr)
+		if !tooMany {
+			n.observed(m.Addr, l.addr)
+		}
 		return nil
 	case wire.Hello:
-		n.hello(l, m, time.Now())
+		if !tooMany { // it costs a signature
+			n.hello(l, m, now)
+		}
 		return nil
 	}
 	if !f.IsRequest() {
 		return nil
 	}
 	l.conn.Touch() // to be asked is to be of use
-	now := time.Now()
-	if l.requests != nil && !l.requests.AllowN(now, 1) {
+	if tooMany {
 		return l.refuse(f.ID, wire.CodeBusy, "too many requests")
 	}
 	if invalid != nil {
