@@ -164,6 +164,7 @@ func (p *Pool) insert(c *Conn) (out []farewell) {
 	switch old := pe.conn; {
 	case old == nil || !old.alive():
 		pe.conn = c
+	case !c.alive(): // it was not to be
 	case p.supersedes(c, old):
 		pe.conn, old.draining = c, true
 		p.wakeIn(p.left(old))

@@ -279,3 +279,20 @@ func TestPoolNewerSupersedes(t *testing.T) {
 		endedWith(t, old, codeDuplicate)
 	})
 }
+
+// A connection that has ended before the pool has it supersedes nothing.
+func TestPoolDeadNewcomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ms := newMembers(t)
+		a, b := ms.join(PoolConfig{}), ms.join(PoolConfig{})
+		c := a.get(t, b)
+		time.Sleep(2 * crossWithin)
+		late, err := a.t.Dial(t.Context(), b.t.LocalAddr(), b.t.PublicKey())
+		check(t, err)
+		late.Close(codeLeaving, "")
+		a.Add(late)
+		if now, ok := a.Lookup(b.t.PublicKey()); !ok || now != c {
+			t.Error("the one that lives is given no more")
+		}
+	})
+}
