@@ -151,7 +151,9 @@ func (n *Node) probe(id wire.PeerID) {
 		ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
 		defer cancel()
 		_, _, err := n.request(ctx, id, wire.Ping{})
-		if _, answered := errors.AsType[*RemoteError](err); err != nil && !answered && n.ctx.Err() == nil {
+		_, answered := errors.AsType[*RemoteError](err)
+		noRoom := errors.Is(err, quic.ErrBusy) // ours; where it is the peer's, dial has said so
+		if err != nil && !answered && !noRoom {
 			n.failed(id)
 		}
 	})

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -53,6 +54,43 @@ func TestEveryRequestIsGivenUpInTime(t *testing.T) {
 			if err := <-errs; err != nil {
 				t.Errorf("a request ended with %v, want %v", err, errTimeout)
 			}
+		}
+	})
+}
+
+// That we have no room for another connection ourselves is no fault of the peer
+// that we meant to ping.
+func TestNoRoomBlamesNobody(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.add(Config{MaxConnections: 1})
+		pong := func(wire.PeerID, wire.Message) wire.Message { return wire.Pong{} }
+		x := s.stranger(0)
+		x.join(n, pong)
+		n.Disconnect(x.id)
+		for i := range 1 + 64 {
+			full := s.stranger(i + 1)
+			go func() {
+				if c, err := full.Accept(context.Background()); err == nil {
+					full.accepted(c, pong)
+				}
+			}()
+			id, err := n.Connect(within(t, time.Minute), wire.JoinPeer(wire.AddrFrom(full.at), full.id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := n.link(within(t, time.Minute), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.conn.Hold()()
+		}
+		if _, _, err := n.request(within(t, time.Minute), x.id, wire.Ping{}); !errors.Is(err, ErrBusy) {
+			t.Fatalf("a request: %v, want ErrBusy", err)
+		}
+		n.probe(x.id)
+		time.Sleep(time.Second)
+		if n.marked() > 0 || n.hasPeer(x.id) != 1 {
+			t.Error("the peer is blamed")
 		}
 	})
 }
