@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,5 +91,21 @@ func TestReplaceFile(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// A result that could not be written, on a full disk say, is a failure.
+func TestUnwrittenResult(t *testing.T) {
+	r, w := io.Pipe()
+	r.CloseWithError(errors.New("no space left"))
+	for _, args := range [][]string{{"id"}, {"--json", "id"}} {
+		var said strings.Builder
+		a := &app{out: w, err: &said}
+		if code := a.run(t.Context(), append(args, "--data", t.TempDir())); code != int(exitError) {
+			t.Errorf("kad %v: exit code %d", args, code)
+		}
+		if !strings.Contains(said.String(), "no space left") {
+			t.Errorf("kad %v says %q", args, said.String())
+		}
 	}
 }
