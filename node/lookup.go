@@ -268,3 +268,16 @@ func (n *Node) contact(id wire.PeerID) Contact {
 	}
 	return Contact{ID: id, Addrs: n.peers.AppendAddrs(nil, id, time.Now())}
 }
+
+// Ask asks one peer, and no other, for the contacts it knows nearest to key:
+// a single FIND_NODE.
+func (n *Node) Ask(ctx context.Context, id wire.PeerID, key routing.Key) ([]Contact, error) {
+	if err := n.running(); err != nil {
+		return nil, err
+	}
+	nodes, _, err := n.findNode(ctx, id, key)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", id, err)
+	}
+	return nodes.Contacts, nil
+}

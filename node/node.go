@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/peerstore"
@@ -181,65 +180,6 @@ func (n *Node) open() error {
 	return nil
 }
 
-// listen opens the sockets, all or none.
-func (n *Node) listen() error {
-	if len(n.sockets) == 0 {
-		addrs := []netip.AddrPort{{}}
-		if len(n.config.Listen) > 0 {
-			addrs = addrs[:0]
-			for _, a := range n.config.Listen {
-				ap, err := quic.ParseListen(a)
-				if err != nil {
-					return err
-				}
-				addrs = append(addrs, ap)
-			}
-		}
-		for _, ap := range addrs {
-			socket, err := quic.ListenUDP(ap)
-			if err != nil {
-				return err
-			}
-			n.sockets = append(n.sockets, socket)
-		}
-	}
-	for _, socket := range n.sockets {
-		var admit func(quic.PublicKey) error
-		if n.config.Admit != nil {
-			admit = func(key quic.PublicKey) error { return n.config.Admit(wire.PeerID(key)) }
-		}
-		t, err := quic.NewTransport(quic.Config{
-			Key:          n.config.Key,
-			ALPN:         wire.ALPN(n.config.Network),
-			Conn:         socket,
-			MaxIn:        n.config.MaxConnections,
-			Admit:        admit,
-			CloseLeaving: wire.CloseLeaving,
-			CloseBusy:    wire.CloseBusy,
-		})
-		if err != nil {
-			return err
-		}
-		n.transports = append(n.transports, t)
-		n.self.listensOn(t.LocalAddr())
-	}
-	return nil
-}
-
-// accept hands incoming connections of one socket to the pool.
-func (n *Node) accept(t *quic.Transport) {
-	for {
-		c, err := t.Accept(n.ctx)
-		if err != nil {
-			if n.ctx.Err() == nil {
-				n.config.Logger.Error("a socket has failed", "addr", t.LocalAddr(), "err", err)
-			}
-			return
-		}
-		n.pool.Add(c)
-	}
-}
-
 // running returns an error unless the node is between Start and Close.
 func (n *Node) running() error {
 	switch n.state.Load() {
@@ -320,56 +260,4 @@ func (n *Node) finishClose() error {
 	errs = append(errs, n.values.Close())
 	close(n.closed)
 	return errors.Join(errs...)
-}
-
-// groups names the networks that a contact belongs to, for the table's limits
-// on contacts from one place: an attacker has many keys sooner than many
-// networks. Loopback and private addresses are exempt.
-func (n *Node) groups(c contact) []routing.Group {
-	at := c.Addr.addrs()
-	if len(at) == 0 {
-		return nil
-	}
-	ap, ok := at[0].AddrPort()
-	switch {
-	case !ok || scopeOf(ap.Addr()) != scopeGlobal:
-		return nil
-	case ap.Addr().Is4():
-		return []routing.Group{{Name: prefix(ap.Addr(), 24), PerBucket: 2, PerTable: 5}}
-	}
-	return []routing.Group{
-		{Name: prefix(ap.Addr(), 64), PerBucket: 1, PerTable: 2},
-		{Name: prefix(ap.Addr(), 48), PerBucket: 3, PerTable: 10},
-	}
-}
-
-func prefix(a netip.Addr, bits int) netip.Prefix {
-	p, _ := a.Prefix(bits) // fails only for more bits than the address has
-	return p
-}
-
-// Disconnect closes the connection to a peer, if there is one. The next request
-// to it opens another.
-func (n *Node) Disconnect(id wire.PeerID) {
-	if c, ok := n.pool.Lookup(publicKey(id)); ok {
-		c.Close(wire.CloseNone, "")
-	}
-}
-
-// Holds reports whether this node itself holds a record of that kind under key.
-func (n *Node) Holds(kind wire.Kind, key routing.Key) bool {
-	return len(n.values.Get(time.Now(), kind, key, 1)) > 0
-}
-
-// Ask asks one peer, and no other, for the contacts it knows nearest to key:
-// a single FIND_NODE.
-func (n *Node) Ask(ctx context.Context, id wire.PeerID, key routing.Key) ([]Contact, error) {
-	if err := n.running(); err != nil {
-		return nil, err
-	}
-	nodes, _, err := n.findNode(ctx, id, key)
-	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", id, err)
-	}
-	return nodes.Contacts, nil
 }

@@ -215,3 +215,11 @@ func (n *Node) Table() []Bucket {
 	}
 	return buckets
 }
+
+// Disconnect closes the connection to a peer, if there is one. The next request
+// to it opens another.
+func (n *Node) Disconnect(id wire.PeerID) {
+	if c, ok := n.pool.Lookup(publicKey(id)); ok {
+		c.Close(wire.CloseNone, "")
+	}
+}

@@ -249,3 +249,8 @@ func (n *Node) item(s *wire.Signed, l *link, now time.Time) store.Item {
 		Life:      store.CacheLife(s.Record.Kind, left, nearer, n.config.K),
 	}
 }
+
+// Holds reports whether this node itself holds a record of that kind under key.
+func (n *Node) Holds(kind wire.Kind, key routing.Key) bool {
+	return len(n.values.Get(time.Now(), kind, key, 1)) > 0
+}
