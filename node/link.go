@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,7 +37,7 @@ type link struct {
 	mode      atomic.Uint32 // the peer's wire.Mode, by its latest HELLO
 	announced wire.Addr     // where the peer was last told that we see it; task announce only
 
-	received atomic.Uint64 // packets, when the peer was last silent
+	deaf deaf // asked when requests go unanswered
 
 	requests *rate.Limiter // asked of us; nil: unlimited (loopback)
 	stores   *rate.Limiter // bytes of records to store
@@ -161,17 +162,37 @@ func (l *link) sendHello() error {
 	return l.rpc.out.send(wire.Frame{Body: h})
 }
 
-// silent ends a link whose peer has gone without a word. One with application
-// streams ends only if not even QUIC has heard of the peer since the last time:
-// when the peer's application, or ours, is slow to read, its window may be used
-// up, and requests or answers wait with all the rest.
+// silent ends a link whose peer has gone without a word. One that carries
+// streams ends only if not even QUIC has heard of the peer for longer than its
+// keep-alive takes: when the peer's application, or ours, is slow to read, its
+// window may be used up, and requests or answers wait with all the rest.
 func (l *link) silent() {
 	l.node.failed(l.id)
-	received := l.conn.Stats().PacketsReceived
-	if l.received.Swap(received) != received && l.conn.Held() {
+	if l.conn.Held() && !l.deaf.since(l.conn.Stats().PacketsReceived, time.Now(), maxDeaf) {
 		return
 	}
 	l.conn.Close(wire.CloseNone, "no answer")
+}
+
+// maxDeaf is how long a connection that carries streams may receive no packet:
+// by then QUIC has asked for one (quic.Config.KeepAlive).
+const maxDeaf = 30 * time.Second
+
+// deaf tells for how long a connection has received nothing.
+type deaf struct {
+	mu      sync.Mutex
+	packets uint64    // received when last asked
+	at      time.Time // when they were first found to be so many
+}
+
+// since reports whether no packet has come since d ago, as far as it was asked.
+func (f *deaf) since(packets uint64, now time.Time, d time.Duration) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if packets != f.packets {
+		f.packets, f.at = packets, now
+	}
+	return now.Sub(f.at) >= d
 }
 
 // close closes a connection that has failed somebody. Streams may fail a moment
