@@ -77,7 +77,7 @@ func within(t *testing.T, fields map[string]any, name string, low, high float64)
 func TestTable(t *testing.T) {
 	f := run(t, "w3")
 	positive(t, f, "ns_per_insert", "ns_per_nearest", "table_len")
-	within(t, f, "bytes_per_contact", 0, 10_000) // 0 when it runs again, after others
+	within(t, f, "bytes_per_contact", 0, 10_000)          // 0 when it runs again, after others
 	if a := f["allocs_per_nearest"].(float64); a > 0.01 { // the runtime's own
 		t.Errorf("%v allocations for one nearest, want 0", a)
 	}
