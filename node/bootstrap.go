@@ -101,8 +101,11 @@ const (
 
 // fill connects to peers that the lookups of a join have named and not asked:
 // they stand in the replacement caches then, each of them alive, and the first
-// operations of the node pay for no handshake.
+// operations of the node pay for no handshake. It takes no longer than a request
+// may: nobody who names peers that are not there holds up a join.
 func (n *Node) fill(ctx context.Context, joined []*outcome) {
+	ctx, cancel := context.WithTimeout(ctx, n.config.RPCTimeout)
+	defer cancel()
 	named := make(map[wire.PeerID]*outcome)
 	for _, out := range joined {
 		for _, t := range out.told {

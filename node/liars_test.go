@@ -336,3 +336,28 @@ func TestTarpit(t *testing.T) {
 		}
 	})
 }
+
+// Who names hundreds of peers that are not there does not hold up a join: those
+// that the lookups did not need are met in the time of one request, or not at all.
+func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n := s.nodes[0]
+		l, err := n.link(within(t, time.Minute), s.nodes[1].ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := &outcome{}
+		for i := range 400 {
+			ghost := wire.Contact{ID: idOf(testKey(5000 + i)), Addrs: []wire.Addr{wire.AddrFrom(host(5000 + i))}}
+			out.heard(l, []wire.Contact{ghost})
+		}
+		start := time.Now()
+		n.fill(t.Context(), []*outcome{out})
+		if took := time.Since(start); took > n.config.RPCTimeout+time.Second {
+			t.Errorf("took %v", took)
+		}
+		if err := t.Context().Err(); err != nil {
+			t.Error(err)
+		}
+	})
+}

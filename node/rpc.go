@@ -111,8 +111,8 @@ func (r *rpc) call(ctx context.Context, m wire.Message) (wire.Message, time.Dura
 	}
 }
 
-// finish ends a request with its result; false if there is no such request.
-func (r *rpc) finish(id uint64, res result) bool {
+// finish ends a request with its result, if there still is such a request.
+func (r *rpc) finish(id uint64, res result) {
 	r.mu.Lock()
 	c, ok := r.pending[id]
 	delete(r.pending, id)
@@ -124,7 +124,6 @@ func (r *rpc) finish(id uint64, res result) bool {
 		c.reply <- res
 		<-r.slots
 	}
-	return ok
 }
 
 // overdue fails the requests that have gone unanswered for too long, and says
