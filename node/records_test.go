@@ -315,3 +315,32 @@ func TestPutWhenEverybodyIsGone(t *testing.T) {
 		}
 	})
 }
+
+// The answer to a STORE names contacts as FIND_NODE does, but none beyond the
+// bound that the asker gives (wire/SPEC.md §5).
+func TestStoredNamesContactsWithinTheBound(t *testing.T) {
+	inSwarm(t, 6, simnet.Options{}, func(t *testing.T, s *swarm) {
+		key := routing.KeyOf("x")
+		r := signed(t, 1, wire.Record{Kind: wire.KindOpen, Key: key, Expiry: time.Now().Add(time.Hour)})
+		k := s.stranger(0).meet(s.nodes[0])
+		ask := func(bound routing.Key) (keys []routing.Key) {
+			m, ok := k.ask(wire.Store{Records: []*wire.Signed{r}, Count: 20, Bound: bound}).(wire.Stored)
+			if !ok || len(m.Results) != 1 || m.Results[0] != wire.CodeOK {
+				t.Fatalf("answered %v", m)
+			}
+			for _, c := range m.Contacts {
+				keys = append(keys, c.Key())
+			}
+			return keys
+		}
+		all := ask(routing.Key{})
+		if len(all) != 5 || !slices.IsSortedFunc(all, key.CompareDistance) {
+			t.Fatalf("%d contacts without a bound, want 5, nearest first", len(all))
+		}
+		for i, bound := range all {
+			if got := ask(bound); !slices.Equal(got, all[:i]) {
+				t.Errorf("bound %d: %d contacts, want the %d nearer ones", i, len(got), i)
+			}
+		}
+	})
+}
