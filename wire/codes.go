@@ -22,11 +22,15 @@ const (
 	CodeStale   Code = 8  // the holder has, or had, a newer one
 	CodeFull    Code = 9  // a quota of the holder is used up
 	CodeTooFar  Code = 10 // the holder is nearly full and the key is far from its own
+
+	CodeConflict Code = 11 // the holder has another version than the sender expects
+	CodeReadOnly Code = 12 // the holder cannot write to its disk at present
 )
 
 var codeNames = [...]string{
 	"OK", "BAD_REQUEST", "UNIMPLEMENTED", "BUSY", "INTERNAL",
 	"INVALID", "EXPIRED", "AHEAD", "STALE", "FULL", "TOO_FAR",
+	"CONFLICT", "READ_ONLY",
 }
 
 var codeTexts = [...]string{
@@ -41,6 +45,8 @@ var codeTexts = [...]string{
 	"peer holds a newer record",
 	"peer has no room for the record",
 	"peer is full and far from the key",
+	"peer holds another version than expected",
+	"peer cannot write to its disk",
 }
 
 // String returns the name of the code in kad.proto without its prefix, or its

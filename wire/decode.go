@@ -24,6 +24,9 @@ const (
 	badPayload      reason = "record of no or too many bytes"
 	badSignature    reason = "no signature of 64 bytes"
 	noRecords       reason = "no records"
+	badIfSeq        reason = "if_seq without exactly one owned record"
+	badPrint        reason = "no print of 16 bytes"
+	tooManyWants    reason = "too many bits"
 	tooManyRecords  reason = "too many records"
 	tooManyContacts reason = "too many contacts"
 	tooManyAddrs    reason = "too many addresses"
@@ -56,6 +59,14 @@ func parseBody(typ int, b []byte) (m Message, why reason, ok bool) {
 		m, why = parseStored(b)
 	case bodyObserved:
 		m, why = parseObserved(b)
+	case bodyGetProviders:
+		m, why = parseGetProviders(b)
+	case bodyProviders:
+		m, why = parseProviders(b)
+	case bodyOffer:
+		m, why = parseOffer(b)
+	case bodyWanted:
+		m, why = parseWanted(b)
 	default:
 		ok = false
 	}
@@ -215,10 +226,17 @@ func parseStore(b []byte) (m Store, why reason) {
 			m.Count = parseCount(c.bits)
 		case c.is(3, bytesType):
 			why = parseKey(&m.Bound, c.data())
+		case c.is(4, varintType):
+			seq := c.bits
+			m.IfSeq = &seq
 		}
 	}
-	if why == "" && !c.bad && len(m.Records) == 0 {
+	switch {
+	case why != "" || c.bad:
+	case len(m.Records) == 0:
 		why = noRecords
+	case m.IfSeq != nil && (len(m.Records) != 1 || m.Records[0].Record.Kind != KindOwned):
+		why = badIfSeq
 	}
 	return m, c.or(why)
 }
@@ -255,6 +273,44 @@ func (m *Stored) parseResult(v uint64) reason {
 	}
 	m.Results = append(m.Results, code)
 	return why
+}
+
+func parseGetProviders(b []byte) (m GetProviders, why reason) {
+	why = noKey
+	c := scan(b)
+	for c.next() {
+		switch {
+		case c.is(1, bytesType):
+			why = parseKey(&m.Key, c.data())
+		case c.is(2, varintType):
+			m.Count = parseCount(c.bits)
+		case c.is(3, bytesType):
+			if len(c.data()) != len(m.After) {
+				return m, badPeerID
+			}
+			m.After = PeerID(c.data())
+		}
+	}
+	return m, c.or(why)
+}
+
+func parseProviders(b []byte) (m Providers, why reason) {
+	var contacts contactList
+	c := scan(b)
+	for why == "" && c.next() {
+		switch {
+		case c.is(1, bytesType):
+			m.Records, why = parseAnother(m.Records, c.data(), MaxProviders)
+		case c.is(2, varintType):
+			m.More = c.bits != 0
+		case c.is(3, bytesType):
+			why = contacts.add(c.data())
+		}
+	}
+	if why = c.or(why); why == "" {
+		m.Contacts, why = contacts.parse()
+	}
+	return m, why
 }
 
 func parseKey(k *routing.Key, b []byte) reason {

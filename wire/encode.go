@@ -102,6 +102,9 @@ func (m Store) size() int {
 	if m.Bound != (routing.Key{}) {
 		n += sizeField(len(m.Bound))
 	}
+	if m.IfSeq != nil {
+		n += 1 + sizeVarint(*m.IfSeq)
+	}
 	return n
 }
 
@@ -110,6 +113,10 @@ func (m Store) encode(b []byte) []byte {
 	b = appendUint(b, 2, count(m.Count))
 	if m.Bound != (routing.Key{}) {
 		b = appendBytes(b, 3, m.Bound[:])
+	}
+	if m.IfSeq != nil { // 0 is said, too
+		b = protowire.AppendTag(b, 4, varintType)
+		b = protowire.AppendVarint(b, *m.IfSeq)
 	}
 	return b
 }
@@ -128,6 +135,33 @@ func (m Stored) encode(b []byte) []byte {
 
 func (m Observed) size() int              { return sizeBytes(len(m.Addr)) }
 func (m Observed) encode(b []byte) []byte { return appendBytes(b, 1, m.Addr) }
+
+func (m GetProviders) size() int {
+	n := sizeField(len(m.Key)) + sizeUint(count(m.Count))
+	if !m.After.IsZero() {
+		n += sizeField(len(m.After))
+	}
+	return n
+}
+
+func (m GetProviders) encode(b []byte) []byte {
+	b = appendBytes(b, 1, m.Key[:])
+	b = appendUint(b, 2, count(m.Count))
+	if !m.After.IsZero() {
+		b = appendBytes(b, 3, m.After[:])
+	}
+	return b
+}
+
+func (m Providers) size() int {
+	return sizeSigneds(m.Records) + sizeUint(bit(m.More)) + sizeContacts(m.Contacts)
+}
+
+func (m Providers) encode(b []byte) []byte {
+	b = appendSigneds(b, 1, m.Records)
+	b = appendUint(b, 2, bit(m.More))
+	return appendContacts(b, 3, m.Contacts)
+}
 
 func (Unknown) size() int              { return 0 }
 func (Unknown) encode(b []byte) []byte { return b }
@@ -151,6 +185,14 @@ func appendOptional(b []byte, num protowire.Number, s *Signed) []byte {
 		return b
 	}
 	return AppendSigned(appendHead(b, num, s.Size()), s)
+}
+
+// bit is the wire's form of a bool.
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // count is the wire's form of a count.

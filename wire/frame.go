@@ -41,6 +41,7 @@ var bodyNames = [...]string{
 	bodyHello: "HELLO", bodyError: "ERROR", bodyPing: "PING", bodyPong: "PONG",
 	bodyFindNode: "FIND_NODE", bodyNodes: "NODES", bodyFindValue: "FIND_VALUE", bodyValue: "VALUE",
 	bodyStore: "STORE", bodyStored: "STORED", bodyObserved: "OBSERVED",
+	bodyGetProviders: "GET_PROVIDERS", bodyProviders: "PROVIDERS", bodyOffer: "OFFER", bodyWanted: "WANTED",
 }
 
 // ParseFrame reads and validates one frame without its length prefix. The

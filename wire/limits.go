@@ -12,9 +12,11 @@ const (
 	MaxRelays     = 4              // relays in one peer record
 	MaxStore      = 64             // records in one STORE
 	MaxRecords    = 4              // records in one reply to FIND_VALUE
+	MaxProviders  = 32             // records in one reply to GET_PROVIDERS
+	MaxOffer      = 1024           // records named in one OFFER
 	MaxValue      = 8 << 10        // bytes of a record's value
 	MaxPeerRecord = 2 << 10        // bytes of the value of a peer or provider record
-	MaxName       = 256            // bytes of an owned record's name
+	MaxName       = 256            // bytes of an owned or open record's name
 	MaxPayload    = MaxValue + 512 // bytes of an encoded Record
 	MaxAgent      = 64             // bytes of HELLO's agent
 	MaxErrorText  = 256            // bytes of an error's message

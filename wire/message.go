@@ -32,6 +32,12 @@ const (
 	bodyStored    = 11
 	bodyObserved  = 12
 
+	bodyGetProviders = 14
+	bodyProviders    = 15
+
+	bodyOffer  = 24
+	bodyWanted = 25
+
 	firstBody, lastBody = 2, 63
 )
 
@@ -109,11 +115,32 @@ type Store struct {
 	// knows: of contacts, only those nearer than it to the first record's key are
 	// worth naming. Zero for no bound.
 	Bound routing.Key
+	// IfSeq, if not nil, makes it a compare-and-set: there is exactly one record,
+	// an owned one, and it is to be kept only if the highest sequence that the
+	// holder holds or remembers under its key is exactly IfSeq, 0 meaning none.
+	// Otherwise the result is CodeConflict.
+	IfSeq *uint64
 }
 
 // Stored answers Store.
 type Stored struct {
 	Results  []Code    // of each record, in the order of the request; at most MaxStore
+	Contacts []Contact // at most MaxContacts, the nearest first
+}
+
+// GetProviders asks for the provider records under Key, page by page.
+type GetProviders struct {
+	Key   routing.Key
+	Count int // contacts wanted, 0 to MaxContacts
+	// After is the publisher behind whom the page begins, in the order of public
+	// keys. Zero: at the first.
+	After PeerID
+}
+
+// Providers answers GetProviders.
+type Providers struct {
+	Records  []*Signed // at most MaxProviders, not yet verified; by publisher
+	More     bool      // there are others behind the last
 	Contacts []Contact // at most MaxContacts, the nearest first
 }
 
@@ -158,4 +185,10 @@ func (Value) body() int     { return bodyValue }
 func (Store) body() int     { return bodyStore }
 func (Stored) body() int    { return bodyStored }
 func (Observed) body() int  { return bodyObserved }
+
+func (GetProviders) body() int { return bodyGetProviders }
+func (Providers) body() int    { return bodyProviders }
+func (Offer) body() int        { return bodyOffer }
+func (Wanted) body() int       { return bodyWanted }
+
 func (u Unknown) body() int { return u.Type }

@@ -16,7 +16,7 @@ type Kind uint8
 const (
 	KindContent  Kind = 1 // the key is the hash of the value, so anybody may publish it
 	KindOwned    Kind = 2 // the key is OwnedKey(publisher, name), so only its owner can write it
-	KindOpen     Kind = 3 // any key, any publisher; a holder keeps one record of each publisher
+	KindOpen     Kind = 3 // any publisher; the key is the hash of the name, without a name any; a holder keeps one record of each publisher
 	KindPeer     Kind = 4 // the key is the publisher's own as a peer; the value is a PeerInfo
 	KindProvider Kind = 5 // any key: the publisher provides what it stands for; the value is a PeerInfo, perhaps empty
 )
@@ -65,7 +65,7 @@ type Record struct {
 	Kind      Kind
 	Key       routing.Key
 	Publisher PeerID
-	Name      []byte    // of owned records only; at most MaxName bytes, may be empty
+	Name      []byte    // of owned and open records only; at most MaxName bytes, may be empty
 	Seq       uint64    // within one publisher and key a higher one replaces a lower; Unix milliseconds by default
 	Expiry    time.Time // in whole milliseconds, UTC
 	Value     []byte    // at most MaxValue bytes, MaxPeerRecord in peer and provider records; may be empty
@@ -92,13 +92,17 @@ func OwnedKey(publisher PeerID, name []byte) routing.Key {
 	return routing.KeyOf(append(b, name...))
 }
 
-// ownKey returns the key that the kind demands, false for a kind that allows any.
+// ownKey returns the key that the kind demands, false where any will do.
 func (r *Record) ownKey() (routing.Key, bool) {
 	switch r.Kind {
 	case KindContent:
 		return ContentKey(r.Value), true
 	case KindOwned:
 		return OwnedKey(r.Publisher, r.Name), true
+	case KindOpen:
+		if len(r.Name) > 0 {
+			return routing.KeyOf(r.Name), true
+		}
 	case KindPeer:
 		return r.Publisher.Key(), true
 	}
@@ -116,7 +120,7 @@ func (r *Record) check() error {
 		return fmt.Errorf("%w: no publisher", ErrRecord)
 	case len(r.Name) > MaxName:
 		return fmt.Errorf("%w: name of %d bytes, over %d", ErrRecord, len(r.Name), MaxName)
-	case len(r.Name) > 0 && r.Kind != KindOwned:
+	case len(r.Name) > 0 && r.Kind != KindOwned && r.Kind != KindOpen:
 		return fmt.Errorf("%w: a name in a record of kind %v", ErrRecord, r.Kind)
 	case len(r.Value) > MaxValue:
 		return fmt.Errorf("%w: value of %d bytes, over %d", ErrRecord, len(r.Value), MaxValue)
@@ -156,7 +160,7 @@ func fromMillis(ms uint64) (time.Time, bool) {
 }
 
 // Sign makes a signed record of r, with the key's public half as Publisher.
-// The zero Key is replaced by the one that the kind demands, if it demands one;
+// The zero Key is replaced by the one that kind and name demand, if they do;
 // Expiry is cut to milliseconds. r's slices are copied. The error wraps
 // ErrRecord, ErrBadKind or ErrBadKey; whether the expiry is too far ahead is
 // for Verify to say.
