@@ -18,7 +18,8 @@ func drawTable(t *rapid.T) (tb *Table[string], live []Key, key *rapid.Generator[
 		return Key{31: rapid.Byte().Draw(t, "low")}.xor(self.flip(depth))
 	})
 	tb = NewTable(self, TableOptions[string]{K: k})
-	for _, c := range rapid.SliceOfN(key, 0, 120).Draw(t, "contacts") {
+	n := rapid.IntRange(0, 120).Draw(t, "n")
+	for _, c := range rapid.SliceOfN(key, n, n).Draw(t, "contacts") {
 		tb.Seen(Contact[string]{Key: c}, start)
 	}
 	for c := range tb.All() {
@@ -43,6 +44,9 @@ func TestHoldersAgainstModel(t *testing.T) {
 		tb, live, keys := drawTable(t)
 		self, k := tb.Self(), tb.o.K
 		key, newcomer := keys.Draw(t, "key"), keys.Draw(t, "newcomer")
+		if tb.Len() > 0 && rapid.Bool().Draw(t, "known") {
+			newcomer = rapid.SampledFrom(slices.Collect(tb.All())).Draw(t, "contact").Key
+		}
 
 		// The k nearest of all, self among them.
 		all := append(slices.Clone(live), self)
@@ -83,7 +87,8 @@ func TestCoversAgainstModel(t *testing.T) {
 		tb := NewTable(self, TableOptions[string]{K: k})
 		all := []Key{self}
 		crowd := map[int]int{} // within 3k, nobody of the complete subtree is turned away
-		for _, c := range rapid.SliceOfNDistinct(key, 0, 150, rapid.ID).Draw(t, "nodes") {
+		n := rapid.IntRange(0, 150).Draw(t, "n")
+		for _, c := range rapid.SliceOfNDistinct(key, n, n, rapid.ID).Draw(t, "nodes") {
 			depth := self.CommonPrefixLen(c)
 			if crowd[depth]++; c == self || crowd[depth] > subtreeSlack*k {
 				continue
