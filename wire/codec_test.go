@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
@@ -82,6 +83,13 @@ func TestParseRefuses(t *testing.T) {
 	}
 	store := func(s *pb.Store) *pb.Frame { return &pb.Frame{Body: &pb.Frame_Store{Store: s}} }
 	hello := func(h *pb.Hello) *pb.Frame { return &pb.Frame{Body: &pb.Frame_Hello{Hello: h}} }
+	conditional := func(seq uint64, rs ...*pb.Signed) *pb.Frame { return store(&pb.Store{Records: rs, IfSeq: &seq}) }
+	offer := func(os ...*pb.Offered) *pb.Frame {
+		return &pb.Frame{Body: &pb.Frame_Offer{Offer: &pb.Offer{Records: os}}}
+	}
+	getProviders := func(g *pb.GetProviders) *pb.Frame { return &pb.Frame{Body: &pb.Frame_GetProviders{GetProviders: g}} }
+	providers := func(p *pb.Providers) *pb.Frame { return &pb.Frame{Body: &pb.Frame_Providers_{Providers_: p}} }
+	owned := signedToPB(records()[KindOwned])
 	findValue := func(f *pb.FindValue) *pb.Frame { return &pb.Frame{Body: &pb.Frame_FindValue{FindValue: f}} }
 
 	for _, c := range []struct {
@@ -109,6 +117,22 @@ func TestParseRefuses(t *testing.T) {
 		{store(&pb.Store{Records: []*pb.Signed{{Signature: signed.Signature}}}), badPayload},
 		{store(&pb.Store{Records: []*pb.Signed{{Payload: make([]byte, MaxPayload+1), Signature: signed.Signature}}}), badPayload},
 		{store(&pb.Store{Records: []*pb.Signed{{Payload: signed.Payload, Signature: signed.Signature[1:]}}}), badSignature},
+		{conditional(0, owned, owned), badIfSeq},
+		{conditional(0, signed), badIfSeq},
+		{conditional(3, &pb.Signed{Payload: []byte("unreadable"), Signature: signed.Signature}), badIfSeq},
+		{getProviders(&pb.GetProviders{}), noKey},
+		{getProviders(&pb.GetProviders{Key: key, After: id[:31]}), badPeerID},
+		{providers(&pb.Providers{Records: repeat(signed, 33)}), tooManyRecords},
+		{providers(&pb.Providers{Records: []*pb.Signed{{}}}), badPayload},
+		{providers(&pb.Providers{Contacts: repeat(contact, 21)}), tooManyContacts},
+		{offer(), noRecords},
+		{offer(repeat(&pb.Offered{Kind: 1, Key: key, Print: key[:16]}, MaxOffer+1)...), tooManyRecords},
+		{offer(&pb.Offered{Key: key, Print: key[:16]}), noKind},
+		{offer(&pb.Offered{Kind: 1, Print: key[:16]}), noKey},
+		{offer(&pb.Offered{Kind: 1, Key: key[:31], Print: key[:16]}), noKey},
+		{offer(&pb.Offered{Kind: 1, Key: key}), badPrint},
+		{offer(&pb.Offered{Kind: 1, Key: key, Print: key[:17]}), badPrint},
+		{&pb.Frame{Body: &pb.Frame_Wanted{Wanted: &pb.Wanted{Wants: make([]byte, MaxOffer/8+1)}}}, tooManyWants},
 		{&pb.Frame{Body: &pb.Frame_Stored{Stored: &pb.Stored{Results: repeat(pb.Code_CODE_OK, 65)}}}, tooManyRecords},
 		{&pb.Frame{Body: &pb.Frame_Stored{Stored: &pb.Stored{Results: []pb.Code{-1}}}}, badCode},
 		{&pb.Frame{Body: &pb.Frame_Stored{Stored: &pb.Stored{Contacts: repeat(contact, 21)}}}, tooManyContacts},
@@ -165,8 +189,13 @@ func TestParseRefusesBytes(t *testing.T) {
 		{bodyNodes, "\x0a\x01\xff", notProtobuf},
 		{bodyStore, "\x0a\x01\xff", notProtobuf},
 		{bodyStored, "\x0d\x01\x02\x03", notProtobuf}, // a fixed32 cut short
+		{bodyProviders, "\x0a\x01\xff", notProtobuf},
+		{bodyGetProviders, "\xff", notProtobuf},
+		{bodyOffer, "\x0a\x01\xff", notProtobuf},
+		{bodyOffer, "\x0a\x00", noKind},
+		{bodyWanted, "\x0a\x05\xff", notProtobuf},
 	} {
-		f, err := ParseFrame(append([]byte{c.typ<<3 | 2}, append(appendVarint(nil, len(c.body)), c.body...)...))
+		f, err := ParseFrame(append(protowire.AppendTag(nil, protowire.Number(c.typ), protowire.BytesType), append(appendVarint(nil, len(c.body)), c.body...)...))
 		var invalid *InvalidError
 		if !errors.As(err, &invalid) || invalid.Reason != string(c.want) || f.Body != (Unknown{int(c.typ)}) {
 			t.Errorf("type %d, %x: got %+v, %v, want %q", c.typ, c.body, f, err, c.want)
@@ -207,7 +236,7 @@ func TestParseUnknown(t *testing.T) {
 	}
 
 	// A request of the future can be answered, an answer or a notice is not.
-	for typ, want := range map[int]bool{14: true, 15: false, 40: true, 63: false} {
+	for typ, want := range map[int]bool{16: true, 17: false, 40: true, 63: false} {
 		f, err := ParseFrame(AppendFrame(nil, Frame{ID: 4, Body: Unknown{typ}}))
 		if err != nil || f.ID != 4 || f.Body != (Unknown{typ}) || f.IsRequest() != want {
 			t.Errorf("type %d: got %+v, %v, request %v", typ, f, err, f.IsRequest())
@@ -239,6 +268,13 @@ func TestParseUnknown(t *testing.T) {
 	want := []Contact{{ID: id, Addrs: []Addr{addr6}}, {ID: id}}
 	if f, err := ParseFrame(b); err != nil || !reflect.DeepEqual(f.Body.(Nodes).Contacts, want) {
 		t.Errorf("addresses: got %+v, %v", f, err)
+	}
+
+	// A kind of the future may be offered: nobody here will want it.
+	b, _ = proto.Marshal(&pb.Frame{Id: 1, Body: &pb.Frame_Offer{Offer: &pb.Offer{Records: []*pb.Offered{
+		{Kind: 6, Key: id[:], Print: id[:16]}, {Kind: 1 << 20, Key: id[:], Print: id[:16]}}}}})
+	if f, err := ParseFrame(b); err != nil || f.Body.(Offer).Records[0].Kind != 6 || f.Body.(Offer).Records[1].Kind.Known() {
+		t.Errorf("kinds offered: got %+v, %v", f, err)
 	}
 
 	// More contacts than are ever given may be asked for.
@@ -313,6 +349,14 @@ func TestCodecAllocs(t *testing.T) {
 	// The contacts, their addresses, the bytes of those, and the message itself.
 	if n := testing.AllocsPerRun(100, func() { ParseFrame(buf) }); n > 4 {
 		t.Errorf("parsing NODES: %v allocations, want 4", n)
+	}
+	offer := samples()["offer most"]
+	offered := AppendFrame(nil, offer)
+	if n := testing.AllocsPerRun(100, func() { AppendFrame(offered[:0], offer) }); n != 0 {
+		t.Errorf("encoding OFFER: %v allocations, want 0", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { ParseFrame(offered) }); n > 2 {
+		t.Errorf("parsing OFFER: %v allocations, want 2", n)
 	}
 	find := AppendFrame(nil, Frame{ID: 1, Body: FindNode{Key: routing.KeyOf("a"), Count: 20}})
 	if n := testing.AllocsPerRun(100, func() { ParseFrame(find) }); n > 1 {

@@ -38,6 +38,7 @@ func toPB(f Frame) *pb.Frame {
 		if m.Bound != (routing.Key{}) {
 			s.Bound = m.Bound[:]
 		}
+		s.IfSeq = m.IfSeq
 		p.Body = &pb.Frame_Store{Store: s}
 	case Stored:
 		s := &pb.Stored{Contacts: contactsToPB(m.Contacts)}
@@ -47,6 +48,22 @@ func toPB(f Frame) *pb.Frame {
 		p.Body = &pb.Frame_Stored{Stored: s}
 	case Observed:
 		p.Body = &pb.Frame_Observed{Observed: &pb.Observed{Addr: []byte(m.Addr)}}
+	case GetProviders:
+		g := &pb.GetProviders{Key: m.Key[:], Count: uint32(m.Count)}
+		if !m.After.IsZero() {
+			g.After = m.After[:]
+		}
+		p.Body = &pb.Frame_GetProviders{GetProviders: g}
+	case Providers:
+		p.Body = &pb.Frame_Providers_{Providers_: &pb.Providers{Records: signedsToPB(m.Records), More: m.More, Contacts: contactsToPB(m.Contacts)}}
+	case Offer:
+		o := &pb.Offer{}
+		for _, r := range m.Records {
+			o.Records = append(o.Records, &pb.Offered{Kind: pb.Kind(r.Kind), Key: r.Key[:], Print: r.Print[:]})
+		}
+		p.Body = &pb.Frame_Offer{Offer: o}
+	case Wanted:
+		p.Body = &pb.Frame_Wanted{Wanted: &pb.Wanted{Wants: m.Wants}}
 	}
 	return p
 }
@@ -110,6 +127,7 @@ func fromPB(p *pb.Frame) Frame {
 	case *pb.Frame_Store:
 		m := Store{Records: signedsFromPB(b.Store.GetRecords()), Count: countFromPB(b.Store.GetCount())}
 		copy(m.Bound[:], b.Store.GetBound())
+		m.IfSeq = b.Store.IfSeq
 		f.Body = m
 	case *pb.Frame_Stored:
 		m := Stored{Contacts: contactsFromPB(b.Stored.GetContacts())}
@@ -119,6 +137,20 @@ func fromPB(p *pb.Frame) Frame {
 		f.Body = m
 	case *pb.Frame_Observed:
 		f.Body = Observed{Addr: seenFromPB(b.Observed.GetAddr())}
+	case *pb.Frame_GetProviders:
+		m := GetProviders{Key: routing.Key(b.GetProviders.GetKey()), Count: countFromPB(b.GetProviders.GetCount())}
+		copy(m.After[:], b.GetProviders.GetAfter())
+		f.Body = m
+	case *pb.Frame_Providers_:
+		f.Body = Providers{Records: signedsFromPB(b.Providers_.GetRecords()), More: b.Providers_.GetMore(), Contacts: contactsFromPB(b.Providers_.GetContacts())}
+	case *pb.Frame_Offer:
+		var m Offer
+		for _, r := range b.Offer.GetRecords() {
+			m.Records = append(m.Records, Offered{Kind: Kind(min(uint32(r.GetKind()), 255)), Key: routing.Key(r.GetKey()), Print: Print(r.GetPrint())})
+		}
+		f.Body = m
+	case *pb.Frame_Wanted:
+		f.Body = Wanted{Wants: b.Wanted.GetWants()}
 	}
 	return f
 }

@@ -9,10 +9,20 @@ import (
 	"github.com/kadquic/kadquic/routing"
 )
 
+// bodies are the types that have a name.
+var bodies = func() (types []int) {
+	for typ, name := range bodyNames {
+		if name != "" {
+			types = append(types, typ)
+		}
+	}
+	return types
+}()
+
 // drawFrame draws any frame within the limits.
 func drawFrame(t *rapid.T) Frame {
 	f := Frame{ID: rapid.Uint64().Draw(t, "id")}
-	switch rapid.IntRange(bodyHello, bodyObserved).Draw(t, "type") {
+	switch rapid.SampledFrom(bodies).Draw(t, "type") {
 	case bodyHello:
 		m := Hello{Mode: drawMode(t), Agent: drawText(t, MaxAgent), Observed: drawIP(t)}
 		if rapid.Bool().Draw(t, "clock") {
@@ -45,6 +55,10 @@ func drawFrame(t *rapid.T) Frame {
 		if rapid.Bool().Draw(t, "bounded") {
 			m.Bound = drawKey(t)
 		}
+		if rapid.Bool().Draw(t, "conditional") {
+			seq := rapid.Uint64().Draw(t, "if_seq")
+			m.Records, m.IfSeq = []*Signed{drawSignedOf(t, KindOwned)}, &seq
+		}
 		f.Body = m
 	case bodyStored:
 		m := Stored{Contacts: drawContacts(t)}
@@ -54,6 +68,22 @@ func drawFrame(t *rapid.T) Frame {
 		f.Body = m
 	case bodyObserved:
 		f.Body = Observed{Addr: drawIP(t)}
+	case bodyGetProviders:
+		m := GetProviders{Key: drawKey(t), Count: drawCount(t)}
+		if rapid.Bool().Draw(t, "behind") {
+			m.After = drawID(t)
+		}
+		f.Body = m
+	case bodyProviders:
+		f.Body = Providers{Records: drawSigneds(t, 0, MaxProviders), More: rapid.Bool().Draw(t, "more"), Contacts: drawContacts(t)}
+	case bodyOffer:
+		var m Offer
+		for range rapid.IntRange(1, 40).Draw(t, "offered") {
+			m.Records = append(m.Records, Offered{Kind: Kind(rapid.IntRange(1, 255).Draw(t, "kind")), Key: drawKey(t), Print: drawPrint(t)})
+		}
+		f.Body = m
+	case bodyWanted:
+		f.Body = Wanted{Wants: drawBytes(t, MaxOffer/8)}
 	}
 	return f
 }
@@ -66,6 +96,11 @@ func drawCount(t *rapid.T) int { return rapid.IntRange(0, MaxContacts).Draw(t, "
 
 func drawKey(t *rapid.T) routing.Key {
 	return routing.KeyOf(rapid.SliceOfN(rapid.Byte(), 0, 4).Draw(t, "key"))
+}
+
+func drawPrint(t *rapid.T) Print {
+	k := drawKey(t)
+	return Print(k[:16])
 }
 
 func drawID(t *rapid.T) PeerID { return PeerID(drawKey(t)) }
@@ -111,8 +146,12 @@ func drawContacts(t *rapid.T) (out []Contact) {
 
 // drawSigned draws a record of any kind, perhaps unknown, not signed by anybody.
 func drawSigned(t *rapid.T) *Signed {
+	return drawSignedOf(t, Kind(rapid.IntRange(1, 255).Draw(t, "kind")))
+}
+
+func drawSignedOf(t *rapid.T, kind Kind) *Signed {
 	r := Record{
-		Kind: Kind(rapid.IntRange(1, 255).Draw(t, "kind")), Key: drawKey(t), Publisher: drawID(t),
+		Kind: kind, Key: drawKey(t), Publisher: drawID(t),
 		Name: drawBytes(t, MaxName), Seq: rapid.Uint64().Draw(t, "seq"),
 		Expiry: time.UnixMilli(rapid.Int64Range(1, maxMillis).Draw(t, "expiry")).UTC(),
 		Value:  drawBytes(t, MaxValue),

@@ -69,6 +69,9 @@ func FuzzMessage(f *testing.F) {
 		}
 	}
 	f.Add(uint8(bodyStored-firstBody), uint64(1), []byte("\x08\x00\x0a\x01\x08"))
+	f.Add(uint8(bodyOffer-firstBody), uint64(1), bytes.Repeat([]byte("\x0a\x00"), MaxOffer+1))
+	f.Add(uint8(bodyWanted-firstBody), uint64(1), []byte("\x0a\x01\x01\x0a\x00")) // the last counts
+	f.Add(uint8(bodyStore-firstBody), uint64(1), []byte("\x20\x00"))
 	f.Fuzz(func(t *testing.T, typ uint8, id uint64, body []byte) {
 		typ = firstBody + typ%(lastBody-firstBody+1)
 		b := appendUint(nil, 1, id)

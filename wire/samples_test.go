@@ -62,6 +62,15 @@ func peerRecord() *Signed {
 		Mode: ModeServer, Addrs: []Addr{addr4(7, 4774), addr6}, Relays: []PeerID{idOf(alice)}})}, bob)
 }
 
+// providerRecord says that its publisher provides "hello".
+func providerRecord(key ed25519.PrivateKey, addrs ...Addr) *Signed {
+	r := Record{Kind: KindProvider, Key: routing.KeyOf("hello"), Seq: 7, Expiry: noon.Add(time.Hour)}
+	if len(addrs) > 0 {
+		r.Value = mustValue(PeerInfo{Mode: ModeServer, Addrs: addrs})
+	}
+	return mustSign(r, key)
+}
+
 // contacts returns n contacts with one IPv4 address each.
 func contacts(n int) (cs []Contact) {
 	for i := range n {
@@ -80,6 +89,14 @@ func samples() map[string]Frame {
 	}
 	hello := openRecord("hello", "world")
 	big := openRecord("big", string(make([]byte, MaxValue)))
+	none, some := uint64(0), uint64(300)
+	owned := mustSign(Record{Kind: KindOwned, Name: []byte("page"), Seq: 301, Expiry: noon.Add(time.Hour), Value: []byte("new")}, alice)
+	named := mustSign(Record{Kind: KindOpen, Name: []byte("/chat/room"), Seq: 1, Expiry: noon.Add(time.Hour)}, alice)
+	provided := []*Signed{providerRecord(alice, addr4(7, 4774), addr6), providerRecord(bob)}
+	var offered []Offered
+	for range MaxOffer {
+		offered = append(offered, Offered{KindContent, key, big.Print()})
+	}
 	return map[string]Frame{
 		"hello":       {Body: Hello{Mode: ModeServer, Agent: "kad/0.1", Clock: noon, Observed: addr4(9, 40000), Record: peerRecord()}},
 		"hello least": {Body: Hello{Mode: ModeClient}},
@@ -102,5 +119,17 @@ func samples() map[string]Frame {
 		"stored":      {ID: 5, Body: Stored{Results: []Code{CodeOK, CodeStale, 4711}, Contacts: contacts(1)}},
 		"stored none": {ID: 5, Body: Stored{}},
 		"observed":    {Body: Observed{Addr: addr6}},
+		"store named": {ID: 5, Body: Store{Records: []*Signed{named}}},
+		"store if":    {ID: 5, Body: Store{Records: []*Signed{owned}, IfSeq: &some}},
+		"store first": {ID: 5, Body: Store{Records: []*Signed{owned}, IfSeq: &none}},
+
+		"get providers":      {ID: 6, Body: GetProviders{Key: key, Count: 20}},
+		"get providers more": {ID: 7, Body: GetProviders{Key: key, After: idOf(bob)}},
+		"providers":          {ID: 6, Body: Providers{Records: provided, More: true, Contacts: contacts(1)}},
+		"providers none":     {ID: 6, Body: Providers{}},
+		"offer":              {ID: 8, Body: Offer{Records: []Offered{{KindOpen, hello.Record.Key, hello.Print()}, {255, key, Print{}}}}},
+		"offer most":         {ID: 8, Body: Offer{Records: offered}},
+		"wanted":             {ID: 8, Body: Wanted{Wants: []byte{0x02}}},
+		"wanted none":        {ID: 8, Body: Wanted{}},
 	}
 }

@@ -41,7 +41,7 @@ func exchange() []step {
 		{'<', "STORED: OK, and nobody nearer than Carol", Frame{ID: 2, Body: Stored{Results: []Code{CodeOK}}}},
 		{'>', "FIND_VALUE", Frame{ID: 3, Body: FindValue{Key: key, Kind: KindOpen, Count: 20}}},
 		{'<', "VALUE: the record as it was stored, and Carol", Frame{ID: 3, Body: Value{Records: []*Signed{record}, Contacts: []Contact{carol}}}},
-		{'>', "a request of type 14, which Bob does not know", Frame{ID: 4, Body: Unknown{14}}},
+		{'>', "a request of type 40, which nobody knows", Frame{ID: 4, Body: Unknown{40}}},
 		{'<', "ERROR", Frame{ID: 4, Body: Error{Code: CodeUnimplemented}}},
 		{'>', "PING", Frame{ID: 5, Body: Ping{}}},
 		{'<', "PONG", Frame{ID: 5, Body: Pong{}}},
@@ -132,6 +132,10 @@ func TestSpecFacts(t *testing.T) {
 		fmt.Sprintf("| relays in a PeerInfo | %d |", MaxRelays),
 		fmt.Sprintf("| records in STORE | %d |", MaxStore),
 		fmt.Sprintf("| records in VALUE | %d |", MaxRecords),
+		fmt.Sprintf("| records in PROVIDERS | %d, and what fits the frame |", MaxProviders),
+		fmt.Sprintf("| records named in OFFER | %d |", MaxOffer),
+		fmt.Sprintf("| `wants` of WANTED | %d bytes |", MaxOffer/8),
+		fmt.Sprintf("| `print` of a record offered | %d bytes |", len(Print{})),
 		fmt.Sprintf("| `payload` of a Signed | %d bytes |", MaxPayload),
 		fmt.Sprintf("| `value` of a record | %d bytes; %d of", MaxValue, MaxPeerRecord),
 		fmt.Sprintf("| `name` | %d bytes |", MaxName),
@@ -169,6 +173,8 @@ func recordsOf(m Message) []*Signed {
 	case Store:
 		return m.Records
 	case Value:
+		return m.Records
+	case Providers:
 		return m.Records
 	}
 	return nil

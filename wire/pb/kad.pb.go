@@ -146,6 +146,8 @@ const (
 	Code_CODE_STALE         Code = 8
 	Code_CODE_FULL          Code = 9
 	Code_CODE_TOO_FAR       Code = 10
+	Code_CODE_CONFLICT      Code = 11
+	Code_CODE_READ_ONLY     Code = 12
 )
 
 // Enum value maps for Code.
@@ -162,6 +164,8 @@ var (
 		8:  "CODE_STALE",
 		9:  "CODE_FULL",
 		10: "CODE_TOO_FAR",
+		11: "CODE_CONFLICT",
+		12: "CODE_READ_ONLY",
 	}
 	Code_value = map[string]int32{
 		"CODE_OK":            0,
@@ -175,6 +179,8 @@ var (
 		"CODE_STALE":         8,
 		"CODE_FULL":          9,
 		"CODE_TOO_FAR":       10,
+		"CODE_CONFLICT":      11,
+		"CODE_READ_ONLY":     12,
 	}
 )
 
@@ -226,6 +232,10 @@ type Frame struct {
 	//	*Frame_Store
 	//	*Frame_Stored
 	//	*Frame_Observed
+	//	*Frame_GetProviders
+	//	*Frame_Providers_
+	//	*Frame_Offer
+	//	*Frame_Wanted
 	Body          isFrame_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -374,6 +384,42 @@ func (x *Frame) GetObserved() *Observed {
 	return nil
 }
 
+func (x *Frame) GetGetProviders() *GetProviders {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_GetProviders); ok {
+			return x.GetProviders
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetProviders_() *Providers {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Providers_); ok {
+			return x.Providers_
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetOffer() *Offer {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Offer); ok {
+			return x.Offer
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetWanted() *Wanted {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Wanted); ok {
+			return x.Wanted
+		}
+	}
+	return nil
+}
+
 type isFrame_Body interface {
 	isFrame_Body()
 }
@@ -422,6 +468,22 @@ type Frame_Observed struct {
 	Observed *Observed `protobuf:"bytes,12,opt,name=observed,proto3,oneof"`
 }
 
+type Frame_GetProviders struct {
+	GetProviders *GetProviders `protobuf:"bytes,14,opt,name=get_providers,json=getProviders,proto3,oneof"`
+}
+
+type Frame_Providers_ struct {
+	Providers_ *Providers `protobuf:"bytes,15,opt,name=providers,proto3,oneof"`
+}
+
+type Frame_Offer struct {
+	Offer *Offer `protobuf:"bytes,24,opt,name=offer,proto3,oneof"`
+}
+
+type Frame_Wanted struct {
+	Wanted *Wanted `protobuf:"bytes,25,opt,name=wanted,proto3,oneof"`
+}
+
 func (*Frame_Hello) isFrame_Body() {}
 
 func (*Frame_Error) isFrame_Body() {}
@@ -443,6 +505,14 @@ func (*Frame_Store) isFrame_Body() {}
 func (*Frame_Stored) isFrame_Body() {}
 
 func (*Frame_Observed) isFrame_Body() {}
+
+func (*Frame_GetProviders) isFrame_Body() {}
+
+func (*Frame_Providers_) isFrame_Body() {}
+
+func (*Frame_Offer) isFrame_Body() {}
+
+func (*Frame_Wanted) isFrame_Body() {}
 
 // The first frame each way; sent again when it changes.
 type Hello struct {
@@ -855,10 +925,13 @@ func (x *Value) GetContacts() []*Contact {
 }
 
 type Store struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Records       []*Signed              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"` // 1 to 64
-	Count         uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`    // contacts wanted, at most 20
-	Bound         []byte                 `protobuf:"bytes,3,opt,name=bound,proto3" json:"bound,omitempty"`     // 32 bytes, or absent: only contacts nearer than this key
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*Signed              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"` // 1 to 64
+	Count   uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`    // contacts wanted, at most 20
+	Bound   []byte                 `protobuf:"bytes,3,opt,name=bound,proto3" json:"bound,omitempty"`     // 32 bytes, or absent: only contacts nearer than this key
+	// Keep the one record, an owned one, only if the highest sequence held or
+	// remembered is this; 0: none.
+	IfSeq         *uint64 `protobuf:"varint,4,opt,name=if_seq,json=ifSeq,proto3,oneof" json:"if_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -914,6 +987,13 @@ func (x *Store) GetBound() []byte {
 	return nil
 }
 
+func (x *Store) GetIfSeq() uint64 {
+	if x != nil && x.IfSeq != nil {
+		return *x.IfSeq
+	}
+	return 0
+}
+
 type Stored struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Results       []Code                 `protobuf:"varint,1,rep,packed,name=results,proto3,enum=kadquic.v1.Code" json:"results,omitempty"` // one for each record of the request, in order
@@ -966,6 +1046,275 @@ func (x *Stored) GetContacts() []*Contact {
 	return nil
 }
 
+type GetProviders struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`      // 32 bytes
+	Count         uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"` // contacts wanted, at most 20
+	After         []byte                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`  // 32 bytes, or absent: the page begins behind this publisher
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProviders) Reset() {
+	*x = GetProviders{}
+	mi := &file_wire_kad_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProviders) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProviders) ProtoMessage() {}
+
+func (x *GetProviders) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProviders.ProtoReflect.Descriptor instead.
+func (*GetProviders) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetProviders) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *GetProviders) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *GetProviders) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+type Providers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Records       []*Signed              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`   // at most 32, of ascending publishers
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`        // there are others behind the last
+	Contacts      []*Contact             `protobuf:"bytes,3,rep,name=contacts,proto3" json:"contacts,omitempty"` // at most 20
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Providers) Reset() {
+	*x = Providers{}
+	mi := &file_wire_kad_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Providers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Providers) ProtoMessage() {}
+
+func (x *Providers) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Providers.ProtoReflect.Descriptor instead.
+func (*Providers) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Providers) GetRecords() []*Signed {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *Providers) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *Providers) GetContacts() []*Contact {
+	if x != nil {
+		return x.Contacts
+	}
+	return nil
+}
+
+type Offer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Records       []*Offered             `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"` // 1 to 1024
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Offer) Reset() {
+	*x = Offer{}
+	mi := &file_wire_kad_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Offer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Offer) ProtoMessage() {}
+
+func (x *Offer) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Offer.ProtoReflect.Descriptor instead.
+func (*Offer) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Offer) GetRecords() []*Offered {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+// A record that the sender of OFFER holds.
+type Offered struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=kadquic.v1.Kind" json:"kind,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`     // 32 bytes
+	Print         []byte                 `protobuf:"bytes,3,opt,name=print,proto3" json:"print,omitempty"` // the first 16 bytes of its signature
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Offered) Reset() {
+	*x = Offered{}
+	mi := &file_wire_kad_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Offered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Offered) ProtoMessage() {}
+
+func (x *Offered) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Offered.ProtoReflect.Descriptor instead.
+func (*Offered) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Offered) GetKind() Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Kind_KIND_UNSPECIFIED
+}
+
+func (x *Offered) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Offered) GetPrint() []byte {
+	if x != nil {
+		return x.Print
+	}
+	return nil
+}
+
+type Wanted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Wants         []byte                 `protobuf:"bytes,1,opt,name=wants,proto3" json:"wants,omitempty"` // a bit for each record offered, least significant first; at most 128 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wanted) Reset() {
+	*x = Wanted{}
+	mi := &file_wire_kad_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wanted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wanted) ProtoMessage() {}
+
+func (x *Wanted) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wanted.ProtoReflect.Descriptor instead.
+func (*Wanted) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Wanted) GetWants() []byte {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          Code                   `protobuf:"varint,1,opt,name=code,proto3,enum=kadquic.v1.Code" json:"code,omitempty"`
@@ -976,7 +1325,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_wire_kad_proto_msgTypes[11]
+	mi := &file_wire_kad_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1337,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[11]
+	mi := &file_wire_kad_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1350,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{11}
+	return file_wire_kad_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Error) GetCode() Code {
@@ -1028,7 +1377,7 @@ type Contact struct {
 
 func (x *Contact) Reset() {
 	*x = Contact{}
-	mi := &file_wire_kad_proto_msgTypes[12]
+	mi := &file_wire_kad_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1389,7 @@ func (x *Contact) String() string {
 func (*Contact) ProtoMessage() {}
 
 func (x *Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[12]
+	mi := &file_wire_kad_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1402,7 @@ func (x *Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contact.ProtoReflect.Descriptor instead.
 func (*Contact) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{12}
+	return file_wire_kad_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Contact) GetId() []byte {
@@ -1081,7 +1430,7 @@ type Signed struct {
 
 func (x *Signed) Reset() {
 	*x = Signed{}
-	mi := &file_wire_kad_proto_msgTypes[13]
+	mi := &file_wire_kad_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1442,7 @@ func (x *Signed) String() string {
 func (*Signed) ProtoMessage() {}
 
 func (x *Signed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[13]
+	mi := &file_wire_kad_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1455,7 @@ func (x *Signed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signed.ProtoReflect.Descriptor instead.
 func (*Signed) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{13}
+	return file_wire_kad_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Signed) GetPayload() []byte {
@@ -1129,7 +1478,7 @@ type Record struct {
 	Kind          Kind                   `protobuf:"varint,1,opt,name=kind,proto3,enum=kadquic.v1.Kind" json:"kind,omitempty"`
 	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`             // 32 bytes
 	Publisher     []byte                 `protobuf:"bytes,3,opt,name=publisher,proto3" json:"publisher,omitempty"` // Ed25519 public key, 32 bytes
-	Name          []byte                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`           // owned records only, at most 256 bytes
+	Name          []byte                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`           // owned and open records only, at most 256 bytes
 	Seq           uint64                 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
 	Expiry        uint64                 `protobuf:"varint,6,opt,name=expiry,proto3" json:"expiry,omitempty"` // Unix milliseconds
 	Value         []byte                 `protobuf:"bytes,7,opt,name=value,proto3" json:"value,omitempty"`    // at most 8192 bytes
@@ -1139,7 +1488,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_wire_kad_proto_msgTypes[14]
+	mi := &file_wire_kad_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1500,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[14]
+	mi := &file_wire_kad_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1513,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{14}
+	return file_wire_kad_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Record) GetKind() Kind {
@@ -1228,7 +1577,7 @@ type PeerInfo struct {
 
 func (x *PeerInfo) Reset() {
 	*x = PeerInfo{}
-	mi := &file_wire_kad_proto_msgTypes[15]
+	mi := &file_wire_kad_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1589,7 @@ func (x *PeerInfo) String() string {
 func (*PeerInfo) ProtoMessage() {}
 
 func (x *PeerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[15]
+	mi := &file_wire_kad_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1602,7 @@ func (x *PeerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerInfo.ProtoReflect.Descriptor instead.
 func (*PeerInfo) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{15}
+	return file_wire_kad_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PeerInfo) GetMode() Mode {
@@ -1287,7 +1636,7 @@ type StreamHeader struct {
 
 func (x *StreamHeader) Reset() {
 	*x = StreamHeader{}
-	mi := &file_wire_kad_proto_msgTypes[16]
+	mi := &file_wire_kad_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1648,7 @@ func (x *StreamHeader) String() string {
 func (*StreamHeader) ProtoMessage() {}
 
 func (x *StreamHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[16]
+	mi := &file_wire_kad_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1661,7 @@ func (x *StreamHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamHeader.ProtoReflect.Descriptor instead.
 func (*StreamHeader) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{16}
+	return file_wire_kad_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StreamHeader) GetProtocol() string {
@@ -1327,7 +1676,7 @@ var File_wire_kad_proto protoreflect.FileDescriptor
 const file_wire_kad_proto_rawDesc = "" +
 	"\n" +
 	"\x0ewire/kad.proto\x12\n" +
-	"kadquic.v1\"\xd7\x04\n" +
+	"kadquic.v1\"\x9c\x06\n" +
 	"\x05Frame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12)\n" +
 	"\x05hello\x18\x02 \x01(\v2\x11.kadquic.v1.HelloH\x00R\x05hello\x12)\n" +
@@ -1342,8 +1691,12 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\x05store\x18\n" +
 	" \x01(\v2\x11.kadquic.v1.StoreH\x00R\x05store\x12,\n" +
 	"\x06stored\x18\v \x01(\v2\x12.kadquic.v1.StoredH\x00R\x06stored\x122\n" +
-	"\bobserved\x18\f \x01(\v2\x14.kadquic.v1.ObservedH\x00R\bobservedB\x06\n" +
-	"\x04bodyJ\x04\b\r\x10\x0eJ\x04\b\x0e\x10\x0fJ\x04\b\x0f\x10\x10J\x04\b\x10\x10\x11J\x04\b\x11\x10\x12J\x04\b\x12\x10\x13J\x04\b\x13\x10\x14J\x04\b\x14\x10\x15J\x04\b\x15\x10\x16J\x04\b\x16\x10\x17J\x04\b\x17\x10\x18\"\xa1\x01\n" +
+	"\bobserved\x18\f \x01(\v2\x14.kadquic.v1.ObservedH\x00R\bobserved\x12?\n" +
+	"\rget_providers\x18\x0e \x01(\v2\x18.kadquic.v1.GetProvidersH\x00R\fgetProviders\x125\n" +
+	"\tproviders\x18\x0f \x01(\v2\x15.kadquic.v1.ProvidersH\x00R\tproviders\x12)\n" +
+	"\x05offer\x18\x18 \x01(\v2\x11.kadquic.v1.OfferH\x00R\x05offer\x12,\n" +
+	"\x06wanted\x18\x19 \x01(\v2\x12.kadquic.v1.WantedH\x00R\x06wantedB\x06\n" +
+	"\x04bodyJ\x04\b\r\x10\x0eJ\x04\b\x10\x10\x11J\x04\b\x11\x10\x12J\x04\b\x12\x10\x13J\x04\b\x13\x10\x14J\x04\b\x14\x10\x15J\x04\b\x15\x10\x16J\x04\b\x16\x10\x17J\x04\b\x17\x10\x18\"\xa1\x01\n" +
 	"\x05Hello\x12$\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x10.kadquic.v1.ModeR\x04mode\x12\x14\n" +
 	"\x05agent\x18\x02 \x01(\tR\x05agent\x12\x14\n" +
@@ -1366,14 +1719,32 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\rR\x05count\"f\n" +
 	"\x05Value\x12,\n" +
 	"\arecords\x18\x01 \x03(\v2\x12.kadquic.v1.SignedR\arecords\x12/\n" +
-	"\bcontacts\x18\x02 \x03(\v2\x13.kadquic.v1.ContactR\bcontacts\"a\n" +
+	"\bcontacts\x18\x02 \x03(\v2\x13.kadquic.v1.ContactR\bcontacts\"\x88\x01\n" +
 	"\x05Store\x12,\n" +
 	"\arecords\x18\x01 \x03(\v2\x12.kadquic.v1.SignedR\arecords\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x14\n" +
-	"\x05bound\x18\x03 \x01(\fR\x05bound\"e\n" +
+	"\x05bound\x18\x03 \x01(\fR\x05bound\x12\x1a\n" +
+	"\x06if_seq\x18\x04 \x01(\x04H\x00R\x05ifSeq\x88\x01\x01B\t\n" +
+	"\a_if_seq\"e\n" +
 	"\x06Stored\x12*\n" +
 	"\aresults\x18\x01 \x03(\x0e2\x10.kadquic.v1.CodeR\aresults\x12/\n" +
-	"\bcontacts\x18\x02 \x03(\v2\x13.kadquic.v1.ContactR\bcontacts\"G\n" +
+	"\bcontacts\x18\x02 \x03(\v2\x13.kadquic.v1.ContactR\bcontacts\"L\n" +
+	"\fGetProviders\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\fR\x05after\"~\n" +
+	"\tProviders\x12,\n" +
+	"\arecords\x18\x01 \x03(\v2\x12.kadquic.v1.SignedR\arecords\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12/\n" +
+	"\bcontacts\x18\x03 \x03(\v2\x13.kadquic.v1.ContactR\bcontacts\"6\n" +
+	"\x05Offer\x12-\n" +
+	"\arecords\x18\x01 \x03(\v2\x13.kadquic.v1.OfferedR\arecords\"W\n" +
+	"\aOffered\x12$\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x10.kadquic.v1.KindR\x04kind\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
+	"\x05print\x18\x03 \x01(\fR\x05print\"\x1e\n" +
+	"\x06Wanted\x12\x14\n" +
+	"\x05wants\x18\x01 \x01(\fR\x05wants\"G\n" +
 	"\x05Error\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.kadquic.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"/\n" +
@@ -1408,7 +1779,7 @@ const file_wire_kad_proto_rawDesc = "" +
 	"KIND_OWNED\x10\x02\x12\r\n" +
 	"\tKIND_OPEN\x10\x03\x12\r\n" +
 	"\tKIND_PEER\x10\x04\x12\x11\n" +
-	"\rKIND_PROVIDER\x10\x05*\xc8\x01\n" +
+	"\rKIND_PROVIDER\x10\x05*\xef\x01\n" +
 	"\x04Code\x12\v\n" +
 	"\aCODE_OK\x10\x00\x12\x14\n" +
 	"\x10CODE_BAD_REQUEST\x10\x01\x12\x16\n" +
@@ -1423,7 +1794,9 @@ const file_wire_kad_proto_rawDesc = "" +
 	"CODE_STALE\x10\b\x12\r\n" +
 	"\tCODE_FULL\x10\t\x12\x10\n" +
 	"\fCODE_TOO_FAR\x10\n" +
-	"B$Z\"github.com/kadquic/kadquic/wire/pbb\x06proto3"
+	"\x12\x11\n" +
+	"\rCODE_CONFLICT\x10\v\x12\x12\n" +
+	"\x0eCODE_READ_ONLY\x10\fB$Z\"github.com/kadquic/kadquic/wire/pbb\x06proto3"
 
 var (
 	file_wire_kad_proto_rawDescOnce sync.Once
@@ -1438,7 +1811,7 @@ func file_wire_kad_proto_rawDescGZIP() []byte {
 }
 
 var file_wire_kad_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_wire_kad_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_wire_kad_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_wire_kad_proto_goTypes = []any{
 	(Mode)(0),            // 0: kadquic.v1.Mode
 	(Kind)(0),            // 1: kadquic.v1.Kind
@@ -1454,16 +1827,21 @@ var file_wire_kad_proto_goTypes = []any{
 	(*Value)(nil),        // 11: kadquic.v1.Value
 	(*Store)(nil),        // 12: kadquic.v1.Store
 	(*Stored)(nil),       // 13: kadquic.v1.Stored
-	(*Error)(nil),        // 14: kadquic.v1.Error
-	(*Contact)(nil),      // 15: kadquic.v1.Contact
-	(*Signed)(nil),       // 16: kadquic.v1.Signed
-	(*Record)(nil),       // 17: kadquic.v1.Record
-	(*PeerInfo)(nil),     // 18: kadquic.v1.PeerInfo
-	(*StreamHeader)(nil), // 19: kadquic.v1.StreamHeader
+	(*GetProviders)(nil), // 14: kadquic.v1.GetProviders
+	(*Providers)(nil),    // 15: kadquic.v1.Providers
+	(*Offer)(nil),        // 16: kadquic.v1.Offer
+	(*Offered)(nil),      // 17: kadquic.v1.Offered
+	(*Wanted)(nil),       // 18: kadquic.v1.Wanted
+	(*Error)(nil),        // 19: kadquic.v1.Error
+	(*Contact)(nil),      // 20: kadquic.v1.Contact
+	(*Signed)(nil),       // 21: kadquic.v1.Signed
+	(*Record)(nil),       // 22: kadquic.v1.Record
+	(*PeerInfo)(nil),     // 23: kadquic.v1.PeerInfo
+	(*StreamHeader)(nil), // 24: kadquic.v1.StreamHeader
 }
 var file_wire_kad_proto_depIdxs = []int32{
 	4,  // 0: kadquic.v1.Frame.hello:type_name -> kadquic.v1.Hello
-	14, // 1: kadquic.v1.Frame.error:type_name -> kadquic.v1.Error
+	19, // 1: kadquic.v1.Frame.error:type_name -> kadquic.v1.Error
 	6,  // 2: kadquic.v1.Frame.ping:type_name -> kadquic.v1.Ping
 	7,  // 3: kadquic.v1.Frame.pong:type_name -> kadquic.v1.Pong
 	8,  // 4: kadquic.v1.Frame.find_node:type_name -> kadquic.v1.FindNode
@@ -1473,24 +1851,32 @@ var file_wire_kad_proto_depIdxs = []int32{
 	12, // 8: kadquic.v1.Frame.store:type_name -> kadquic.v1.Store
 	13, // 9: kadquic.v1.Frame.stored:type_name -> kadquic.v1.Stored
 	5,  // 10: kadquic.v1.Frame.observed:type_name -> kadquic.v1.Observed
-	0,  // 11: kadquic.v1.Hello.mode:type_name -> kadquic.v1.Mode
-	16, // 12: kadquic.v1.Hello.record:type_name -> kadquic.v1.Signed
-	15, // 13: kadquic.v1.Nodes.contacts:type_name -> kadquic.v1.Contact
-	16, // 14: kadquic.v1.Nodes.record:type_name -> kadquic.v1.Signed
-	1,  // 15: kadquic.v1.FindValue.kind:type_name -> kadquic.v1.Kind
-	16, // 16: kadquic.v1.Value.records:type_name -> kadquic.v1.Signed
-	15, // 17: kadquic.v1.Value.contacts:type_name -> kadquic.v1.Contact
-	16, // 18: kadquic.v1.Store.records:type_name -> kadquic.v1.Signed
-	2,  // 19: kadquic.v1.Stored.results:type_name -> kadquic.v1.Code
-	15, // 20: kadquic.v1.Stored.contacts:type_name -> kadquic.v1.Contact
-	2,  // 21: kadquic.v1.Error.code:type_name -> kadquic.v1.Code
-	1,  // 22: kadquic.v1.Record.kind:type_name -> kadquic.v1.Kind
-	0,  // 23: kadquic.v1.PeerInfo.mode:type_name -> kadquic.v1.Mode
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	14, // 11: kadquic.v1.Frame.get_providers:type_name -> kadquic.v1.GetProviders
+	15, // 12: kadquic.v1.Frame.providers:type_name -> kadquic.v1.Providers
+	16, // 13: kadquic.v1.Frame.offer:type_name -> kadquic.v1.Offer
+	18, // 14: kadquic.v1.Frame.wanted:type_name -> kadquic.v1.Wanted
+	0,  // 15: kadquic.v1.Hello.mode:type_name -> kadquic.v1.Mode
+	21, // 16: kadquic.v1.Hello.record:type_name -> kadquic.v1.Signed
+	20, // 17: kadquic.v1.Nodes.contacts:type_name -> kadquic.v1.Contact
+	21, // 18: kadquic.v1.Nodes.record:type_name -> kadquic.v1.Signed
+	1,  // 19: kadquic.v1.FindValue.kind:type_name -> kadquic.v1.Kind
+	21, // 20: kadquic.v1.Value.records:type_name -> kadquic.v1.Signed
+	20, // 21: kadquic.v1.Value.contacts:type_name -> kadquic.v1.Contact
+	21, // 22: kadquic.v1.Store.records:type_name -> kadquic.v1.Signed
+	2,  // 23: kadquic.v1.Stored.results:type_name -> kadquic.v1.Code
+	20, // 24: kadquic.v1.Stored.contacts:type_name -> kadquic.v1.Contact
+	21, // 25: kadquic.v1.Providers.records:type_name -> kadquic.v1.Signed
+	20, // 26: kadquic.v1.Providers.contacts:type_name -> kadquic.v1.Contact
+	17, // 27: kadquic.v1.Offer.records:type_name -> kadquic.v1.Offered
+	1,  // 28: kadquic.v1.Offered.kind:type_name -> kadquic.v1.Kind
+	2,  // 29: kadquic.v1.Error.code:type_name -> kadquic.v1.Code
+	1,  // 30: kadquic.v1.Record.kind:type_name -> kadquic.v1.Kind
+	0,  // 31: kadquic.v1.PeerInfo.mode:type_name -> kadquic.v1.Mode
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_wire_kad_proto_init() }
@@ -1510,14 +1896,19 @@ func file_wire_kad_proto_init() {
 		(*Frame_Store)(nil),
 		(*Frame_Stored)(nil),
 		(*Frame_Observed)(nil),
+		(*Frame_GetProviders)(nil),
+		(*Frame_Providers_)(nil),
+		(*Frame_Offer)(nil),
+		(*Frame_Wanted)(nil),
 	}
+	file_wire_kad_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_kad_proto_rawDesc), len(file_wire_kad_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   17,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
