@@ -41,6 +41,7 @@ type link struct {
 
 	requests *rate.Limiter // asked of us; nil: unlimited (loopback)
 	stores   *rate.Limiter // bytes of records to store
+	freight  *pace         // of what is delivered to the peer; nil: unlimited, likewise
 }
 
 func (n *Node) newLink(c *quic.Conn) *link {
@@ -63,6 +64,7 @@ func (n *Node) newLink(c *quic.Conn) *link {
 	if !l.addr.Addr().IsLoopback() {
 		l.requests = rate.NewLimiter(50, 200)
 		l.stores = rate.NewLimiter(256<<10, 4<<20)
+		l.freight = newPace()
 	}
 	return l
 }

@@ -8,11 +8,11 @@ import (
 
 // Requests counts requests by type.
 type Requests struct {
-	Ping, FindNode, FindValue, Store int64
+	Ping, FindNode, FindValue, Store, Offer int64
 }
 
 // Total is the sum.
-func (r Requests) Total() int64 { return r.Ping + r.FindNode + r.FindValue + r.Store }
+func (r Requests) Total() int64 { return r.Ping + r.FindNode + r.FindValue + r.Store + r.Offer }
 
 // Stats is a snapshot of a node.
 type Stats struct {
@@ -22,6 +22,8 @@ type Stats struct {
 	Records       int   // held
 	RecordBytes   int64 // that they take
 	Lookups       int64 // begun, of any kind
+	Republished   int64 // records sent to their other holders again, or offered, once a round each
+	HandedOver    int64 // records sent to newcomers, one for each that lacked it
 	Sent, Served  Requests
 	BytesSent     uint64 // over open connections
 	BytesReceived uint64
@@ -29,16 +31,18 @@ type Stats struct {
 
 // requestCounters count requests as they go.
 type requestCounters struct {
-	pings, findNodes, findValues, stores atomic.Int64
+	pings, findNodes, findValues, stores, offers atomic.Int64
 }
 
 func (c *requestCounters) snapshot() Requests {
-	return Requests{c.pings.Load(), c.findNodes.Load(), c.findValues.Load(), c.stores.Load()}
+	return Requests{c.pings.Load(), c.findNodes.Load(), c.findValues.Load(), c.stores.Load(), c.offers.Load()}
 }
 
 type counters struct {
-	sent    requestCounters
-	lookups atomic.Int64
+	sent        requestCounters
+	lookups     atomic.Int64
+	republished atomic.Int64
+	handedOver  atomic.Int64
 }
 
 // sent counts a request of ours.
@@ -53,6 +57,8 @@ func (n *Node) sent(m wire.Message) {
 		c.findValues.Add(1)
 	case wire.Store:
 		c.stores.Add(1)
+	case wire.Offer:
+		c.offers.Add(1)
 	}
 }
 
@@ -67,6 +73,8 @@ func (n *Node) Stats() Stats {
 		Records:     n.values.Len(),
 		RecordBytes: n.values.Bytes(),
 		Lookups:     n.counters.lookups.Load(),
+		Republished: n.counters.republished.Load(),
+		HandedOver:  n.counters.handedOver.Load(),
 		Sent:        n.counters.sent.snapshot(),
 		Served:      n.served.snapshot(),
 	}

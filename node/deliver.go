@@ -1,0 +1,239 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A cargo is records on their way to other nodes. It is asked by several
+// goroutines at once.
+type cargo interface {
+	Len() int
+	// Offered names the i-th record.
+	Offered(i int) wire.Offered
+	// Load returns the i-th record, nil if it is gone meanwhile. What is loaded is
+	// let go as soon as it is sent: never more than a frame of it for each
+	// receiver served at once is in memory.
+	Load(i int) *wire.Signed
+	// Fresh reports that the records were signed just now: nobody has them, so
+	// they are sent without being offered.
+	Fresh() bool
+}
+
+// freshRecords are a cargo of records signed just now.
+type freshRecords []*wire.Signed
+
+func (f freshRecords) Len() int                { return len(f) }
+func (f freshRecords) Load(i int) *wire.Signed { return f[i] }
+func (f freshRecords) Fresh() bool             { return true }
+
+func (f freshRecords) Offered(i int) wire.Offered {
+	r := &f[i].Record
+	return wire.Offered{Kind: r.Kind, Key: r.Key, Print: f[i].Print()}
+}
+
+const (
+	// maxBatch is how many bytes of records go in one STORE: a frame, less what
+	// stands around them.
+	maxBatch = wire.MaxFrame - 4<<10
+
+	// What one receiver is sent, below what it takes (SPEC.md §9), so that it has
+	// room left for what else it is asked by us.
+	freightBytes    = 192 << 10 // a second
+	freightRequests = 20        // a second
+	freightBurst    = 1 << 20   // bytes at once
+	requestBurst    = 40        // requests at once
+
+	// offersPerRequest is how many records offered are counted as one request,
+	// by who offers and who is offered: what they cost is to be looked for, one by
+	// one.
+	offersPerRequest = 64
+)
+
+// A pace keeps what we send to one peer below what it takes. The nil pace does
+// not wait. Goroutines may share it.
+type pace struct{ bytes, requests *rate.Limiter }
+
+func newPace() *pace {
+	return &pace{rate.NewLimiter(freightBytes, freightBurst), rate.NewLimiter(freightRequests, requestBurst)}
+}
+
+func (p *pace) wait(ctx context.Context, bytes, requests int) error {
+	if p == nil {
+		return nil
+	}
+	if err := p.requests.WaitN(ctx, requests); err != nil {
+		return err
+	}
+	return p.bytes.WaitN(ctx, bytes)
+}
+
+// A delivery brings records to one peer, one request after the other.
+type delivery struct {
+	node  *Node
+	to    wire.PeerID
+	began time.Time
+	asked int // requests answered
+	sent  int // records that the peer took from us
+}
+
+// How slow a receiver may be: after a grace, no slower than a request in
+// slowest, which is a tenth of the pace that it allows. Then it is left.
+const (
+	slowGrace = 30 * time.Second
+	slowest   = 2 * time.Second
+)
+
+var errTooSlow = errors.New("too slow to be delivered to")
+
+// deliver brings those records of c whose numbers are in which to one peer: it
+// offers them, a thousand at a time, and sends what the peer wants, at a pace
+// that the peer's limits allow. It returns which of them, by their places in
+// which, the peer holds now, and how many it took from us. After an error some
+// may have been delivered all the same.
+func (n *Node) deliver(ctx context.Context, to wire.PeerID, c cargo, which []int32) (held []bool, sent int, err error) {
+	d := delivery{node: n, to: to, began: time.Now()}
+	held = make([]bool, len(which))
+	for at := 0; at < len(which) && err == nil; at += wire.MaxOffer {
+		end := min(at+wire.MaxOffer, len(which))
+		if !c.Fresh() {
+			err = d.offer(ctx, c, which[at:end], held[at:end])
+		}
+		if err == nil {
+			err = d.send(ctx, c, which[at:end], held[at:end])
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("deliver to %s: %w", to, err)
+	}
+	return held, d.sent, err
+}
+
+// offer finds out which of up to MaxOffer records the peer holds already. One
+// that does not know of offers holds none, as far as we know.
+func (d *delivery) offer(ctx context.Context, c cargo, which []int32, held []bool) error {
+	m := wire.Offer{Records: make([]wire.Offered, len(which))}
+	for i, r := range which {
+		m.Records[i] = c.Offered(int(r))
+	}
+	answer, err := d.ask(ctx, m, offeredSize*len(which), offerCost(len(which)))
+	if errors.Is(err, wire.CodeUnimplemented) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	wanted, ok := answer.(wire.Wanted)
+	if !ok {
+		return unexpected(d.to, answer)
+	}
+	for i := range held {
+		held[i] = !wanted.Has(i)
+	}
+	return nil
+}
+
+// offeredSize is about what a record takes in an OFFER, in bytes.
+const offeredSize = 56
+
+// offerCost is how many requests an offer of n records counts for.
+func offerCost(n int) int { return max(1, n/offersPerRequest) }
+
+// send sends the records that are not held yet, as many in a frame as it takes.
+func (d *delivery) send(ctx context.Context, c cargo, which []int32, held []bool) error {
+	var batch []*wire.Signed
+	var places []int // of the batch, in which
+	size := 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := d.store(ctx, batch, places, held, size)
+		batch, places, size = batch[:0], places[:0], 0
+		return err
+	}
+	for i, r := range which {
+		if held[i] {
+			continue
+		}
+		s := c.Load(int(r))
+		if s == nil {
+			continue
+		}
+		if len(batch) == wire.MaxStore || size+s.Size() > maxBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		batch, places = append(batch, s), append(places, i)
+		size += s.Size()
+	}
+	return flush()
+}
+
+// store sends one batch and notes which of it the peer holds now.
+func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int, held []bool, size int) error {
+	answer, err := d.ask(ctx, wire.Store{Records: batch}, size, 1)
+	if err != nil {
+		return err
+	}
+	stored, ok := answer.(wire.Stored)
+	if !ok || len(stored.Results) != len(batch) {
+		return unexpected(d.to, answer)
+	}
+	for i, code := range stored.Results {
+		if code == wire.CodeOK {
+			held[places[i]] = true
+			d.sent++
+		}
+	}
+	return nil
+}
+
+// maxBusy is how often a peer may answer one request that it is busy.
+const maxBusy = 5
+
+// ask sends one request as soon as the pace allows, again when the peer is busy.
+// size is its records' in bytes, cost how many requests it counts for.
+func (d *delivery) ask(ctx context.Context, m wire.Message, size, cost int) (wire.Message, error) {
+	n := d.node
+	for busy := 0; ; busy++ {
+		if time.Since(d.began) > slowGrace+time.Duration(d.asked)*slowest {
+			return nil, errTooSlow
+		}
+		l, err := n.link(ctx, d.to)
+		if err != nil {
+			return nil, err
+		}
+		if err := l.freight.wait(ctx, size, cost); err != nil {
+			return nil, err
+		}
+		_, answer, err := n.request(ctx, d.to, m)
+		if busy < maxBusy && errors.Is(err, wire.CodeBusy) {
+			if err := pause(ctx, time.Second<<busy); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		d.asked += cost
+		return answer, err
+	}
+}
+
+// pause waits, or returns the error with which ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
