@@ -103,10 +103,18 @@ func wantGet(t testing.TB, s Store, now time.Time, r *wire.Signed, want ...*wire
 func held(s Store, now time.Time) map[int]Held {
 	m := make(map[int]Held)
 	for h := range s.All(now) {
-		m[int(h.Record.Record.Key[0])<<8|int(h.Record.Record.Key[1])] = h
+		m[int(h.Key[0])<<8|int(h.Key[1])] = h
 	}
 	return m
 }
 
 // from returns the ith address of the ath /24.
 func from(a, i int) netip.Addr { return netip.AddrFrom4([4]byte{198, byte(a >> 8), byte(a), byte(i)}) }
+
+// told is what All says of r.
+func told(r *wire.Signed, received, until time.Time, cached bool) Held {
+	return Held{
+		Kind: r.Record.Kind, Key: r.Record.Key, Publisher: r.Record.Publisher, Seq: r.Record.Seq, Expiry: r.Record.Expiry,
+		Print: r.Print(), Size: r.Size(), Received: received, Until: until, Cached: cached,
+	}
+}

@@ -95,12 +95,20 @@ func (m *Memory) put(now time.Time, it *Item) wire.Code {
 	if old != nil && old.record != nil && old.until <= t {
 		old = m.end(old) // it only had not been swept yet
 	}
+	if it.IfSeq != nil {
+		if e.slot.kind != wire.KindOwned {
+			return wire.CodeInvalid
+		}
+		if old.highest(t) != *it.IfSeq && (old == nil || old.record == nil || verdict(old, e) != known) {
+			return wire.CodeConflict
+		}
+	}
 	if old != nil {
 		switch verdict(old, e) {
 		case stale:
 			return wire.CodeStale
 		case known:
-			m.renew(old, e)
+			m.renew(old, e, it.Loud)
 			return wire.CodeOK
 		}
 		m.remove(old)
@@ -171,8 +179,10 @@ func verdict(old, e *entry) int {
 }
 
 // renew notes that what old holds was offered again, as e.
-func (m *Memory) renew(old, e *entry) {
-	old.received = e.received
+func (m *Memory) renew(old, e *entry, loud bool) {
+	if !loud {
+		old.received = e.received
+	}
 	old.until = min(old.end, max(old.until, e.until))
 	if old.cached && !e.cached {
 		old.cached = false
@@ -268,10 +278,57 @@ func (m *Memory) held(now time.Time, e *entry) (Held, bool) {
 	if e.index < 0 || !e.alive(m.tick(now)) {
 		return Held{}, false
 	}
+	r := &e.record.Record
 	return Held{
-		Record: e.record, Cached: e.cached,
+		Kind: r.Kind, Key: r.Key, Publisher: r.Publisher, Seq: r.Seq, Expiry: r.Expiry,
+		Print: e.record.Print(), Size: e.record.Size(), Cached: e.cached,
 		Received: m.base.Add(time.Duration(e.received)), Until: m.base.Add(time.Duration(e.until)),
 	}, true
+}
+
+// find returns the live entry of that very record, or nil. The caller holds mu.
+func (m *Memory) find(t int64, kind wire.Kind, key routing.Key, p wire.Print) *entry {
+	for e := m.slots[slot{key, kind}]; e != nil; e = e.next {
+		if e.alive(t) && e.record.Print() == p {
+			return e
+		}
+	}
+	return nil
+}
+
+// Load implements [Store].
+func (m *Memory) Load(now time.Time, h Held) *wire.Signed {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if e := m.find(m.tick(now), h.Kind, h.Key, h.Print); e != nil {
+		return e.record
+	}
+	return nil
+}
+
+// Offer implements [Store].
+func (m *Memory) Offer(now time.Time, offered []wire.Offered, quiet func(i int) bool) (want []bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.tick(now)
+	want = make([]bool, len(offered))
+	for i, o := range offered {
+		e := m.find(t, o.Kind, o.Key, o.Print)
+		want[i] = e == nil
+		if e != nil && quiet != nil && quiet(i) {
+			e.received = t
+		}
+	}
+	return want
+}
+
+// Seq implements [Store].
+func (m *Memory) Seq(now time.Time, key routing.Key) (uint64, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	t := m.tick(now)
+	e := m.slots[slot{key, wire.KindOwned}]
+	return e.highest(t), e != nil && (e.alive(t) || t < e.seqUntil)
 }
 
 // Len implements [Store]: remembered sequence numbers are not counted.

@@ -282,11 +282,11 @@ func TestAgainstModel(t *testing.T) {
 					}
 				}
 				for h := range s.All(now) {
-					i := slices.IndexFunc(m.list, func(e *modelEntry) bool { return e.r == h.Record && !e.dead })
+					i := slices.IndexFunc(m.list, func(e *modelEntry) bool { return e.r.Print() == h.Print && !e.dead })
 					if i < 0 {
 						t.Fatalf("All yields %+v, which is not held", h)
 					}
-					if e := m.list[i]; h != (Held{e.r, e.received, e.until, e.cached}) {
+					if e := m.list[i]; h != told(e.r, e.received, e.until, e.cached) || s.Load(now, h) != e.r {
 						t.Fatalf("All yields %+v, want %+v", h, *e)
 					}
 				}

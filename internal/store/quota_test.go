@@ -25,7 +25,7 @@ func TestFullStoreKeepsTheNearest(t *testing.T) {
 	wantPut(t, s, noon, small(t, 350), wire.CodeOK)
 	wantPut(t, s, noon, small(t, 500), wire.CodeTooFar) // which gave way
 	m := held(s, noon)
-	if len(m) != 3 || m[300].Record == nil || m[350].Record == nil || m[400].Record == nil {
+	if len(m) != 3 || m[300].Size == 0 || m[350].Size == 0 || m[400].Size == 0 {
 		t.Errorf("held %v", m)
 	}
 	// In its own place a newer one always fits.
@@ -54,7 +54,7 @@ func TestRefusedRecordDisplacesNobody(t *testing.T) {
 		t.Errorf("held %v, %d bytes", m, s.Bytes())
 	}
 	wantPut(t, s, noon, open(t, 400, 0, 1, after(time.Hour), "fits in two"), wire.CodeOK)
-	if m := held(s, noon); len(m) != 3 || m[300].Record == nil || m[310].Record == nil {
+	if m := held(s, noon); len(m) != 3 || m[300].Size == 0 || m[310].Size == 0 {
 		t.Errorf("held %v", m)
 	}
 }
@@ -65,7 +65,7 @@ func TestCachedGivesWayFirst(t *testing.T) {
 	wantPut(t, s, noon, small(t, 600), wire.CodeOK)
 	wantPutItem(t, s, noon, Item{Record: small(t, 400), Cached: true}, wire.CodeTooFar)
 	wantPut(t, s, noon, small(t, 700), wire.CodeOK)
-	if m := held(s, noon); len(m) != 2 || m[300].Record != nil {
+	if m := held(s, noon); len(m) != 2 || m[300].Size != 0 {
 		t.Errorf("held %v, want the cached copy gone though it lies nearest", m)
 	}
 }
@@ -259,7 +259,7 @@ func TestCachedThatBecameOursStays(t *testing.T) {
 	wantPutItem(t, s, noon, Item{Record: small(t, 600), Cached: true}, wire.CodeOK)
 	wantPut(t, s, noon, small(t, 600), wire.CodeOK)
 	wantPut(t, s, noon, small(t, 700), wire.CodeOK)
-	if m := held(s, noon); len(m) != 2 || m[300].Record != nil {
+	if m := held(s, noon); len(m) != 2 || m[300].Size != 0 {
 		t.Errorf("held %v, want the other cached copy gone", m)
 	}
 }

@@ -24,9 +24,10 @@ type Store interface {
 	// Put offers the items, in order and at once: a disk store syncs one time for
 	// all of them. The errors answer the items one by one; nil means that the
 	// record, or one of the same value that lives at least as long, is held now.
-	// The others are a wire.Code: CodeStale (a newer one is or was held),
-	// CodeExpired, CodeFull (a quota, or all that is held lies nearer to us),
-	// CodeInvalid (a kind that nobody stores).
+	// The others are a wire.Code or wrap one: CodeStale (a newer one is or was
+	// held), CodeExpired, CodeFull (a quota), CodeTooFar (all that is held lies
+	// nearer to us), CodeConflict (Item.IfSeq), CodeInvalid (a kind that nobody
+	// stores), CodeReadOnly (the disk cannot be written at present).
 	//
 	// Which of two records under one key of one kind stands:
 	// content, the later expiry; owned and peer, wire.Newer, and an owned record is
@@ -41,9 +42,21 @@ type Store interface {
 	// Has reports whether that very record is held and alive.
 	Has(now time.Time, r *wire.Signed) bool
 
-	// All yields what is held and alive, in no order. The store is not locked while
-	// the caller looks at one; it may call the store's methods.
+	// Offer says of each record whether to send it: it is not held, or not yet so
+	// that it would outlive a crash. A record that is held counts as received now
+	// if quiet(i); nil means that none does. quiet must not call the store.
+	Offer(now time.Time, offered []wire.Offered, quiet func(i int) bool) (want []bool)
+
+	// Seq returns the highest sequence number of an owned key that is held or
+	// remembered, false if there is none.
+	Seq(now time.Time, key routing.Key) (seq uint64, ok bool)
+
+	// All yields what is held and alive, in no order, and reads no payload. The
+	// store is not locked while the caller looks at one; it may call its methods.
 	All(now time.Time) iter.Seq[Held]
+
+	// Load returns the very record that All told of, nil when it is held no longer.
+	Load(now time.Time, h Held) *wire.Signed
 
 	// Expire drops what has ended and returns how many records that were.
 	Expire(now time.Time) int
@@ -73,15 +86,35 @@ type Item struct {
 	// any other record and is not republished. See CacheLife.
 	Cached bool
 
+	// Loud says that the sender is nobody who tells the other holders too. A record
+	// that is held already then does not count as received anew, so that it is
+	// republished as if this had not come (Kademlia §2.5).
+	Loud bool
+
+	// IfSeq makes the Put of an owned record a compare-and-set: CodeConflict unless
+	// the highest sequence held or remembered is this, 0 meaning none. The very
+	// record that is held already is no conflict: its sender asks again. If nil,
+	// no condition.
+	IfSeq *uint64
+
 	// Life shortens how long the record is kept, from receipt. If zero, until its
 	// signed expiry, which nothing lengthens.
 	Life time.Duration
 }
 
-// Held is a record in the store.
+// Held tells of a record in the store; Load returns the record.
 type Held struct {
-	Record   *wire.Signed
-	Received time.Time // of the last Put of this very record: a republish within the hour is needless
+	Kind      wire.Kind
+	Key       routing.Key
+	Publisher wire.PeerID
+	Seq       uint64
+	Expiry    time.Time // as signed, UTC
+	Print     wire.Print
+	Size      int // of the Signed in bytes, as on the wire
+
+	// Received is when this very record was last put or offered, not counting what
+	// was Loud. After a restart it is the time of receipt by the wall clock.
+	Received time.Time
 	Until    time.Time // it is dropped then
 	Cached   bool
 }

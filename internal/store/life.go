@@ -1,8 +1,11 @@
 package store
 
 import (
+	"encoding/binary"
+	"hash/fnv"
 	"time"
 
+	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -35,6 +38,15 @@ func CacheLife(kind wire.Kind, left time.Duration, nearer, k int) time.Duration 
 
 // alive reports whether e is a record and has not ended at tick t.
 func (e *entry) alive(t int64) bool { return e.record != nil && t < e.until }
+
+// highest returns the sequence number that e, of an owned key and perhaps nil,
+// holds or remembers at tick t; 0 if none.
+func (e *entry) highest(t int64) uint64 {
+	if e == nil || !e.alive(t) && e.seqUntil <= t {
+		return 0
+	}
+	return e.seq
+}
 
 // tomb returns what is to be remembered of e after its end, nil if nothing.
 func (e *entry) tomb() *entry {
@@ -78,4 +90,25 @@ func (m *Memory) sweep(t int64) int {
 		m.end(e)
 	}
 	return n - m.live
+}
+
+// RepublishAt is when the holder whose key is self sends h to the k nearest again:
+// interval after it was last received, and up to a quarter more by a jitter that
+// differs by holder and by round, so that usually one of 20 holders comes first
+// and silences the others (Kademlia §2.5). What was received before since, the
+// start of the process, comes due evenly over the first interval after it: a
+// restart is no storm.
+func RepublishAt(self routing.Key, h Held, since time.Time, interval time.Duration) time.Time {
+	sum := fnv.New64a()
+	sum.Write(self[:])
+	sum.Write(h.Print[:])
+	sum.Write(binary.LittleEndian.AppendUint64(nil, uint64(h.Received.UnixNano())))
+	x := sum.Sum64()
+	x ^= x >> 32 // FNV's high bits are its poorest
+	x *= 0xd6e8feb86659fd93
+	jitter := float64(x>>11) / (1 << 53)
+	if h.Received.Before(since) {
+		return since.Add(time.Duration(jitter * float64(interval)))
+	}
+	return h.Received.Add(interval + time.Duration(jitter*float64(interval/4)))
 }
