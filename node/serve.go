@@ -62,6 +62,9 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 			Records:  n.values.Get(now, m.Kind, m.Key, wire.MaxRecords),
 			Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{}),
 		})
+	case wire.GetProviders:
+		n.served.getProviders.Add(1)
+		return l.serveProviders(f.ID, m, now)
 	case wire.Store:
 		n.served.stores.Add(1)
 		return l.serveStore(f.ID, m, now)

@@ -8,11 +8,13 @@ import (
 
 // Requests counts requests by type.
 type Requests struct {
-	Ping, FindNode, FindValue, Store, Offer int64
+	Ping, FindNode, FindValue, Store, Offer, GetProviders int64
 }
 
 // Total is the sum.
-func (r Requests) Total() int64 { return r.Ping + r.FindNode + r.FindValue + r.Store + r.Offer }
+func (r Requests) Total() int64 {
+	return r.Ping + r.FindNode + r.FindValue + r.Store + r.Offer + r.GetProviders
+}
 
 // Stats is a snapshot of a node.
 type Stats struct {
@@ -31,11 +33,18 @@ type Stats struct {
 
 // requestCounters count requests as they go.
 type requestCounters struct {
-	pings, findNodes, findValues, stores, offers atomic.Int64
+	pings, findNodes, findValues, stores, offers, getProviders atomic.Int64
 }
 
 func (c *requestCounters) snapshot() Requests {
-	return Requests{c.pings.Load(), c.findNodes.Load(), c.findValues.Load(), c.stores.Load(), c.offers.Load()}
+	return Requests{
+		Ping:         c.pings.Load(),
+		FindNode:     c.findNodes.Load(),
+		FindValue:    c.findValues.Load(),
+		Store:        c.stores.Load(),
+		Offer:        c.offers.Load(),
+		GetProviders: c.getProviders.Load(),
+	}
 }
 
 type counters struct {
@@ -59,6 +68,8 @@ func (n *Node) sent(m wire.Message) {
 		c.stores.Add(1)
 	case wire.Offer:
 		c.offers.Add(1)
+	case wire.GetProviders:
+		c.getProviders.Add(1)
 	}
 }
 

@@ -1,0 +1,324 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/peerstore"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A Provider is a peer that says it provides what a key stands for.
+type Provider struct {
+	// Contact is the peer and where its record says it may be dialled, as far as
+	// we would; if the record does not say, where we know it to be.
+	Contact
+	Mode   Mode        // ModeAuto: not told
+	Expiry time.Time   // of its word, unless it gives it again
+	From   wire.PeerID // who had the record
+}
+
+const (
+	// maxPages is how many pages of providers one peer is asked for: some eight
+	// times what a node keeps under one key.
+	maxPages = 16
+	// pageBytes is the room for records in one page; contacts take a third of a
+	// frame at most.
+	pageBytes = 40 << 10
+	// maxProvided is how many providers of one key are looked at to make a page.
+	maxProvided = 1 << 10
+)
+
+// FindProviders yields the peers that provide what key stands for, each once, as
+// they are found, until the k nearest nodes have told all that they hold, or
+// the caller has seen enough. This node is among them if it provides. An error
+// comes last; if there is nobody it is ErrNotFound.
+//
+// What a provider says of where it is stays in mind: to call it is to dial it
+// there.
+func (n *Node) FindProviders(ctx context.Context, key routing.Key) iter.Seq2[Provider, error] {
+	return func(yield func(Provider, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		found := make(chan Provider)
+		ended := make(chan error, 1)
+		c := &census{node: n, key: key, seen: make(map[wire.PeerID]*wire.Signed), notify: func(p Provider) {
+			select {
+			case found <- p:
+			case <-ctx.Done():
+			}
+		}}
+		go func() { ended <- c.run(ctx) }()
+		defer func() {
+			cancel()
+			if ended != nil {
+				<-ended
+			}
+		}()
+		for {
+			select {
+			case p := <-found:
+				if !yield(p, nil) {
+					return
+				}
+			case err := <-ended:
+				ended = nil
+				if len(c.seen) == 0 && err == nil {
+					err = ErrNotFound
+				}
+				if err != nil {
+					yield(Provider{}, fmt.Errorf("providers of %s: %w", key, err))
+				}
+				return
+			}
+		}
+	}
+}
+
+// A census is one search for providers.
+type census struct {
+	node   *Node
+	key    routing.Key
+	notify func(Provider) // of each new one; may block
+	pages  sync.WaitGroup // the peers that have more to tell
+
+	mu   sync.Mutex
+	seen map[wire.PeerID]*wire.Signed // by publisher: the best so far
+}
+
+// run looks at what this node holds itself, and then asks the network. Peers
+// with many pages are asked for them beside the walk, which they do not hold up,
+// and its end by no more than the time of one request.
+func (c *census) run(ctx context.Context) error {
+	n := c.node
+	if err := n.running(); err != nil {
+		return err
+	}
+	for _, r := range n.values.Get(time.Now(), wire.KindProvider, c.key, maxProvided) {
+		c.add(r, nil)
+	}
+	paging, stop := context.WithCancel(ctx)
+	defer stop()
+	out, err := n.run(ctx, walk{kind: "find providers", target: c.key,
+		options: lookupOptions{Patient: true},
+		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
+			return c.ask(ctx, paging, q, out)
+		}})
+	late := time.AfterFunc(n.config.RPCTimeout, stop)
+	c.pages.Wait()
+	late.Stop()
+	if err != nil || len(c.seen) > 0 {
+		return err
+	}
+	return n.alone(out)
+}
+
+// ask asks one peer for its first page.
+func (c *census) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
+	n := c.node
+	l, page, err := c.page(ctx, q.Addr.id, wire.PeerID{}, n.config.K)
+	if err != nil {
+		return reply{}, err
+	}
+	r := reply{closer: out.heard(l, page.Contacts)}
+	last, good := c.take(l, page, wire.PeerID{})
+	r.value = good > 0
+	if page.More && !last.IsZero() {
+		c.pages.Go(func() { c.rest(paging, q.Addr.id, last) })
+	}
+	return r, nil
+}
+
+// rest asks a peer for the pages behind that publisher.
+func (c *census) rest(ctx context.Context, id wire.PeerID, last wire.PeerID) {
+	for range maxPages - 1 {
+		l, page, err := c.page(ctx, id, last, 0)
+		if err != nil {
+			return
+		}
+		if last, _ = c.take(l, page, last); !page.More || last.IsZero() {
+			return
+		}
+	}
+	c.node.config.Logger.Info("peer tells of providers without end", "peer", id, "key", c.key)
+}
+
+func (c *census) page(ctx context.Context, id, after wire.PeerID, contacts int) (*link, wire.Providers, error) {
+	l, m, err := c.node.request(ctx, id, wire.GetProviders{Key: c.key, Count: contacts, After: after})
+	if err != nil {
+		return nil, wire.Providers{}, err
+	}
+	page, ok := m.(wire.Providers)
+	if !ok {
+		return nil, wire.Providers{}, unexpected(id, m)
+	}
+	return l, page, nil
+}
+
+// take takes in what verifies of a page that begins behind the publisher after.
+// It returns the last publisher, behind whom the next begins, and how many
+// were good; the zero one if the page is no honest one: it does not advance, is
+// of something else, or is full of forgeries.
+func (c *census) take(l *link, page wire.Providers, after wire.PeerID) (last wire.PeerID, good int) {
+	n, now := c.node, time.Now()
+	forged := 0
+	for _, r := range page.Records {
+		by := r.Record.Publisher
+		if r.Record.Kind != wire.KindProvider || r.Record.Key != c.key || bytes.Compare(by[:], after[:]) <= 0 {
+			n.config.Logger.Info("not the providers asked for", "peer", l.id, "key", c.key)
+			return wire.PeerID{}, good
+		}
+		after = by
+		if !c.known(r) {
+			if err := n.verify(r, now); err != nil {
+				n.config.Logger.Info("record does not verify", "peer", l.id, "key", c.key, "err", err)
+				if errors.Is(err, wire.ErrBadSignature) {
+					forged++
+				}
+				if forged == maxForged {
+					return wire.PeerID{}, good
+				}
+				continue
+			}
+		}
+		good++
+		c.add(r, l)
+	}
+	if len(page.Records) == 0 {
+		return wire.PeerID{}, good
+	}
+	return after, good
+}
+
+// known reports whether this very record has been verified already.
+func (c *census) known(r *wire.Signed) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.seen[r.Record.Publisher]
+	return s != nil && s.Signature == r.Signature && bytes.Equal(s.Payload, r.Payload)
+}
+
+// add takes in a verified record; l is nil if we hold it ourselves.
+func (c *census) add(r *wire.Signed, l *link) {
+	id := r.Record.Publisher
+	c.mu.Lock()
+	had := c.seen[id]
+	if had == nil || wire.Newer(r, had) {
+		c.seen[id] = r
+	}
+	c.mu.Unlock()
+	if had != nil && !wire.Newer(r, had) {
+		return
+	}
+	p := c.node.provider(r, l)
+	if had == nil {
+		c.notify(p)
+	}
+}
+
+// provider reads a verified record that l's peer told, or that we hold
+// ourselves (nil), and notes where the provider is. As the record may come from
+// anywhere we dial only such addresses as the teller may name to us, and if it
+// is ourselves, and we are alone, only global ones.
+func (n *Node) provider(r *wire.Signed, l *link) Provider {
+	now := time.Now()
+	id := r.Record.Publisher
+	p := Provider{Contact: Contact{ID: id}, Expiry: r.Record.Expiry, From: n.id}
+	narrowest := scopeGlobal
+	switch {
+	case l != nil:
+		p.From, narrowest = l.id, scopeOf(l.addr.Addr())
+	case len(n.links.all()) > 0:
+		narrowest = n.scope()
+	}
+	info, err := r.Record.PeerInfo()
+	if err == nil {
+		p.Mode = ModeClient
+		if info.Mode == wire.ModeServer {
+			p.Mode = ModeServer
+		}
+		p.Addrs = slices.DeleteFunc(n.dialable(info.Addrs), func(a wire.Addr) bool {
+			ap, _ := a.AddrPort()
+			return scopeOf(ap.Addr()) < narrowest
+		})
+	}
+	if id != n.id {
+		n.peers.Add(id, peerstore.SourceRecord, now, r.Record.Expiry.Sub(now), p.Addrs...)
+	}
+	if len(p.Addrs) == 0 {
+		p.Contact = n.contact(id)
+	}
+	return p
+}
+
+// Provide tells the k nodes nearest to key that this node provides what the key
+// stands for, and where it is. It goes on telling them, until StopProviding or
+// Close, after which others forget it within Config.RecordTTL.
+func (n *Node) Provide(ctx context.Context, key routing.Key) (Stored, error) {
+	if err := n.running(); err != nil {
+		return Stored{}, err
+	}
+	r, err := n.signProvider(key)
+	if err != nil {
+		return Stored{}, fmt.Errorf("provide: %w", err)
+	}
+	return n.publish(ctx, r, 0)
+}
+
+// signProvider makes the record that says that we provide what key stands for.
+func (n *Node) signProvider(key routing.Key) (*wire.Signed, error) {
+	value, err := n.providerValue()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	return wire.Sign(wire.Record{
+		Kind:   wire.KindProvider,
+		Key:    key,
+		Seq:    uint64(now.UnixMilli()),
+		Expiry: now.Add(n.config.RecordTTL),
+		Value:  value,
+	}, n.config.Key)
+}
+
+// providerValue says where this node is now: the value of its provider records.
+func (n *Node) providerValue() ([]byte, error) {
+	return wire.PeerInfo{Mode: n.mode(), Addrs: n.self.addrs()}.Value()
+}
+
+// serveProviders answers GET_PROVIDERS with a page of what is held.
+func (l *link) serveProviders(id uint64, m wire.GetProviders, now time.Time) error {
+	room := contactRooms.Get().(*contactRoom)
+	defer contactRooms.Put(room)
+	held := l.node.values.Get(now, wire.KindProvider, m.Key, maxProvided)
+	records, more := providerPage(held, m.After)
+	return l.reply(id, wire.Providers{
+		Records:  records,
+		More:     more,
+		Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{}),
+	})
+}
+
+// providerPage returns what stands behind a publisher, in order of publishers,
+// as much as a page takes, and whether there is more.
+func providerPage(held []*wire.Signed, after wire.PeerID) (page []*wire.Signed, more bool) {
+	held = slices.DeleteFunc(held, func(r *wire.Signed) bool {
+		return bytes.Compare(r.Record.Publisher[:], after[:]) <= 0
+	})
+	slices.SortFunc(held, func(a, b *wire.Signed) int {
+		return bytes.Compare(a.Record.Publisher[:], b.Record.Publisher[:])
+	})
+	size := 0
+	for i, r := range held {
+		if size += r.Size(); i == wire.MaxProviders || size > pageBytes {
+			return held[:i], true
+		}
+	}
+	return held, false
+}
