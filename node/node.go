@@ -51,6 +51,8 @@ type Node struct {
 	skew    skew
 	self    selfAddrs
 
+	publications *publications
+
 	mu    sync.Mutex // guards table; nothing is called while it is held
 	table *routing.Table[*known]
 
@@ -113,6 +115,7 @@ func New(config Config) (*Node, error) {
 	n.key = n.id.Key()
 	n.values = store.NewMemory(n.key, store.Limits{Bytes: c.StoreBytes, Records: c.StoreRecords})
 	n.table = routing.NewTable(n.key, routing.TableOptions[*known]{K: c.K, Groups: n.groups})
+	n.publications = newPublications(c.RecordTTL)
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{
 		Self:           quic.PublicKey(n.id),

@@ -32,15 +32,19 @@ func (s Stored) String() string { return fmt.Sprintf("stored on %d of %d", s.Cou
 // by this node that lives for Config.RecordTTL.
 type PutOptions struct {
 	// Kind is KindOpen if zero: any key, one record of each publisher. The key of
-	// KindContent is that of the value, of KindOwned that of publisher and Name;
-	// the key given must be that, or zero.
+	// KindContent is that of the value, of KindOwned that of publisher and Name,
+	// of KindOpen with a Name that of the name: the key given must be that, or
+	// zero.
 	Kind wire.Kind
 
-	// Name of an owned record, at most 256 bytes.
+	// Name of an owned or open record, at most 256 bytes.
 	Name []byte
 
-	// TTL is how long the record lives, at most 24 hours. If zero,
-	// Config.RecordTTL.
+	// TTL is how long the record lives, at most 24 hours. If zero, it lives for
+	// Config.RecordTTL and this node keeps it alive: it publishes it anew at 5/6
+	// of its life, until Unpublish or Close, or until another put of the same
+	// kind and key takes its place. If given, the record ends then, and nobody
+	// renews it.
 	TTL time.Duration
 
 	// Seq orders the records of one publisher under one key: the higher stands.
@@ -51,7 +55,8 @@ type PutOptions struct {
 	// succeed. If zero, 1.
 	Quorum int
 
-	// Publisher signs the record. If nil, the node's own key.
+	// Publisher signs the record. If nil, the node's own key. Records of another
+	// are never renewed.
 	Publisher ed25519.PrivateKey
 }
 
@@ -64,6 +69,15 @@ func (n *Node) Put(ctx context.Context, key routing.Key, value []byte) (Stored, 
 // PutWith is Put with options. When fewer than Quorum peers stored the record,
 // the error is a *PutError.
 func (n *Node) PutWith(ctx context.Context, key routing.Key, value []byte, o PutOptions) (Stored, error) {
+	switch o.Kind {
+	case 0, wire.KindContent, wire.KindOwned, wire.KindOpen:
+		return n.put(ctx, key, value, o)
+	}
+	return Stored{}, fmt.Errorf("put: records of kind %v are not put by hand", o.Kind)
+}
+
+// put is PutWith for provider records, too, whose value it makes itself.
+func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOptions) (Stored, error) {
 	if err := n.running(); err != nil {
 		return Stored{}, err
 	}
@@ -71,14 +85,24 @@ func (n *Node) PutWith(ctx context.Context, key routing.Key, value []byte, o Put
 	if err != nil {
 		return Stored{}, fmt.Errorf("put: %w", err)
 	}
-	return n.publish(ctx, r, o.Quorum)
+	var v *version
+	if r.Record.Publisher == n.id {
+		if v, err = n.publications.begin(r, o.TTL != 0); err != nil {
+			return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
+		}
+	}
+	s, err := n.publish(ctx, r, o.Quorum)
+	if serr := n.publications.end(v, s, err); serr != nil {
+		err = errors.Join(err, fmt.Errorf("put %s: %w", r.Record.Key, serr))
+	}
+	return s, err
 }
 
 // sign makes the record that a put publishes.
 func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, error) {
 	now := time.Now()
-	if ahead, ok := n.skew.median(); ok && ahead.Abs() > wire.MaxSkew {
-		return nil, fmt.Errorf("this machine's clock differs by %v from that of its peers, who would refuse the record: set the clock", ahead.Round(time.Second))
+	if err := n.clockFault(); err != nil {
+		return nil, err
 	}
 	defaultTo(&o.Kind, wire.KindOpen)
 	defaultTo(&o.TTL, n.config.RecordTTL)
@@ -91,15 +115,20 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 	if len(o.Publisher) != ed25519.PrivateKeySize {
 		return nil, errors.New("publisher's key is not an Ed25519 private key")
 	}
+	publisher := wire.PeerID(o.Publisher.Public().(ed25519.PublicKey))
 	right := key
-	switch o.Kind {
-	case wire.KindContent:
+	switch {
+	case o.Kind == wire.KindContent:
 		right = wire.ContentKey(value)
-	case wire.KindOwned:
-		right = wire.OwnedKey(wire.PeerID(o.Publisher.Public().(ed25519.PublicKey)), o.Name)
-	case wire.KindOpen:
-	default:
-		return nil, fmt.Errorf("records of kind %d are not put by hand", o.Kind)
+	case o.Kind == wire.KindOwned:
+		right = wire.OwnedKey(publisher, o.Name)
+	case o.Kind == wire.KindOpen && len(o.Name) > 0:
+		right = routing.KeyOf(o.Name)
+	case o.Kind == wire.KindProvider:
+		var err error
+		if value, err = n.providerValue(); err != nil {
+			return nil, err
+		}
 	}
 	if key == (routing.Key{}) {
 		key = right
@@ -108,7 +137,11 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 		return nil, fmt.Errorf("key %s: %w", key, wire.ErrBadKey)
 	}
 	if o.Seq == 0 {
-		o.Seq = n.seqs.next(key, now)
+		var last uint64
+		if publisher == n.id {
+			last = n.publications.last(slot{o.Kind, key})
+		}
+		o.Seq = n.seqs.next(key, last, now)
 	}
 	return wire.Sign(wire.Record{
 		Kind:   o.Kind,
@@ -118,6 +151,15 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 		Expiry: now.Add(o.TTL),
 		Value:  value,
 	}, o.Publisher)
+}
+
+// clockFault returns an error when our clock is so far off that others would
+// refuse what we sign.
+func (n *Node) clockFault() error {
+	if ahead, ok := n.skew.median(); ok && ahead.Abs() > wire.MaxSkew {
+		return fmt.Errorf("this machine's clock differs by %v from that of its peers, who would refuse the record: set the clock", ahead.Round(time.Second))
+	}
+	return nil
 }
 
 // seqs gives records their sequence numbers: Unix milliseconds, and where one
@@ -131,14 +173,15 @@ type seqs struct {
 // maxSeqs is how many keys are remembered before those of the past are dropped.
 const maxSeqs = 256
 
-func (s *seqs) next(key routing.Key, now time.Time) uint64 {
+// next returns one that is above the one given, too.
+func (s *seqs) next(key routing.Key, above uint64, now time.Time) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ms := uint64(now.UnixMilli())
 	if len(s.last) >= maxSeqs {
 		maps.DeleteFunc(s.last, func(_ routing.Key, seq uint64) bool { return seq < ms })
 	}
-	seq := max(ms, s.last[key]+1)
+	seq := max(ms, s.last[key]+1, above+1)
 	s.last[key] = seq
 	return seq
 }

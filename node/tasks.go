@@ -27,6 +27,7 @@ func (n *Node) tasks() []task {
 		{"expire", every(time.Minute, n.expire)},
 		{"announce", every(time.Minute, n.announceAddrs)},
 		{"publish", every(10*time.Second, n.publishSelf)},
+		{"renew", n.renew},
 		{"store", func(context.Context) { n.writeStores() }},
 	}
 }

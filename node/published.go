@@ -1,0 +1,321 @@
+package node
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// maxPublished is how many records one node keeps alive. They stay in memory,
+// some 400 bytes each and the value.
+const maxPublished = 1 << 16
+
+// withdrawal is how long the version lives that takes the place of a record
+// which is unpublished.
+const withdrawal = time.Minute
+
+// A Publication is a record that this node keeps alive: it signs it anew, and
+// publishes it, when 5/6 of its life have passed.
+type Publication struct {
+	Kind   wire.Kind
+	Key    routing.Key
+	Name   []byte // of owned and open records; may be empty
+	Size   int    // of the value, in bytes
+	Seq    uint64 // of the version that stands; to renew it does not change it
+	Expiry time.Time
+
+	Renewed time.Time // when it was last stored anywhere; zero: not since the node was started
+	Next    time.Time // when it is to be published again
+	Stored  Stored    // where it went last
+	Err     error     // why it could not be renewed; nil when it was
+}
+
+// A slot is what one publication has: no two records of one publisher stand
+// side by side in one.
+type slot struct {
+	kind wire.Kind
+	key  routing.Key
+}
+
+// A shelf is where publications outlive the process. Goroutines share it.
+type shelf interface {
+	// savePublication puts data on disk under a name of at most 80 printable
+	// characters, in the place of what is there; nil deletes it.
+	savePublication(name string, data []byte) error
+	// savedPublications yields all that is there, by name.
+	savedPublications() iter.Seq2[string, []byte]
+}
+
+// publications are the records that a node keeps alive. Goroutines share it.
+type publications struct {
+	life time.Duration // of each signature; constant
+	disk shelf         // nil: they end with the process; constant once the node runs
+	wake chan struct{} // has room for one: something is due before looks
+
+	mu    sync.Mutex // nothing is called while it is held
+	by    map[slot]*publication
+	looks time.Time // when the task that renews them wakes
+
+	// saving orders what is written of one slot: it is held while it is, and
+	// locked before mu.
+	saving [16]sync.Mutex
+}
+
+// A publication is one of them. Guarded by publications.mu.
+type publication struct {
+	version  *version  // the latest, whether it is out yet or not
+	renewed  time.Time // zero: not in this process
+	next     time.Time // when it is to be published again
+	failures int       // to renew it, in a row
+	stored   Stored
+	err      error
+}
+
+// A version is what one put made of a publication. Guarded by publications.mu,
+// but for what is said to be constant.
+type version struct {
+	slot   slot         // constant
+	ends   bool         // when it is out there is nothing left to renew; constant
+	record *wire.Signed // signed last
+	above  uint64       // the next signature takes a sequence number above it; 0: the same as before
+	out    bool         // somebody has it
+	before *version     // what stands if nobody takes this one; nil once it is out
+}
+
+func newPublications(life time.Duration) *publications {
+	return &publications{life: life, by: make(map[slot]*publication), wake: make(chan struct{}, 1)}
+}
+
+func slotOf(r *wire.Signed) slot { return slot{r.Record.Kind, r.Record.Key} }
+
+// errTooMany refuses one more publication.
+var errTooMany = fmt.Errorf("%d records are kept alive already, which is the limit: unpublish some, or give it a TTL", maxPublished)
+
+// begin notes, on disk too, that a version is about to be published. With ends
+// it puts an end to what is kept alive there. It returns nil when there is nothing to note.
+func (ps *publications) begin(r *wire.Signed, ends bool) (*version, error) {
+	v := &version{slot: slotOf(r), ends: ends, record: r}
+	ps.mu.Lock()
+	p := ps.by[v.slot]
+	switch {
+	case p == nil && ends, p != nil && wire.Newer(p.version.record, r):
+		ps.mu.Unlock()
+		return nil, nil
+	case p == nil && len(ps.by) >= maxPublished:
+		ps.mu.Unlock()
+		return nil, errTooMany
+	case p == nil:
+		p = &publication{}
+		ps.by[v.slot] = p
+	}
+	v.before, p.version = p.version, v
+	ps.mu.Unlock()
+	err := ps.save(v.slot)
+	if err != nil {
+		ps.end(v, Stored{}, nil)
+	}
+	return v, err
+}
+
+// end notes what came of publishing a version, nil being none. One that nobody
+// has is forgotten: what was there before stands.
+func (ps *publications) end(v *version, s Stored, err error) error {
+	if v == nil {
+		return nil
+	}
+	now := time.Now()
+	ps.mu.Lock()
+	p := ps.by[v.slot]
+	switch {
+	case p == nil: // unpublished meanwhile
+	case s.Count > 0:
+		v.out, v.before = true, nil
+		if p.version != v {
+			break
+		}
+		p.renewed, p.stored, p.err, p.failures, p.next = now, s, nil, 0, now.Add(renewAfter(ps.life))
+		if errors.Is(err, ErrUnreachable) { // it is here, and nowhere else
+			p.fail(err, ps.life, now)
+		}
+		if v.ends {
+			delete(ps.by, v.slot)
+		} else if p.next.Before(ps.looks) {
+			ps.nudge()
+		}
+	default:
+		for at := &p.version; *at != nil; at = &(*at).before {
+			if *at == v {
+				*at = v.before
+				break
+			}
+		}
+		if p.version == nil {
+			delete(ps.by, v.slot)
+		}
+	}
+	ps.mu.Unlock()
+	if s.Count > 0 {
+		return nil // it was saved by begin
+	}
+	return ps.save(v.slot)
+}
+
+// save writes what is the latest of a slot, wherever there is a disk.
+func (ps *publications) save(at slot) error {
+	if ps.disk == nil {
+		return nil
+	}
+	order := &ps.saving[at.key[0]%16]
+	order.Lock()
+	defer order.Unlock()
+	var data []byte
+	ps.mu.Lock()
+	if p := ps.by[at]; p != nil && !p.version.ends {
+		data = wire.AppendSigned(nil, p.version.record)
+	}
+	ps.mu.Unlock()
+	if err := ps.disk.savePublication(at.String(), data); err != nil {
+		return fmt.Errorf("cannot note on disk what is published under %s: %w", at.key, err)
+	}
+	return nil
+}
+
+func (at slot) String() string { return fmt.Sprintf("%v/%s", at.kind, at.key) }
+
+// load takes in what another process left on the disk, and from then on saves
+// to it. It is called before the node starts. The errors are of what cannot be
+// used, and is left where it is.
+func (ps *publications) load(disk shelf, self wire.PeerID) (errs []error) {
+	for name, data := range disk.savedPublications() {
+		r, err := wire.ParseSigned(data)
+		if err == nil && r.Record.Publisher != self {
+			err = fmt.Errorf("published by %s", r.Record.Publisher)
+		}
+		if err == nil {
+			err = ps.adopt(r)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("publication %q: %w", name, err))
+		}
+	}
+	ps.disk = disk
+	return errs
+}
+
+// adopt takes in a publication of another process, to be published anew as soon
+// as may be, unless one as new is there.
+func (ps *publications) adopt(r *wire.Signed) error {
+	at := slotOf(r)
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p := ps.by[at]
+	switch {
+	case p != nil && !wire.Newer(r, p.version.record):
+		return nil
+	case p == nil && len(ps.by) >= maxPublished:
+		return errTooMany
+	}
+	ps.by[at] = &publication{version: &version{slot: at, record: r, above: r.Record.Seq, out: true}}
+	ps.nudge()
+	return nil
+}
+
+// merge is adopt while the node runs.
+func (ps *publications) merge(r *wire.Signed) error {
+	if err := ps.adopt(r); err != nil {
+		return err
+	}
+	return ps.save(slotOf(r))
+}
+
+// last returns the highest sequence number of what is kept alive there, 0 if
+// nothing is.
+func (ps *publications) last(at slot) uint64 {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.by[at]; p != nil {
+		return p.version.record.Record.Seq
+	}
+	return 0
+}
+
+// nudge makes the task look again.
+func (ps *publications) nudge() {
+	select {
+	case ps.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Published returns the records that this node keeps alive, in order of kind and
+// key.
+func (n *Node) Published() []Publication {
+	ps := n.publications
+	ps.mu.Lock()
+	all := make([]Publication, 0, len(ps.by))
+	for at, p := range ps.by {
+		v := p.version
+		for v != nil && !v.out {
+			v = v.before
+		}
+		if v == nil {
+			continue
+		}
+		r := v.record.Record
+		all = append(all, Publication{
+			Kind: at.kind, Key: at.key, Name: r.Name, Size: len(r.Value), Seq: r.Seq, Expiry: r.Expiry,
+			Renewed: p.renewed, Next: p.next, Stored: p.stored, Err: p.err,
+		})
+	}
+	ps.mu.Unlock()
+	slices.SortFunc(all, func(a, b Publication) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), bytes.Compare(a.Key[:], b.Key[:]))
+	})
+	return all
+}
+
+// Unpublish ends what a put began: the record is not renewed any more, and, but
+// for content, which others may have published too, it is replaced by a version
+// of itself that ends in a minute. An error says that some may hold the former
+// until it ends; it is not renewed in any case. If the node keeps no such record
+// alive, the error is ErrNotFound.
+func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (Stored, error) {
+	if err := n.running(); err != nil {
+		return Stored{}, err
+	}
+	ps, at := n.publications, slot{kind, key}
+	ps.mu.Lock()
+	p := ps.by[at]
+	delete(ps.by, at)
+	ps.mu.Unlock()
+	if p == nil {
+		return Stored{}, fmt.Errorf("unpublish %s: %w", key, ErrNotFound)
+	}
+	serr := ps.save(at)
+	stored, err := Stored{Key: key}, error(nil)
+	if kind != wire.KindContent {
+		stored, err = n.withdraw(ctx, p.version.record.Record)
+	}
+	if err = errors.Join(serr, err); err != nil {
+		return stored, fmt.Errorf("unpublish: %w", err)
+	}
+	return stored, nil
+}
+
+// withdraw replaces a record of ours by a version that soon ends.
+func (n *Node) withdraw(ctx context.Context, r wire.Record) (Stored, error) {
+	last, err := n.signAnew(r, n.seqs.next(r.Key, r.Seq, time.Now()), withdrawal)
+	if err != nil {
+		return Stored{}, err
+	}
+	return n.publish(ctx, last, 0)
+}
