@@ -86,6 +86,12 @@ type Config struct {
 	// (Kademlia §2.3). If zero, 1 hour. If negative, never refreshed.
 	RefreshInterval time.Duration
 
+	// RepublishInterval is how long a record may go without being sent to the k
+	// nearest to its key again, by any of them (Kademlia §2.5); up to a quarter
+	// more, by chance, so that usually one of them does it. If zero, 1 hour. If
+	// negative, this node neither republishes nor hands over what it holds.
+	RepublishInterval time.Duration
+
 	// MaxConnections bounds the connections accepted; 64 more may be dialled.
 	// If zero, 512.
 	MaxConnections int
@@ -131,6 +137,7 @@ func (c Config) withDefaults() (Config, error) {
 	defaultTo(&c.Alpha, min(3, c.K))
 	defaultTo(&c.RPCTimeout, 5*time.Second)
 	defaultTo(&c.RefreshInterval, time.Hour)
+	defaultTo(&c.RepublishInterval, time.Hour)
 	defaultTo(&c.MaxConnections, 512)
 	defaultTo(&c.RecordTTL, wire.MaxTTL)
 	defaultTo(&c.StoreBytes, 64<<20)

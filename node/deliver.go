@@ -39,9 +39,9 @@ func (f freshRecords) Offered(i int) wire.Offered {
 }
 
 const (
-	// maxBatch is how many bytes of records go in one STORE: a frame, less what
+	// maxFreight is how many bytes of records go in one STORE: a frame, less what
 	// stands around them.
-	maxBatch = wire.MaxFrame - 4<<10
+	maxFreight = wire.MaxFrame - 4<<10
 
 	// What one receiver is sent, below what it takes (SPEC.md §9), so that it has
 	// room left for what else it is asked by us.
@@ -166,7 +166,7 @@ func (d *delivery) send(ctx context.Context, c cargo, which []int32, held []bool
 		if s == nil {
 			continue
 		}
-		if len(batch) == wire.MaxStore || size+s.Size() > maxBatch {
+		if len(batch) == wire.MaxStore || size+s.Size() > maxFreight {
 			if err := flush(); err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/peerstore"
@@ -28,6 +29,7 @@ type Node struct {
 	ctx    context.Context // ends with the node
 	cancel context.CancelFunc
 	state  atomic.Int32
+	began  time.Time // by Start
 
 	opening sync.Mutex // held while Start opens the sockets; Close waits for it
 
@@ -42,14 +44,16 @@ type Node struct {
 	links      links
 	backoff    backoff
 
-	peers   *peerstore.Store
-	values  store.Store
-	known   registry
-	seqs    seqs
-	netRTT  linkRTT // of PING and FIND, to anybody
-	dialRTT linkRTT // from dialling a stranger to its HELLO
-	skew    skew
-	self    selfAddrs
+	peers    *peerstore.Store
+	values   store.Store
+	known    registry
+	moves    moves // what the table tells the hand-over
+	surveyed surveyed
+	seqs     seqs
+	netRTT   linkRTT // of PING and FIND, to anybody
+	dialRTT  linkRTT // from dialling a stranger to its HELLO
+	skew     skew
+	self     selfAddrs
 
 	publications *publications
 
@@ -114,7 +118,11 @@ func New(config Config) (*Node, error) {
 	}
 	n.key = n.id.Key()
 	n.values = store.NewMemory(n.key, store.Limits{Bytes: c.StoreBytes, Records: c.StoreRecords})
-	n.table = routing.NewTable(n.key, routing.TableOptions[*known]{K: c.K, Groups: n.groups})
+	n.moves.wake = make(chan struct{}, 1)
+	n.table = routing.NewTable(n.key, routing.TableOptions[*known]{
+		K: c.K, Groups: n.groups,
+		Joined: n.moves.came, Left: n.moves.left,
+	})
 	n.publications = newPublications(c.RecordTTL)
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{
@@ -158,6 +166,7 @@ func (n *Node) Start(ctx context.Context) error {
 	for _, t := range n.tasks() {
 		n.spawn(func() { t.run(n.ctx) })
 	}
+	defer n.moves.open() // whom a node meets as it joins is no newcomer
 	if len(n.bootstrap.list()) == 0 {
 		return nil
 	}
@@ -173,6 +182,7 @@ func (n *Node) open() error {
 	}
 	err := n.listen()
 	if err == nil {
+		n.began = time.Now()
 		n.state.Store(stateRunning)
 	}
 	n.opening.Unlock()

@@ -282,6 +282,7 @@ func (n *Node) item(s *wire.Signed, l *link, now time.Time) store.Item {
 	n.mu.Lock()
 	nearer := n.table.Closer(s.Record.Key)
 	neighbour := l.isServer() && n.key.CommonPrefixLen(l.key) >= n.table.Complete()
+	quiets := s.Record.Publisher == l.id || l.quiets(s.Record.Key)
 	n.mu.Unlock()
 	left := s.Record.Expiry.Sub(now)
 	return store.Item{
@@ -289,6 +290,7 @@ func (n *Node) item(s *wire.Signed, l *link, now time.Time) store.Item {
 		Source:    l.addr.Addr(),
 		Neighbour: neighbour,
 		Cached:    nearer > n.config.K,
+		Loud:      !quiets,
 		Life:      store.CacheLife(s.Record.Kind, left, nearer, n.config.K),
 	}
 }

@@ -78,8 +78,12 @@ func (n *Node) seen(l *link, now time.Time) {
 	c := l.known.contact()
 	n.mu.Lock()
 	before := n.table.Len()
+	back := n.table.Marked(c.Key)
 	probe, ok := n.table.Seen(c, now)
 	after := n.table.Len()
+	if back {
+		n.moves.came(c)
+	}
 	n.mu.Unlock()
 	if after > before {
 		n.peerEvent(PeerEvent{l.id, l.at, true, after})
@@ -107,11 +111,16 @@ func (n *Node) failed(id wire.PeerID) {
 	if n.ctx.Err() != nil { // we are the ones who are gone
 		return
 	}
-	key := n.known.of(id).key
+	known := n.known.of(id)
+	key := known.key
 	n.mu.Lock()
 	before := n.table.Len()
+	was := n.table.Contains(key) && !n.table.Marked(key)
 	promoted, ok := n.table.Failed(key, time.Now())
 	after := n.table.Len()
+	if was && n.table.Marked(key) {
+		n.moves.left(known.contact())
+	}
 	n.mu.Unlock()
 	if after < before || ok {
 		n.peerEvent(PeerEvent{Peer: id, Peers: after})

@@ -65,6 +65,9 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	case wire.GetProviders:
 		n.served.getProviders.Add(1)
 		return l.serveProviders(f.ID, m, now)
+	case wire.Offer:
+		n.served.offers.Add(1)
+		return l.serveOffer(f.ID, m, now)
 	case wire.Store:
 		n.served.stores.Add(1)
 		return l.serveStore(f.ID, m, now)

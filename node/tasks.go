@@ -27,6 +27,8 @@ func (n *Node) tasks() []task {
 		{"expire", every(time.Minute, n.expire)},
 		{"announce", every(time.Minute, n.announceAddrs)},
 		{"publish", every(10*time.Second, n.publishSelf)},
+		{"republish", every(time.Minute, n.republish)},
+		{"hand over", n.handOver},
 		{"renew", n.renew},
 		{"store", func(context.Context) { n.writeStores() }},
 	}

@@ -1,0 +1,59 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+)
+
+// A surveyed says how well this node knows its neighbourhood. Goroutines may
+// share it.
+type surveyed struct {
+	mu  sync.Mutex
+	at  time.Time // when it last looked; zero: never
+	all bool      // it found fewer than k nodes: all there are
+}
+
+// whole reports whether the table holds the whole network.
+func (s *surveyed) whole() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
+}
+
+// survey makes the complete subtree around us complete, unless it was after
+// before: it looks up our own key and the ranges in the subtree that no lookup
+// has touched since. Then the k nearest of the keys in it are known without
+// lookups (Kademlia §2.5).
+func (n *Node) survey(ctx context.Context, before time.Time) {
+	s := &n.surveyed
+	s.mu.Lock()
+	fresh := s.at.After(before)
+	s.mu.Unlock()
+	if fresh {
+		return
+	}
+	start := time.Now()
+	out, err := n.walkTo(ctx, "refresh", n.key)
+	if err != nil {
+		return
+	}
+	found := 0
+	for range out.lookup.Closest() {
+		found++
+	}
+	n.mu.Lock()
+	depth := n.table.Complete()
+	targets := slices.Collect(n.table.Stale(before, newSource()))
+	n.mu.Unlock()
+	targets = slices.DeleteFunc(targets, func(t routing.Key) bool { return n.key.CommonPrefixLen(t) < depth })
+	if _, err := n.walkAll(ctx, targets); err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at, s.all = start, found < n.config.K
+}

@@ -1,0 +1,220 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// heldRecords are a cargo of records of our own store: they are loaded when they
+// are sent.
+type heldRecords struct {
+	node *Node
+	held []store.Held
+}
+
+func (c heldRecords) Len() int                { return len(c.held) }
+func (c heldRecords) Load(i int) *wire.Signed { return c.node.values.Load(time.Now(), c.held[i]) }
+func (c heldRecords) Fresh() bool             { return false }
+
+func (c heldRecords) Offered(i int) wire.Offered {
+	h := &c.held[i]
+	return wire.Offered{Kind: h.Kind, Key: h.Key, Print: h.Print}
+}
+
+// deliverAtOnce is how many nodes are delivered to at once by one replication:
+// one that is slow, or dead, does not hold up the others.
+const deliverAtOnce = 8
+
+// A route is a node and the numbers of the records that it is to be brought, in
+// ascending order.
+type route struct {
+	to    wire.PeerID
+	which []int32
+}
+
+// replicate brings every record of c to the k nodes nearest to its key: one
+// stream of records a node, a few nodes at a time (Kademlia §2.5). Where a node
+// cannot be delivered to, the next nearest known takes its place, once. It
+// returns on how many nodes each record is held now, this node among them where
+// it is one of the nearest; fresh ones it keeps here then. It may take minutes.
+// When ctx ends it returns what is known by then.
+func (n *Node) replicate(ctx context.Context, c cargo) []int {
+	r := n.newReplication(c)
+	r.toNearest(ctx)
+	return r.acks
+}
+
+// A replication is one replicate.
+type replication struct {
+	node    *Node
+	cargo   cargo
+	acks    []int
+	reached []bool                  // by record: another node answered
+	own     []bool                  // this node is to hold it
+	routes  map[wire.PeerID][]int32 // planned so far
+	sent    int64                   // records that others took, each counted for each
+}
+
+func (n *Node) newReplication(c cargo) *replication {
+	return &replication{
+		node: n, cargo: c,
+		acks: make([]int, c.Len()), reached: make([]bool, c.Len()), own: make([]bool, c.Len()),
+		routes: make(map[wire.PeerID][]int32),
+	}
+}
+
+// toNearest brings all records to the k nearest nodes.
+func (r *replication) toNearest(ctx context.Context) {
+	all := make([]int32, r.cargo.Len())
+	for i := range all {
+		all[i] = int32(i)
+	}
+	if again := r.run(ctx, r.plan(ctx, all)); len(again) > 0 {
+		r.run(ctx, r.plan(ctx, again))
+	}
+}
+
+// plan returns who is to be brought which of these records and has not been
+// tried yet.
+func (r *replication) plan(ctx context.Context, which []int32) []route {
+	n := r.node
+	planned := make(map[wire.PeerID][]int32)
+	to := func(id wire.PeerID, i int32) {
+		if id == n.id {
+			r.hold(i)
+		} else if _, tried := slices.BinarySearch(r.routes[id], i); !tried {
+			planned[id] = append(planned[id], i)
+		}
+	}
+	uncovered := n.eachHolder(r.cargo, which, to)
+	n.lookUpHolders(ctx, r.cargo, uncovered, to)
+	routes := make([]route, 0, len(planned))
+	for id, which := range planned {
+		slices.Sort(which)
+		routes = append(routes, route{id, which})
+		all := append(r.routes[id], which...)
+		slices.Sort(all)
+		r.routes[id] = all
+	}
+	return routes
+}
+
+// hold keeps a record here, of whose holders this node is one.
+func (r *replication) hold(i int32) {
+	if r.own[i] {
+		return
+	}
+	r.own[i] = true
+	if r.cargo.Fresh() {
+		if s := r.cargo.Load(int(i)); s == nil || r.node.hold(s) != nil {
+			return
+		}
+	}
+	r.acks[i]++
+}
+
+// run delivers, and returns the records that somebody could not be brought.
+func (r *replication) run(ctx context.Context, routes []route) (again []int32) {
+	var mu sync.Mutex // guards acks, reached, sent and again
+	var wg sync.WaitGroup
+	places := make(chan struct{}, deliverAtOnce)
+	for _, t := range routes {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			held, sent, err := r.node.deliver(ctx, t.to, r.cargo, t.which)
+			if err != nil && ctx.Err() == nil {
+				r.node.config.Logger.Debug("replicate", "err", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			r.sent += int64(sent)
+			for i, ok := range held {
+				if ok {
+					r.acks[t.which[i]]++
+				} else if err != nil {
+					again = append(again, t.which[i])
+					continue
+				}
+				r.reached[t.which[i]] = true
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	slices.Sort(again)
+	return slices.Compact(again)
+}
+
+// lockedKeys is how many keys are looked for in the table before others get at
+// it again: some 50 µs.
+const lockedKeys = 64
+
+// eachHolder calls to with each of the k nodes, this one if it is among them,
+// that are to hold each of the records, as far as the table is sure of them. It
+// returns the other records.
+func (n *Node) eachHolder(c cargo, which []int32, to func(wire.PeerID, int32)) (uncovered []int32) {
+	server, whole := n.mode() == wire.ModeServer, n.surveyed.whole()
+	room := make([]contact, 0, n.config.K)
+	type found struct {
+		i  int32
+		id wire.PeerID
+	}
+	var holders []found
+	for part := range slices.Chunk(which, lockedKeys) {
+		holders = holders[:0]
+		n.mu.Lock()
+		for _, i := range part {
+			key := c.Offered(int(i)).Key
+			if !server || !whole && !n.table.Covers(key) {
+				uncovered = append(uncovered, i)
+				continue
+			}
+			others, rank := n.table.AppendHolders(room[:0], key)
+			for _, h := range others {
+				holders = append(holders, found{i, h.Addr.id})
+			}
+			if rank >= 0 {
+				holders = append(holders, found{i, n.id})
+			}
+		}
+		n.mu.Unlock()
+		for _, h := range holders {
+			to(h.id, h.i)
+		}
+	}
+	return uncovered
+}
+
+// lookUpHolders does so for records of whose keys the table is not sure, by
+// lookups.
+func (n *Node) lookUpHolders(ctx context.Context, c cargo, which []int32, to func(wire.PeerID, int32)) {
+	if len(which) == 0 {
+		return
+	}
+	keys := make([]routing.Key, len(which))
+	for i := range keys {
+		keys[i] = c.Offered(int(which[i])).Key
+	}
+	for i, key := range keys {
+		out, err := n.walkTo(ctx, "replicate", key)
+		if err != nil {
+			n.config.Logger.Info("cannot replicate", "key", key, "err", err)
+			if ctx.Err() != nil {
+				return
+			}
+			continue
+		}
+		for h := range out.lookup.Closest() {
+			to(h.Addr.id, which[i])
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// republishTimeout bounds one round of republishing, so that a receiver that is
+// hardly alive does not delay what comes due meanwhile.
+const republishTimeout = 5 * time.Minute
+
+// republish brings what is due to the other nodes that are to hold it (Kademlia
+// §2.5). Usually somebody else has done so before, and it is not due. It runs
+// once a minute.
+func (n *Node) republish(ctx context.Context) {
+	if n.config.RepublishInterval < 0 || n.mode() != wire.ModeServer || n.lonely() {
+		return
+	}
+	due := n.due(time.Now())
+	if len(due) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, republishTimeout)
+	defer cancel()
+	n.survey(ctx, time.Now().Add(-n.config.RepublishInterval))
+	due = n.ours(due)
+	r := n.newReplication(heldRecords{n, due})
+	r.toNearest(ctx)
+	if ctx.Err() != nil && n.ctx.Err() != nil {
+		return
+	}
+	due = slices.Collect(func(yield func(store.Held) bool) {
+		for i, h := range due {
+			if r.reached[i] && !yield(h) {
+				return
+			}
+		}
+	})
+	n.counters.republished.Add(int64(len(due)))
+	n.quieten(due)
+}
+
+// due returns the records that are to be republished at now. After hours offline
+// that may be all of them: then as many as one round takes, and the others in
+// the next.
+func (n *Node) due(now time.Time) (due []store.Held) {
+	most := max(1024, n.values.Len()/15) // of an hour and a quarter, the quarter
+	for h := range n.values.All(now) {
+		if h.Cached || store.RepublishAt(n.key, h, n.began, n.config.RepublishInterval).After(now) {
+			continue
+		}
+		if due = append(due, h); len(due) == most {
+			break
+		}
+	}
+	return due
+}
+
+// ours returns those records of whose holders this node is one: of its copies of
+// others it sends none, or a record would come to be held by more and more.
+func (n *Node) ours(held []store.Held) []store.Held {
+	room := make([]contact, 0, n.config.K)
+	kept := held[:0]
+	for part := range slices.Chunk(held, lockedKeys) {
+		n.mu.Lock()
+		for _, h := range part {
+			if _, rank := n.table.AppendHolders(room, h.Key); rank >= 0 {
+				kept = append(kept, h)
+			}
+		}
+		n.mu.Unlock()
+	}
+	return kept
+}
+
+// quieten notes that records were received just now, as they were from
+// ourselves.
+func (n *Node) quieten(held []store.Held) {
+	offered := make([]wire.Offered, 0, wire.MaxOffer)
+	for part := range slices.Chunk(held, wire.MaxOffer) {
+		offered = offered[:0]
+		for _, h := range part {
+			offered = append(offered, wire.Offered{Kind: h.Kind, Key: h.Key, Print: h.Print})
+		}
+		n.values.Offer(time.Now(), offered, func(int) bool { return true })
+	}
+}
