@@ -1,78 +1,127 @@
 package store
 
-import "github.com/kadquic/kadquic/wire"
+import (
+	"math"
+	"net/netip"
+
+	"github.com/kadquic/kadquic/wire"
+)
 
 // admit inserts e if the quotas allow, dropping what is worth less.
-func (m *Memory) admit(e *entry, t int64) wire.Code {
-	fits := m.fits(e)
-	if (!fits || m.full(e)) && t >= m.swept+int64(sweepEvery) {
-		m.swept = t
-		m.sweep(t)
-		fits = m.fits(e)
+func (x *index) admit(e *entry, t int64) wire.Code {
+	crowd, fits := x.fits(e)
+	if (!fits || len(crowd) > 0 || x.full(e)) && t >= x.swept+int64(sweepEvery) {
+		x.swept = t
+		x.sweep(t, math.MaxInt)
+		crowd, fits = x.fits(e)
 	}
 	if !fits {
 		return wire.CodeFull
 	}
 	var gone []*entry
-	for m.full(e) {
-		if len(m.order) == 0 || !m.order[0].before(e) {
+	for x.full(e) {
+		if len(x.order) == 0 || !x.before(x.order[0], e) {
 			for _, g := range gone { // not enough of them: nobody goes
-				m.insert(g)
+				x.insert(g)
 			}
 			return wire.CodeTooFar
 		}
-		g := m.order[0]
-		m.remove(g)
+		g := x.order[0]
+		x.remove(g)
 		gone = append(gone, g)
 	}
 	for _, g := range gone {
-		if tomb := g.tomb(); tomb != nil && !m.full(tomb, e) {
-			m.insert(tomb)
+		if tomb := g.grave(); tomb != nil && !x.full(tomb, e) {
+			x.insert(tomb)
 		}
 	}
-	m.insert(e)
-	if shared(e.slot.kind) {
-		m.trim(e.slot)
+	x.insert(e)
+	for _, c := range crowd {
+		if c.index >= 0 {
+			x.remove(c)
+		}
 	}
 	return wire.CodeOK
 }
 
 // full reports whether the entries do not fit beside all that is held.
-func (m *Memory) full(es ...*entry) bool {
-	size := m.use.bytes
+func (x *index) full(es ...*entry) bool {
+	size := x.use.bytes
 	for _, e := range es {
-		size += e.size
+		size += int64(e.size)
 	}
-	return size > m.limits.Bytes || len(m.order)+len(es) > m.limits.Records
+	return size > x.limits.Bytes || len(x.order)+len(es) > x.limits.Records
 }
 
-// fits reports whether the quotas of e's source and of its key allow it: whether
-// it is among the best of its slot that fit.
-func (m *Memory) fits(e *entry) bool {
-	if !m.use.fits(e, m.limits) {
-		return false
+// fits reports whether the quotas of e's source and of its key allow it, and which
+// of those under its key are to give way to it.
+func (x *index) fits(e *entry) (crowd []*entry, ok bool) {
+	if !e.from.fits(e, x.limits) {
+		return nil, false
 	}
 	if !shared(e.slot.kind) {
-		return true
+		return nil, true
 	}
-	size, n := e.size, 1
-	for o := m.slots[e.slot]; o != nil && wire.Better(o.record, e.record); o = o.next {
-		size += o.size
+	size, n := int64(e.size), 1
+	for o := x.slots[e.slot]; o != nil; o = o.next {
+		size += int64(o.size)
 		n++
 	}
-	return size <= m.limits.KeyBytes && n <= m.limits.KeyRecords
+	if size <= x.limits.KeyBytes && n <= x.limits.KeyRecords {
+		return nil, true
+	}
+	return x.crowd(e, size, n)
 }
 
-// trim drops the worst of a slot until its quota holds.
-func (m *Memory) trim(s slot) {
-	size, n := int64(0), 0
-	for o := m.slots[s]; o != nil; {
-		next := o.next
-		size += o.size
-		n++
-		if size > m.limits.KeyBytes || n > m.limits.KeyRecords {
-			m.remove(o)
-		}
-		o = next
+// whom records under a shared key are counted by, for fairness: their source, or
+// where that is exempt, their publisher.
+type whom struct {
+	source    netip.Prefix
+	publisher wire.PeerID
+}
+
+func (e *entry) whom() whom {
+	if s := e.from.account.source; s.IsValid() {
+		return whom{source: s}
 	}
+	return whom{publisher: e.publisher}
+}
+
+// crowd names the records that give way when e makes n of that size under its key:
+// always the worst of whoever has most there, so that nobody can push all others
+// out. It is false when that is e itself.
+func (x *index) crowd(e *entry, size int64, n int) (gone []*entry, ok bool) {
+	list := make([]*entry, 0, n) // the better first
+	placed := false
+	for o := x.slots[e.slot]; o != nil; o = o.next {
+		if !placed && x.better(e, o) {
+			list, placed = append(list, e), true
+		}
+		list = append(list, o)
+	}
+	if !placed {
+		list = append(list, e)
+	}
+	count := make(map[whom]int)
+	for _, o := range list {
+		count[o.whom()]++
+	}
+	for size > x.limits.KeyBytes || n > x.limits.KeyRecords {
+		most, worst := 0, 0
+		for i := len(list) - 1; i >= 0; i-- {
+			if list[i] != nil && count[list[i].whom()] > most {
+				most, worst = count[list[i].whom()], i
+			}
+		}
+		o := list[worst]
+		if o == e {
+			return nil, false
+		}
+		gone = append(gone, o)
+		list[worst] = nil
+		count[o.whom()]--
+		size -= int64(o.size)
+		n--
+	}
+	return gone, true
 }

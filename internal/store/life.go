@@ -36,62 +36,6 @@ func CacheLife(kind wire.Kind, left time.Duration, nearer, k int) time.Duration 
 	return left
 }
 
-// alive reports whether e is a record and has not ended at tick t.
-func (e *entry) alive(t int64) bool { return e.record != nil && t < e.until }
-
-// highest returns the sequence number that e, of an owned key and perhaps nil,
-// holds or remembers at tick t; 0 if none.
-func (e *entry) highest(t int64) uint64 {
-	if e == nil || !e.alive(t) && e.seqUntil <= t {
-		return 0
-	}
-	return e.seq
-}
-
-// tomb returns what is to be remembered of e after its end, nil if nothing.
-func (e *entry) tomb() *entry {
-	if e.slot.kind != wire.KindOwned || e.record == nil || e.seq == 0 {
-		return nil
-	}
-	return &entry{
-		slot: e.slot, distance: e.distance, seq: e.seq, seqUntil: e.seqUntil, until: e.seqUntil,
-		size: tombSize, account: e.account, index: -1,
-	}
-}
-
-// end removes e, whose time is over, and returns the entry left in its place: nil,
-// or the remembered sequence number.
-func (m *Memory) end(e *entry) *entry {
-	m.remove(e)
-	tomb := e.tomb()
-	if tomb != nil {
-		m.insert(tomb)
-	}
-	return tomb
-}
-
-// Expire implements [Store].
-func (m *Memory) Expire(now time.Time) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.sweep(m.tick(now))
-}
-
-// sweep drops what has ended at tick t and returns how many records that were.
-func (m *Memory) sweep(t int64) int {
-	var over []*entry
-	for _, e := range m.order {
-		if e.until <= t {
-			over = append(over, e)
-		}
-	}
-	n := m.live
-	for _, e := range over {
-		m.end(e)
-	}
-	return n - m.live
-}
-
 // RepublishAt is when the holder whose key is self sends h to the k nearest again:
 // interval after it was last received, and up to a quarter more by a jitter that
 // differs by holder and by round, so that usually one of 20 holders comes first

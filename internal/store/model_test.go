@@ -262,15 +262,15 @@ func TestAgainstModel(t *testing.T) {
 				now = now.Add(time.Duration(rapid.IntRange(1, 600).Draw(t, "seconds")) * time.Second)
 			},
 			"": func(t *rapid.T) {
-				check(t, s)
+				check(t, s.x)
 				live := 0
 				for _, e := range m.list {
 					if !e.dead {
 						live++
 					}
 				}
-				if s.Len() != live || len(s.order) != len(m.list) {
-					t.Fatalf("%d records of %d entries, want %d of %d", s.Len(), len(s.order), live, len(m.list))
+				if s.Len() != live || len(s.x.order) != len(m.list) {
+					t.Fatalf("%d records of %d entries, want %d of %d", s.Len(), len(s.x.order), live, len(m.list))
 				}
 				for _, r := range all {
 					got, want := s.Get(now, r.Record.Kind, r.Record.Key, 100), m.get(now, r)

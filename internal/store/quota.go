@@ -73,32 +73,58 @@ func accountOf(a netip.Addr) account {
 	return account{source: p}
 }
 
-// usage counts bytes, in all and by account. Guarded by Memory.mu.
-type usage struct {
-	bytes int64
-	by    map[account]int64
+// A tally is what one account has put here. It stands in usage.by while it counts
+// any bytes.
+type tally struct {
+	account account
+	bytes   int64
 }
 
 // fits reports whether the quota of e's source has room for it.
-func (u *usage) fits(e *entry, l Limits) bool {
-	if !e.account.source.IsValid() {
+func (a *tally) fits(e *entry, l Limits) bool {
+	if !a.account.source.IsValid() {
 		return true
 	}
 	limit := l.SourceBytes
-	if e.account.neighbour {
+	if a.account.neighbour {
 		limit = l.NeighbourBytes
 	}
-	return u.by[e.account]+e.size <= limit
+	return a.bytes+int64(e.size) <= limit
+}
+
+// usage counts bytes, in all and by account.
+type usage struct {
+	bytes  int64
+	by     map[account]*tally
+	exempt tally // of the zero account: counted nowhere
+}
+
+// tally returns that of an account.
+func (u *usage) tally(a account) *tally {
+	if !a.source.IsValid() {
+		return &u.exempt
+	}
+	if t := u.by[a]; t != nil {
+		return t
+	}
+	return &tally{account: a}
 }
 
 // charge counts n bytes, which may be negative, against e's source.
 func (u *usage) charge(e *entry, n int64) {
 	u.bytes += n
-	if !e.account.source.IsValid() {
+	if e.from == &u.exempt {
 		return
 	}
-	if u.by[e.account] += n; u.by[e.account] == 0 {
-		delete(u.by, e.account)
+	if e.from.bytes == 0 { // not in by; another of the account may be by now
+		if t := u.by[e.from.account]; t != nil {
+			e.from = t
+		} else {
+			u.by[e.from.account] = e.from
+		}
+	}
+	if e.from.bytes += n; e.from.bytes == 0 {
+		delete(u.by, e.from.account)
 	}
 }
 
@@ -107,51 +133,3 @@ func storable(k wire.Kind) bool { return k >= wire.KindContent && k <= wire.Kind
 
 // shared reports whether several publishers' records stand side by side.
 func shared(k wire.Kind) bool { return k == wire.KindOpen || k == wire.KindProvider }
-
-// before reports whether e gives way before o when room is short: remembered
-// sequence numbers first, then cached copies, then by distance from our key, and
-// under one key the worse record.
-func (e *entry) before(o *entry) bool {
-	if a, b := e.rank(), o.rank(); a != b {
-		return a < b
-	}
-	if c := e.distance.Cmp(o.distance); c != 0 {
-		return c > 0
-	}
-	return e.record != nil && wire.Better(o.record, e.record)
-}
-
-func (e *entry) rank() int {
-	switch {
-	case e.record == nil:
-		return 0
-	case e.cached:
-		return 1
-	}
-	return 2
-}
-
-// farthest is the heap (container/heap) of all entries by before.
-type farthest []*entry
-
-func (f farthest) Len() int           { return len(f) }
-func (f farthest) Less(i, j int) bool { return f[i].before(f[j]) }
-func (f farthest) Swap(i, j int) {
-	f[i], f[j] = f[j], f[i]
-	f[i].index, f[j].index = i, j
-}
-
-func (f *farthest) Push(x any) {
-	e := x.(*entry)
-	e.index = len(*f)
-	*f = append(*f, e)
-}
-
-func (f *farthest) Pop() any {
-	s := *f
-	e := s[len(s)-1]
-	s[len(s)-1] = nil
-	*f = s[:len(s)-1]
-	e.index = -1
-	return e
-}

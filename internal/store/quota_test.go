@@ -137,8 +137,8 @@ func TestSourceQuota(t *testing.T) {
 		next(netip.Addr{}, true, wire.CodeOK)
 	}
 	s.Expire(after(time.Hour))
-	if s.Bytes() != 0 || len(s.use.by) != 0 {
-		t.Errorf("all is over, and %d bytes are held against %v", s.Bytes(), s.use.by)
+	if s.Bytes() != 0 || len(s.x.use.by) != 0 {
+		t.Errorf("all is over, and %d bytes are held against %v", s.Bytes(), s.x.use.by)
 	}
 	wantPutItem(t, s, after(time.Hour), Item{Record: open(t, 1, 0, 1, after(2*time.Hour), "v"), Source: from(1, 1)}, wire.CodeOK)
 }
@@ -180,36 +180,39 @@ func TestHostileFloodStaysInBounds(t *testing.T) {
 			r = owned(t, string(rune(i)), i%8, uint64(i), after(time.Duration(1+i%50)*time.Second), "o")
 		}
 		put(s, after(time.Duration(i)*10*time.Millisecond), Item{Record: r, Source: from(i%1000, i%256), Cached: i%5 == 0})
-		if s.Bytes() > l.Bytes || s.Len() > l.Records || len(s.order) > l.Records || len(s.use.by) > l.Records {
-			t.Fatalf("after %d: %d bytes, %d records, %d entries, %d sources", i, s.Bytes(), s.Len(), len(s.order), len(s.use.by))
+		if s.Bytes() > l.Bytes || s.Len() > l.Records || len(s.x.order) > l.Records || len(s.x.use.by) > l.Records {
+			t.Fatalf("after %d: %d bytes, %d records, %d entries, %d sources", i, s.Bytes(), s.Len(), len(s.x.order), len(s.x.use.by))
 		}
 	}
-	check(t, s)
+	check(t, s.x)
 }
 
 // check counts everything anew and compares.
-func check(t interface{ Fatalf(string, ...any) }, s *Memory) {
-	use := usage{by: make(map[account]int64)}
+func check(t interface{ Fatalf(string, ...any) }, x *index) {
+	by, bytes := make(map[account]int64), int64(0)
 	live, entries := 0, 0
-	for sl, e := range s.slots {
+	for sl, e := range x.slots {
 		for prev := (*entry)(nil); e != nil; prev, e = e, e.next {
 			entries++
-			use.charge(e, e.size)
-			if e.record != nil {
+			bytes += int64(e.size)
+			if e.from != &x.use.exempt {
+				by[e.from.account] += int64(e.size)
+			}
+			if !e.tomb {
 				live++
 			}
-			if e.slot != sl || s.order[e.index] != e || prev != nil && !wire.Better(prev.record, e.record) {
+			if e.slot != sl || x.order[e.index] != e || prev != nil && !x.better(prev, e) {
 				t.Fatalf("entry %+v is not where it belongs", e)
 			}
 		}
 	}
-	if use.bytes != s.use.bytes || len(use.by) != len(s.use.by) || live != s.live || entries != len(s.order) {
+	if bytes != x.use.bytes || len(by) != len(x.use.by) || live != x.live || entries != len(x.order) {
 		t.Fatalf("counted %d bytes of %d sources, %d of %d live; kept %d, %d, %d of %d",
-			use.bytes, len(use.by), live, entries, s.use.bytes, len(s.use.by), s.live, len(s.order))
+			bytes, len(by), live, entries, x.use.bytes, len(x.use.by), x.live, len(x.order))
 	}
-	for a, n := range use.by {
-		if s.use.by[a] != n {
-			t.Fatalf("source %v has %d bytes, counted %d", a, s.use.by[a], n)
+	for a, n := range by {
+		if x.use.by[a].bytes != n {
+			t.Fatalf("source %v has %d bytes, counted %d", a, x.use.by[a].bytes, n)
 		}
 	}
 }
@@ -235,7 +238,7 @@ func TestOverheadCoversWhatARecordCosts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		put(s, noon, Item{Record: r, Source: from(len(s.order), 1)})
+		put(s, noon, Item{Record: r, Source: from(len(s.x.order), 1)})
 	}
 	cost := int64(heap()-before) / n
 	t.Logf("a record of %d bytes costs %d, counted as %d", len(small(t, 0).Payload), cost, s.Bytes()/n)
@@ -248,7 +251,7 @@ func TestOverheadCoversWhatARecordCosts(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	want := Limits{Bytes: 64 << 20, Records: 100_000, SourceBytes: 4 << 20, NeighbourBytes: 16 << 20, KeyBytes: 64 << 10, KeyRecords: 64}
-	if got := NewMemory(routing.Key{}, Limits{}).limits; got != want {
+	if got := NewMemory(routing.Key{}, Limits{}).x.limits; got != want {
 		t.Errorf("the limits are %+v, want %+v", got, want)
 	}
 }
