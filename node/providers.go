@@ -258,33 +258,20 @@ func (n *Node) provider(r *wire.Signed, l *link) Provider {
 }
 
 // Provide tells the k nodes nearest to key that this node provides what the key
-// stands for, and where it is. It goes on telling them, until StopProviding or
-// Close, after which others forget it within Config.RecordTTL.
+// stands for, and where it is. It goes on telling them ([Node.Published]), until
+// StopProviding, or until it is closed: then others forget it within
+// Config.RecordTTL.
 func (n *Node) Provide(ctx context.Context, key routing.Key) (Stored, error) {
-	if err := n.running(); err != nil {
-		return Stored{}, err
-	}
-	r, err := n.signProvider(key)
-	if err != nil {
-		return Stored{}, fmt.Errorf("provide: %w", err)
-	}
-	return n.publish(ctx, r, 0)
+	return n.put(ctx, key, nil, PutOptions{Kind: wire.KindProvider})
 }
 
-// signProvider makes the record that says that we provide what key stands for.
-func (n *Node) signProvider(key routing.Key) (*wire.Signed, error) {
-	value, err := n.providerValue()
-	if err != nil {
-		return nil, err
-	}
-	now := time.Now()
-	return wire.Sign(wire.Record{
-		Kind:   wire.KindProvider,
-		Key:    key,
-		Seq:    uint64(now.UnixMilli()),
-		Expiry: now.Add(n.config.RecordTTL),
-		Value:  value,
-	}, n.config.Key)
+// StopProviding takes back what Provide said: within a minute nobody is told of
+// this node any more. If it does not provide that, the error is ErrNotFound. Any
+// other says that some may not have heard of it, and forget this node only when
+// its record ends.
+func (n *Node) StopProviding(ctx context.Context, key routing.Key) error {
+	_, err := n.Unpublish(ctx, wire.KindProvider, key)
+	return err
 }
 
 // providerValue says where this node is now: the value of its provider records.

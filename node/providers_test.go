@@ -298,6 +298,44 @@ func TestProviderStops(t *testing.T) {
 	})
 }
 
+// Who provides goes on providing, from wherever it is, until it says that it does
+// not.
+func TestStopProviding(t *testing.T) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		key := routing.KeyOf("a book")
+		n := s.add(Config{RecordTTL: time.Hour})
+		if _, err := n.Provide(within(t, time.Minute), key); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Hour)
+		p := found(t, s.nodes[2], key)[n.ID()]
+		if p.ID != n.ID() || !slices.Equal(p.Addrs, n.self.addrs()) {
+			t.Errorf("after three lives: %+v", p)
+		}
+		if all := n.Published(); len(all) != 1 || all[0].Kind != wire.KindProvider || all[0].Key != key {
+			t.Errorf("published: %+v", all)
+		}
+		if err := n.StopProviding(within(t, time.Minute), key); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(61 * time.Second)
+		for _, asker := range []*Node{s.nodes[2], n} {
+			if all := found(t, asker, key); len(all) > 0 {
+				t.Errorf("a minute after it stopped: %v", all)
+			}
+		}
+		if err := n.StopProviding(within(t, time.Minute), key); !errors.Is(err, ErrNotFound) {
+			t.Errorf("stopping again: %v", err)
+		}
+		if _, err := n.Provide(within(t, time.Minute), key); err != nil {
+			t.Error(err)
+		}
+		if all := found(t, s.nodes[2], key); len(all) != 1 {
+			t.Errorf("providers when it began again: %v", all)
+		}
+	})
+}
+
 // A providerLiar has more providers than anybody holds, all genuine, to lie about.
 type providerLiar struct {
 	t     *testing.T
