@@ -148,7 +148,8 @@ func TestOwnedRecords(t *testing.T) {
 // A get of an owned record asks three holders, so that one which missed an
 // update does not hide it, and brings that one up to date.
 func TestOwnedQuorumAndReadRepair(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		s.addNegligent(6)
 		put := PutOptions{Kind: wire.KindOwned, Name: []byte("n"), Publisher: testKey(100)}
 		key := s.put(s.nodes[0], routing.Key{}, "old", put).Key
 		near := slices.Clone(s.nodes)

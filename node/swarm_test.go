@@ -67,6 +67,15 @@ func (s *swarm) add(c Config) *Node {
 	return n
 }
 
+// addNegligent starts n nodes that neither republish nor hand over, so that one
+// which was cut off remains behind until somebody gets what it missed.
+func (s *swarm) addNegligent(n int) {
+	s.t.Helper()
+	for range n {
+		s.add(Config{RepublishInterval: -1})
+	}
+}
+
 func (s *swarm) make(c Config) *Node {
 	s.t.Helper()
 	i := len(s.nodes)

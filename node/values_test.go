@@ -58,7 +58,8 @@ func TestValuesYieldsEveryPublisher(t *testing.T) {
 
 // A newer record of a publisher who has been yielded is yielded again.
 func TestValuesYieldsTheNewerAgain(t *testing.T) {
-	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		s.addNegligent(5)
 		key := routing.KeyOf("news")
 		s.put(s.nodes[0], key, "old", PutOptions{})
 		// The getter is cut off while the newer is put, so that it holds the older.
