@@ -211,6 +211,13 @@ func (out *outcome) tellOf(n *Node, id wire.PeerID) {
 	}
 }
 
+// refused notes that a peer answered, and did not do what it was asked.
+func (out *outcome) refused(id wire.PeerID, code wire.Code) {
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	out.causes[id] = &RemoteError{Peer: id, Code: code}
+}
+
 // Nearest returns the k nodes nearest to key, nearest first, every one of which
 // has answered; this node among them when it is a server and near enough. It
 // is the lookup of Kademlia §2.3.

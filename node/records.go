@@ -206,7 +206,9 @@ func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored,
 			if !ok || len(stored.Results) != 1 {
 				return reply{}, unexpected(q.Addr.id, m)
 			}
-			if code := stored.Results[0]; code != wire.CodeOK {
+			if code := stored.Results[0]; code == wire.CodeTooFar { // it knows k that are nearer, and names them
+				out.refused(q.Addr.id, code)
+			} else if code != wire.CodeOK {
 				return reply{}, &RemoteError{Peer: q.Addr.id, Code: code}
 			}
 			return reply{closer: out.heard(l, stored.Contacts)}, nil
@@ -216,6 +218,9 @@ func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored,
 	}
 	s := Stored{Key: key}
 	for c := range out.lookup.Closest() {
+		if out.causes[c.Addr.id] != nil {
+			continue // refused
+		}
 		if c.Addr.id == n.id {
 			if herr := n.hold(r); herr != nil {
 				out.causes[n.id] = herr

@@ -233,7 +233,9 @@ func (n *Node) writeStores() {
 		results := n.values.Put(time.Now(), batch)
 		for _, job := range jobs {
 			for i, origin := range job.origin {
-				job.codes[origin] = storeCode(results[i])
+				if job.codes[origin] = storeCode(results[i]); results[i] == nil && job.items[i].Cached {
+					job.codes[origin] = wire.CodeTooFar // a copy for a while: nobody is to count on it
+				}
 			}
 			results = results[len(job.origin):]
 			job.link.stored(job) // an error ends the link, which its reader sees

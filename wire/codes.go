@@ -21,7 +21,7 @@ const (
 	CodeAhead   Code = 7  // it expires more than MaxTTL + MaxSkew ahead
 	CodeStale   Code = 8  // the holder has, or had, a newer one
 	CodeFull    Code = 9  // a quota of the holder is used up
-	CodeTooFar  Code = 10 // the holder is nearly full and the key is far from its own
+	CodeTooFar  Code = 10 // the holder is nearly full, or no more than a cache for a key so far from its own
 
 	CodeConflict Code = 11 // the holder has another version than the sender expects
 	CodeReadOnly Code = 12 // the holder cannot write to its disk at present
@@ -44,7 +44,7 @@ var codeTexts = [...]string{
 	"record expires too far ahead",
 	"peer holds a newer record",
 	"peer has no room for the record",
-	"peer is full and far from the key",
+	"peer is too far from the key to hold the record",
 	"peer holds another version than expected",
 	"peer cannot write to its disk",
 }

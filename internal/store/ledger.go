@@ -23,9 +23,10 @@ func (l *ledger) Offer(now time.Time, offered []wire.Offered, quiet func(i int) 
 	want = make([]bool, len(offered))
 	for i, o := range offered {
 		e := l.x.find(t, slot{o.Key, o.Kind}, o.Print)
-		// On a disk, what still has its record here is not committed: the answer
-		// would promise what a crash may break.
-		want[i] = e == nil || l.x.load != nil && e.record != nil
+		// A cached copy is not what the sender wants held. On a disk, what still has
+		// its record here is not committed: the answer would promise what a crash may
+		// break.
+		want[i] = e == nil || e.cached || l.x.load != nil && e.record != nil
 		if e != nil && quiet != nil && quiet(i) {
 			e.received = t
 		}
