@@ -68,7 +68,7 @@ func (x *index) put(now time.Time, it *Item) wire.Code {
 		return wire.CodeInvalid
 	}
 	t := x.tick(now)
-	e := x.newEntry(now, t, it)
+	e := newEntry(now, t, it)
 	if e.until <= t {
 		return wire.CodeExpired
 	}
@@ -92,6 +92,9 @@ func (x *index) put(now time.Time, it *Item) wire.Code {
 		x.renew(old, e, it.Loud)
 		return wire.CodeOK
 	}
+	a := accountOf(it.Source)
+	a.neighbour = it.Neighbour && a.source.IsValid()
+	e.from = x.use.tally(a)
 	return x.replace(old, e, t)
 }
 
@@ -107,11 +110,9 @@ func (x *index) replace(old, e *entry, t int64) wire.Code {
 	return c
 }
 
-func (x *index) newEntry(now time.Time, t int64, it *Item) *entry {
+func newEntry(now time.Time, t int64, it *Item) *entry {
 	r := it.Record
-	a := accountOf(it.Source)
-	a.neighbour = it.Neighbour && a.source.IsValid()
-	e := x.entryOf(r, a)
+	e := entryOf(r)
 	e.record, e.dirty, e.cached = r, true, it.Cached
 	e.received, e.forget = t, t+int64(SeqMemory)
 	e.end = t + int64(min(max(r.Record.Expiry.Sub(now), 0), wire.MaxTTL+wire.MaxSkew))
@@ -123,10 +124,10 @@ func (x *index) newEntry(now time.Time, t int64, it *Item) *entry {
 }
 
 // entryOf fills in what the record itself says.
-func (x *index) entryOf(r *wire.Signed, a account) *entry {
+func entryOf(r *wire.Signed) *entry {
 	return &entry{
 		slot: slot{r.Record.Key, r.Record.Kind}, publisher: r.Record.Publisher, print: r.Print(),
-		from: x.use.tally(a), expiry: r.Record.Expiry.UnixMilli(), seq: r.Record.Seq,
+		expiry: r.Record.Expiry.UnixMilli(), seq: r.Record.Seq,
 		size: int32(sizeOf(r)), wire: int32(r.Size()), index: -1,
 	}
 }
