@@ -20,6 +20,8 @@ import (
 // a line names only packages of the lines above it.
 //
 //	 cmd/kad            examples/…
+//	    │                   │
+//	 internal/control       │            how commands speak to a node
 //	    └─────────┬─────────┘
 //	              ▼
 //	             node                     assembles; owns the background work
@@ -40,7 +42,8 @@ const house = `
 	node              routing wire quic peerstore internal/store github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/simnet   github.com/quic-go/quic-go
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
-	cmd/kad           routing wire quic node internal/bench github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
+	internal/control  routing wire node github.com/multiformats/go-multiaddr
+	cmd/kad           routing wire quic internal/store node internal/bench internal/control github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
 	examples/echo     wire node github.com/multiformats/go-multiaddr
 	examples/hello    routing node
 	examples/routing  routing

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/routing"
 )
@@ -152,10 +153,10 @@ func (d *demonstration) getAll(ctx context.Context) error {
 
 func (d *demonstration) get(ctx context.Context, item demoItem) error {
 	m := pick(d.strangers(item.key))
-	r := new(recorder)
+	r := new(control.Recorder)
 	start := time.Now()
 	var value []byte
-	err := d.within(node.WithTrace(ctx, r.trace()), func(ctx context.Context) (err error) {
+	err := d.within(node.WithTrace(ctx, r.Trace()), func(ctx context.Context) (err error) {
 		value, err = m.Get(ctx, item.key)
 		return err
 	})
@@ -167,11 +168,11 @@ func (d *demonstration) get(ctx context.Context, item demoItem) error {
 	if !right {
 		d.wrong++
 	}
-	hops := r.hops()
+	hops := r.Hops()
 
 	type request struct {
 		Node int `json:"node"`
-		hop
+		control.Hop
 	}
 	j := struct {
 		Event    string    `json:"event"`
@@ -187,7 +188,7 @@ func (d *demonstration) get(ctx context.Context, item demoItem) error {
 	for _, h := range hops {
 		number, _ := d.fleet.number(h.Peer)
 		j.Requests = append(j.Requests, request{number, h})
-		d.print("    %s", h.sentence(fmt.Sprintf("node %d, %s in common", number, plural(h.CommonBits, "bit"))))
+		d.print("    %s", sentence(h, fmt.Sprintf("node %d, %s in common", number, plural(h.CommonBits, "bit"))))
 	}
 	if len(hops) == 0 {
 		d.print("    has it itself")

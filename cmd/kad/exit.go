@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/node"
 )
 
@@ -21,10 +22,11 @@ const (
 	exitUnreachable exitCode = 5 // no peer answered
 	exitTimeout     exitCode = 6 // --timeout was over
 	exitQuorum      exitCode = 7 // stored on fewer nodes than asked
+	exitConflict    exitCode = 8 // another version stands than put --if-seq expects
 )
 
 const exitCodesHelp = `Exit codes: 0 ok, 1 error, 2 wrong usage, 3 not found, 4 no daemon,
-5 unreachable, 6 timeout, 7 stored on fewer nodes than asked.`
+5 unreachable, 6 timeout, 7 stored on fewer nodes than asked, 8 conflict.`
 
 // A usageError is a mistake of the caller's, found before anything was done.
 type usageError struct{ err error }
@@ -63,6 +65,8 @@ func codeOf(err error) exitCode {
 		return exitUsage
 	case errors.As(err, &timeout):
 		return exitTimeout
+	case errors.Is(err, control.ErrNoDaemon), errors.Is(err, control.ErrCut):
+		return exitNoDaemon
 	case errors.Is(err, node.ErrNotFound):
 		return exitNotFound
 	case errors.Is(err, node.ErrQuorum):

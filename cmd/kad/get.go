@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,68 +14,120 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/node"
-	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
+// A getOptions is the command line of get.
+type getOptions struct {
+	subject subjectFlags
+	out     string
+	quorum  int
+	all     bool
+}
+
 func (a *app) getCommand() *cobra.Command {
-	var (
-		key    keyFlags
-		out    string
-		quorum int
-	)
+	var o getOptions
 	cmd := &cobra.Command{
-		Use:   "get KEY",
+		Use: `get KEY
+  kad get --kind owned --name NAME [--publisher PEERID]`,
 		Short: "Find a value in a network",
 		Long: `Get finds the value stored under KEY and writes its bytes to standard output,
-unchanged, and nothing else there. No such value: exit code 3.`,
-		Example: `  kad get --bootstrap $ADDR greeting
-  kad get --bootstrap $ADDR photo -o photo.jpg`,
-		Args: cobra.ExactArgs(1),
+unchanged, and nothing else there. No such value: exit code 3.
+
+Several publishers may have a value each under one KEY. Get takes the first it
+finds; with --all it asks every node near KEY and prints one line for each
+publisher: its peer ID and its newest value, quoted if it is not plain text.
+
+` + subjectHelp,
+		Example: `  kad get greeting
+  kad get photo -o photo.jpg
+  kad get --all guestbook
+  kad get --kind owned --name status --publisher 12D3KooW…
+  kad get --kind content 3338be694f50c5f338814986cdf0686453a888b84f424d792af4b9202398f392
+  kad get --bootstrap $ADDR greeting`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			k, err := key.parse(args[0])
-			if err != nil {
+			s, err := o.subject.parse(a, args)
+			switch {
+			case err != nil:
 				return err
-			}
-			if quorum < 0 {
-				return usagef("--quorum is %d, want at least 0", quorum)
+			case o.quorum < 0:
+				return usagef("--quorum is %d, want at least 0", o.quorum)
+			case o.all && o.out != "":
+				return usagef("give --all or --output, not both: --all is a line for each publisher")
 			}
 			return a.within(cmd.Context(), func(ctx context.Context) error {
-				return a.get(ctx, args[0], k, out, quorum)
+				return a.get(ctx, s, o)
 			})
 		},
 	}
-	key.add(cmd)
-	cmd.Flags().StringVarP(&out, "output", "o", "", "write the value to this `FILE` instead, once it is found")
-	cmd.Flags().IntVar(&quorum, "quorum", 0, "ask until this `NUMBER` of nodes gave the value, and take the newest (default the first found)")
+	o.subject.add(cmd, true)
+	cmd.Flags().StringVarP(&o.out, "output", "o", "", "write the value to this `FILE` instead, once it is found")
+	cmd.Flags().IntVar(&o.quorum, "quorum", 0, "ask until this `NUMBER` of nodes gave the value, and take the newest (default the first found; of an owned record 3)")
+	cmd.Flags().BoolVar(&o.all, "all", false, "the values of all publishers, a line each")
 	return cmd
 }
 
-func (a *app) get(ctx context.Context, name string, key routing.Key, out string, quorum int) error {
-	n, err := a.client(ctx)
+func (a *app) get(ctx context.Context, s subject, o getOptions) error {
+	api, done, err := a.api(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer n.Close()
+	defer done()
 	start := time.Now()
-	value, err := n.GetWith(ctx, key, node.GetOptions{Quorum: quorum})
-	if err != nil {
-		return getError(name, err)
+	g := control.Get{Kind: s.kind, Key: s.key, Quorum: o.quorum}
+	if o.all {
+		return a.getAll(api.Values(ctx, g), s, start)
 	}
-	a.object(newValueJSON(key, value, time.Since(start)))
+	value, err := api.Get(ctx, g)
+	if err != nil {
+		return getError(s.text, err)
+	}
+	a.object(newValueJSON(value, time.Since(start)))
 	switch {
-	case out != "" && out != "-":
-		if err := replaceFile(out, value.Data); err != nil {
+	case o.out != "" && o.out != "-":
+		if err := replaceFile(o.out, value.Data); err != nil {
 			return err
 		}
 		if !a.json {
-			a.note("%d bytes written to %s", len(value.Data), out)
+			a.note("%d bytes written to %s", len(value.Data), o.out)
 		}
 	case !a.json:
 		return a.show(value.Data)
 	}
 	return nil
+}
+
+// getAll prints the newest value of each publisher, when all are known.
+func (a *app) getAll(found iter.Seq2[control.Value, error], s subject, start time.Time) error {
+	var order []wire.PeerID
+	newest := make(map[wire.PeerID]control.Value)
+	var failed error
+	for v, err := range found {
+		if err != nil {
+			failed = err // what was found is told all the same
+			break
+		}
+		old, ok := newest[v.Publisher]
+		if !ok {
+			order = append(order, v.Publisher)
+		}
+		if !ok || v.Seq > old.Seq || v.Seq == old.Seq && v.Expiry.After(old.Expiry) {
+			newest[v.Publisher] = v
+		}
+	}
+	d := time.Since(start)
+	for _, id := range order {
+		v := newest[id]
+		a.object(newValueJSON(v, d))
+		a.print("%s  %s", id, printable(string(v.Data)))
+	}
+	if failed != nil && len(order) > 0 {
+		return fmt.Errorf("%s may have more: %w", printable(s.text), failed)
+	}
+	return getError(s.text, failed)
 }
 
 // show writes a value to standard output, unchanged. On a terminal, which some
@@ -110,25 +163,14 @@ func getError(name string, err error) error {
 	return err
 }
 
-// A valueJSON is a value found, as --json prints it. Values are bytes: Value is
-// base64; Text is there when they are UTF-8.
+// A valueJSON is a value found, as --json prints it. Values are bytes: value is
+// base64; text is there when they are UTF-8.
 type valueJSON struct {
-	Key       routing.Key `json:"key"`
-	Value     []byte      `json:"value"`
-	Text      string      `json:"text,omitempty"`
-	Publisher wire.PeerID `json:"publisher"`
-	Seq       uint64      `json:"seq"`
-	Expiry    time.Time   `json:"expiry"`
-	TookMS    float64     `json:"took_ms"`
+	control.Value
+	TookMS float64 `json:"took_ms"`
 }
 
-func newValueJSON(key routing.Key, v node.Value, d time.Duration) valueJSON {
-	j := valueJSON{key, v.Data, "", v.Publisher, v.Seq, v.Expiry.UTC(), ms(d)}
-	if utf8.Valid(v.Data) {
-		j.Text = string(v.Data)
-	}
-	return j
-}
+func newValueJSON(v control.Value, d time.Duration) valueJSON { return valueJSON{v, ms(d)} }
 
 // replaceFile writes a whole file or leaves the old one: what is at path is
 // never half a value.

@@ -8,9 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/routing"
-	"github.com/kadquic/kadquic/wire"
 )
 
 func (a *app) lookupCommand() *cobra.Command {
@@ -24,7 +23,8 @@ func (a *app) lookupCommand() *cobra.Command {
 		Long: `Lookup finds the nodes whose keys are nearest to KEY's, those that hold its
 value if there is one, nearest first. With --trace it shows each request of the
 lookup and what came of it.`,
-		Args: cobra.ExactArgs(1),
+		Example: `  kad lookup greeting --trace`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := key.parse(args[0])
 			if err != nil {
@@ -41,57 +41,47 @@ lookup and what came of it.`,
 }
 
 func (a *app) lookup(ctx context.Context, key routing.Key, trace bool) error {
-	n, err := a.client(ctx)
+	api, done, err := a.api(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer n.Close()
-	r := new(recorder)
-	if trace {
-		r.each = a.hop
-	}
+	defer done()
 	start := time.Now()
-	nearest, err := n.Nearest(node.WithTrace(ctx, r.trace()), key)
-	if err != nil {
-		return err
+	var found control.Found
+	for step, err := range api.Lookup(ctx, control.Lookup{Key: key, Trace: trace}) {
+		switch {
+		case err != nil:
+			return err
+		case step.Hop != nil:
+			a.hop(*step.Hop)
+		case step.Found != nil:
+			found = *step.Found
+		}
 	}
 	d := time.Since(start)
-	hops := r.hops()
-
-	type contact struct {
-		ID         wire.PeerID `json:"id"`
-		Key        routing.Key `json:"key"`
-		CommonBits int         `json:"common_bits"`
-		Addrs      []string    `json:"addrs"`
-	}
-	contacts := make([]contact, 0, len(nearest))
-	for _, c := range nearest {
-		contacts = append(contacts, contact{c.ID, c.Key(), c.Key().CommonPrefixLen(key), addrStrings(c.Multiaddrs())})
-	}
 	a.object(struct {
-		Event    string      `json:"event"`
-		Key      routing.Key `json:"key"`
-		Nearest  []contact   `json:"nearest"`
-		Requests int         `json:"requests"`
-		TookMS   float64     `json:"took_ms"`
-	}{"lookup", key, contacts, len(hops), ms(d)})
+		Event string      `json:"event"`
+		Key   routing.Key `json:"key"`
+		control.Found
+		TookMS float64 `json:"took_ms"`
+	}{"lookup", key, found, ms(d)})
 
 	a.note("the %s nearest to %s, in %s and %s",
-		plural(len(contacts), "node"), key, plural(len(hops), "request"), took(d))
-	for _, c := range contacts {
+		plural(len(found.Nearest), "node"), key, plural(found.Requests, "request"), took(d))
+	for _, c := range found.Nearest {
 		a.print("%s  %8s in common  %s", c.ID, plural(c.CommonBits, "bit"), strings.Join(c.Addrs, " "))
 	}
 	return nil
 }
 
 // hop prints one request of a traced lookup.
-func (a *app) hop(h hop) {
+func (a *app) hop(h control.Hop) {
 	if a.json {
 		a.object(struct {
 			Event string `json:"event"`
-			hop
+			control.Hop
 		}{"request", h})
 		return
 	}
-	a.note("  %s", h.sentence(fmt.Sprintf("%s, %s in common", h.Peer, plural(h.CommonBits, "bit"))))
+	a.note("  %s", sentence(h, fmt.Sprintf("%s, %s in common", h.Peer, plural(h.CommonBits, "bit"))))
 }

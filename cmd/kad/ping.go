@@ -9,7 +9,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 
-	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -20,7 +20,9 @@ func (a *app) pingCommand() *cobra.Command {
 		Short: "See whether a peer is there, and how far",
 		Long: `Ping connects to a peer and measures how long it takes to answer. A MULTIADDR
 (/ip4/…/udp/…/quic-v1/p2p/…) needs nothing else; a PEERID is looked up in the
-network of --bootstrap.`,
+network.`,
+		Example: `  kad ping 12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5
+  kad ping -c 5 /ip4/192.0.2.1/udp/4774/quic-v1/p2p/12D3KooW…`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if count < 1 {
@@ -45,15 +47,20 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 	if err != nil {
 		return err
 	}
-	var n *node.Node
+	var api control.API
+	var done func()
 	err = a.within(ctx, func(ctx context.Context) (err error) {
-		n, id, err = a.reach(ctx, addr, id)
+		if addr == nil {
+			api, done, err = a.api(ctx, nil)
+			return err
+		}
+		api, id, done, err = a.reach(ctx, addr)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	defer n.Close()
+	defer done()
 
 	for i := range count {
 		if i > 0 {
@@ -63,45 +70,33 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 				return ctx.Err()
 			}
 		}
-		var rtt time.Duration
+		var pong control.Pong
 		err := a.within(ctx, func(ctx context.Context) (err error) {
-			rtt, err = n.Ping(ctx, id)
+			pong, err = api.Ping(ctx, control.Peer{ID: id})
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("ping %s: %w", id, err)
 		}
 		a.object(struct {
-			ID    wire.PeerID `json:"id"`
-			RTTMS float64     `json:"rtt_ms"`
-		}{id, ms(rtt)})
-		a.print("%s answered in %s", id, took(rtt))
+			ID wire.PeerID `json:"id"`
+			control.Pong
+		}{id, pong})
+		a.print("%s answered in %s", id, took(time.Duration(pong.RTT)))
 	}
 	return nil
 }
 
-// reach starts a client that is connected to the peer at addr, or, when addr is
-// nil, to the peer id, found through the network.
-func (a *app) reach(ctx context.Context, addr ma.Multiaddr, id wire.PeerID) (*node.Node, wire.PeerID, error) {
-	if addr == nil {
-		n, err := a.client(ctx)
-		if err != nil {
-			return nil, id, err
-		}
-		if _, err := n.FindPeer(ctx, id); err != nil {
-			n.Close()
-			return nil, id, err
-		}
-		return n, id, nil
-	}
+// reach starts a client that is connected to the peer at addr.
+func (a *app) reach(ctx context.Context, addr ma.Multiaddr) (control.API, wire.PeerID, func(), error) {
 	n, err := a.startClient(ctx, nil)
 	if err != nil {
-		return nil, id, err
+		return nil, wire.PeerID{}, nil, err
 	}
-	id, err = n.Connect(ctx, addr)
+	id, err := n.Connect(ctx, addr)
 	if err != nil {
 		n.Close()
-		return nil, id, err
+		return nil, id, nil, err
 	}
-	return n, id, nil
+	return control.Local(n, control.Options{Network: a.network}), id, func() { n.Close() }, nil
 }

@@ -13,9 +13,10 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A profile is a directory with what outlives a process: today one file, the
-// Ed25519 key that is the identity of the node that `kad up` runs, and in whose
-// name put publishes, so that a later put replaces an earlier one.
+// A profile is a directory with what outlives a process: the Ed25519 key that is
+// the identity of the node that `kad up` runs, and in whose name put publishes;
+// and that node's records, peers and publications. While the node runs its
+// control socket is there too.
 type profile struct{ dir string }
 
 const defaultDataHelp = "$XDG_DATA_HOME/kad, ~/.local/share/kad"
@@ -49,7 +50,10 @@ func dataHome() (string, error) {
 	return filepath.Join(home, ".local", "share"), nil
 }
 
-func (p profile) keyFile() string { return filepath.Join(p.dir, "identity.pem") }
+// The files of a profile.
+func (p profile) keyFile() string  { return filepath.Join(p.dir, "identity.pem") }
+func (p profile) database() string { return filepath.Join(p.dir, "node.db") }
+func (p profile) lockFile() string { return filepath.Join(p.dir, "lock") }
 
 // key loads the profile's key, and makes one on first use.
 func (p profile) key() (key ed25519.PrivateKey, created bool, err error) {
@@ -65,7 +69,20 @@ func (p profile) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
 	}
-	return lockFile(filepath.Join(p.dir, "lock"))
+	return lockFile(p.lockFile())
+}
+
+// busy reports whether a process has the profile.
+func (p profile) busy() bool {
+	if _, err := os.Stat(p.lockFile()); err != nil {
+		return false
+	}
+	unlock, err := lockFile(p.lockFile())
+	if err != nil {
+		return errors.Is(err, errLocked)
+	}
+	unlock()
+	return false
 }
 
 // errLocked is what lock returns when another process has the profile.

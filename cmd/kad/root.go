@@ -20,12 +20,13 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 
-	json      bool
-	data      string // the profile's directory; empty: the default one
-	bootstrap []string
-	network   string
-	timeout   time.Duration // 0: none
-	verbose   int
+	json         bool
+	data         string // the profile's directory; empty: the default one
+	bootstrap    []string
+	network      string
+	networkGiven bool          // by --network
+	timeout      time.Duration // 0: none
+	verbose      int
 
 	started bool  // the command line was understood, a command runs
 	outErr  error // the first failure to write a result
@@ -68,14 +69,17 @@ func (a *app) root() *cobra.Command {
 		Long: `kad runs and uses nodes of a Kademlia network that talk QUIC.
 
 Begin with "kad demo": a whole network at work on this machine. Then "kad up"
-runs a node and prints its address; give that address to the other commands
-with --bootstrap (or in $KAD_BOOTSTRAP) to join its network.
+runs a node; the other commands work through it. On a machine, or with a
+profile (--data), where none runs, give them the address that "kad up" prints,
+by --bootstrap or in $KAD_BOOTSTRAP: they join its network for as long as they
+take.
 
 ` + exitCodesHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.started = true
+			a.networkGiven = cmd.Flags().Changed("network")
 			if a.timeout < 0 {
 				return usagef("--timeout is %v, want at least 0", a.timeout)
 			}
@@ -92,8 +96,8 @@ with --bootstrap (or in $KAD_BOOTSTRAP) to join its network.
 	}
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "results as JSON, one object a line")
-	f.StringVar(&a.data, "data", "", "keep the profile, an identity, in `DIR` (default "+defaultDataHelp+")")
-	f.StringArrayVar(&a.bootstrap, "bootstrap", nil, "join through the peer at this `MULTIADDR`, /ip4/…/udp/…/quic-v1/p2p/…; may be repeated (default $KAD_BOOTSTRAP, separated by spaces)")
+	f.StringVar(&a.data, "data", "", "the profile's `DIR`: identity, records, control socket (default "+defaultDataHelp+")")
+	f.StringArrayVar(&a.bootstrap, "bootstrap", nil, "join through the peer at this `MULTIADDR`, /ip4/…/udp/…/quic-v1/p2p/…; may be repeated (default: ask the node that runs on the profile; if there is none, $KAD_BOOTSTRAP)")
 	f.StringVar(&a.network, "network", "main", "`NAME` of the network; networks of different names never mix")
 	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "`TIME` allowed to one operation; 0: no limit")
 	f.CountVarP(&a.verbose, "verbose", "v", "log to standard error what goes on; twice for more")
@@ -104,7 +108,10 @@ with --bootstrap (or in $KAD_BOOTSTRAP) to join its network.
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
 		a.demoCommand(), a.upCommand(),
-		a.putCommand(), a.getCommand(), a.lookupCommand(), a.pingCommand(),
+		a.putCommand(), a.getCommand(),
+		a.provideCommand(), a.providersCommand(),
+		a.publishedCommand(), a.unpublishCommand(),
+		a.lookupCommand(), a.pingCommand(),
 		a.idCommand(), a.keygenCommand(),
 		a.testnetCommand(), a.benchCommand(),
 	)
@@ -157,10 +164,16 @@ func (a *app) logger() *slog.Logger {
 // $KAD_BOOTSTRAP. Each is checked here, so that a mistake is told before
 // anything is dialled.
 func (a *app) bootstrapPeers() ([]ma.Multiaddr, error) {
-	given := a.bootstrap
-	if len(given) == 0 {
-		given = strings.Fields(os.Getenv("KAD_BOOTSTRAP"))
+	if len(a.bootstrap) > 0 {
+		return a.bootstrapFlag()
 	}
+	return peerAddrs(strings.Fields(os.Getenv("KAD_BOOTSTRAP")))
+}
+
+// bootstrapFlag are the peers of --bootstrap alone.
+func (a *app) bootstrapFlag() ([]ma.Multiaddr, error) { return peerAddrs(a.bootstrap) }
+
+func peerAddrs(given []string) ([]ma.Multiaddr, error) {
 	peers := make([]ma.Multiaddr, 0, len(given))
 	for _, s := range given {
 		addr, err := peerAddr(s)

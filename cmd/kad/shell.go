@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -149,7 +149,7 @@ func (s *shell) get(ctx context.Context, args []string) error {
 	}
 	key := routing.KeyOf(args[1])
 	start := time.Now()
-	value, err := m.GetWith(ctx, key, node.GetOptions{})
+	value, err := control.Local(m.Node, control.Options{}).Get(ctx, control.Get{Kind: control.Kind(wire.KindOpen), Key: key})
 	if err != nil {
 		return getError(args[1], err)
 	}
@@ -157,7 +157,7 @@ func (s *shell) get(ctx context.Context, args []string) error {
 		Command string `json:"command"`
 		Node    int    `json:"node"`
 		valueJSON
-	}{"get", m.number, newValueJSON(key, value, time.Since(start))})
+	}{"get", m.number, newValueJSON(value, time.Since(start))})
 	s.app.print("%s", printable(string(value.Data)))
 	return nil
 }

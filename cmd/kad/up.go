@@ -12,6 +12,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 
+	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/routing"
@@ -97,12 +98,18 @@ func (a *app) up(ctx context.Context, listen []string) error {
 		return err
 	}
 	defer n.Close()
+	started := time.Now()
 	// Without bootstrap peers in its Config the node starts at once, and its
 	// addresses are told before any wait.
 	if err := n.Start(ctx); err != nil {
 		return err
 	}
-	a.introduce(n)
+	stopControl, err := a.serveControl(ctx, n, control.Options{Network: a.network, Data: own.dir, Started: started})
+	if err != nil {
+		return err
+	}
+	defer stopControl()
+	a.introduce(n, own)
 	joined := make(chan error, 1)
 	switch {
 	case len(bootstrap) == 0:
@@ -123,9 +130,32 @@ func (a *app) up(ctx context.Context, listen []string) error {
 			if !a.json {
 				a.note("leaving")
 			}
+			stopControl() // first, while there is a node to answer what is under way
 			return n.Close()
 		}
 	}
+}
+
+// serveControl answers commands on the control socket, until the function that
+// it returns is called or ctx ends; that function waits for the end.
+func (a *app) serveControl(ctx context.Context, n *node.Node, o control.Options) (stop func(), err error) {
+	l, err := control.Listen(o.Data)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer l.Close()
+		if err := control.Serve(ctx, l, control.Local(n, o), a.logger()); err != nil {
+			a.fail(fmt.Errorf("%w (the node runs on, but no command reaches it)", err))
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}, nil
 }
 
 // onlySelf reports whether all of peers are the peer id.
@@ -163,7 +193,7 @@ func (a *app) listenDefault() (net.PacketConn, error) {
 	return quic.ListenUDP(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
 }
 
-func (a *app) introduce(n *node.Node) {
+func (a *app) introduce(n *node.Node, p profile) {
 	addrs := addrStrings(n.Addrs())
 	a.object(struct {
 		Event   string      `json:"event"`
@@ -171,11 +201,13 @@ func (a *app) introduce(n *node.Node) {
 		Key     routing.Key `json:"key"`
 		Network string      `json:"network"`
 		Addrs   []string    `json:"addrs"`
-	}{"up", n.ID(), n.Key(), a.network, addrs})
+		Data    string      `json:"data"`
+	}{"up", n.ID(), n.Key(), a.network, addrs, p.dir})
 	a.print("peer ID  %s", n.ID())
 	for _, addr := range addrs {
 		a.print("address  %s", addr)
 	}
+	a.print("profile  %s", printable(p.dir))
 }
 
 func (a *app) peerEvent(e node.PeerEvent) {

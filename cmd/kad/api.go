@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/control"
+)
+
+// api is the node that a command works with, and done, which is to be called
+// when it has: with --bootstrap a short-lived one that joins there; else the
+// daemon of this profile; else, with $KAD_BOOTSTRAP, a short-lived one again. What
+// a short-lived one puts is signed by signer's key; nil if nothing is put.
+func (a *app) api(ctx context.Context, signer signer) (api control.API, done func(), err error) {
+	given, err := a.bootstrapFlag()
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(given) > 0 {
+		return a.clientAPI(ctx, signer)
+	}
+	api, err = a.daemon(ctx)
+	if err == nil {
+		return api, func() {}, nil
+	}
+	if !errors.Is(err, control.ErrNoDaemon) {
+		return nil, nil, err
+	}
+	env, envErr := a.bootstrapPeers()
+	if envErr != nil {
+		return nil, nil, envErr
+	}
+	if len(env) > 0 {
+		return a.clientAPI(ctx, signer)
+	}
+	return nil, nil, err
+}
+
+// A signer gives the key that signs what is put.
+type signer func() (ed25519.PrivateKey, error)
+
+// profileKey signs by the profile's identity, which is made on first use.
+func (a *app) profileKey() (ed25519.PrivateKey, error) {
+	p, err := a.openProfile()
+	if err != nil {
+		return nil, err
+	}
+	key, _, err := p.key()
+	return key, err
+}
+
+// clientAPI is a node for one command.
+func (a *app) clientAPI(ctx context.Context, signer signer) (control.API, func(), error) {
+	o := control.Options{Network: a.network, Started: time.Now()}
+	if signer != nil {
+		key, err := signer()
+		if err != nil {
+			return nil, nil, err
+		}
+		o.Publisher = key
+	}
+	n, err := a.client(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return control.Local(n, o), func() { n.Close() }, nil
+}
+
+// daemon is the node that "kad up" runs on this profile. If there is none the
+// error is a *noDaemonError.
+func (a *app) daemon(ctx context.Context) (*control.Client, error) {
+	p, err := a.openProfile()
+	if err != nil {
+		return nil, err
+	}
+	c, err := control.Dial(ctx, p.dir)
+	if errors.Is(err, control.ErrNoDaemon) {
+		return nil, &noDaemonError{dir: p.dir, flag: a.data, busy: p.busy(), others: running(ctx, p.dir)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if a.networkGiven {
+		s, err := c.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if s.Network != a.network {
+			return nil, usagef("the node that runs on %q is in the network %q, not %q: leave out --network, or join another network by --bootstrap", p.dir, s.Network, a.network)
+		}
+	}
+	return c, nil
+}
+
+// ownDaemon is daemon for commands that ask a node about itself.
+func (a *app) ownDaemon(ctx context.Context, what string) (*control.Client, error) {
+	if len(a.bootstrap) > 0 {
+		return nil, usagef("%s the node that runs on this profile (--data), not a network: leave out --bootstrap", what)
+	}
+	return a.daemon(ctx)
+}
+
+// A noDaemonError says that no node runs on a profile, and what to do about it.
+type noDaemonError struct {
+	dir    string
+	flag   string // --data as it was given; empty: the default profile
+	busy   bool   // a process has its lock all the same
+	others []string
+}
+
+func (e *noDaemonError) Error() string {
+	if e.busy {
+		return fmt.Sprintf("a process has the profile %q and does not answer: a node that starts or ends, or another kad command. Try again", e.dir)
+	}
+	up := "kad up"
+	if e.flag != "" {
+		up += " --data " + printable(e.flag)
+	}
+	msg := fmt.Sprintf("no node runs on the profile %q. Start one in another terminal (%s), or join a network for this one command by --bootstrap, with the address that \"kad up\" printed (or set KAD_BOOTSTRAP)", e.dir, up)
+	if len(e.others) > 0 {
+		msg += ". A node does run on " + strings.Join(e.others, ", ") + ": choose it by --data"
+	}
+	return msg
+}
+
+func (e *noDaemonError) Is(target error) bool { return target == control.ErrNoDaemon }
+
+// running are the profiles beside dir, as "kad up" makes them when dir is in
+// use, on which a node runs.
+func running(ctx context.Context, dir string) (dirs []string) {
+	beside, err := filepath.Glob(escapeGlob(dir) + "-[0-9]*")
+	if err != nil {
+		return nil
+	}
+	for _, other := range beside {
+		if info, err := os.Stat(other); err != nil || !info.IsDir() {
+			continue
+		}
+		if _, err := control.Dial(ctx, other); err == nil {
+			dirs = append(dirs, fmt.Sprintf("%q", other))
+		}
+	}
+	return dirs
+}
+
+// escapeGlob makes of a path a pattern that matches it only. (On Windows, where
+// there are no escapes, of most paths.)
+func escapeGlob(path string) string {
+	if os.PathSeparator == '\\' {
+		return path
+	}
+	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
+}

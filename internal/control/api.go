@@ -1,0 +1,188 @@
+package control
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// An API is a node as commands see it. Its errors are those of package node:
+// errors.Is finds the sentinels, whichever process the node is in. Streams end
+// with their only error, if there is one. It is safe for concurrent use.
+type API interface {
+	// Status tells what the node is and does.
+	Status(context.Context) (Status, error)
+
+	// Put stores a record.
+	Put(context.Context, Put) (Stored, error)
+	// Get finds the best record of a key.
+	Get(context.Context, Get) (Value, error)
+	// Values yields every record of a key as it is found, one of each publisher,
+	// a newer one again.
+	Values(context.Context, Get) iter.Seq2[Value, error]
+
+	// Provide tells the network that this node provides what a key stands for, and
+	// goes on telling it; or, with Stop, ends that.
+	Provide(context.Context, Provide) (Stored, error)
+	// Providers yields the peers that provide what a key stands for, each once.
+	Providers(context.Context, Key) iter.Seq2[Provider, error]
+
+	// Published yields the records that the node keeps alive.
+	Published(context.Context) iter.Seq2[Publication, error]
+	// Unpublish ends that for one of them, and withdraws it.
+	Unpublish(context.Context, Subject) (Stored, error)
+
+	// Lookup yields the requests of a lookup as they end, if Trace asks for
+	// them, and last what it found.
+	Lookup(context.Context, Lookup) iter.Seq2[Step, error]
+	// Ping finds a peer and asks it whether it is there.
+	Ping(context.Context, Peer) (Pong, error)
+}
+
+// A Status is a snapshot of a node.
+type Status struct {
+	ID      wire.PeerID `json:"id"`
+	Key     routing.Key `json:"key"`
+	Network string      `json:"network"`
+	Mode    string      `json:"mode"` // "server" or "client"
+	Addrs   []string    `json:"addrs"`
+	Data    string      `json:"data,omitempty"` // the profile's directory
+	PID     int         `json:"pid"`
+	Started time.Time   `json:"started"`
+
+	Peers         int    `json:"peers"` // in the routing table
+	Known         int    `json:"known"`
+	Connections   int    `json:"connections"`
+	Records       int    `json:"records"` // held for others, and our own
+	RecordBytes   int64  `json:"record_bytes"`
+	Lookups       int64  `json:"lookups"`
+	Sent          int64  `json:"requests_sent"`
+	Served        int64  `json:"requests_served"`
+	BytesSent     uint64 `json:"bytes_sent"` // over the connections open now
+	BytesReceived uint64 `json:"bytes_received"`
+}
+
+// A Put says what to store. The publisher is the profile's identity.
+type Put struct {
+	Kind  Kind        `json:"kind"`
+	Key   routing.Key `json:"key,omitzero"`   // zero: that which the kind, or the name, demands
+	Name  []byte      `json:"name,omitempty"` // of an owned record, or of an open one in a namespace
+	Value []byte      `json:"value"`
+
+	// TTL is how long the record lives. If zero, 24 hours, and the node keeps it
+	// alive for as long as it runs itself.
+	TTL    Duration `json:"ttl_ms,omitempty"`
+	Quorum int      `json:"quorum,omitempty"`
+	// IfSeq, of an owned record: only if the newest version has this sequence
+	// number, 0 meaning that there is none.
+	IfSeq *uint64 `json:"if_seq,omitempty"`
+}
+
+// Stored says where a record went.
+type Stored struct {
+	Key   routing.Key `json:"key"`
+	Count int         `json:"stored"`
+	Of    int         `json:"of"`
+}
+
+// A Get says which record to find.
+type Get struct {
+	Kind   Kind        `json:"kind"`
+	Key    routing.Key `json:"key"`
+	Quorum int         `json:"quorum,omitempty"` // zero: the kind's
+}
+
+// A Value is a record that was found and verified.
+type Value struct {
+	Kind      Kind        `json:"kind"`
+	Key       routing.Key `json:"key"`
+	Name      []byte      `json:"name,omitempty"`
+	NameText  string      `json:"name_text,omitempty"` // Name, if it is UTF-8
+	Data      []byte      `json:"value"`
+	Text      string      `json:"text,omitempty"` // Data, if it is UTF-8
+	Publisher wire.PeerID `json:"publisher"`
+	Seq       uint64      `json:"seq"`
+	Expiry    time.Time   `json:"expiry"`
+	From      wire.PeerID `json:"from"` // who had it
+}
+
+// A Key names a key.
+type Key struct {
+	Key routing.Key `json:"key"`
+}
+
+// A Provide says what to provide, or no longer.
+type Provide struct {
+	Key  routing.Key `json:"key"`
+	Stop bool        `json:"stop,omitempty"`
+}
+
+// A Provider is a peer that says it provides what a key stands for.
+type Provider struct {
+	ID     wire.PeerID `json:"id"`
+	Mode   string      `json:"mode,omitempty"` // "server" or "client"; empty: it did not say
+	Addrs  []string    `json:"addrs"`
+	Expiry time.Time   `json:"expiry"` // of its word, unless it gives it again
+	From   wire.PeerID `json:"from"`   // who had it
+}
+
+// A Subject names a record.
+type Subject struct {
+	Kind Kind        `json:"kind"`
+	Key  routing.Key `json:"key"`
+}
+
+// A Publication is a record that the node keeps alive.
+type Publication struct {
+	Kind     Kind        `json:"kind"`
+	Key      routing.Key `json:"key"`
+	Name     []byte      `json:"name,omitempty"`
+	NameText string      `json:"name_text,omitempty"` // Name, if it is UTF-8
+	Size     int         `json:"bytes"`               // of the value
+	Seq      uint64      `json:"seq"`
+	Expiry   time.Time   `json:"expiry"`
+	Renewed  time.Time   `json:"renewed,omitzero"` // when it was stored last; zero: not since the node was started
+	Next     time.Time   `json:"next"`             // when it is to be published again
+	Stored   int         `json:"stored"`           // where it went last
+	Of       int         `json:"of"`
+	Error    string      `json:"error,omitempty"` // why it could not be renewed
+}
+
+// A Lookup says which key's nearest nodes to find.
+type Lookup struct {
+	Key   routing.Key `json:"key"`
+	Trace bool        `json:"trace,omitempty"` // yield each request
+}
+
+// A Step of a lookup is one request that ended, or all that was found.
+type Step struct {
+	Hop   *Hop   `json:"hop,omitempty"`
+	Found *Found `json:"found,omitempty"`
+}
+
+// Found is the end of a lookup.
+type Found struct {
+	Nearest  []Contact `json:"nearest"` // nearest first
+	Requests int       `json:"requests"`
+}
+
+// A Contact is a peer near a key.
+type Contact struct {
+	ID         wire.PeerID `json:"id"`
+	Key        routing.Key `json:"key"`
+	CommonBits int         `json:"common_bits"` // of its key and the one asked for
+	Addrs      []string    `json:"addrs"`
+}
+
+// A Peer names a peer.
+type Peer struct {
+	ID wire.PeerID `json:"id"`
+}
+
+// A Pong is the answer to a ping.
+type Pong struct {
+	RTT Duration `json:"rtt_ms"`
+}

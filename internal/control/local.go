@@ -1,0 +1,171 @@
+package control
+
+import (
+	"context"
+	"crypto/ed25519"
+	"iter"
+	"os"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Options are what Local cannot learn from the node. The zero value works.
+type Options struct {
+	// Publisher signs what is put. If nil, the node's own key.
+	Publisher ed25519.PrivateKey
+	Network   string    // the node's
+	Data      string    // its profile's directory, if it has one
+	Started   time.Time // when
+}
+
+// local is a node of this process.
+type local struct {
+	node    *node.Node
+	options Options
+}
+
+// Local is n as an API. The caller starts and closes n.
+func Local(n *node.Node, o Options) API { return &local{n, o} }
+
+func (l *local) Status(context.Context) (Status, error) {
+	n, s := l.node, l.node.Stats()
+	return Status{
+		ID:      n.ID(),
+		Key:     n.Key(),
+		Network: l.options.Network,
+		Addrs:   addrStrings(n.Addrs()),
+		Data:    l.options.Data,
+		PID:     os.Getpid(),
+		Started: l.options.Started,
+
+		Peers:         s.Peers,
+		Known:         s.Known,
+		Connections:   s.Connections,
+		Records:       s.Records,
+		RecordBytes:   s.RecordBytes,
+		Lookups:       s.Lookups,
+		Sent:          s.Sent.Total(),
+		Served:        s.Served.Total(),
+		BytesSent:     s.BytesSent,
+		BytesReceived: s.BytesReceived,
+	}, nil
+}
+
+func (l *local) Put(ctx context.Context, p Put) (Stored, error) {
+	stored, err := l.node.PutWith(ctx, p.Key, p.Value, node.PutOptions{
+		Kind:      wire.Kind(p.Kind),
+		Name:      p.Name,
+		TTL:       time.Duration(p.TTL),
+		Quorum:    p.Quorum,
+		Publisher: l.options.Publisher,
+	})
+	return storedOf(stored), err
+}
+
+func storedOf(s node.Stored) Stored { return Stored{s.Key, s.Count, s.Of} }
+
+func (l *local) Get(ctx context.Context, g Get) (Value, error) {
+	v, err := l.node.GetWith(ctx, g.Key, node.GetOptions{Kind: wire.Kind(g.Kind), Quorum: g.Quorum})
+	if err != nil {
+		return Value{}, err
+	}
+	return valueOf(v), nil
+}
+
+func (l *local) Values(ctx context.Context, g Get) iter.Seq2[Value, error] {
+	return func(yield func(Value, error) bool) {
+		for v, err := range l.node.Values(ctx, g.Key, node.GetOptions{Kind: wire.Kind(g.Kind), Quorum: g.Quorum}) {
+			if !yield(valueOf(v), err) {
+				return
+			}
+		}
+	}
+}
+
+func valueOf(v node.Value) Value {
+	return Value{
+		Kind:      Kind(v.Kind),
+		Key:       v.Key,
+		Data:      v.Data,
+		Text:      textOf(v.Data),
+		Publisher: v.Publisher,
+		Seq:       v.Seq,
+		Expiry:    v.Expiry.UTC(),
+		From:      v.From,
+	}
+}
+
+// maxHops is how many hops wait for who watches a lookup; more are left out.
+const maxHops = 1024
+
+func (l *local) Lookup(ctx context.Context, o Lookup) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		hops := make(chan Hop, maxHops)
+		r := new(Recorder)
+		if o.Trace {
+			r.Each = func(h Hop) {
+				select {
+				case hops <- h:
+				default:
+				}
+			}
+		}
+		var nearest []node.Contact
+		ended := make(chan error, 1)
+		go func() {
+			var err error
+			nearest, err = l.node.Nearest(node.WithTrace(ctx, r.Trace()), o.Key)
+			ended <- err
+		}()
+		for {
+			select {
+			case h := <-hops:
+				if !yield(Step{Hop: &h}, nil) {
+					cancel()
+					<-ended
+					return
+				}
+			case err := <-ended:
+				for len(hops) > 0 {
+					h := <-hops
+					if !yield(Step{Hop: &h}, nil) {
+						return
+					}
+				}
+				if err != nil {
+					yield(Step{}, err)
+					return
+				}
+				found := Found{Nearest: make([]Contact, len(nearest)), Requests: len(r.Hops())}
+				for i, c := range nearest {
+					found.Nearest[i] = Contact{c.ID, c.Key(), c.Key().CommonPrefixLen(o.Key), addrStrings(c.Multiaddrs())}
+				}
+				yield(Step{Found: &found}, nil)
+				return
+			}
+		}
+	}
+}
+
+func (l *local) Ping(ctx context.Context, p Peer) (Pong, error) {
+	if p.ID == l.node.ID() {
+		return Pong{}, badRequest("%s is this node itself", p.ID)
+	}
+	rtt, err := l.node.Ping(ctx, p.ID) // which finds it first if need be
+	return Pong{Duration(rtt)}, err
+}
+
+// addrStrings are addrs as text.
+func addrStrings(addrs []ma.Multiaddr) []string {
+	s := make([]string, len(addrs))
+	for i, addr := range addrs {
+		s[i] = addr.String()
+	}
+	return s
+}

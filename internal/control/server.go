@@ -1,0 +1,244 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Bounds of the server.
+const (
+	maxRequest = 64 << 10        // bytes of one request; a value of 8 KiB in base64 is 11
+	maxCalls   = 64              // under way at once
+	stall      = 5 * time.Minute // a caller who reads (or writes) nothing for so long is cut off
+	drain      = 2 * time.Second // what is under way may take so long when the server ends
+)
+
+// Serve answers requests on l from api until ctx ends. Then it closes l, gives
+// what is under way up to 2 seconds, cuts the rest, and returns nil; any other
+// error is l's. A log of nil is silent.
+func Serve(ctx context.Context, l net.Listener, api API, log *slog.Logger) error {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	h := &handler{mux: mux(api), slots: make(chan struct{}, maxCalls)}
+	calls, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	s := &http.Server{
+		Handler:           h,
+		BaseContext:       func(net.Listener) context.Context { return calls },
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	select {
+	case err := <-ended:
+		s.Close()
+		return fmt.Errorf("control socket: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	cutting := time.AfterFunc(drain*3/4, cut)
+	defer cutting.Stop()
+	if s.Shutdown(grace) != nil {
+		s.Close()
+	}
+	<-ended
+	return nil
+}
+
+// mux says which path asks for what.
+func mux(api API) *http.ServeMux {
+	m := http.NewServeMux()
+	m.Handle("POST /v1/status", call(func(ctx context.Context, _ struct{}) (Status, error) { return api.Status(ctx) }))
+	m.Handle("POST /v1/put", call(api.Put))
+	m.Handle("POST /v1/get", call(api.Get))
+	m.Handle("POST /v1/values", stream(api.Values))
+	m.Handle("POST /v1/provide", call(api.Provide))
+	m.Handle("POST /v1/providers", stream(api.Providers))
+	m.Handle("POST /v1/published", stream(func(ctx context.Context, _ struct{}) iter.Seq2[Publication, error] { return api.Published(ctx) }))
+	m.Handle("POST /v1/unpublish", call(api.Unpublish))
+	m.Handle("POST /v1/lookup", stream(api.Lookup))
+	m.Handle("POST /v1/ping", call(api.Ping))
+	return m
+}
+
+// A handler is the server's front: it bounds how much is done at once.
+type handler struct {
+	mux   *http.ServeMux
+	slots chan struct{}
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	default:
+		refuse(w, &Error{Message: fmt.Sprintf("the daemon answers %d commands already: try again later", maxCalls), Codes: []string{"busy"}})
+		return
+	}
+	if _, pattern := h.mux.Handler(r); pattern == "" {
+		refuse(w, &Error{Message: fmt.Sprintf("the daemon knows no %s %q: it may be of another version; restart it", r.Method, r.URL.Path)})
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// call serves a request that has one answer.
+func call[In, Out any](f func(context.Context, In) (Out, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in, err := read[In](w, r)
+		if err != nil {
+			refuse(w, errorOf(err))
+			return
+		}
+		out, err := f(r.Context(), in)
+		if err != nil {
+			refuse(w, errorOf(err))
+			return
+		}
+		answer(w, http.StatusOK, out)
+	})
+}
+
+// stream serves a request whose answer is a sequence.
+func stream[In, Out any](f func(context.Context, In) iter.Seq2[Out, error]) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		in, err := read[In](w, r)
+		if err != nil {
+			refuse(w, errorOf(err))
+			return
+		}
+		lines := newLines(w)
+		defer lines.end()
+		for item, err := range f(r.Context(), in) {
+			if err != nil {
+				lines.write(errorOf(err))
+				return
+			}
+			if !lines.write(line[Out]{Item: &item}) {
+				return // the caller is gone
+			}
+		}
+		lines.write(line[Out]{End: true})
+	})
+}
+
+// A line of a stream: one thing of it, or its end, or the error that ended it.
+type line[T any] struct {
+	Item    *T       `json:"item,omitempty"`
+	End     bool     `json:"end,omitempty"`
+	Message string   `json:"error,omitempty"`
+	Codes   []string `json:"codes,omitempty"`
+}
+
+// lines are written as they come, but a burst of them together: what comes
+// within flushEvery of the last is sent with the next, or at the latest then.
+type lines struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+	b  bytes.Buffer
+
+	mu    sync.Mutex // guards all of it
+	timer *time.Timer
+	err   error
+}
+
+const (
+	flushEvery = 20 * time.Millisecond
+	flushAt    = 16 << 10
+)
+
+func newLines(w http.ResponseWriter) *lines {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	return &lines{w: w, rc: http.NewResponseController(w)}
+}
+
+// write adds v, and reports whether anybody is there to read it.
+func (l *lines) write(v any) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = json.NewEncoder(&l.b).Encode(v)
+	}
+	if l.b.Len() >= flushAt {
+		l.send()
+	} else if l.timer == nil && l.err == nil {
+		l.timer = time.AfterFunc(flushEvery, l.late)
+	}
+	return l.err == nil
+}
+
+// end sends what there is; nothing is written after it.
+func (l *lines) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.send()
+	l.err = errEnded
+}
+
+var errEnded = errors.New("the stream has ended")
+
+func (l *lines) late() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.send()
+}
+
+func (l *lines) send() {
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+	if l.err != nil || l.b.Len() == 0 {
+		return
+	}
+	l.rc.SetWriteDeadline(time.Now().Add(stall))
+	if _, l.err = l.w.Write(l.b.Bytes()); l.err == nil {
+		l.err = l.rc.Flush()
+	}
+	l.b.Reset()
+}
+
+// read reads the request, all of it: only then does the server see when the
+// caller goes away.
+func read[In any](w http.ResponseWriter, r *http.Request) (in In, err error) {
+	rc := http.NewResponseController(w)
+	rc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	rc.SetReadDeadline(time.Time{})
+	if err != nil {
+		return in, badRequest("%w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields() // what an older daemon does not know it must not leave out
+	if err := d.Decode(&in); err != nil {
+		return in, badRequest("%w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return in, badRequest("more than one object")
+	}
+	return in, nil
+}
+
+func refuse(w http.ResponseWriter, e *Error) { answer(w, e.status(), e) }
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stall))
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v) // fails when nobody is there to read it
+}
