@@ -105,6 +105,10 @@ type Config struct {
 	StoreBytes   int64
 	StoreRecords int
 
+	// Namespaces are the rules for records whose names begin "/NAME/", by NAME.
+	// If nil, there are none.
+	Namespaces map[string]Namespace
+
 	// Logger receives what an operator may want to know. If nil, silence.
 	Logger *slog.Logger
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,14 +20,25 @@ type GetOptions struct {
 	// Kind is KindOpen if zero. Kinds never compete.
 	Kind wire.Kind
 
+	// Name, if given, is that of the records wanted: those of another, or of
+	// none, are passed over. The key needs not be given then: that of an open
+	// record is the name's, of an owned one that of this node's own.
+	Name []byte
+
 	// Quorum is how many peers must answer with a record before the best of them
-	// is believed to be the newest. If zero, 1; of owned records 3.
+	// is believed to be the newest. If zero, 1; of owned records 3; with Selector
+	// all of the k nearest.
 	Quorum int
+
+	// Selector decides between publishers. If nil, the rules of the records'
+	// namespace do, or else the one that lives longest is preferred.
+	Selector Selector
 }
 
 // A Value is a record that was found and verified.
 type Value struct {
 	Data      []byte
+	Name      []byte // empty: none
 	Key       routing.Key
 	Kind      wire.Kind
 	Publisher wire.PeerID
@@ -44,17 +56,26 @@ func (n *Node) Get(ctx context.Context, key routing.Key) ([]byte, error) {
 
 // GetWith is Get with options, and returns all there is to know of the record:
 // the best of those found. Of owned records that is the newest; of open ones
-// that which lives longest.
+// that which lives longest, or which the Selector prefers.
+//
+// What was found is returned even when ctx ends, or peers do not answer, before
+// the quorum is reached: with an error beside it, because there may be a better
+// one.
 func (n *Node) GetWith(ctx context.Context, key routing.Key, o GetOptions) (Value, error) {
 	f := n.newFinding(key, o, nil)
 	err := f.run(ctx)
-	if best, ok := f.winner(); ok {
-		return best.value(), nil // data at hand is returned even when ctx is done
-	}
-	if err == nil {
+	best, ok := f.winner()
+	if err == nil && !ok {
 		err = ErrNotFound
 	}
-	return Value{}, fmt.Errorf("get %s: %w", key, err)
+	var v Value
+	if ok {
+		v = best.value()
+	}
+	if err != nil {
+		return v, fmt.Errorf("get %s: %w", f.key, err)
+	}
+	return v, nil
 }
 
 // Values yields every valid record under key as it is found, one of each
@@ -93,7 +114,7 @@ func (n *Node) Values(ctx context.Context, key routing.Key, o GetOptions) iter.S
 					err = ErrNotFound
 				}
 				if err != nil {
-					yield(Value{}, fmt.Errorf("get %s: %w", key, err))
+					yield(Value{}, fmt.Errorf("get %s: %w", f.key, err))
 				}
 				return
 			}
@@ -109,7 +130,7 @@ type hit struct {
 
 func (h hit) value() Value {
 	r := h.record.Record
-	return Value{Data: r.Value, Key: r.Key, Kind: r.Kind, Publisher: r.Publisher, Seq: r.Seq, Expiry: r.Expiry, From: h.from}
+	return Value{Data: r.Value, Name: r.Name, Key: r.Key, Kind: r.Kind, Publisher: r.Publisher, Seq: r.Seq, Expiry: r.Expiry, From: h.from}
 }
 
 // A finding is one get: what has been found so far.
@@ -117,49 +138,50 @@ type finding struct {
 	node   *Node
 	key    routing.Key
 	kind   wire.Kind
+	name   []byte // nil: any
 	quorum int
+	choose Selector
 	notify func(hit) // of each new record; may block
 
-	mu   sync.Mutex
-	best map[wire.PeerID]hit // by publisher
-	all  []hit               // of every holder
+	mu      sync.Mutex
+	best    map[wire.PeerID]hit // by publisher
+	all     []hit               // of every holder
+	answers int                 // with a record, our own among them
 }
 
 func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(hit)) *finding {
 	defaultTo(&o.Kind, wire.KindOpen)
 	if o.Quorum <= 0 {
-		o.Quorum = 1
-		if o.Kind == wire.KindOwned {
+		switch {
+		case o.Selector != nil || n.hasBetter(o.Name):
+			o.Quorum = n.config.K + 1 // to the walk's end
+		case o.Kind == wire.KindOwned:
 			o.Quorum = 3
+		default:
+			o.Quorum = 1
 		}
 	}
-	return &finding{node: n, key: key, kind: o.Kind, quorum: o.Quorum, notify: notify, best: make(map[wire.PeerID]hit)}
+	if key == (routing.Key{}) && len(o.Name) > 0 {
+		if key = routing.KeyOf(o.Name); o.Kind == wire.KindOwned {
+			key = wire.OwnedKey(n.id, o.Name)
+		}
+	}
+	return &finding{
+		node: n, key: key, kind: o.Kind, name: o.Name, quorum: o.Quorum, choose: o.Selector, notify: notify,
+		best: make(map[wire.PeerID]hit),
+	}
 }
 
-// run looks at what this node holds itself, and then asks the network until the
-// quorum is reached.
+// run looks for records until the quorum is reached, and stores them where they
+// are missing. An error says that it was not, for another reason than that all
+// of the nearest have answered.
 func (f *finding) run(ctx context.Context) error {
-	n := f.node
-	if err := n.running(); err != nil {
+	out, err := f.walk(ctx)
+	if f.enough() {
+		err = nil
+	}
+	if out == nil || err != nil {
 		return err
-	}
-	quorum := f.quorum
-	if held := n.values.Get(time.Now(), f.kind, f.key, wire.MaxRecords); len(held) > 0 {
-		for _, r := range held {
-			f.add(hit{r, n.id})
-		}
-		if quorum--; quorum == 0 {
-			return nil
-		}
-	}
-	out, err := n.run(ctx, walk{kind: "get", target: f.key,
-		options: lookupOptions{Quorum: quorum, Patient: true},
-		ask:     f.ask})
-	if err != nil {
-		return err
-	}
-	if _, ok := f.winner(); !ok {
-		return n.alone(out)
 	}
 	var without wire.PeerID
 	if c, ok := out.lookup.Without(); ok {
@@ -168,6 +190,34 @@ func (f *finding) run(ctx context.Context) error {
 	f.repair(without)
 	return nil
 }
+
+// walk looks at what this node holds itself, and then asks the network until the
+// quorum is reached. If the first suffices there is no outcome.
+func (f *finding) walk(ctx context.Context) (*outcome, error) {
+	n := f.node
+	if err := n.running(); err != nil {
+		return nil, err
+	}
+	f.take(n.values.Get(time.Now(), f.kind, f.key, wire.MaxRecords), n.id)
+	if f.enough() {
+		return nil, nil
+	}
+	out, err := n.run(ctx, walk{kind: "get", target: f.key,
+		options: lookupOptions{Quorum: f.quorum - f.answered(), Patient: true},
+		ask:     f.ask})
+	if err == nil {
+		err = n.alone(out)
+	}
+	return out, err
+}
+
+func (f *finding) answered() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.answers
+}
+
+func (f *finding) enough() bool { return f.answered() >= f.quorum }
 
 // ask asks one peer for the records under the key.
 func (f *finding) ask(ctx context.Context, q query, out *outcome) (reply, error) {
@@ -180,22 +230,32 @@ func (f *finding) ask(ctx context.Context, q query, out *outcome) (reply, error)
 	if !ok {
 		return reply{}, unexpected(q.Addr.id, m)
 	}
-	now := time.Now()
-	good := false
-	for _, r := range v.Records {
-		if r.Record.Key != f.key || r.Record.Kind != f.kind {
+	return reply{closer: out.heard(l, v.Contacts), value: f.take(v.Records, q.Addr.id)}, nil
+}
+
+// take takes in what one node has, if it is what was asked for and good, and
+// reports whether any of it is.
+func (f *finding) take(records []*wire.Signed, from wire.PeerID) (good bool) {
+	n, now := f.node, time.Now()
+	for _, r := range records {
+		if r.Record.Key != f.key || r.Record.Kind != f.kind || len(f.name) > 0 && !bytes.Equal(r.Record.Name, f.name) {
 			continue // not what was asked for
 		}
 		if !f.known(r) {
 			if err := n.verify(r, now); err != nil {
-				n.config.Logger.Info("record does not verify", "peer", q.Addr.id, "key", f.key, "err", err)
+				n.config.Logger.Info("record does not verify", "peer", from, "key", f.key, "err", err)
 				continue
 			}
 		}
 		good = true
-		f.add(hit{r, q.Addr.id})
+		f.add(hit{r, from})
 	}
-	return reply{closer: out.heard(l, v.Contacts), value: good}, nil
+	if good {
+		f.mu.Lock()
+		f.answers++
+		f.mu.Unlock()
+	}
+	return good
 }
 
 // known reports whether this very record has been verified already.
@@ -221,17 +281,40 @@ func (f *finding) add(h hit) {
 	}
 }
 
-// winner returns the best record of any publisher.
-func (f *finding) winner() (hit, bool) {
+// winner returns the best record of any publisher. Where the order is the
+// application's, it sees them in ours, so that what it does not decide is not
+// left to chance.
+func (f *finding) winner() (best hit, ok bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	var best hit
-	for _, h := range f.best {
-		if best.record == nil || wire.Better(h.record, best.record) {
+	all := slices.Collect(maps.Values(f.best))
+	f.mu.Unlock()
+	slices.SortFunc(all, func(a, b hit) int {
+		if wire.Better(a.record, b.record) {
+			return -1
+		}
+		return 1
+	})
+	for i, h := range all {
+		if i == 0 || f.node.prefers(f.choose, h, best) {
 			best = h
 		}
 	}
-	return best, best.record != nil
+	return best, len(all) > 0
+}
+
+// bestOf returns the newest record of one publisher.
+func (f *finding) bestOf(publisher wire.PeerID) (hit, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h, ok := f.best[publisher]
+	return h, ok
+}
+
+// has reports whether a node has told that it holds that very record.
+func (f *finding) has(id wire.PeerID, r *wire.Signed) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.all, func(h hit) bool { return h.from == id && h.record.Signature == r.Signature })
 }
 
 // repair stores the records found, in the background, where a get has shown

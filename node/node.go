@@ -56,6 +56,7 @@ type Node struct {
 	self     selfAddrs
 
 	publications *publications
+	courts       map[string]*court // by namespace
 
 	mu    sync.Mutex // guards table; nothing is called while it is held
 	table *routing.Table[*known]
@@ -97,6 +98,10 @@ func New(config Config) (*Node, error) {
 			return nil, fmt.Errorf("node: listen address %q: %w", a, err)
 		}
 	}
+	courts, err := courts(c.Namespaces)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Node{
 		config:    c,
@@ -124,6 +129,7 @@ func New(config Config) (*Node, error) {
 		Joined: n.moves.came, Left: n.moves.left,
 	})
 	n.publications = newPublications(c.RecordTTL)
+	n.courts = courts
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{
 		Self:           quic.PublicKey(n.id),

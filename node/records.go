@@ -51,6 +51,10 @@ type PutOptions struct {
 	// If zero, Unix milliseconds, or one more than the last put's if that is more.
 	Seq uint64
 
+	// IfSeq makes the put of an owned record a compare-and-set: see PutIf. If nil,
+	// it replaces any version with a lower sequence number.
+	IfSeq *uint64
+
 	// Quorum is on how many peers the record must be stored for the put to
 	// succeed. If zero, 1.
 	Quorum int
@@ -82,6 +86,9 @@ func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOpti
 		return Stored{}, err
 	}
 	r, err := n.sign(key, value, o)
+	if err == nil {
+		err = n.judge(r)
+	}
 	if err != nil {
 		return Stored{}, fmt.Errorf("put: %w", err)
 	}
@@ -91,7 +98,12 @@ func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOpti
 			return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
 		}
 	}
-	s, err := n.publish(ctx, r, o.Quorum)
+	var s Stored
+	if o.IfSeq != nil {
+		s, err = n.publishIf(ctx, r, o.Quorum, *o.IfSeq)
+	} else {
+		s, err = n.publish(ctx, r, o.Quorum)
+	}
 	if serr := n.publications.end(v, s, err); serr != nil {
 		err = errors.Join(err, fmt.Errorf("put %s: %w", r.Record.Key, serr))
 	}
@@ -136,10 +148,19 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 	if key != right {
 		return nil, fmt.Errorf("key %s: %w", key, wire.ErrBadKey)
 	}
+	switch {
+	case o.IfSeq != nil && o.Kind != wire.KindOwned:
+		return nil, fmt.Errorf("IfSeq with a record of kind %v, want %v", o.Kind, wire.KindOwned)
+	case o.IfSeq != nil && o.Seq != 0 && o.Seq <= *o.IfSeq:
+		return nil, fmt.Errorf("sequence %d in the place of %d, want a higher one", o.Seq, *o.IfSeq)
+	}
 	if o.Seq == 0 {
 		var last uint64
 		if publisher == n.id {
 			last = n.publications.last(slot{o.Kind, key})
+		}
+		if o.IfSeq != nil {
+			last = max(last, *o.IfSeq)
 		}
 		o.Seq = n.seqs.next(key, last, now)
 	}
@@ -186,9 +207,15 @@ func (s *seqs) next(key routing.Key, above uint64, now time.Time) uint64 {
 	return seq
 }
 
-// publish stores a record on the k nearest to its key: the merged put, which
-// stores while it looks up.
+// publish stores a record on the k nearest to its key.
 func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored, error) {
+	s, _, err := n.spread(ctx, r, quorum)
+	return s, err
+}
+
+// spread is publish, and tells who did not store the record, and why: the merged
+// put, which stores while it looks up.
+func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, map[wire.PeerID]error, error) {
 	key := r.Record.Key
 	records := []*wire.Signed{r}
 	out, err := n.run(ctx, walk{kind: "put", target: key,
@@ -214,7 +241,7 @@ func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored,
 			return reply{closer: out.heard(l, stored.Contacts)}, nil
 		}})
 	if out == nil {
-		return Stored{}, fmt.Errorf("put %s: %w", key, err)
+		return Stored{}, nil, fmt.Errorf("put %s: %w", key, err)
 	}
 	s := Stored{Key: key}
 	for c := range out.lookup.Closest() {
@@ -235,13 +262,13 @@ func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored,
 	}
 	s.Of = min(n.config.K, servers)
 	if err != nil {
-		return s, fmt.Errorf("put %s: %w (%v so far)", key, err, s)
+		return s, out.causes, fmt.Errorf("put %s: %w (%v so far)", key, err, s)
 	}
 	alone := len(out.met) == 0 && len(out.causes) > 0 // peers are known, and gone
 	if alone || s.Count < max(quorum, 1) {
-		return s, &PutError{Stored: s, Quorum: quorum, Alone: alone, Causes: out.causes}
+		return s, out.causes, &PutError{Stored: s, Quorum: quorum, Alone: alone, Causes: out.causes}
 	}
-	return s, nil
+	return s, out.causes, nil
 }
 
 // hold keeps a record of our own user's here.
@@ -249,13 +276,15 @@ func (n *Node) hold(r *wire.Signed) error {
 	return n.values.Put(time.Now(), []store.Item{{Record: r}})[0]
 }
 
-// verify checks a record that somebody else hands us. One that is held already
-// has been checked.
+// verify checks a record that somebody else hands us. The signature of one that
+// is held already has been checked.
 func (n *Node) verify(s *wire.Signed, now time.Time) error {
-	if n.values.Has(now, s) {
-		return nil
+	if !n.values.Has(now, s) {
+		if err := s.Verify(now); err != nil {
+			return err
+		}
 	}
-	return s.Verify(now)
+	return n.judge(s)
 }
 
 // verifyCode tells the sender of a record what is wrong with it.
@@ -265,6 +294,8 @@ func verifyCode(err error) wire.Code {
 		return wire.CodeExpired
 	case errors.Is(err, wire.ErrTooFarAhead):
 		return wire.CodeAhead
+	case errors.Is(err, errUnjudged):
+		return wire.CodeBusy
 	}
 	return wire.CodeInvalid
 }

@@ -131,11 +131,10 @@ func (n *Node) renewBatch(ctx context.Context, batch []renewal) {
 			n.publications.renewed(w.version, nil, Stored{}, err)
 			continue
 		}
-		s, err := n.publish(ctx, r, 0)
+		n.renewOne(ctx, w, r)
 		if ctx.Err() != nil {
 			return
 		}
-		n.renewed(ctx, w, r, s, err)
 	}
 }
 
@@ -175,23 +174,31 @@ func (n *Node) signAnew(r wire.Record, seq uint64, life time.Duration) (*wire.Si
 	return wire.Sign(r, n.config.Key)
 }
 
-// renewed looks at what came of one renewal.
-func (n *Node) renewed(ctx context.Context, w renewal, r *wire.Signed, s Stored, err error) {
+// renewOne publishes a record signed anew, and finds out what stands in its way
+// where it is refused.
+func (n *Node) renewOne(ctx context.Context, w renewal, r *wire.Signed) {
 	ps := n.publications
 	log := n.config.Logger.With("kind", r.Record.Kind, "key", r.Record.Key)
-	if s.Count == 0 && stale(err) {
+	s, causes, err := n.spread(ctx, r, 0)
+	if ctx.Err() != nil {
+		return
+	}
+	if anyStale(causes) {
 		theirs, ok := n.standing(ctx, r)
 		switch {
-		case !ok: // it has ended, and is only remembered
-			ps.raise(w.version, uint64(time.Now().UnixMilli()))
-		case bytes.Equal(theirs.Record.Value, r.Record.Value): // ours, of before
-			ps.raise(w.version, theirs.Record.Seq)
-		default:
-			log.Info("another version was put with our key, elsewhere: this one is not renewed any more", "seq", r.Record.Seq, "standing", theirs.Record.Seq)
+		case ok && !bytes.Equal(theirs.Record.Value, r.Record.Value):
+			log.Info("another version was put with our key, elsewhere: this one is not renewed any more",
+				"seq", r.Record.Seq, "standing", theirs.Record.Seq)
 			if err := ps.drop(w.version); err != nil {
 				log.Warn("cannot end a publication", "err", err)
 			}
 			return
+		case ok: // ours, of before
+			ps.raise(w.version, theirs.Record.Seq)
+			err = fmt.Errorf("sequence %d stands: %w", theirs.Record.Seq, wire.CodeStale)
+			s.Count = 0
+		case s.Count == 0: // it has ended, and is only remembered
+			ps.raise(w.version, uint64(time.Now().UnixMilli()))
 		}
 	}
 	if err != nil {
@@ -200,13 +207,9 @@ func (n *Node) renewed(ctx context.Context, w renewal, r *wire.Signed, s Stored,
 	ps.renewed(w.version, r, s, err)
 }
 
-// stale reports whether a put was refused because a newer version was put.
-func stale(err error) bool {
-	perr, ok := errors.AsType[*PutError](err)
-	if !ok {
-		return false
-	}
-	for _, cause := range perr.Causes {
+// anyStale reports whether any peer refused a record because it has a newer one.
+func anyStale(causes map[wire.PeerID]error) bool {
+	for _, cause := range causes {
 		if errors.Is(cause, wire.CodeStale) {
 			return true
 		}

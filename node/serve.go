@@ -175,12 +175,17 @@ func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
 		}
 		if err := n.verify(s, now); err != nil {
 			job.codes[i] = verifyCode(err)
-			if errors.Is(err, wire.ErrBadSignature) {
+			switch {
+			case errors.Is(err, wire.ErrBadSignature):
 				forged++
+			case errors.Is(err, errUnjudged): // one is enough to wait for
+				forged = maxForged
 			}
 			continue
 		}
-		job.items = append(job.items, n.item(s, l, now))
+		it := n.item(s, l, now)
+		it.IfSeq = m.IfSeq
+		job.items = append(job.items, it)
 		job.origin = append(job.origin, i)
 	}
 	if len(job.items) == 0 {

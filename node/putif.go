@@ -1,0 +1,152 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// ErrConflict is what a *ConflictError is: another version stands than was
+// expected.
+var ErrConflict = errors.New("another version stands")
+
+// A ConflictError says that a compare-and-set found another version than it
+// expected, and has stored nothing.
+type ConflictError struct {
+	Key  routing.Key
+	Want uint64      // the sequence number expected; 0: none
+	Seq  uint64      // that found; 0: none that is alive, so one that has ended is remembered
+	Peer wire.PeerID // who has it
+}
+
+func (e *ConflictError) Error() string {
+	found := fmt.Sprintf("sequence %d", e.Seq)
+	if e.Seq == 0 {
+		found = "none that is alive, but others remember one"
+	}
+	want := fmt.Sprintf("sequence %d", e.Want)
+	if e.Want == 0 {
+		want = "none"
+	}
+	return fmt.Sprintf("key %s: %v: %s, expected %s", e.Key, ErrConflict, found, want)
+}
+
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+// PutIf stores value, at most 8 KiB, as this node's owned record of that name, if
+// the version that stands has the sequence number seq: 0 if there is to be none.
+// Otherwise the error is ErrConflict, a *ConflictError, and nothing is stored.
+// It is how several writers who share a key change one record and lose nothing:
+// get, change, PutIf with Value.Seq, and from the start again at ErrConflict.
+//
+// The nearest node that answers is the arbiter, so of two writers one wins. Those
+// who do not find the same arbiter, as when the network is cut in two, may both
+// win, and the higher sequence stands in the end. After an error other than
+// ErrConflict the record may be stored somewhere or not.
+func (n *Node) PutIf(ctx context.Context, name, value []byte, seq uint64) (Stored, error) {
+	return n.PutWith(ctx, routing.Key{}, value, PutOptions{Kind: wire.KindOwned, Name: name, IfSeq: &seq})
+}
+
+// publishIf publishes r if the version that stands has the sequence number seq.
+func (n *Node) publishIf(ctx context.Context, r *wire.Signed, quorum int, seq uint64) (Stored, error) {
+	arbiter, err := n.win(ctx, r, seq)
+	if err != nil {
+		return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
+	}
+	s, causes, err := n.spread(ctx, r, quorum)
+	if anyStale(causes) {
+		if lost := n.lost(ctx, arbiter, r, seq); lost != nil {
+			return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, lost)
+		}
+	}
+	return s, err
+}
+
+// win asks the arbiter to accept r in the place of the version with sequence
+// number seq, and returns who that was.
+func (n *Node) win(ctx context.Context, r *wire.Signed, seq uint64) (wire.PeerID, error) {
+	key := r.Record.Key
+	f := n.newFinding(key, GetOptions{Kind: wire.KindOwned, Quorum: n.config.K + 1}, nil)
+	out, err := f.walk(ctx)
+	if err != nil {
+		return wire.PeerID{}, err
+	}
+	best, found := f.bestOf(r.Record.Publisher)
+	if found && best.record.Record.Seq > seq {
+		return wire.PeerID{}, &ConflictError{key, seq, best.record.Record.Seq, best.from}
+	}
+	for c := range out.lookup.Closest() {
+		arbiter := c.Addr.id
+		if found && !f.has(arbiter, best.record) { // it is new here
+			n.storeAt(ctx, arbiter, best.record, nil)
+		}
+		switch err := n.storeAt(ctx, arbiter, r, &seq); {
+		case err == nil:
+			return arbiter, nil
+		case errors.Is(err, wire.CodeConflict):
+			return arbiter, n.conflict(ctx, arbiter, r, seq)
+		case ctx.Err() != nil:
+			return arbiter, err
+		default:
+			out.causes[arbiter] = err
+		}
+	}
+	return wire.PeerID{}, &PutError{Stored: Stored{Key: key}, Alone: len(out.met) == 0, Causes: out.causes}
+}
+
+// storeAt stores a record on one node, this one perhaps; with seq only in the
+// place of that version.
+func (n *Node) storeAt(ctx context.Context, id wire.PeerID, r *wire.Signed, seq *uint64) error {
+	if id == n.id {
+		return n.values.Put(time.Now(), []store.Item{{Record: r, IfSeq: seq}})[0]
+	}
+	_, m, err := n.request(ctx, id, wire.Store{Records: []*wire.Signed{r}, IfSeq: seq})
+	if err != nil {
+		return err
+	}
+	stored, ok := m.(wire.Stored)
+	if !ok || len(stored.Results) != 1 {
+		return unexpected(id, m)
+	}
+	if code := stored.Results[0]; code != wire.CodeOK {
+		return &RemoteError{Peer: id, Code: code}
+	}
+	return nil
+}
+
+// conflict finds out what the arbiter has that is not what was expected.
+func (n *Node) conflict(ctx context.Context, arbiter wire.PeerID, r *wire.Signed, seq uint64) error {
+	e := &ConflictError{Key: r.Record.Key, Want: seq, Peer: arbiter}
+	if arbiter == n.id {
+		e.Seq, _ = n.values.Seq(time.Now(), e.Key)
+		return e
+	}
+	_, m, err := n.request(ctx, arbiter, wire.FindValue{Key: e.Key, Kind: wire.KindOwned})
+	v, ok := m.(wire.Value)
+	if err != nil || !ok {
+		return e
+	}
+	f := n.newFinding(e.Key, GetOptions{Kind: wire.KindOwned}, nil)
+	f.take(v.Records, arbiter)
+	if h, ok := f.bestOf(r.Record.Publisher); ok {
+		e.Seq = h.record.Record.Seq
+	}
+	return e
+}
+
+// lost returns an error when another version than r stands, though the arbiter
+// has r still: then there was another arbiter, and r will not stand.
+func (n *Node) lost(ctx context.Context, arbiter wire.PeerID, r *wire.Signed, seq uint64) error {
+	f := n.newFinding(r.Record.Key, GetOptions{Kind: wire.KindOwned, Quorum: n.config.K + 1}, nil)
+	f.walk(ctx)
+	best, ok := f.bestOf(r.Record.Publisher)
+	if ok && wire.Newer(best.record, r) && f.has(arbiter, r) {
+		return &ConflictError{r.Record.Key, seq, best.record.Record.Seq, best.from}
+	}
+	return nil
+}
