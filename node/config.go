@@ -198,7 +198,7 @@ func splitTarget(p ma.Multiaddr) (target, error) {
 	return target{id, addr}, nil
 }
 
-// A target is a peer and one address of it.
+// A target is a peer and one address of it, "" for those in the peerstore.
 type target struct {
 	id   wire.PeerID
 	addr wire.Addr

@@ -29,10 +29,16 @@ type BootstrapError struct {
 	Causes []error // one per peer tried
 }
 
+// maxCauses is how many causes an error's text tells.
+const maxCauses = 4
+
 func (e *BootstrapError) Error() string {
-	causes := make([]string, len(e.Causes))
-	for i, c := range e.Causes {
-		causes[i] = c.Error()
+	var causes []string
+	for _, c := range e.Causes[:min(len(e.Causes), maxCauses)] {
+		causes = append(causes, c.Error())
+	}
+	if more := len(e.Causes) - len(causes); more > 0 {
+		causes = append(causes, fmt.Sprintf("and %d more", more))
 	}
 	return fmt.Sprintf("no bootstrap peer answered (%d tried): %s", len(e.Causes), strings.Join(causes, "; "))
 }

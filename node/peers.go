@@ -161,12 +161,14 @@ func (n *Node) Connect(ctx context.Context, addr ma.Multiaddr) (wire.PeerID, err
 	return t.id, n.meet(ctx, t)
 }
 
-// meet connects to a peer that the user named.
+// meet connects to a peer that the user named, or that was known in an earlier life.
 func (n *Node) meet(ctx context.Context, t target) error {
 	if t.id == n.id {
 		return nil
 	}
-	n.peers.Add(t.id, peerstore.SourceUser, time.Now(), 0, t.addr)
+	if t.addr != "" {
+		n.peers.Add(t.id, peerstore.SourceUser, time.Now(), 0, t.addr)
+	}
 	n.backoff.clear(t.id)
 	_, err := n.link(ctx, t.id)
 	return err
