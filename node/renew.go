@@ -28,6 +28,7 @@ const (
 	lookAgain  = time.Minute     // the list is looked through at least so often: the clock may have jumped
 	lookForNet = 2 * time.Second // while there is no peer to publish at
 	maxRenewed = 1024            // records renewed together
+	maxSingly  = 8               // so many each by itself
 )
 
 // A renewal is one record that is due.
@@ -123,17 +124,45 @@ func (ps *publications) rest(now time.Time, offline bool) time.Duration {
 	return wait
 }
 
-// renewBatch publishes some records anew.
+// renewBatch publishes some records anew: a few each by itself, many by one
+// stream of records to each node.
 func (n *Node) renewBatch(ctx context.Context, batch []renewal) {
+	ps := n.publications
+	var of []renewal
+	var records freshRecords
 	for _, w := range batch {
 		r, err := n.resign(w)
 		if err != nil {
-			n.publications.renewed(w.version, nil, Stored{}, err)
+			n.config.Logger.Warn("cannot renew", "key", w.record.Record.Key, "err", err)
+			ps.renewed(w.version, w.record, Stored{Key: w.record.Record.Key}, err)
 			continue
 		}
-		n.renewOne(ctx, w, r)
-		if ctx.Err() != nil {
+		of, records = append(of, w), append(records, r)
+	}
+	acks := make([]int, len(records))
+	if len(records) > maxSingly {
+		acks = n.replicate(ctx, records)
+	}
+	n.mu.Lock()
+	servers := n.table.Len()
+	n.mu.Unlock()
+	if n.mode() == wire.ModeServer {
+		servers++
+	}
+	nodes := min(n.config.K, servers)
+	var unreachable error
+	for i, r := range records {
+		switch {
+		case ctx.Err() != nil:
 			return
+		case 2*acks[i] > nodes:
+			ps.renewed(of[i].version, r, Stored{r.Record.Key, acks[i], nodes}, nil)
+		case unreachable != nil: // it would be the same for all
+			ps.renewed(of[i].version, r, Stored{r.Record.Key, acks[i], nodes}, unreachable)
+		default: // what stands in the way?
+			if err := n.renewOne(ctx, of[i], r); errors.Is(err, ErrUnreachable) {
+				unreachable = err
+			}
 		}
 	}
 }
@@ -176,12 +205,12 @@ func (n *Node) signAnew(r wire.Record, seq uint64, life time.Duration) (*wire.Si
 
 // renewOne publishes a record signed anew, and finds out what stands in its way
 // where it is refused.
-func (n *Node) renewOne(ctx context.Context, w renewal, r *wire.Signed) {
+func (n *Node) renewOne(ctx context.Context, w renewal, r *wire.Signed) error {
 	ps := n.publications
 	log := n.config.Logger.With("kind", r.Record.Kind, "key", r.Record.Key)
 	s, causes, err := n.spread(ctx, r, 0)
 	if ctx.Err() != nil {
-		return
+		return ctx.Err()
 	}
 	if anyStale(causes) {
 		theirs, ok := n.standing(ctx, r)
@@ -192,7 +221,7 @@ func (n *Node) renewOne(ctx context.Context, w renewal, r *wire.Signed) {
 			if err := ps.drop(w.version); err != nil {
 				log.Warn("cannot end a publication", "err", err)
 			}
-			return
+			return nil
 		case ok: // ours, of before
 			ps.raise(w.version, theirs.Record.Seq)
 			err = fmt.Errorf("sequence %d stands: %w", theirs.Record.Seq, wire.CodeStale)
@@ -205,6 +234,7 @@ func (n *Node) renewOne(ctx context.Context, w renewal, r *wire.Signed) {
 		log.Info("cannot renew", "err", err)
 	}
 	ps.renewed(w.version, r, s, err)
+	return err
 }
 
 // anyStale reports whether any peer refused a record because it has a newer one.
