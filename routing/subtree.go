@@ -1,5 +1,10 @@
 package routing
 
+import (
+	"iter"
+	"time"
+)
+
 // limit returns how many contacts bucket i may hold: k, and more while it is
 // part of the complete subtree, where nobody is turned away (end of Kademlia
 // §2.4). A bucket is part of it while those deeper have not k contacts alive.
@@ -30,4 +35,31 @@ func (t *Table[A]) Complete() int {
 		}
 	}
 	return 0
+}
+
+// Silent yields the live contacts of the complete subtree that have not been seen
+// since before, so that a node which answers for what it holds there may ping
+// them: nothing else tells in time that a neighbour is gone. Seen and Failed may
+// be called meanwhile, for those it has yielded.
+func (t *Table[A]) Silent(before time.Time) iter.Seq[Contact[A]] {
+	return func(yield func(Contact[A]) bool) {
+		var silent []Contact[A]
+		at := t.since(before)
+		for i := t.Complete(); i < len(t.buckets); i++ {
+			for j := range t.buckets[i].contacts.entries {
+				e := &t.buckets[i].contacts.entries[j]
+				if e.seen >= at {
+					break // least recently seen first
+				}
+				if !e.isMarked() {
+					silent = append(silent, e.Contact)
+				}
+			}
+		}
+		for _, c := range silent {
+			if !yield(c) {
+				return
+			}
+		}
+	}
 }

@@ -141,6 +141,19 @@ func (m *model) checkComplete(t *rapid.T) {
 	if depth > last || depth > 0 && within(depth) < m.k || depth < last && within(depth+1) >= m.k {
 		t.Fatalf("complete to depth %d with %d within it, %d within the next", depth, within(depth), within(depth+1))
 	}
+	before := m.now.Add(-5 * time.Minute)
+	silent := map[Key]bool{}
+	for c := range m.table.Silent(before) {
+		if silent[c.Key] || m.marked[c.Key] || self.CommonPrefixLen(c.Key) < depth || !m.seen[c.Key].Before(before) {
+			t.Fatalf("%v, seen at %v, is called silent", c.Key, m.seen[c.Key])
+		}
+		silent[c.Key] = true
+	}
+	for _, k := range m.live() {
+		if self.CommonPrefixLen(k) >= depth && m.seen[k].Before(before) && !silent[k] {
+			t.Fatalf("%v, last seen at %v, is not called silent", k, m.seen[k])
+		}
+	}
 	if m.failed || m.grouped {
 		return
 	}
