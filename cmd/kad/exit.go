@@ -69,6 +69,8 @@ func codeOf(err error) exitCode {
 		return exitNoDaemon
 	case errors.Is(err, node.ErrNotFound):
 		return exitNotFound
+	case errors.Is(err, node.ErrConflict):
+		return exitConflict
 	case errors.Is(err, node.ErrQuorum):
 		return exitQuorum
 	case errors.Is(err, node.ErrUnreachable), errors.Is(err, node.ErrWrongPeer), errors.Is(err, node.ErrWrongNetwork):

@@ -77,14 +77,25 @@ func (a *app) get(ctx context.Context, s subject, o getOptions) error {
 	}
 	defer done()
 	start := time.Now()
-	g := control.Get{Kind: s.kind, Key: s.key, Quorum: o.quorum}
+	g := control.Get{Kind: s.kind, Key: s.key, Name: s.name, Quorum: o.quorum}
 	if o.all {
 		return a.getAll(api.Values(ctx, g), s, start)
 	}
 	value, err := api.Get(ctx, g)
-	if err != nil {
+	if value.Kind == 0 {
 		return getError(s.text, err)
 	}
+	if err := a.gotten(value, o, start); err != nil {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%s: this value was found, but there may be a newer one: %w", printable(s.text), err)
+	}
+	return nil
+}
+
+// gotten shows the value found.
+func (a *app) gotten(value control.Value, o getOptions, start time.Time) error {
 	a.object(newValueJSON(value, time.Since(start)))
 	switch {
 	case o.out != "" && o.out != "-":

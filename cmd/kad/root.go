@@ -12,6 +12,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 
+	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -26,6 +27,7 @@ type app struct {
 	network      string
 	networkGiven bool          // by --network
 	timeout      time.Duration // 0: none
+	timeoutGiven bool          // by --timeout
 	verbose      int
 
 	started bool  // the command line was understood, a command runs
@@ -80,6 +82,7 @@ take.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.started = true
 			a.networkGiven = cmd.Flags().Changed("network")
+			a.timeoutGiven = cmd.Flags().Changed("timeout")
 			if a.timeout < 0 {
 				return usagef("--timeout is %v, want at least 0", a.timeout)
 			}
@@ -99,7 +102,7 @@ take.
 	f.StringVar(&a.data, "data", "", "the profile's `DIR`: identity, records, control socket (default "+defaultDataHelp+")")
 	f.StringArrayVar(&a.bootstrap, "bootstrap", nil, "join through the peer at this `MULTIADDR`, /ip4/…/udp/…/quic-v1/p2p/…; may be repeated (default: ask the node that runs on the profile; if there is none, $KAD_BOOTSTRAP)")
 	f.StringVar(&a.network, "network", "main", "`NAME` of the network; networks of different names never mix")
-	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "`TIME` allowed to one operation; 0: no limit")
+	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "`TIME` allowed to one operation; 0: no limit. backup, restore and doctor have none unless it is given")
 	f.CountVarP(&a.verbose, "verbose", "v", "log to standard error what goes on; twice for more")
 
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -112,6 +115,7 @@ take.
 		a.provideCommand(), a.providersCommand(),
 		a.publishedCommand(), a.unpublishCommand(),
 		a.lookupCommand(), a.pingCommand(),
+		a.statusCommand(),
 		a.idCommand(), a.keygenCommand(),
 		a.testnetCommand(), a.benchCommand(),
 	)
@@ -142,10 +146,19 @@ func (a *app) within(ctx context.Context, operation func(context.Context) error)
 	limited, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	err := operation(limited)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && (limited.Err() != nil || errors.Is(err, control.ErrTimeOver)) {
 		return &timeoutError{a.timeout, err}
 	}
 	return err
+}
+
+// unhurried is within for what may take long by its nature: it is limited only by
+// a --timeout that was given.
+func (a *app) unhurried(ctx context.Context, operation func(context.Context) error) error {
+	if !a.timeoutGiven {
+		return operation(ctx)
+	}
+	return a.within(ctx, operation)
 }
 
 // logger is nil, silence, without -v.

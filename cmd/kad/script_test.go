@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 //	code N command args…   run it, want exit code N
 //	up NAME args…          start kad up, wait for its address, put it in $NAME
 //	down NAME              interrupt it, want exit code 0; its output is in NAME.out, NAME.err
+//	crash NAME             end it as a crash would
 //	wait-out NAME regexp   wait until its standard output matches
 //	wait-err NAME regexp   wait until its standard error matches
 //	capture NAME regexp    put what the group in regexp matches of the last standard output in $NAME
@@ -50,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"code":     cmdCode,
 			"up":       cmdUp,
 			"down":     cmdDown,
+			"crash":    cmdCrash,
 			"wait-out": cmdWaitOut,
 			"wait-err": cmdWaitErr,
 			"capture":  cmdCapture,
@@ -224,6 +226,15 @@ func cmdDown(ts *testscript.TestScript, neg bool, args []string) {
 	err, _ := d.err.state()
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), []byte(out), 0o666))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), []byte(err), 0o666))
+}
+
+func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: crash NAME")
+	}
+	d := namedDaemon(ts, args[0])
+	ts.Check(d.cmd.Process.Kill())
+	<-d.ended
 }
 
 // A watched is the output of a process that runs, and says when there is more

@@ -40,10 +40,11 @@ type subjectFlags struct {
 	cmd       *cobra.Command
 }
 
-// A subject is a record's kind and key, and what the user calls it.
+// A subject is a record's kind, key and name, and what the user calls it.
 type subject struct {
 	kind control.Kind
 	key  routing.Key
+	name []byte // only a record of this name; nil: of any, or none
 	text string
 }
 
@@ -105,9 +106,9 @@ func (s *subjectFlags) parse(a *app, args []string) (subject, error) {
 		if err != nil {
 			return subject{}, err
 		}
-		return subject{kind, wire.OwnedKey(who, []byte(s.name)), s.name}, nil
+		return subject{kind, wire.OwnedKey(who, []byte(s.name)), []byte(s.name), s.name}, nil
 	case s.named:
-		return subject{kind, routing.KeyOf(s.name), s.name}, nil
+		return subject{kind, routing.KeyOf(s.name), []byte(s.name), s.name}, nil
 	case len(args) == 0 && wire.Kind(kind) == wire.KindOwned:
 		return subject{}, usagef("which owned record? Give its --name NAME, and --publisher PEERID if it is not this profile's, or its key by --hex KEY")
 	case len(args) == 0:
@@ -118,7 +119,7 @@ func (s *subjectFlags) parse(a *app, args []string) (subject, error) {
 	k := s.key
 	k.hex = k.hex || wire.Kind(kind) == wire.KindContent // the hash of the value; text is hashed by put
 	key, err := k.parse(args[0])
-	return subject{kind, key, args[0]}, err
+	return subject{kind, key, nil, args[0]}, err
 }
 
 // owner is who publishes the owned record that is meant.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"io"
 	"iter"
 	"time"
 
@@ -18,7 +19,8 @@ type API interface {
 
 	// Put stores a record.
 	Put(context.Context, Put) (Stored, error)
-	// Get finds the best record of a key.
+	// Get finds the best record of a key. A value may stand beside an error: it was
+	// found, but there may be a better one.
 	Get(context.Context, Get) (Value, error)
 	// Values yields every record of a key as it is found, one of each publisher,
 	// a newer one again.
@@ -34,6 +36,12 @@ type API interface {
 	Published(context.Context) iter.Seq2[Publication, error]
 	// Unpublish ends that for one of them, and withdraws it.
 	Unpublish(context.Context, Subject) (Stored, error)
+
+	// Backup writes a consistent copy of the node's database, which goes on
+	// changing meanwhile.
+	Backup(context.Context, io.Writer) error
+	// Restore takes in what such a copy holds; nothing newer is overwritten.
+	Restore(context.Context, io.Reader) (Merged, error)
 
 	// Lookup yields the requests of a lookup as they end, if Trace asks for
 	// them, and last what it found.
@@ -56,8 +64,11 @@ type Status struct {
 	Peers         int    `json:"peers"` // in the routing table
 	Known         int    `json:"known"`
 	Connections   int    `json:"connections"`
-	Records       int    `json:"records"` // held for others, and our own
+	Records       int    `json:"records"`   // held for others, and our own
+	Published     int    `json:"published"` // kept alive
 	RecordBytes   int64  `json:"record_bytes"`
+	Damaged       int64  `json:"damaged"`             // records lost to damage on disk since the start
+	ReadOnly      string `json:"read_only,omitempty"` // why the disk cannot be written; empty: it can
 	Lookups       int64  `json:"lookups"`
 	Sent          int64  `json:"requests_sent"`
 	Served        int64  `json:"requests_served"`
@@ -92,6 +103,7 @@ type Stored struct {
 type Get struct {
 	Kind   Kind        `json:"kind"`
 	Key    routing.Key `json:"key"`
+	Name   []byte      `json:"name,omitempty"`   // if given: only records of that name
 	Quorum int         `json:"quorum,omitempty"` // zero: the kind's
 }
 
@@ -149,6 +161,14 @@ type Publication struct {
 	Stored   int         `json:"stored"`           // where it went last
 	Of       int         `json:"of"`
 	Error    string      `json:"error,omitempty"` // why it could not be renewed
+}
+
+// Merged says what a restore brought.
+type Merged struct {
+	Records      int `json:"records"`      // now held that were not
+	Publications int `json:"publications"` // now kept alive that were not
+	Peers        int `json:"peers"`        // now known that were not
+	Damaged      int `json:"damaged"`      // left out as damaged
 }
 
 // A Lookup says which key's nearest nodes to find.

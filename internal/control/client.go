@@ -11,6 +11,8 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"strconv"
+	"time"
 )
 
 // Bounds of the client: what a daemon of ours never exceeds.
@@ -84,6 +86,14 @@ func (c *Client) Unpublish(ctx context.Context, s Subject) (Stored, error) {
 	return ask[Stored](ctx, c, "unpublish", s)
 }
 
+// Backup is the API's.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error { return c.download(ctx, "backup", w) }
+
+// Restore is the API's.
+func (c *Client) Restore(ctx context.Context, r io.Reader) (Merged, error) {
+	return send[Merged](ctx, c, "restore", r)
+}
+
 // Lookup is the API's.
 func (c *Client) Lookup(ctx context.Context, l Lookup) iter.Seq2[Step, error] {
 	return follow[Step](ctx, c, "lookup", l)
@@ -94,14 +104,24 @@ func (c *Client) Ping(ctx context.Context, p Peer) (Pong, error) { return ask[Po
 
 // ask sends a request that has one answer.
 func ask[Out any](ctx context.Context, c *Client, name string, in any) (out Out, err error) {
-	body, err := c.send(ctx, name, in)
+	w, err := c.send(ctx, name, in)
+	if e, ok := errors.AsType[*Error](err); ok && e.Item != nil && json.Unmarshal(e.Item, &out) != nil {
+		var none Out
+		return none, err
+	}
 	if err != nil {
 		return out, err
 	}
+	return answerOf[Out](ctx, w)
+}
+
+// answerOf reads the one answer.
+func answerOf[Out any](ctx context.Context, w *http.Response) (out Out, err error) {
+	body := w.Body
 	defer body.Close()
 	b, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
 	if err != nil {
-		return out, c.cut(ctx, err)
+		return out, cut(ctx, err)
 	}
 	if len(b) > maxAnswer {
 		return out, fmt.Errorf("the daemon's answer is longer than %d bytes", maxAnswer)
@@ -118,13 +138,13 @@ func follow[Out any](ctx context.Context, c *Client, name string, in any) iter.S
 		var none Out
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		body, err := c.send(ctx, name, in)
+		w, err := c.send(ctx, name, in)
 		if err != nil {
 			yield(none, err)
 			return
 		}
-		defer body.Close()
-		s := bufio.NewScanner(body)
+		defer w.Body.Close()
+		s := bufio.NewScanner(w.Body)
 		s.Buffer(nil, maxAnswer)
 		for s.Scan() {
 			var l line[Out]
@@ -144,12 +164,12 @@ func follow[Out any](ctx context.Context, c *Client, name string, in any) iter.S
 				return
 			}
 		}
-		yield(none, c.cut(ctx, s.Err()))
+		yield(none, cut(ctx, s.Err()))
 	}
 }
 
 // send sends a request and returns the answer, if it is one of success.
-func (c *Client) send(ctx context.Context, name string, in any) (io.ReadCloser, error) {
+func (c *Client) send(ctx context.Context, name string, in any) (*http.Response, error) {
 	b, err := json.Marshal(in)
 	if err != nil {
 		return nil, err
@@ -157,24 +177,30 @@ func (c *Client) send(ctx context.Context, name string, in any) (io.ReadCloser, 
 	return c.post(ctx, name, "application/json", bytes.NewReader(b))
 }
 
-func (c *Client) post(ctx context.Context, name, kind string, body io.Reader) (io.ReadCloser, error) {
+func (c *Client) post(ctx context.Context, name, kind string, body io.Reader) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://kad/v1/"+name, body)
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", kind)
+	if end, ok := ctx.Deadline(); ok {
+		// A little less than we have ourselves, so that its answer still finds us.
+		left := time.Until(end)
+		left -= min(left/10, 250*time.Millisecond)
+		r.Header.Set(timeHeader, strconv.FormatInt(max(0, left.Milliseconds()), 10))
+	}
 	w, err := c.http.Do(r)
 	if err != nil {
-		return nil, c.cut(ctx, err)
+		return nil, cut(ctx, err)
 	}
 	if w.StatusCode == http.StatusOK {
-		return w.Body, nil
+		return w, nil
 	}
 	defer w.Body.Close()
 	e := new(Error)
 	b, err := io.ReadAll(io.LimitReader(w.Body, maxAnswer))
 	if err != nil {
-		return nil, c.cut(ctx, err)
+		return nil, cut(ctx, err)
 	}
 	if json.Unmarshal(b, e) != nil || e.Message == "" {
 		return nil, fmt.Errorf("the daemon answers %q", w.Status)
@@ -183,7 +209,7 @@ func (c *Client) post(ctx context.Context, name, kind string, body io.Reader) (i
 }
 
 // cut says why an answer did not come, or not all of it.
-func (c *Client) cut(ctx context.Context, err error) error {
+func cut(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("asking the daemon: %w", context.Cause(ctx))

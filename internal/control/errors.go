@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -18,6 +19,10 @@ var ErrCut = errors.New("the daemon went away before it had answered")
 // is asked.
 var ErrBadRequest = errors.New("bad request")
 
+// ErrTimeOver is when the time that the caller allowed was over; a value beside
+// it is what there was by then.
+var ErrTimeOver = errors.New("the time allowed is over")
+
 // codes are the errors that keep their meaning from one process to the other.
 var codes = []struct {
 	name   string
@@ -26,6 +31,7 @@ var codes = []struct {
 }{
 	{"bad_request", ErrBadRequest, 400},
 	{"not_found", node.ErrNotFound, 404},
+	{"conflict", node.ErrConflict, 409},
 	{"quorum", node.ErrQuorum, 502},
 	{"unreachable", node.ErrUnreachable, 502},
 	{"wrong_peer", node.ErrWrongPeer, 502},
@@ -33,15 +39,22 @@ var codes = []struct {
 	{"busy", node.ErrBusy, 503},
 	{"closed", node.ErrClosed, 503},
 	{"not_started", node.ErrNotStarted, 503},
+	{codeTimeOver, ErrTimeOver, 504},
 	{"timeout", context.DeadlineExceeded, 504},
 	{"canceled", context.Canceled, 503},
 }
+
+const codeTimeOver = "time_over"
 
 // An Error is one that came from the daemon: its words, and by errors.Is what it
 // was there.
 type Error struct {
 	Message string   `json:"error"`
 	Codes   []string `json:"codes,omitempty"` // names of sentinels; unknown ones mean nothing
+
+	// Item is what there is beside the error, such as a value found that may not
+	// be the newest.
+	Item json.RawMessage `json:"item,omitempty"`
 }
 
 func (e *Error) Error() string { return e.Message }

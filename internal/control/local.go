@@ -31,12 +31,17 @@ type local struct {
 // Local is n as an API. The caller starts and closes n.
 func Local(n *node.Node, o Options) API { return &local{n, o} }
 
-func (l *local) Status(context.Context) (Status, error) {
+func (l *local) Status(ctx context.Context) (Status, error) {
 	n, s := l.node, l.node.Stats()
+	self, err := n.FindPeer(ctx, n.ID())
+	if err != nil {
+		return Status{}, err
+	}
 	return Status{
 		ID:      n.ID(),
 		Key:     n.Key(),
 		Network: l.options.Network,
+		Mode:    self.Mode.String(),
 		Addrs:   addrStrings(n.Addrs()),
 		Data:    l.options.Data,
 		PID:     os.Getpid(),
@@ -46,6 +51,7 @@ func (l *local) Status(context.Context) (Status, error) {
 		Known:         s.Known,
 		Connections:   s.Connections,
 		Records:       s.Records,
+		Published:     len(n.Published()),
 		RecordBytes:   s.RecordBytes,
 		Lookups:       s.Lookups,
 		Sent:          s.Sent.Total(),
@@ -59,6 +65,7 @@ func (l *local) Put(ctx context.Context, p Put) (Stored, error) {
 	stored, err := l.node.PutWith(ctx, p.Key, p.Value, node.PutOptions{
 		Kind:      wire.Kind(p.Kind),
 		Name:      p.Name,
+		IfSeq:     p.IfSeq,
 		TTL:       time.Duration(p.TTL),
 		Quorum:    p.Quorum,
 		Publisher: l.options.Publisher,
@@ -69,16 +76,16 @@ func (l *local) Put(ctx context.Context, p Put) (Stored, error) {
 func storedOf(s node.Stored) Stored { return Stored{s.Key, s.Count, s.Of} }
 
 func (l *local) Get(ctx context.Context, g Get) (Value, error) {
-	v, err := l.node.GetWith(ctx, g.Key, node.GetOptions{Kind: wire.Kind(g.Kind), Quorum: g.Quorum})
-	if err != nil {
+	v, err := l.node.GetWith(ctx, g.Key, node.GetOptions{Kind: wire.Kind(g.Kind), Name: g.Name, Quorum: g.Quorum})
+	if v.Kind == 0 { // there is none
 		return Value{}, err
 	}
-	return valueOf(v), nil
+	return valueOf(v), err
 }
 
 func (l *local) Values(ctx context.Context, g Get) iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
-		for v, err := range l.node.Values(ctx, g.Key, node.GetOptions{Kind: wire.Kind(g.Kind), Quorum: g.Quorum}) {
+		for v, err := range l.node.Values(ctx, g.Key, node.GetOptions{Kind: wire.Kind(g.Kind), Name: g.Name, Quorum: g.Quorum}) {
 			if !yield(valueOf(v), err) {
 				return
 			}
@@ -90,6 +97,8 @@ func valueOf(v node.Value) Value {
 	return Value{
 		Kind:      Kind(v.Kind),
 		Key:       v.Key,
+		Name:      v.Name,
+		NameText:  textOf(v.Name),
 		Data:      v.Data,
 		Text:      textOf(v.Data),
 		Publisher: v.Publisher,

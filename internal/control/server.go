@@ -9,8 +9,11 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
+	"reflect"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -71,6 +74,8 @@ func mux(api API) *http.ServeMux {
 	m.Handle("POST /v1/providers", stream(api.Providers))
 	m.Handle("POST /v1/published", stream(func(ctx context.Context, _ struct{}) iter.Seq2[Publication, error] { return api.Published(ctx) }))
 	m.Handle("POST /v1/unpublish", call(api.Unpublish))
+	m.Handle("POST /v1/backup", download(api.Backup))
+	m.Handle("POST /v1/restore", upload(api.Restore))
 	m.Handle("POST /v1/lookup", stream(api.Lookup))
 	m.Handle("POST /v1/ping", call(api.Ping))
 	return m
@@ -105,13 +110,40 @@ func call[In, Out any](f func(context.Context, In) (Out, error)) http.Handler {
 			refuse(w, errorOf(err))
 			return
 		}
-		out, err := f(r.Context(), in)
+		ctx, cancel := limit(r)
+		defer cancel()
+		out, err := f(ctx, in)
 		if err != nil {
-			refuse(w, errorOf(err))
+			e := failure(ctx, err)
+			if !reflect.ValueOf(out).IsZero() {
+				e.Item, _ = json.Marshal(out) // what cannot be told beside the error is not
+			}
+			refuse(w, e)
 			return
 		}
 		answer(w, http.StatusOK, out)
 	})
+}
+
+// timeHeader says how many milliseconds a caller allows.
+const timeHeader = "Kad-Time"
+
+// limit gives a request the time that its caller allows.
+func limit(r *http.Request) (context.Context, context.CancelFunc) {
+	ms, err := strconv.ParseInt(r.Header.Get(timeHeader), 10, 64)
+	if err != nil || ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) {
+		return context.WithCancel(r.Context())
+	}
+	return context.WithTimeout(r.Context(), time.Duration(ms)*time.Millisecond)
+}
+
+// failure is the error of a request whose context was ctx.
+func failure(ctx context.Context, err error) *Error {
+	e := errorOf(err)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		e.Codes = append([]string{codeTimeOver}, e.Codes...)
+	}
+	return e
 }
 
 // stream serves a request whose answer is a sequence.
@@ -124,9 +156,11 @@ func stream[In, Out any](f func(context.Context, In) iter.Seq2[Out, error]) http
 		}
 		lines := newLines(w)
 		defer lines.end()
-		for item, err := range f(r.Context(), in) {
+		ctx, cancel := limit(r)
+		defer cancel()
+		for item, err := range f(ctx, in) {
 			if err != nil {
-				lines.write(errorOf(err))
+				lines.write(failure(ctx, err))
 				return
 			}
 			if !lines.write(line[Out]{Item: &item}) {

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show how the node of this profile does",
+		Long: `Status shows the node that runs on this profile: who and where it is, whom it
+knows, what it holds. None runs: exit code 4.`,
+		Example: `  kad status
+  kad status --json --data /srv/node`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.within(cmd.Context(), a.status)
+		},
+	}
+}
+
+func (a *app) status(ctx context.Context) error {
+	api, err := a.ownDaemon(ctx, "status asks")
+	if err != nil {
+		return err
+	}
+	s, err := api.Status(ctx)
+	if err != nil {
+		return err
+	}
+	a.object(s)
+	a.print("peer ID      %s", s.ID)
+	for _, addr := range s.Addrs {
+		a.print("address      %s", addr)
+	}
+	a.print("network      %s, as a %s", printable(s.Network), s.Mode)
+	a.print("profile      %s", printable(s.Data))
+	a.print("running      for %s, as process %d", roughly(time.Since(s.Started)), s.PID)
+	a.print("peers        %d in the routing table, %d known, %s open", s.Peers, s.Known, plural(s.Connections, "connection"))
+	a.print("records      %d held, %s", s.Records, size(s.RecordBytes))
+	a.print("published    %d kept alive", s.Published)
+	a.print("requests     %d sent, %d answered", s.Sent, s.Served)
+	if s.Damaged > 0 {
+		a.print("damage       %s lost to damage on disk: \"kad doctor\" tells which", plural(int(s.Damaged), "record"))
+	}
+	if s.ReadOnly != "" {
+		a.print("disk         cannot be written, so nothing new is stored: %s", oneLine(s.ReadOnly))
+	}
+	return nil
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n < 10<<10:
+		return plural(int(n), "byte")
+	case n < 10<<20:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}
