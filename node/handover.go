@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -11,109 +12,103 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
+// How hand-over is done was found by simulation of networks whose nodes stay for
+// ten minutes (internal/sim). The paper's rule, the nearest holder alone hands
+// over, loses most records there: that one has died and nobody has noticed, or
+// has not got the record itself.
 const (
-	// handOverAfter is how long changes of the neighbourhood are gathered, and how
-	// long a newcomer is left to find its place, before records are handed over.
+	// handOverRanks is how many of a key's holders, nearest first, offer it to a
+	// newcomer: 60 bytes a record each, and all but the first are told that it has
+	// it.
+	handOverRanks = 5
+	// handOverAfter is how long newcomers are gathered, and left to find their
+	// place, before records are handed over; half to one and a half times this,
+	// lest several find a record missing at once and all send it.
 	handOverAfter = 3 * time.Second
-	// handOverRanks is how many of a key's holders, nearest first, hand it over.
-	// The paper wants the nearest only; if that one has died, or has not met the
-	// newcomer yet, nobody would. That others offer, too, costs 60 bytes a record.
-	handOverRanks = 3
+	// handOverSilence is how long a neighbour may have been silent to be counted on
+	// for a hand-over without being asked whether it is there.
+	handOverSilence = 5 * time.Minute
 	// handOversAtOnce is how many passes over the store are under way at once, so
 	// that a slow newcomer does not hold up the next.
 	handOversAtOnce = 4
 	// handOverTimeout bounds one of them. What remains is left to republishing.
 	handOverTimeout = 10 * time.Minute
 	// handOverAgain is how long a contact that comes and goes is not handed
-	// anything more, nor is anything handed over for its sake: nobody can keep us
-	// busy by it.
+	// anything more: nobody can keep us busy by it.
 	handOverAgain = time.Minute
 	// handOverAtATime bounds the records that one pass has found and not yet
 	// delivered, some 200 bytes each.
 	handOverAtATime = 16 << 10
-	// maxMoves bounds the contacts that wait, and those remembered.
-	maxMoves = 1024
+	// maxNewcomers bounds the contacts that wait, and those remembered.
+	maxNewcomers = 1024
 )
 
-// A move is a contact that has come alive in our view, or is so no longer.
-type move struct {
-	contact
-	gone bool
-}
-
-// moves are those that nobody has looked at yet. Goroutines may share them.
-type moves struct {
+// newcomers are contacts that have entered the table, or are alive again, and at
+// whom nobody has looked yet. Goroutines may share them.
+type newcomers struct {
 	wake chan struct{} // has room for one
 
 	mu      sync.Mutex
 	opened  bool
-	waiting []move
+	waiting []contact
 }
 
-// open ends the time in which moves are passed over.
-func (ms *moves) open() {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	ms.opened = true
+// open ends the time in which all are passed over.
+func (c *newcomers) open() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opened = true
 }
 
-// came and left are the table's notices: n.mu is held.
-func (ms *moves) came(c contact) { ms.add(move{c, false}) }
-func (ms *moves) left(c contact) { ms.add(move{c, true}) }
-
-func (ms *moves) add(m move) {
-	ms.mu.Lock()
-	if ms.opened && len(ms.waiting) < maxMoves {
-		ms.waiting = append(ms.waiting, m)
+// add is the table's notice, while n.mu is held.
+func (c *newcomers) add(x contact) {
+	c.mu.Lock()
+	if c.opened && len(c.waiting) < maxNewcomers {
+		c.waiting = append(c.waiting, x)
 	}
-	ms.mu.Unlock()
+	c.mu.Unlock()
 	select {
-	case ms.wake <- struct{}{}:
+	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (ms *moves) take() []move {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	all := ms.waiting
-	ms.waiting = nil
+func (c *newcomers) take() []contact {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.waiting
+	c.waiting = nil
 	return all
 }
 
-// handOver gives records to nodes that have become one of the k nearest of
-// their keys: because they are new (Kademlia §2.5), or because another that was
-// nearer has gone.
+// handOver gives nodes that have come near to us the records of whose k nearest
+// they are one now (Kademlia §2.5).
 func (n *Node) handOver(ctx context.Context) {
-	lately := make(map[move]time.Time)
+	lately := make(map[routing.Key]time.Time)
 	passes := make(chan struct{}, handOversAtOnce)
 	for {
 		select {
-		case <-n.moves.wake:
+		case <-n.newcomers.wake:
 		case <-ctx.Done():
 			return
 		}
-		if pause(ctx, handOverAfter) != nil {
+		if pause(ctx, handOverAfter/2+rand.N(handOverAfter)) != nil {
 			return
 		}
-		moved := n.moves.take()
-		if n.config.RepublishInterval < 0 || n.mode() != wire.ModeServer || n.values.Len() == 0 {
-			continue
-		}
 		now := time.Now()
-		moved = slices.DeleteFunc(moved, func(m move) bool {
-			if now.Sub(lately[m]) < handOverAgain || !n.matters(m) {
-				return true
-			}
-			if len(lately) >= maxMoves {
-				clear(lately)
-			}
-			lately[m] = now
-			return false
+		heirs := slices.DeleteFunc(n.newcomers.take(), func(c contact) bool {
+			return now.Sub(lately[c.Key]) < handOverAgain || !n.isNeighbour(c.Key)
 		})
-		if len(moved) == 0 {
+		if len(heirs) == 0 || n.config.RepublishInterval < 0 || n.mode() != wire.ModeServer || n.values.Len() == 0 {
 			continue
 		}
+		if len(lately)+len(heirs) > maxNewcomers {
+			clear(lately)
+		}
+		for _, c := range heirs {
+			lately[c.Key] = now
+		}
+		n.pingSilent(ctx, handOverSilence) // nearer ones that are gone unnoticed would keep us from it
 		select {
 		case passes <- struct{}{}:
 		case <-ctx.Done():
@@ -123,7 +118,7 @@ func (n *Node) handOver(ctx context.Context) {
 			defer func() { <-passes }()
 			ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 			defer cancel()
-			n.handOverFor(ctx, moved)
+			n.handOverTo(ctx, heirs)
 		})
 		if !started {
 			return
@@ -131,28 +126,26 @@ func (n *Node) handOver(ctx context.Context) {
 	}
 }
 
-// matters reports whether a move is what it was still, and lies in the complete
-// subtree: of what lies beyond we hold next to nothing.
-func (n *Node) matters(m move) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	alive := n.table.Contains(m.Key) && !n.table.Marked(m.Key)
-	return alive != m.gone && n.key.CommonPrefixLen(m.Key) >= n.table.Complete()
-}
-
-// handOverFor goes through the store once for some moves.
-func (n *Node) handOverFor(ctx context.Context, moved []move) {
+// handOverTo goes through the store once and delivers to newcomers what it is
+// for us to hand them.
+func (n *Node) handOverTo(ctx context.Context, newcomers []contact) {
 	var held []store.Held
-	routes := make(map[wire.PeerID][]int32)
+	routes := make([]route, len(newcomers))
 	flush := func() {
-		if len(held) > 0 {
-			n.handedOver(ctx, held, routes)
+		if len(held) == 0 {
+			return
 		}
+		r := n.newReplication(heldRecords{n, held})
+		r.run(ctx, routes)
+		n.counters.handedOver.Add(r.sent)
 		held = held[:0]
-		clear(routes)
+		for i := range routes {
+			routes[i].which = routes[i].which[:0]
+		}
 	}
-	room := make([]contact, 0, n.config.K)
-	var heirs []wire.PeerID
+	for i, c := range newcomers {
+		routes[i].to = c.Addr.id
+	}
 	for h := range n.values.All(time.Now()) {
 		if ctx.Err() != nil {
 			return
@@ -160,57 +153,21 @@ func (n *Node) handOverFor(ctx context.Context, moved []move) {
 		if h.Cached {
 			continue
 		}
-		if heirs = n.appendHeirs(heirs[:0], room, h.Key, moved); len(heirs) == 0 {
-			continue
+		due := false
+		n.mu.Lock()
+		for i, c := range newcomers {
+			if rank, ok := n.table.Heir(h.Key, c.Key); ok && rank < handOverRanks {
+				routes[i].which = append(routes[i].which, int32(len(held)))
+				due = true
+			}
 		}
-		for _, id := range heirs {
-			routes[id] = append(routes[id], int32(len(held)))
+		n.mu.Unlock()
+		if !due {
+			continue
 		}
 		if held = append(held, h); len(held) == handOverAtATime {
 			flush()
 		}
 	}
 	flush()
-}
-
-// appendHeirs appends those who have become one of the k nearest of key by the
-// moves, if it is for us to hand it to them.
-func (n *Node) appendHeirs(dst []wire.PeerID, room []contact, key routing.Key, moved []move) []wire.PeerID {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	gone := 0
-	for _, m := range moved {
-		rank, ok := n.table.Heir(key, m.Key)
-		switch {
-		case !ok || rank >= handOverRanks:
-		case m.gone:
-			gone++
-		default:
-			dst = append(dst, m.Addr.id)
-		}
-	}
-	if gone == 0 {
-		return dst
-	}
-	holders, rank := n.table.AppendHolders(room[:0], key)
-	if among := len(holders) + 1; rank < 0 || among < n.config.K {
-		return dst // there is nobody who was not one of them before
-	}
-	for _, c := range holders[max(len(holders)-gone, 0):] {
-		if !slices.Contains(dst, c.Addr.id) {
-			dst = append(dst, c.Addr.id)
-		}
-	}
-	return dst
-}
-
-// handedOver delivers what one pass has found.
-func (n *Node) handedOver(ctx context.Context, held []store.Held, routes map[wire.PeerID][]int32) {
-	r := n.newReplication(heldRecords{n, held})
-	list := make([]route, 0, len(routes))
-	for id, which := range routes {
-		list = append(list, route{id, which})
-	}
-	r.run(ctx, list)
-	n.counters.handedOver.Add(r.sent)
 }

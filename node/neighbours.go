@@ -57,3 +57,34 @@ func (n *Node) survey(ctx context.Context, before time.Time) {
 	defer s.mu.Unlock()
 	s.at, s.all = start, found < n.config.K
 }
+
+// pingsAtOnce is how many neighbours are asked at once: all, usually.
+const pingsAtOnce = 32
+
+// pingSilent asks the neighbours, those of the complete subtree, of whom nothing
+// was heard for so long whether they are there, and returns when it is known.
+func (n *Node) pingSilent(ctx context.Context, silence time.Duration) {
+	n.mu.Lock()
+	silent := slices.Collect(n.table.Silent(time.Now().Add(-silence)))
+	n.mu.Unlock()
+	var wg sync.WaitGroup
+	places := make(chan struct{}, pingsAtOnce)
+	for _, c := range silent {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			ctx, cancel := context.WithTimeout(ctx, n.config.RPCTimeout)
+			defer cancel()
+			n.isThere(ctx, c.Addr.id)
+		})
+	}
+	wg.Wait()
+}
+
+// isNeighbour reports whether key is that of a live contact in the complete
+// subtree.
+func (n *Node) isNeighbour(key routing.Key) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.table.Contains(key) && !n.table.Marked(key) && n.key.CommonPrefixLen(key) >= n.table.Complete()
+}

@@ -44,16 +44,16 @@ type Node struct {
 	links      links
 	backoff    backoff
 
-	peers    *peerstore.Store
-	values   store.Store
-	known    registry
-	moves    moves // what the table tells the hand-over
-	surveyed surveyed
-	seqs     seqs
-	netRTT   linkRTT // of PING and FIND, to anybody
-	dialRTT  linkRTT // from dialling a stranger to its HELLO
-	skew     skew
-	self     selfAddrs
+	peers     *peerstore.Store
+	values    store.Store
+	known     registry
+	surveyed  surveyed
+	newcomers newcomers // to be handed records
+	seqs      seqs
+	netRTT    linkRTT // of PING and FIND, to anybody
+	dialRTT   linkRTT // from dialling a stranger to its HELLO
+	skew      skew
+	self      selfAddrs
 
 	publications *publications
 	courts       map[string]*court // by namespace
@@ -123,10 +123,10 @@ func New(config Config) (*Node, error) {
 	}
 	n.key = n.id.Key()
 	n.values = store.NewMemory(n.key, store.Limits{Bytes: c.StoreBytes, Records: c.StoreRecords})
-	n.moves.wake = make(chan struct{}, 1)
+	n.newcomers.wake = make(chan struct{}, 1)
 	n.table = routing.NewTable(n.key, routing.TableOptions[*known]{
 		K: c.K, Groups: n.groups,
-		Joined: n.moves.came, Left: n.moves.left,
+		Joined: n.newcomers.add,
 	})
 	n.publications = newPublications(c.RecordTTL)
 	n.courts = courts
@@ -172,7 +172,7 @@ func (n *Node) Start(ctx context.Context) error {
 	for _, t := range n.tasks() {
 		n.spawn(func() { t.run(n.ctx) })
 	}
-	defer n.moves.open() // whom a node meets as it joins is no newcomer
+	defer n.newcomers.open() // whom a node meets as it joins is no newcomer
 	if len(n.bootstrap.list()) == 0 {
 		return nil
 	}

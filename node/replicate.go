@@ -125,6 +125,9 @@ func (r *replication) run(ctx context.Context, routes []route) (again []int32) {
 	var wg sync.WaitGroup
 	places := make(chan struct{}, deliverAtOnce)
 	for _, t := range routes {
+		if len(t.which) == 0 {
+			continue
+		}
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()

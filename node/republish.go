@@ -44,18 +44,31 @@ func (n *Node) republish(ctx context.Context) {
 	n.quieten(due)
 }
 
-// due returns the records that are to be republished at now. After hours offline
-// that may be all of them: then as many as one round takes, and the others in
-// the next.
-func (n *Node) due(now time.Time) (due []store.Held) {
-	most := max(1024, n.values.Len()/15) // of an hour and a quarter, the quarter
+// company is how many records go together where so many come due soon: what is
+// asked of a node is asked once for all of them.
+const company = 512
+
+// due returns the records that are to be republished at now, and with them some
+// that would be within a quarter of the interval. After hours offline all may
+// be: then as many as one round takes, and the others in the next.
+func (n *Node) due(now time.Time) []store.Held {
+	most := max(2*company, n.values.Len()/15) // as when all were put at once, of which a quarter of an hour takes note
+	soon := now.Add(n.config.RepublishInterval / 4)
+	var due, others []store.Held
 	for h := range n.values.All(now) {
-		if h.Cached || store.RepublishAt(n.key, h, n.began, n.config.RepublishInterval).After(now) {
+		if h.Cached {
 			continue
 		}
-		if due = append(due, h); len(due) == most {
-			break
+		at := store.RepublishAt(n.key, h, n.began, n.config.RepublishInterval)
+		switch {
+		case !at.After(now) && len(due) < most:
+			due = append(due, h)
+		case !at.After(soon) && len(others) < company:
+			others = append(others, h)
 		}
+	}
+	if len(due) > 0 && len(due) < company {
+		due = append(due, others[:min(len(others), company-len(due))]...)
 	}
 	return due
 }

@@ -82,7 +82,7 @@ func (n *Node) seen(l *link, now time.Time) {
 	probe, ok := n.table.Seen(c, now)
 	after := n.table.Len()
 	if back {
-		n.moves.came(c)
+		n.newcomers.add(c)
 	}
 	n.mu.Unlock()
 	if after > before {
@@ -111,16 +111,11 @@ func (n *Node) failed(id wire.PeerID) {
 	if n.ctx.Err() != nil { // we are the ones who are gone
 		return
 	}
-	known := n.known.of(id)
-	key := known.key
+	key := n.known.of(id).key
 	n.mu.Lock()
 	before := n.table.Len()
-	was := n.table.Contains(key) && !n.table.Marked(key)
 	promoted, ok := n.table.Failed(key, time.Now())
 	after := n.table.Len()
-	if was && n.table.Marked(key) {
-		n.moves.left(known.contact())
-	}
 	n.mu.Unlock()
 	if after < before || ok {
 		n.peerEvent(PeerEvent{Peer: id, Peers: after})
@@ -159,15 +154,20 @@ func (n *Node) probe(id wire.PeerID) {
 		defer func() { <-n.probes }()
 		ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
 		defer cancel()
-		_, _, err := n.request(ctx, id, wire.Ping{})
-		_, answered := errors.AsType[*RemoteError](err)
-		noRoom := errors.Is(err, quic.ErrBusy) // ours; where it is the peer's, dial has said so
-		if err != nil && !answered && !noRoom {
-			n.failed(id)
-		}
+		n.isThere(ctx, id)
 	})
 	if !started {
 		<-n.probes
+	}
+}
+
+// isThere pings a peer. The table hears the outcome.
+func (n *Node) isThere(ctx context.Context, id wire.PeerID) {
+	_, _, err := n.request(ctx, id, wire.Ping{})
+	_, answered := errors.AsType[*RemoteError](err)
+	noRoom := errors.Is(err, quic.ErrBusy) // ours; where it is the peer's, dial has said so
+	if err != nil && !answered && !noRoom {
+		n.failed(id)
 	}
 }
 
