@@ -38,7 +38,7 @@ const house = `
 	wire              routing google.golang.org/protobuf github.com/libp2p/go-msgio github.com/multiformats/go-multiaddr
 	quic              github.com/quic-go/quic-go github.com/multiformats/go-multiaddr golang.org/x/net golang.org/x/sys
 	peerstore         routing wire
-	internal/store    routing wire
+	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
 	node              routing wire quic peerstore internal/store github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/simnet   github.com/quic-go/quic-go
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr

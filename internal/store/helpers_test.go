@@ -92,7 +92,7 @@ func wantGet(t testing.TB, s Store, now time.Time, r *wire.Signed, want ...*wire
 		return
 	}
 	for i := range got {
-		if got[i] != want[i] {
+		if !same(got[i], want[i]) {
 			t.Errorf("record %d is %q of sequence %d, want %q of %d", i,
 				got[i].Record.Value, got[i].Record.Seq, want[i].Record.Value, want[i].Record.Seq)
 		}

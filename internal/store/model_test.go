@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -108,7 +109,9 @@ func (m *model) put(now time.Time, it Item) wire.Code {
 		}
 	}
 	renew := func() wire.Code {
-		old.received = now
+		if !it.Loud {
+			old.received = now
+		}
 		old.cached = old.cached && e.cached
 		if e.until.After(old.until) {
 			old.until = e.until
@@ -117,6 +120,11 @@ func (m *model) put(now time.Time, it Item) wire.Code {
 			old.until = old.end
 		}
 		return wire.CodeOK
+	}
+	if it.IfSeq != nil {
+		if seq, _ := m.seq(now, e.r); seq != *it.IfSeq && (old == nil || old.dead || !same(old.r, e.r)) {
+			return wire.CodeConflict
+		}
 	}
 	switch {
 	case old == nil:
@@ -227,22 +235,60 @@ func universe(t testing.TB) (all []*wire.Signed) {
 	return all
 }
 
-// After any sequence of operations the store answers and holds what the plain
-// model does, and its own counts are right.
+// A tested store is one whose index the tests may look at.
+type tested interface {
+	Store
+	ledgerOf() *ledger
+}
+
+func (l *ledger) ledgerOf() *ledger { return l }
+
+// After any sequence of operations Memory answers and holds what the plain model
+// does, and its own counts are right.
 func TestAgainstModel(t *testing.T) {
+	againstModel(t, func(_ *rapid.T, l Limits) tested { return newMemory(l) }, nil)
+}
+
+// And so does Disk, though it is closed and opened again at any moment.
+func TestDiskAgainstModel(t *testing.T) {
+	dir := t.TempDir()
+	n := 0
+	path := func() string { return filepath.Join(dir, fmt.Sprint(n)) }
+	againstModel(t, func(t *rapid.T, l Limits) tested {
+		n++
+		return mustOpen(t, path(), l, noon)
+	}, func(t *rapid.T, s tested, now time.Time) tested {
+		l := s.ledgerOf().x.limits
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		d := mustOpen(t, path(), l, now)
+		if r := d.Report(); r.Damaged != 0 || len(r.Losses) != 0 {
+			t.Fatalf("after opening anew: %v", r)
+		}
+		return d
+	})
+}
+
+func againstModel(t *testing.T, open func(*rapid.T, Limits) tested, reopen func(*rapid.T, tested, time.Time) tested) {
 	all := universe(t)
 	rapid.Check(t, func(t *rapid.T) {
 		l := Limits{
 			Bytes: int64(rapid.IntRange(2, 12).Draw(t, "bytes")) * 900, Records: rapid.IntRange(2, 12).Draw(t, "records"),
 			KeyBytes: int64(rapid.IntRange(1, 4).Draw(t, "key bytes")) * 1000, KeyRecords: rapid.IntRange(1, 3).Draw(t, "key records"),
 		}
-		m, s := &model{limits: l}, newMemory(l)
-		now := noon
-		t.Repeat(map[string]func(*rapid.T){
+		m, s := &model{limits: l}, open(t, l)
+		defer func() { s.Close() }()
+		now, opened := noon, noon
+		actions := map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
 				it := Item{
 					Record: rapid.SampledFrom(all).Draw(t, "record"), Cached: rapid.Bool().Draw(t, "cached"),
-					Life: time.Duration(rapid.IntRange(-1, 400).Draw(t, "life")) * time.Second,
+					Life: time.Duration(rapid.IntRange(-1, 400).Draw(t, "life")) * time.Second, Loud: rapid.Bool().Draw(t, "loud"),
+				}
+				if it.Record.Record.Kind == wire.KindOwned && rapid.Bool().Draw(t, "if") {
+					seq := uint64(rapid.IntRange(0, 3).Draw(t, "if seq"))
+					it.IfSeq = &seq
 				}
 				// Put may sweep first, but not more often than it likes to: here always.
 				s.Expire(now)
@@ -250,6 +296,18 @@ func TestAgainstModel(t *testing.T) {
 				want := m.put(now, it)
 				if got := put(s, now, it); got != want {
 					t.Fatalf("put of %+v: %v, want %v", it.Record.Record, got, want)
+				}
+			},
+			"offer": func(t *rapid.T) {
+				r := rapid.SampledFrom(all).Draw(t, "record")
+				quiet := rapid.Bool().Draw(t, "quiet")
+				e := m.find(now, r)
+				want := s.Offer(now, []wire.Offered{{Kind: r.Record.Kind, Key: r.Record.Key, Print: r.Print()}}, func(int) bool { return quiet })
+				if want[0] != (e == nil || e.cached) {
+					t.Fatalf("offered %+v, wanted: %v", r.Record, want[0])
+				}
+				if e != nil && quiet {
+					e.received = now
 				}
 			},
 			"expire": func(t *rapid.T) {
@@ -262,23 +320,28 @@ func TestAgainstModel(t *testing.T) {
 				now = now.Add(time.Duration(rapid.IntRange(1, 600).Draw(t, "seconds")) * time.Second)
 			},
 			"": func(t *rapid.T) {
-				check(t, s.x)
+				x := s.ledgerOf().x
+				check(t, x)
 				live := 0
 				for _, e := range m.list {
 					if !e.dead {
 						live++
 					}
 				}
-				if s.Len() != live || len(s.x.order) != len(m.list) {
-					t.Fatalf("%d records of %d entries, want %d of %d", s.Len(), len(s.x.order), live, len(m.list))
+				if s.Len() != live || len(x.order) != len(m.list) {
+					t.Fatalf("%d records of %d entries, want %d of %d", s.Len(), len(x.order), live, len(m.list))
 				}
 				for _, r := range all {
 					got, want := s.Get(now, r.Record.Kind, r.Record.Key, 100), m.get(now, r)
-					if !slices.Equal(got, want) {
+					if !slices.EqualFunc(got, want, same) {
 						t.Fatalf("under %v: %d records, want %d", r.Record, len(got), len(want))
 					}
-					if s.Has(now, r) != slices.ContainsFunc(want, func(w *wire.Signed) bool { return string(w.Payload) == string(r.Payload) }) {
+					if s.Has(now, r) != (m.find(now, r) != nil) {
 						t.Fatalf("Has(%v) = %v", r.Record, s.Has(now, r))
+					}
+					seq, ok := s.Seq(now, r.Record.Key)
+					if wantSeq, wantOK := m.seq(now, r); r.Record.Kind == wire.KindOwned && (seq != wantSeq || ok != wantOK) {
+						t.Fatalf("Seq(%v) = %d, %v; want %d, %v", r.Record, seq, ok, wantSeq, wantOK)
 					}
 				}
 				for h := range s.All(now) {
@@ -286,11 +349,40 @@ func TestAgainstModel(t *testing.T) {
 					if i < 0 {
 						t.Fatalf("All yields %+v, which is not held", h)
 					}
-					if e := m.list[i]; h != told(e.r, e.received, e.until, e.cached) || s.Load(now, h) != e.r {
+					e := m.list[i]
+					if !e.received.After(opened) {
+						h.Received = e.received // which the file need not know exactly
+					}
+					if h != told(e.r, e.received, e.until, e.cached) || !same(s.Load(now, h), e.r) {
 						t.Fatalf("All yields %+v, want %+v", h, *e)
 					}
 				}
 			},
-		})
+		}
+		if reopen != nil {
+			actions["reopen"] = func(t *rapid.T) {
+				s.Expire(now)
+				m.expire(now)
+				s, opened = reopen(t, s, now), now
+			}
+		}
+		t.Repeat(actions)
 	})
+}
+
+// find returns what holds that very record.
+func (m *model) find(now time.Time, r *wire.Signed) *modelEntry {
+	i := slices.IndexFunc(m.list, func(e *modelEntry) bool { return !e.dead && e.until.After(now) && same(e.r, r) })
+	if i < 0 {
+		return nil
+	}
+	return m.list[i]
+}
+
+func (m *model) seq(now time.Time, like *wire.Signed) (uint64, bool) {
+	i := slices.IndexFunc(m.list, func(e *modelEntry) bool { return sameSlot(e.r, like) && (e.until.After(now) || e.forget.After(now)) })
+	if i < 0 {
+		return 0, false
+	}
+	return m.list[i].r.Record.Seq, true
 }
