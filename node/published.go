@@ -158,7 +158,7 @@ func (ps *publications) end(v *version, s Stored, err error) error {
 				break
 			}
 		}
-		if p.version == nil {
+		if p.version == nil || p.version.ends && p.version.out {
 			delete(ps.by, v.slot)
 		}
 	}
@@ -267,7 +267,7 @@ func (n *Node) Published() []Publication {
 		for v != nil && !v.out {
 			v = v.before
 		}
-		if v == nil {
+		if v == nil || v.ends {
 			continue
 		}
 		r := v.record.Record

@@ -1,0 +1,279 @@
+package node
+
+import (
+	"errors"
+	"iter"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// only returns the one publication of a node.
+func only(t *testing.T, n *Node) Publication {
+	t.Helper()
+	all := n.Published()
+	if len(all) != 1 {
+		t.Fatalf("published: %+v, want one", all)
+	}
+	return all[0]
+}
+
+// A value lives on with its publisher, for days, and ends within 24 hours
+// without.
+func TestPublishedLivesOnWithItsPublisher(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n, key := s.nodes[1], routing.KeyOf("weather")
+		began := time.Now()
+		s.put(n, key, "fine", PutOptions{})
+		first := only(t, n)
+		if first.Kind != wire.KindOpen || first.Key != key || first.Size != 4 || first.Stored.Count != 3 || first.Err != nil {
+			t.Errorf("published: %+v", first)
+		}
+		if after := first.Next.Sub(began); after.Round(time.Minute) != 20*time.Hour {
+			t.Errorf("it is to be renewed after %v, want 20 h: 5/6 of its life", after)
+		}
+		for day := range 3 {
+			time.Sleep(24 * time.Hour)
+			s.wantGet(s.nodes[2], key, GetOptions{Quorum: 2}, "fine")
+			p := only(t, n)
+			if want := began.Add(time.Duration(day+1) * 20 * time.Hour); p.Renewed.Sub(want).Abs() > time.Minute {
+				t.Errorf("day %d: renewed %v after the put", day, p.Renewed.Sub(began))
+			}
+			if p.Seq != first.Seq || p.Expiry.Sub(p.Renewed).Round(time.Minute) != 24*time.Hour {
+				t.Errorf("day %d: sequence %d, was %d; expiry %v after it was signed", day, p.Seq, first.Seq, p.Expiry.Sub(p.Renewed))
+			}
+		}
+		n.Close()
+		time.Sleep(24 * time.Hour)
+		if v, err := s.nodes[2].Get(within(t, time.Minute), key); !errors.Is(err, ErrNotFound) {
+			t.Errorf("24 h after its publisher: %q, %v", v, err)
+		}
+	})
+}
+
+// A drawer is a shelf in memory.
+type drawer struct {
+	mu    sync.Mutex
+	what  map[string][]byte
+	saved int
+	err   error // of the next savings
+}
+
+func (d *drawer) savePublication(name string, data []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil {
+		return d.err
+	}
+	if d.what == nil {
+		d.what = make(map[string][]byte)
+	}
+	d.saved++
+	if data == nil {
+		delete(d.what, name)
+	} else {
+		d.what[name] = data
+	}
+	return nil
+}
+
+func (d *drawer) savedPublications() iter.Seq2[string, []byte] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.All(maps.Clone(d.what))
+}
+
+// addWith starts a node whose publications are in a drawer.
+func (s *swarm) addWith(d *drawer, c Config) *Node {
+	s.t.Helper()
+	n := s.make(c)
+	for _, err := range n.publications.load(d, n.id) {
+		s.t.Error(err)
+	}
+	if err := n.Start(within(s.t, time.Minute)); err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+// A record with a life of its own ends then. It is nowhere in the list, and ends
+// what was there.
+func TestATTLIsNeverRenewed(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		d := &drawer{}
+		n := s.addWith(d, Config{RecordTTL: time.Hour})
+		a, b := routing.KeyOf("a"), routing.KeyOf("b")
+		s.put(n, a, "for an hour", PutOptions{TTL: time.Hour})
+		s.put(n, b, "for good", PutOptions{})
+		s.put(n, b, "not for good", PutOptions{TTL: 2 * time.Hour})
+		if len(n.Published()) != 0 || len(d.what) != 0 {
+			t.Errorf("published: %+v, on disk %d", n.Published(), len(d.what))
+		}
+		time.Sleep(2*time.Hour + time.Second)
+		for _, key := range []routing.Key{a, b} {
+			if v, err := s.nodes[1].Get(within(t, time.Minute), key); !errors.Is(err, ErrNotFound) {
+				t.Errorf("two hours later: %q, %v", v, err)
+			}
+		}
+	})
+}
+
+// The records of another publisher are his to renew.
+func TestRecordsOfAnotherPublisherAreNotRenewed(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		s.put(s.nodes[0], routing.KeyOf("a"), "x", PutOptions{Publisher: testKey(100)})
+		s.put(s.nodes[0], routing.KeyOf("b"), "x", PutOptions{Publisher: testKey(0)}) // that is our own
+		if p := only(t, s.nodes[0]); p.Key != routing.KeyOf("b") {
+			t.Errorf("published: %+v", p)
+		}
+	})
+}
+
+// A put of the same kind and key takes the place of what was published; one that
+// nobody took does not.
+func TestAPutReplacesThePublication(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n := s.add(Config{Mode: ModeClient, RecordTTL: time.Hour})
+		d := &drawer{}
+		n.publications.load(d, n.id)
+		key := routing.KeyOf("colour")
+		s.put(n, key, "red", PutOptions{})
+		s.put(n, key, "dark blue", PutOptions{})
+		if p := only(t, n); p.Size != len("dark blue") || len(d.what) != 1 {
+			t.Errorf("published: %+v, %d on disk", p, len(d.what))
+		}
+		s.net.Partition(hosts(3, 4))
+		if _, err := n.PutWith(within(t, time.Minute), key, []byte("green"), PutOptions{}); err == nil {
+			t.Fatal("a put that nobody took succeeded")
+		}
+		if _, err := n.Put(within(t, time.Minute), routing.KeyOf("new"), []byte("x")); err == nil {
+			t.Fatal("a put that nobody took succeeded")
+		}
+		if p := only(t, n); p.Size != len("dark blue") || len(d.what) != 1 {
+			t.Errorf("after a put that failed: %+v, %d on disk", p, len(d.what))
+		}
+		s.net.Heal()
+		time.Sleep(3 * time.Hour)
+		s.wantGet(s.nodes[1], key, GetOptions{Quorum: 3}, "dark blue")
+	})
+}
+
+// What is unpublished is gone in a minute, but for content, which is left to
+// end.
+func TestUnpublish(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		d := &drawer{}
+		n := s.addWith(d, Config{RecordTTL: time.Hour})
+		open := s.put(n, routing.KeyOf("open"), "x", PutOptions{}).Key
+		owned := s.put(n, routing.Key{}, "x", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key
+		content := s.put(n, routing.Key{}, "x", PutOptions{Kind: wire.KindContent}).Key
+		keys := map[wire.Kind]routing.Key{wire.KindOpen: open, wire.KindOwned: owned, wire.KindContent: content}
+		if len(n.Published()) != 3 || len(d.what) != 3 {
+			t.Fatalf("published: %+v, %d on disk", n.Published(), len(d.what))
+		}
+		for kind, key := range keys {
+			stored, err := n.Unpublish(within(t, time.Minute), kind, key)
+			if want := 4; err != nil || kind != wire.KindContent && stored.Count != want || stored.Key != key {
+				t.Errorf("unpublish %v: %v, %v", kind, stored, err)
+			}
+			if _, err := n.Unpublish(within(t, time.Minute), kind, key); !errors.Is(err, ErrNotFound) {
+				t.Errorf("unpublish %v again: %v", kind, err)
+			}
+		}
+		if len(n.Published()) != 0 || len(d.what) != 0 {
+			t.Errorf("published: %+v, %d on disk", n.Published(), len(d.what))
+		}
+		time.Sleep(61 * time.Second)
+		for kind, key := range keys {
+			_, err := s.nodes[2].GetWith(within(t, time.Minute), key, GetOptions{Kind: kind})
+			if gone := errors.Is(err, ErrNotFound); gone != (kind != wire.KindContent) {
+				t.Errorf("a minute later get of %v: %v", kind, err)
+			}
+		}
+		// It may be published again.
+		s.put(n, open, "again", PutOptions{})
+		s.put(n, owned, "again", PutOptions{Kind: wire.KindOwned, Name: []byte("n")})
+		time.Sleep(2 * time.Hour)
+		s.wantGet(s.nodes[2], open, GetOptions{}, "again")
+		s.wantGet(s.nodes[2], owned, GetOptions{Kind: wire.KindOwned}, "again")
+		if _, err := s.nodes[2].GetWith(within(t, time.Minute), content, GetOptions{Kind: wire.KindContent}); !errors.Is(err, ErrNotFound) {
+			t.Errorf("content two hours after it was unpublished: %v", err)
+		}
+	})
+}
+
+// What was published goes on after a restart, signed anew, with a higher
+// sequence number; also when the clock has gone back meanwhile.
+func TestPublishedGoesOnAfterARestart(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		d, me := new(drawer), Config{Key: testKey(100), RecordTTL: 6 * time.Hour}
+		n := s.addWith(d, me)
+		name := []byte("profile")
+		key := s.put(n, routing.Key{}, "first", PutOptions{Kind: wire.KindOwned, Name: name}).Key
+		s.put(n, key, "second", PutOptions{Kind: wire.KindOwned, Name: name})
+		before := only(t, n)
+		// A version from when our clock was nine minutes ahead.
+		ahead := signed(t, 100, wire.Record{
+			Kind: wire.KindOpen, Key: routing.KeyOf("ahead"), Value: []byte("x"),
+			Seq: uint64(time.Now().Add(9 * time.Minute).UnixMilli()), Expiry: time.Now().Add(6*time.Hour + 9*time.Minute),
+		})
+		n.publish(within(t, time.Minute), ahead, 3)
+		d.savePublication(slotOf(ahead).String(), wire.AppendSigned(nil, ahead))
+		n.Close()
+
+		time.Sleep(time.Minute)
+		n = s.addWith(d, me)
+		time.Sleep(time.Minute)
+		if all := n.Published(); len(all) != 2 || all[0].Seq != before.Seq+1 || all[0].Stored.Count != 4 || all[1].Seq != ahead.Record.Seq+1 {
+			t.Fatalf("published: %+v, before %+v", all, before)
+		}
+		for _, at := range []slot{{wire.KindOwned, key}, slotOf(ahead)} {
+			for i, x := range s.nodes[:3] {
+				if r := x.values.Get(time.Now(), at.kind, at.key, 1); len(r) != 1 || time.Until(r[0].Record.Expiry).Round(time.Minute) != 6*time.Hour-time.Minute {
+					t.Errorf("node %d does not hold %v signed anew", i, at)
+				}
+			}
+		}
+		s.wantGet(s.nodes[1], key, GetOptions{Kind: wire.KindOwned}, "second")
+		s.put(n, key, "third", PutOptions{Kind: wire.KindOwned, Name: name})
+		time.Sleep(7 * time.Hour)
+		s.wantGet(s.nodes[1], key, GetOptions{Kind: wire.KindOwned}, "third")
+		s.wantGet(s.nodes[1], slotOf(ahead).key, GetOptions{}, "x")
+	})
+}
+
+// What another process has published, or nobody can read, is not published.
+func TestForeignPublicationsAreLeftAlone(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		d := &drawer{what: map[string][]byte{
+			"torn":    []byte("no record"),
+			"another": wire.AppendSigned(nil, signed(t, 5, wire.Record{Kind: wire.KindOpen, Expiry: time.Now().Add(time.Hour)})),
+		}}
+		n := s.nodes[0]
+		if errs := n.publications.load(d, n.id); len(errs) != 2 || len(n.Published()) != 0 || len(d.what) != 2 {
+			t.Errorf("%v; published %v, %d on disk", errs, n.Published(), len(d.what))
+		}
+	})
+}
+
+// A disk that cannot be written to fails a put before anything is published.
+func TestAPutThatCannotBeNotedIsNotPublished(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, full := s.nodes[1], errors.New("no space left on device")
+		d := &drawer{err: full}
+		n.publications.load(d, n.id)
+		key := routing.KeyOf("a")
+		if _, err := n.Put(within(t, time.Minute), key, []byte("x")); !errors.Is(err, full) {
+			t.Errorf("put: %v", err)
+		}
+		if held := s.holders(wire.KindOpen, key, "x"); len(held) != 0 || len(n.Published()) != 0 {
+			t.Errorf("held at %v, published %v", held, n.Published())
+		}
+		s.put(n, key, "x", PutOptions{TTL: time.Hour}) // that needs no note
+	})
+}
