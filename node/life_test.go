@@ -28,9 +28,6 @@ func (s *swarm) alive() (nodes []*Node) {
 	return nodes
 }
 
-// die ends the i-th node without a word, and takes its goroutines with it.
-func (s *swarm) die(i int) { s.nodes[i].Kill() }
-
 // whoHolds returns the living nodes that hold a record of that kind under key, cached
 // copies apart.
 func (s *swarm) whoHolds(kind wire.Kind, key routing.Key) (held []*Node) {
@@ -44,7 +41,7 @@ func (s *swarm) whoHolds(kind wire.Kind, key routing.Key) (held []*Node) {
 	return held
 }
 
-// nearest returns the k living nodes nearest to key.
+// trueNearest returns the k living nodes nearest to key.
 func (s *swarm) trueNearest(key routing.Key, k int) map[*Node]bool {
 	near := make(map[*Node]bool)
 	for range k {
@@ -65,6 +62,7 @@ func (s *swarm) trueNearest(key routing.Key, k int) map[*Node]bool {
 // in it.
 type churn struct {
 	nodes, k, records int
+	gets              int           // after each death
 	session           time.Duration // mean; exponential
 	lasts             time.Duration
 	seed              uint64
@@ -93,8 +91,7 @@ func (c churn) run(t *testing.T) {
 			keys = append(keys, stored.Key)
 		}
 		f := fate{fewest: c.nodes}
-		var before Requests
-		bytesBefore := s.net.Stats().SentBytes
+		before := s.net.Stats().SentBytes
 		tally := func(n *Node) {
 			st := n.Stats()
 			f.sent.Ping += st.Sent.Ping
@@ -105,7 +102,6 @@ func (c churn) run(t *testing.T) {
 			f.republished += st.Republished
 			f.handedOver += st.HandedOver
 		}
-		_ = before
 		lost := make(map[routing.Key]bool)
 		for start := time.Now(); time.Since(start) < c.lasts; {
 			time.Sleep(time.Duration(rng.ExpFloat64() * float64(c.session) / float64(c.nodes)))
@@ -116,7 +112,7 @@ func (c churn) run(t *testing.T) {
 			f.deaths++
 			s.add(Config{K: c.k})
 			alive = s.alive()
-			for range 4 {
+			for range c.gets {
 				i := rng.IntN(len(keys))
 				f.gets++
 				v, err := alive[rng.IntN(len(alive))].GetWith(within(t, time.Minute), keys[i], GetOptions{Kind: wire.KindContent})
@@ -146,7 +142,7 @@ func (c churn) run(t *testing.T) {
 		for _, n := range s.alive() {
 			tally(n)
 		}
-		f.bytes = s.net.Stats().SentBytes - bytesBefore
+		f.bytes = s.net.Stats().SentBytes - before
 		hours := c.lasts.Hours() * float64(c.records)
 		t.Logf("%d nodes, k %d, sessions of %v, %v: %d deaths; %d records lost, %d of %d gets right, at least %d holders, %.3f of the k nearest hold at the end",
 			c.nodes, c.k, c.session, c.lasts, f.deaths, f.lost, f.right, f.gets, f.fewest, f.near)
@@ -165,7 +161,7 @@ func (c churn) run(t *testing.T) {
 // Nodes die without a word and others come in their place, several generations
 // of them: what was put lives on, and is found.
 func TestRecordsOutliveTheirHolders(t *testing.T) {
-	churn{nodes: 16, k: 6, records: 30, session: 20 * time.Minute, lasts: 40 * time.Minute, seed: 1}.run(t)
+	churn{nodes: 16, k: 6, records: 30, gets: 4, session: 20 * time.Minute, lasts: 40 * time.Minute, seed: 1}.run(t)
 }
 
 func TestRecordsOutliveTheirHoldersLong(t *testing.T) {
@@ -174,7 +170,7 @@ func TestRecordsOutliveTheirHoldersLong(t *testing.T) {
 	}
 	for _, session := range []time.Duration{10 * time.Minute, time.Hour} {
 		t.Run(session.String(), func(t *testing.T) {
-			churn{nodes: 40, k: 20, records: 200, session: session, lasts: 2 * time.Hour, seed: 1}.run(t)
+			churn{nodes: 40, k: 20, records: 200, gets: 20, session: session, lasts: 2 * time.Hour, seed: 1}.run(t)
 		})
 	}
 }
