@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/store"
@@ -80,23 +81,47 @@ func (n *Node) win(ctx context.Context, r *wire.Signed, seq uint64) (wire.PeerID
 	if found && best.record.Record.Seq > seq {
 		return wire.PeerID{}, &ConflictError{key, seq, best.record.Record.Seq, best.from}
 	}
-	for c := range out.lookup.Closest() {
-		arbiter := c.Addr.id
+	for _, arbiter := range arbiters(key, out) {
 		if found && !f.has(arbiter, best.record) { // it is new here
 			n.storeAt(ctx, arbiter, best.record, nil)
 		}
-		switch err := n.storeAt(ctx, arbiter, r, &seq); {
+		err := n.storeAt(ctx, arbiter, r, &seq)
+		for wait := busyWait; errors.Is(err, ErrBusy) && wait < maxBusyWait; wait *= 2 { // another arbiter would not be the same
+			if pause(ctx, wait) != nil {
+				break
+			}
+			err = n.storeAt(ctx, arbiter, r, &seq)
+		}
+		switch {
 		case err == nil:
 			return arbiter, nil
 		case errors.Is(err, wire.CodeConflict):
 			return arbiter, n.conflict(ctx, arbiter, r, seq)
 		case ctx.Err() != nil:
 			return arbiter, err
-		default:
-			out.causes[arbiter] = err
 		}
+		out.causes[arbiter] = err
 	}
 	return wire.PeerID{}, &PutError{Stored: Stored{Key: key}, Alone: len(out.met) == 0, Causes: out.causes}
+}
+
+// How long to wait for an arbiter that is asked too much, from the first time on.
+const busyWait, maxBusyWait = 50 * time.Millisecond, 2 * time.Second
+
+// arbiters returns who may decide, the first who answers: the nearest nodes that
+// were found, with those who only were asked too much.
+func arbiters(key routing.Key, out *outcome) []wire.PeerID {
+	var ids []wire.PeerID
+	for c := range out.lookup.Closest() {
+		ids = append(ids, c.Addr.id)
+	}
+	for id, cause := range out.causes {
+		if errors.Is(cause, ErrBusy) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b wire.PeerID) int { return key.CompareDistance(a.Key(), b.Key()) })
+	return ids
 }
 
 // storeAt stores a record on one node, this one perhaps; with seq only in the
@@ -126,27 +151,34 @@ func (n *Node) conflict(ctx context.Context, arbiter wire.PeerID, r *wire.Signed
 		e.Seq, _ = n.values.Seq(time.Now(), e.Key)
 		return e
 	}
-	_, m, err := n.request(ctx, arbiter, wire.FindValue{Key: e.Key, Kind: wire.KindOwned})
-	v, ok := m.(wire.Value)
-	if err != nil || !ok {
-		return e
-	}
-	f := n.newFinding(e.Key, GetOptions{Kind: wire.KindOwned}, nil)
-	f.take(v.Records, arbiter)
-	if h, ok := f.bestOf(r.Record.Publisher); ok {
+	if h, ok := n.versionAt(ctx, arbiter, r); ok {
 		e.Seq = h.record.Record.Seq
 	}
 	return e
 }
 
-// lost returns an error when another version than r stands, though the arbiter
-// has r still: then there was another arbiter, and r will not stand.
-func (n *Node) lost(ctx context.Context, arbiter wire.PeerID, r *wire.Signed, seq uint64) error {
-	f := n.newFinding(r.Record.Key, GetOptions{Kind: wire.KindOwned, Quorum: n.config.K + 1}, nil)
-	f.walk(ctx)
-	best, ok := f.bestOf(r.Record.Publisher)
-	if ok && wire.Newer(best.record, r) && f.has(arbiter, r) {
-		return &ConflictError{r.Record.Key, seq, best.record.Record.Seq, best.from}
+// versionAt asks one node which version of an owned record it has.
+func (n *Node) versionAt(ctx context.Context, id wire.PeerID, r *wire.Signed) (hit, bool) {
+	f := n.newFinding(r.Record.Key, GetOptions{Kind: wire.KindOwned}, nil)
+	if id == n.id {
+		f.take(n.values.Get(time.Now(), f.kind, f.key, 1), id)
+	} else if _, m, err := n.request(ctx, id, wire.FindValue{Key: f.key, Kind: f.kind}); err == nil {
+		v, _ := m.(wire.Value)
+		f.take(v.Records, id)
 	}
-	return nil
+	return f.bestOf(r.Record.Publisher)
+}
+
+// lost returns an error when another version than r stands somewhere, though the
+// arbiter has r still: then that one came by another arbiter, and r will give
+// way to it. One that came by ours has replaced r there first.
+func (n *Node) lost(ctx context.Context, arbiter wire.PeerID, r *wire.Signed, seq uint64) error {
+	other, ok := n.standing(ctx, r)
+	if !ok {
+		return nil
+	}
+	if h, ok := n.versionAt(ctx, arbiter, r); !ok || wire.Newer(h.record, r) {
+		return nil
+	}
+	return &ConflictError{r.Record.Key, seq, other.record.Record.Seq, other.from}
 }

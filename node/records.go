@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -153,6 +154,9 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 		return nil, fmt.Errorf("IfSeq with a record of kind %v, want %v", o.Kind, wire.KindOwned)
 	case o.IfSeq != nil && o.Seq != 0 && o.Seq <= *o.IfSeq:
 		return nil, fmt.Errorf("sequence %d in the place of %d, want a higher one", o.Seq, *o.IfSeq)
+	}
+	if o.IfSeq != nil { // two writers of one value in one millisecond must not sign the same record: both would win
+		o.TTL -= rand.N(min(o.TTL/20, time.Minute) + 1)
 	}
 	if o.Seq == 0 {
 		var last uint64

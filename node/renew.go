@@ -213,7 +213,8 @@ func (n *Node) renewOne(ctx context.Context, w renewal, r *wire.Signed) error {
 		return ctx.Err()
 	}
 	if anyStale(causes) {
-		theirs, ok := n.standing(ctx, r)
+		h, ok := n.standing(ctx, r)
+		theirs := h.record
 		switch {
 		case ok && !bytes.Equal(theirs.Record.Value, r.Record.Value):
 			log.Info("another version was put with our key, elsewhere: this one is not renewed any more",
@@ -247,14 +248,12 @@ func anyStale(causes map[wire.PeerID]error) bool {
 	return false
 }
 
-// standing looks for the version of our own that stands in the way of r.
-func (n *Node) standing(ctx context.Context, r *wire.Signed) (*wire.Signed, bool) {
+// standing looks for a version of the same publisher that stands in the way of r.
+func (n *Node) standing(ctx context.Context, r *wire.Signed) (hit, bool) {
 	f := n.newFinding(r.Record.Key, GetOptions{Kind: r.Record.Kind, Quorum: n.config.K + 1}, nil)
-	f.run(ctx) // what it found stands, whatever ended it
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	h, ok := f.best[n.id]
-	return h.record, ok && wire.Newer(h.record, r)
+	f.walk(ctx) // what it found stands, whatever ended it
+	h, ok := f.bestOf(r.Record.Publisher)
+	return h, ok && wire.Newer(h.record, r)
 }
 
 // raise makes the next signature of v take a sequence number above seq.

@@ -1,0 +1,219 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// putIf is PutIf with the key that several writers share.
+func putIf(ctx context.Context, n *Node, name, value string, seq uint64) (Stored, error) {
+	return n.PutWith(ctx, routing.Key{}, []byte(value), PutOptions{
+		Kind: wire.KindOwned, Name: []byte(name), IfSeq: &seq, Publisher: testKey(100)})
+}
+
+var owned = GetOptions{Kind: wire.KindOwned}
+
+// A compare-and-set replaces the version it expects, and no other.
+func TestPutIf(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n, ctx := s.nodes[1], within(t, time.Minute)
+		name := []byte("counter")
+		_, err := n.PutIf(ctx, name, []byte("1"), 17)
+		var conflict *ConflictError
+		if !errors.Is(err, ErrConflict) || !errors.As(err, &conflict) || conflict.Want != 17 || conflict.Seq != 0 {
+			t.Errorf("in the place of one that is not there: %v", err)
+		}
+		stored, err := n.PutIf(ctx, name, []byte("1"), 0)
+		if err != nil || stored.Count != 4 || stored.Of != 4 {
+			t.Fatalf("first: %v, %v", stored, err)
+		}
+		v, err := s.nodes[2].GetWith(ctx, stored.Key, owned)
+		if err != nil || string(v.Data) != "1" || string(v.Name) != "counter" {
+			t.Fatalf("get: %+v, %v", v, err)
+		}
+		for _, wrong := range []uint64{0, 17, v.Seq - 1, v.Seq + 1} {
+			if _, err := n.PutIf(ctx, name, []byte("wrong"), wrong); !errors.As(err, &conflict) || conflict.Seq != v.Seq || conflict.Want != wrong {
+				t.Errorf("expecting %d where %d stands: %v", wrong, v.Seq, err)
+			}
+		}
+		if held := s.holders(wire.KindOwned, stored.Key, "wrong"); len(held) > 0 {
+			t.Errorf("%v hold what was in conflict", held)
+		}
+		if _, err := n.PutIf(ctx, name, []byte("2"), v.Seq); err != nil {
+			t.Error(err)
+		}
+		s.wantGet(s.nodes[3], stored.Key, owned, "2")
+		if p := only(t, n); p.Size != 1 || string(p.Name) != "counter" {
+			t.Errorf("published: %+v", p)
+		}
+		if _, err := n.PutWith(ctx, routing.Key{}, nil, PutOptions{IfSeq: new(uint64)}); err == nil {
+			t.Error("a compare-and-set of an open record was accepted")
+		}
+	})
+}
+
+// A renewal is no new version: who has read the former may replace it.
+func TestPutIfAfterARenewal(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.add(Config{RecordTTL: time.Hour})
+		key := s.put(n, routing.Key{}, "a", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key
+		v, err := n.GetWith(within(t, time.Minute), key, owned)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(59 * time.Minute)
+		if _, err := n.PutIf(within(t, time.Minute), []byte("n"), []byte("b"), v.Seq); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Of two writers who race, from two nodes, exactly one wins, whoever begins and
+// however far apart.
+func TestPutIfRace(t *testing.T) {
+	inSwarm(t, 10, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		for _, n := range []*Node{s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})} {
+			n.Ping(within(t, time.Minute), s.nodes[3].ID())
+		}
+		var seq uint64
+		for round := range 60 {
+			a, b := s.pick(0), s.pick(0)
+			apart := time.Duration(s.rand.IntN(100)) * time.Millisecond
+			var errs [2]error
+			var wg sync.WaitGroup
+			for i, n := range []*Node{a, b} {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * apart)
+					_, errs[i] = putIf(within(t, time.Minute), n, "n", fmt.Sprint(round, i), seq)
+				})
+			}
+			wg.Wait()
+			winner := 0
+			if errs[0] != nil {
+				winner = 1
+			}
+			if errs[winner] != nil || !errors.Is(errs[1-winner], ErrConflict) {
+				t.Fatalf("round %d, %v apart: %v; %v", round, apart, errs[0], errs[1])
+			}
+			key := wire.OwnedKey(idOf(testKey(100)), []byte("n"))
+			v, err := s.pick(0).GetWith(within(t, time.Minute), key, owned)
+			if want := fmt.Sprint(round, winner); err != nil || string(v.Data) != want {
+				t.Fatalf("round %d: got %q, %v; want %q", round, v.Data, err, want)
+			}
+			seq = v.Seq
+		}
+	})
+}
+
+// Several who count in one record lose nothing: get, add, PutIf, and from the
+// start at ErrConflict.
+func TestPutIfCounter(t *testing.T) {
+	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		key := wire.OwnedKey(idOf(testKey(100)), []byte("n"))
+		const writers, times = 4, 8
+		var wg sync.WaitGroup
+		for i := range writers {
+			n := s.nodes[i]
+			wg.Go(func() {
+				ctx := within(t, time.Hour)
+				for done := 0; done < times; {
+					v, err := n.GetWith(ctx, key, GetOptions{Kind: wire.KindOwned, Quorum: 99})
+					if err != nil && !errors.Is(err, ErrNotFound) {
+						t.Error(err)
+						return
+					}
+					count, _ := strconv.Atoi(string(v.Data))
+					_, err = putIf(ctx, n, "n", fmt.Sprint(count+1), v.Seq)
+					switch {
+					case err == nil:
+						done++
+					case errors.Is(err, ErrConflict):
+						time.Sleep(time.Duration(i*37+done*11) * time.Millisecond)
+					default:
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		s.wantGet(s.nodes[7], key, GetOptions{Kind: wire.KindOwned, Quorum: 99}, fmt.Sprint(writers*times))
+	})
+}
+
+// The nearest node is the arbiter though it has only just come, and has nothing:
+// it is brought up to date first.
+func TestPutIfWithAnArbiterWhoIsNew(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		stored, err := putIf(within(t, time.Minute), s.nodes[0], "n", "a", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, _ := s.nodes[0].GetWith(within(t, time.Minute), stored.Key, owned)
+		i := 200 // an identity nearer to the key than any
+		for nearer := func() bool {
+			for _, n := range s.nodes {
+				if stored.Key.CompareDistance(idOf(testKey(i)).Key(), n.Key()) >= 0 {
+					return false
+				}
+			}
+			return true
+		}; !nearer(); i++ {
+		}
+		arbiter := s.add(Config{Key: testKey(i)})
+		if _, err := putIf(within(t, time.Minute), s.nodes[1], "n", "wrong", 0); !errors.Is(err, ErrConflict) {
+			t.Errorf("expecting nothing: %v", err)
+		}
+		if _, err := putIf(within(t, time.Minute), s.nodes[1], "n", "b", v.Seq); err != nil {
+			t.Error(err)
+		}
+		s.wantGet(arbiter, stored.Key, owned, "b")
+	})
+}
+
+// A version that has ended is remembered, so that nobody takes its place unknown.
+func TestPutIfRemembersWhatHasEnded(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.nodes[1]
+		key := s.put(n, routing.Key{}, "a", PutOptions{Kind: wire.KindOwned, Name: []byte("n"), TTL: time.Minute}).Key
+		v, _ := n.GetWith(within(t, time.Minute), key, owned)
+		time.Sleep(2 * time.Minute)
+		if _, err := n.PutIf(within(t, time.Minute), []byte("n"), []byte("b"), 0); !errors.Is(err, ErrConflict) {
+			t.Errorf("as if nothing had been there: %v", err)
+		}
+		if _, err := n.PutIf(within(t, time.Minute), []byte("n"), []byte("b"), v.Seq); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A rollback is refused also after the newer version has ended: whoever kept the
+// older one, which lives on by its signature, cannot bring it back.
+func TestRollbackIsRefusedAfterTheEnd(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, name := s.nodes[1], []byte("n")
+		put := PutOptions{Kind: wire.KindOwned, Name: name, TTL: 6 * time.Hour}
+		key := s.put(n, routing.Key{}, "old", put).Key
+		old := n.values.Get(time.Now(), wire.KindOwned, key, 1)[0]
+		put.TTL = 10 * time.Minute
+		s.put(n, key, "new", put)
+		for _, after := range []time.Duration{time.Minute, 15 * time.Minute, 2 * time.Hour} {
+			time.Sleep(after)
+			if stored, err := s.nodes[2].publish(within(t, time.Minute), old, 0); stored.Count != 0 || !errors.Is(err, ErrQuorum) {
+				t.Errorf("%v later the old version was taken: %v, %v", after, stored, err)
+			}
+		}
+		if _, err := n.GetWith(within(t, time.Minute), key, owned); !errors.Is(err, ErrNotFound) {
+			t.Errorf("get: %v", err)
+		}
+	})
+}
