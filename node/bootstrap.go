@@ -42,7 +42,8 @@ func (b *bootstrap) add(targets []target) {
 // beside those of Config.Bootstrap. It returns when the node has found its
 // place: it has looked up itself and a key in every range farther away than its
 // neighbourhood (Kademlia §2.3), and has met some of those it heard of, so that
-// it has up to 5k connections. If no peer answers, the error is a
+// it has up to 5k connections. It tries the peers it knows from before as well;
+// with none given, those alone. If no peer answers, the error is a
 // *BootstrapError, and the node goes on trying in the background.
 func (n *Node) Bootstrap(ctx context.Context, peers ...ma.Multiaddr) error {
 	if err := n.running(); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -100,6 +101,14 @@ type Config struct {
 	// If zero, 24 hours.
 	RecordTTL time.Duration
 
+	// Data is a directory, made if need be, in which the node keeps one file,
+	// node.db: the records it holds, what it publishes, and the peers it knows, so
+	// that it is back where it was after a restart or a crash, without a bootstrap
+	// list. A record is acknowledged when it is on the disk. Only one process can
+	// have it open. The identity is not in it. If empty, all is in memory and ends
+	// with the node.
+	Data string
+
 	// StoreBytes and StoreRecords bound the records held for others.
 	// If zero, 64 MiB and 100,000.
 	StoreBytes   int64
@@ -162,6 +171,10 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+func (c Config) storeLimits() store.Limits {
+	return store.Limits{Bytes: c.StoreBytes, Records: c.StoreRecords}
 }
 
 func defaultTo[T comparable](field *T, value T) {

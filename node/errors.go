@@ -19,6 +19,7 @@ var (
 	ErrBusy         = quic.ErrBusy     // the peer has no room for us, or answers that we ask too much
 	ErrClosed       = errors.New("node is closed")
 	ErrNotStarted   = errors.New("node is not started")
+	ErrNoData       = errors.New("node keeps nothing on disk: Config.Data is empty")
 	ErrNoProtocol   = errors.New("peer does not speak this protocol")
 )
 

@@ -46,6 +46,7 @@ type Node struct {
 
 	peers     *peerstore.Store
 	values    store.Store
+	disk      *store.Disk // values, if Config.Data is given; nil otherwise. Both are set before the node runs
 	known     registry
 	surveyed  surveyed
 	newcomers newcomers // to be handed records
@@ -122,7 +123,7 @@ func New(config Config) (*Node, error) {
 		duties:    make(chan struct{}, maxBackground),
 	}
 	n.key = n.id.Key()
-	n.values = store.NewMemory(n.key, store.Limits{Bytes: c.StoreBytes, Records: c.StoreRecords})
+	n.values = store.NewMemory(n.key, c.storeLimits())
 	n.newcomers.wake = make(chan struct{}, 1)
 	n.table = routing.NewTable(n.key, routing.TableOptions[*known]{
 		K: c.K, Groups: n.groups,
@@ -161,7 +162,9 @@ func (n *Node) mode() wire.Mode {
 // network through Config.Bootstrap. When it returns nil the node has found its
 // place. If no bootstrap peer answers, the error is a *BootstrapError: then, and
 // when ctx ends while joining, the node runs all the same, and goes on trying.
-// After any other error the node is closed.
+// After any other error the node is closed. Without Config.Bootstrap it returns
+// at once: a node that knows peers from an earlier life, by Config.Data, joins
+// through them in the background; [Node.Bootstrap] with no peers waits for that.
 func (n *Node) Start(ctx context.Context) error {
 	if err := n.open(); err != nil {
 		return err
@@ -173,7 +176,7 @@ func (n *Node) Start(ctx context.Context) error {
 		n.spawn(func() { t.run(n.ctx) })
 	}
 	defer n.newcomers.open() // whom a node meets as it joins is no newcomer
-	if len(n.bootstrap.list()) == 0 {
+	if len(n.config.Bootstrap) == 0 {
 		return nil
 	}
 	return n.join(ctx)
@@ -186,7 +189,10 @@ func (n *Node) open() error {
 		n.opening.Unlock()
 		return cmp.Or(n.running(), errors.New("node: started before"))
 	}
-	err := n.listen()
+	err := n.openData()
+	if err == nil {
+		err = n.listen()
+	}
 	if err == nil {
 		n.began = time.Now()
 		n.state.Store(stateRunning)
@@ -230,8 +236,9 @@ func (n *Node) Close() error {
 		return nil
 	}
 	n.closeListeners()
+	err := n.remember()
 	n.pool.Close()
-	return n.finishClose()
+	return errors.Join(err, n.finishClose())
 }
 
 // Kill ends the node as a crash would: its sockets first, so that peers hear no

@@ -18,14 +18,17 @@ func (r Requests) Total() int64 {
 
 // Stats is a snapshot of a node.
 type Stats struct {
-	Peers         int   // in the routing table
-	Known         int   // of whom anything is known
-	Connections   int   // open now
-	Records       int   // held
-	RecordBytes   int64 // that they take
-	Lookups       int64 // begun, of any kind
-	Republished   int64 // records sent to their other holders again, or offered, once a round each
-	HandedOver    int64 // records sent to newcomers, one for each that lacked it
+	Peers         int      // in the routing table
+	Known         int      // of whom anything is known
+	Connections   int      // open now
+	Records       int      // held
+	RecordBytes   int64    // that they take
+	Damaged       int      // records and states on disk that were dropped as damaged, at Start and since
+	Losses        []string // the first of them, in words
+	ReadOnly      error    // why the disk could not be written the last time it was tried; nil if it could
+	Lookups       int64    // begun, of any kind
+	Republished   int64    // records sent to their other holders again, or offered, once a round each
+	HandedOver    int64    // records sent to newcomers, one for each that lacked it
 	Sent, Served  Requests
 	BytesSent     uint64 // over open connections
 	BytesReceived uint64
@@ -78,6 +81,9 @@ func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	peers := n.table.Len()
 	n.mu.Unlock()
+	if n.state.Load() == stateNew { // Start may be opening the store
+		return Stats{}
+	}
 	s := Stats{
 		Peers:       peers,
 		Known:       n.peers.Len(),
@@ -88,6 +94,10 @@ func (n *Node) Stats() Stats {
 		HandedOver:  n.counters.handedOver.Load(),
 		Sent:        n.counters.sent.snapshot(),
 		Served:      n.served.snapshot(),
+	}
+	if n.disk != nil {
+		r := n.disk.Report()
+		s.Damaged, s.Losses, s.ReadOnly = r.Damaged+r.DamagedStates, r.Losses, r.ReadOnly
 	}
 	for _, l := range n.links.all() {
 		s.Connections++

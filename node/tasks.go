@@ -26,6 +26,7 @@ func (n *Node) tasks() []task {
 		{"liveness", every(time.Second, n.pingSuspects)},
 		{"expire", every(time.Minute, n.expire)},
 		{"announce", every(time.Minute, n.announceAddrs)},
+		{"remember", every(rememberEvery, n.rememberPeers)},
 		{"publish", every(10*time.Second, n.publishSelf)},
 		{"republish", every(time.Minute, n.republish)},
 		{"hand over", n.handOver},

@@ -1,0 +1,164 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// databaseName is the one file in Config.Data that is ours. The identity is not
+// in it.
+const databaseName = "node.db"
+
+// What a node keeps in its database beside the records it holds, by name.
+const (
+	statePeers = "peers" // a snapshot of the peerstore
+	stateTable = "table" // the IDs of the table's contacts, 32 bytes each
+)
+
+// rememberEvery is how often peers and table are saved. They are saved at Close
+// too; a crash costs what changed since.
+const rememberEvery = 5 * time.Minute
+
+// openData opens the database of Config.Data and takes in what the node knew when
+// it last ended. Start calls it, before anything runs.
+func (n *Node) openData() error {
+	if n.config.Data == "" {
+		return nil
+	}
+	if err := os.MkdirAll(n.config.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	disk, err := store.Open(filepath.Join(n.config.Data, databaseName), store.Options{
+		Self:   n.key,
+		Limits: n.config.storeLimits(),
+		Now:    time.Now(),
+	})
+	if err != nil {
+		return err
+	}
+	n.disk, n.values = disk, disk
+	for _, err := range n.publications.load(publicationsOn{disk}, n.id) {
+		n.config.Logger.Warn("not published any more", "err", err)
+	}
+	if lost := disk.Report(); lost.Damaged+lost.DamagedStates > 0 {
+		n.config.Logger.Warn("damaged records were dropped", "report", lost)
+	}
+	n.recall()
+	return nil
+}
+
+// recall takes in the peers that were known when the node last ended. The
+// contacts of its table are not put there at once, for only who answers belongs
+// into a table, but join begins with them. A database without them, or with
+// damaged ones, is no reason not to start.
+func (n *Node) recall() {
+	peers, err := n.disk.Saved(statePeers)
+	if err == nil && peers != nil {
+		err = n.peers.Load(bytes.NewReader(peers), time.Now())
+	}
+	if err != nil {
+		n.config.Logger.Warn("the peers known before are lost", "err", err)
+	}
+	table, err := n.disk.Saved(stateTable)
+	if err != nil {
+		n.config.Logger.Warn("the routing table is lost", "err", err)
+	}
+	var known []target
+	for len(table) >= len(wire.PeerID{}) && len(known) < maxRemembered {
+		id := wire.PeerID(table)
+		table = table[len(id):]
+		if id != n.id && !id.IsZero() {
+			known = append(known, target{id: id})
+		}
+	}
+	n.bootstrap.add(known)
+}
+
+// maxRemembered bounds the contacts saved and tried at the next start: the whole
+// table of a node in a network of millions.
+const maxRemembered = 512
+
+// remember saves what recall takes in. A node that knows nobody keeps what it
+// knew: its network may be back tomorrow.
+func (n *Node) remember() error {
+	if n.disk == nil || n.lonely() {
+		return nil
+	}
+	var peers bytes.Buffer
+	if err := n.peers.Snapshot(&peers, time.Now()); err != nil {
+		return err
+	}
+	var table []byte
+	n.mu.Lock()
+	count := 0
+	for c := range n.table.All() {
+		if count++; count > maxRemembered {
+			break
+		}
+		table = append(table, c.Addr.id[:]...)
+	}
+	n.mu.Unlock()
+	return errors.Join(n.disk.Save(statePeers, peers.Bytes()), n.disk.Save(stateTable, table))
+}
+
+// rememberPeers is the task.
+func (n *Node) rememberPeers(context.Context) {
+	if err := n.remember(); err != nil {
+		n.config.Logger.Warn("cannot save the peers known", "err", err)
+	}
+}
+
+// Backup writes a copy of the node's database to w, as it was at one moment,
+// while the node goes on: records, publications, peers. The identity is not in
+// it. A node without Config.Data has none: ErrNoData.
+func (n *Node) Backup(w io.Writer) error {
+	if err := n.running(); err != nil {
+		return err
+	}
+	if n.disk == nil {
+		return fmt.Errorf("backup: %w", ErrNoData)
+	}
+	if _, err := n.disk.WriteTo(w); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
+}
+
+// publicationsOn is the shelf of what the node keeps alive: states of its
+// database.
+type publicationsOn struct{ disk *store.Disk }
+
+const publicationPrefix = "published/"
+
+func (p publicationsOn) savePublication(name string, data []byte) error {
+	return p.disk.Save(publicationPrefix+name, data)
+}
+
+func (p publicationsOn) savedPublications() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		names, err := p.disk.Names(publicationPrefix)
+		for _, name := range names {
+			data, derr := p.disk.Saved(name)
+			if derr == nil && data == nil {
+				continue // deleted just now
+			}
+			if !yield(strings.TrimPrefix(name, publicationPrefix), data) { // a damaged one is empty
+				return
+			}
+		}
+		if err != nil {
+			yield("", nil)
+		}
+	}
+}
