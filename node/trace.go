@@ -26,7 +26,7 @@ type Trace struct {
 // LookupStart tells of a lookup that begins.
 type LookupStart struct {
 	ID     uint64 // of this lookup within this process
-	Kind   string // "lookup", "put", "get", "find providers", "find peer", "join", "refresh"
+	Kind   string // "lookup", "put", "get", "find providers", "find peer", "durability", "replicate", "join", "refresh"
 	Target routing.Key
 }
 
