@@ -81,6 +81,8 @@ type delivery struct {
 	began time.Time
 	asked int // requests answered
 	sent  int // records that the peer took from us
+
+	refused bool // the peer has no room: all of a batch was refused for that
 }
 
 // How slow a receiver may be: after a grace, no slower than a request in
@@ -95,12 +97,13 @@ var errTooSlow = errors.New("too slow to be delivered to")
 // deliver brings those records of c whose numbers are in which to one peer: it
 // offers them, a thousand at a time, and sends what the peer wants, at a pace
 // that the peer's limits allow. It returns which of them, by their places in
-// which, the peer holds now, and how many it took from us. After an error some
-// may have been delivered all the same.
+// which, the peer holds now, and how many it took from us. A peer that has no room
+// for anything of a whole batch is sent nothing more. After an error some may
+// have been delivered all the same.
 func (n *Node) deliver(ctx context.Context, to wire.PeerID, c cargo, which []int32) (held []bool, sent int, err error) {
 	d := delivery{node: n, to: to, began: time.Now()}
 	held = make([]bool, len(which))
-	for at := 0; at < len(which) && err == nil; at += wire.MaxOffer {
+	for at := 0; at < len(which) && err == nil && !d.refused; at += wire.MaxOffer {
 		end := min(at+wire.MaxOffer, len(which))
 		if !c.Fresh() {
 			err = d.offer(ctx, c, which[at:end], held[at:end])
@@ -151,7 +154,7 @@ func (d *delivery) send(ctx context.Context, c cargo, which []int32, held []bool
 	var places []int // of the batch, in which
 	size := 0
 	flush := func() error {
-		if len(batch) == 0 {
+		if len(batch) == 0 || d.refused {
 			return nil
 		}
 		err := d.store(ctx, batch, places, held, size)
@@ -159,7 +162,7 @@ func (d *delivery) send(ctx context.Context, c cargo, which []int32, held []bool
 		return err
 	}
 	for i, r := range which {
-		if held[i] {
+		if held[i] || d.refused {
 			continue
 		}
 		s := c.Load(int(r))
@@ -187,10 +190,16 @@ func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int
 	if !ok || len(stored.Results) != len(batch) {
 		return unexpected(d.to, answer)
 	}
+	d.refused = true
 	for i, code := range stored.Results {
-		if code == wire.CodeOK {
+		switch code {
+		case wire.CodeOK:
 			held[places[i]] = true
 			d.sent++
+			d.refused = false
+		case wire.CodeFull, wire.CodeTooFar, wire.CodeReadOnly:
+		default:
+			d.refused = false
 		}
 	}
 	return nil

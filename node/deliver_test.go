@@ -136,6 +136,36 @@ func TestDeliverToThoseWhoDoNotKnowOffers(t *testing.T) {
 	})
 }
 
+// A peer that has no room at all is not sent all there is to find that out.
+func TestDeliverToTheFull(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n, x := s.nodes[0], s.stranger(0)
+		stores := 0
+		x.join(n, func(_ wire.PeerID, m wire.Message) wire.Message {
+			switch m := m.(type) {
+			case wire.Store:
+				stores++
+				results := slices.Repeat([]wire.Code{wire.CodeFull}, len(m.Records))
+				if stores == 1 {
+					results[7] = wire.CodeOK
+				}
+				return wire.Stored{Results: results}
+			case wire.Offer:
+				w := wire.NewWanted(len(m.Records))
+				for i := range m.Records {
+					w.Set(i)
+				}
+				return w
+			}
+			return wire.Pong{}
+		})
+		held, sent, err := n.deliver(within(t, time.Minute), x.id, &offeredRecords{freshRecords: contents(t, 3000, 10)}, numbers(3000))
+		if err != nil || count(held) != 1 || sent != 1 || stores != 2 {
+			t.Errorf("%d held, %d sent in %d STOREs, %v; want 1, and an end after the second", count(held), sent, stores, err)
+		}
+	})
+}
+
 // A delivery keeps below what its receiver takes: 20 MiB arrive, nothing is
 // refused, and requests of others on the same connection are not either.
 func TestDeliverKeepsToTheReceiversLimits(t *testing.T) {

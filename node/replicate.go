@@ -177,7 +177,7 @@ func (n *Node) eachHolder(c cargo, which []int32, to func(wire.PeerID, int32)) (
 		n.mu.Lock()
 		for _, i := range part {
 			key := c.Offered(int(i)).Key
-			if !server || !whole && !n.table.Covers(key) {
+			if sure := n.table.Covers(key) || whole && n.table.Len() < n.config.K; !server || !sure {
 				uncovered = append(uncovered, i)
 				continue
 			}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -27,7 +28,7 @@ func (n *Node) republish(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, republishTimeout)
 	defer cancel()
 	n.survey(ctx, time.Now().Add(-n.config.RepublishInterval))
-	due = n.ours(due)
+	due = slices.DeleteFunc(due, func(h store.Held) bool { return !n.ours(h.Key) })
 	r := n.newReplication(heldRecords{n, due})
 	r.toNearest(ctx)
 	if ctx.Err() != nil && n.ctx.Err() != nil {
@@ -46,13 +47,13 @@ func (n *Node) republish(ctx context.Context) {
 
 // company is how many records go together where so many come due soon: what is
 // asked of a node is asked once for all of them.
-const company = 512
+const company = 256
 
 // due returns the records that are to be republished at now, and with them some
 // that would be within a quarter of the interval. After hours offline all may
 // be: then as many as one round takes, and the others in the next.
 func (n *Node) due(now time.Time) []store.Held {
-	most := max(2*company, n.values.Len()/15) // as when all were put at once, of which a quarter of an hour takes note
+	most := max(4*company, n.values.Len()/15) // as when all were put at once, of which a quarter of an hour takes note
 	soon := now.Add(n.config.RepublishInterval / 4)
 	var due, others []store.Held
 	for h := range n.values.All(now) {
@@ -60,10 +61,13 @@ func (n *Node) due(now time.Time) []store.Held {
 			continue
 		}
 		at := store.RepublishAt(n.key, h, n.began, n.config.RepublishInterval)
+		if at.After(soon) || !n.ours(h.Key) {
+			continue
+		}
 		switch {
 		case !at.After(now) && len(due) < most:
 			due = append(due, h)
-		case !at.After(soon) && len(others) < company:
+		case at.After(now) && len(others) < company:
 			others = append(others, h)
 		}
 	}
@@ -73,21 +77,13 @@ func (n *Node) due(now time.Time) []store.Held {
 	return due
 }
 
-// ours returns those records of whose holders this node is one: of its copies of
-// others it sends none, or a record would come to be held by more and more.
-func (n *Node) ours(held []store.Held) []store.Held {
-	room := make([]contact, 0, n.config.K)
-	kept := held[:0]
-	for part := range slices.Chunk(held, lockedKeys) {
-		n.mu.Lock()
-		for _, h := range part {
-			if _, rank := n.table.AppendHolders(room, h.Key); rank >= 0 {
-				kept = append(kept, h)
-			}
-		}
-		n.mu.Unlock()
-	}
-	return kept
+// ours reports whether this node is one of the k nearest to key, as far as it
+// knows. What it holds besides it does not send, or a record would come to be
+// held by more and more.
+func (n *Node) ours(key routing.Key) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.table.Closer(key) < n.config.K
 }
 
 // quieten notes that records were received just now, as they were from
