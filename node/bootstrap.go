@@ -58,6 +58,7 @@ func (n *Node) Bootstrap(ctx context.Context, peers ...ma.Multiaddr) error {
 }
 
 func (n *Node) join(ctx context.Context) error {
+	defer n.newcomers.open() // whom a node meets as it joins is no newcomer
 	if err := n.meetBootstrap(ctx); err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ const (
 	handOversAtOnce = 4
 	// handOverTimeout bounds one of them. What remains is left to republishing.
 	handOverTimeout = 10 * time.Minute
+	// handOverSettled is how long after its start, or as soon as it has joined, a
+	// node takes those whom it meets for newcomers. Before, it is the newcomer.
+	handOverSettled = time.Minute
 	// handOverAgain is how long a contact that comes and goes is not handed
 	// anything more: nobody can keep us busy by it.
 	handOverAgain = time.Minute
@@ -86,9 +89,14 @@ func (c *newcomers) take() []contact {
 func (n *Node) handOver(ctx context.Context) {
 	lately := make(map[routing.Key]time.Time)
 	passes := make(chan struct{}, handOversAtOnce)
+	settled := time.NewTimer(handOverSettled)
+	defer settled.Stop()
 	for {
 		select {
 		case <-n.newcomers.wake:
+		case <-settled.C:
+			n.newcomers.open()
+			continue
 		case <-ctx.Done():
 			return
 		}

@@ -175,7 +175,9 @@ func (n *Node) Start(ctx context.Context) error {
 	for _, t := range n.tasks() {
 		n.spawn(func() { t.run(n.ctx) })
 	}
-	defer n.newcomers.open() // whom a node meets as it joins is no newcomer
+	if len(n.bootstrap.list()) == 0 {
+		n.newcomers.open()
+	}
 	if len(n.config.Bootstrap) == 0 {
 		return nil
 	}
