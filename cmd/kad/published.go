@@ -67,11 +67,12 @@ func publicationLine(p control.Publication, now time.Time) string {
 	return line
 }
 
-// when is a time as people say it, seen from now.
+// when is a time as people say it, seen from now; the zero time is not known, but
+// near.
 func when(t, now time.Time) string {
 	switch d := t.Sub(now); {
 	case t.IsZero():
-		return "never"
+		return "soon"
 	case d <= 0 && d > -time.Second, d > 0 && d < time.Second:
 		return "now"
 	case d < 0:

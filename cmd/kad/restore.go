@@ -1,5 +1,3 @@
-//go:build pending
-
 package main
 
 import (
@@ -113,8 +111,12 @@ func (a *app) restore(ctx context.Context, file string, force bool) error {
 	a.object(done)
 	switch {
 	case done.Live:
-		a.print("the node %s took in %s, %s and %s that it lacked", done.ID,
-			plural(done.Merged.Records, "record"), plural(done.Merged.Publications, "publication"), plural(done.Merged.Peers, "peer"))
+		m := done.Merged
+		a.print("the node %s took in %s and %s that it lacked, and keeps alive %s of the backup", done.ID,
+			plural(m.Records, "record"), plural(m.Peers, "peer"), plural(m.Publications, "publication"))
+		if m.Refused > 0 {
+			a.note("%s of the backup left out: older than what the node has, ended, damaged, or without room.", plural(m.Refused, "record"))
+		}
 	default:
 		a.print("%s, with %s, is in %s", done.ID, plural(done.Records, "record"), printable(p.dir))
 		if done.Aside != "" {

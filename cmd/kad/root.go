@@ -114,8 +114,9 @@ take.
 		a.putCommand(), a.getCommand(),
 		a.provideCommand(), a.providersCommand(),
 		a.publishedCommand(), a.unpublishCommand(),
+		a.recordsCommand(), a.durabilityCommand(),
 		a.lookupCommand(), a.pingCommand(),
-		a.statusCommand(),
+		a.statusCommand(), a.doctorCommand(), a.backupCommand(), a.restoreCommand(),
 		a.idCommand(), a.keygenCommand(),
 		a.testnetCommand(), a.benchCommand(),
 	)

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 //	crash NAME             end it as a crash would
 //	wait-out NAME regexp   wait until its standard output matches
 //	wait-err NAME regexp   wait until its standard error matches
+//	spoil FILE             overwrite its first bytes
 //	capture NAME regexp    put what the group in regexp matches of the last standard output in $NAME
 func TestScripts(t *testing.T) {
 	if testing.Short() {
@@ -55,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"wait-out": cmdWaitOut,
 			"wait-err": cmdWaitErr,
 			"capture":  cmdCapture,
+			"spoil":    cmdSpoil,
 			"silent":   cmdSilent,
 		},
 	})
@@ -95,6 +97,18 @@ func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("standard output does not match %q", args[1])
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// cmdSpoil overwrites the first bytes of a file.
+func cmdSpoil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: spoil FILE")
+	}
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
+	ts.Check(err)
+	defer f.Close()
+	_, err = f.WriteAt(noise(200), 0)
+	ts.Check(err)
 }
 
 // A daemon is a running kad up.

@@ -43,9 +43,13 @@ func (a *app) status(ctx context.Context) error {
 	a.print("peers        %d in the routing table, %d known, %s open", s.Peers, s.Known, plural(s.Connections, "connection"))
 	a.print("records      %d held, %s", s.Records, size(s.RecordBytes))
 	a.print("published    %d kept alive", s.Published)
+	a.print("for others   %s republished, %d handed over to newcomers", plural(int(s.Republished), "record"), s.HandedOver)
 	a.print("requests     %d sent, %d answered", s.Sent, s.Served)
 	if s.Damaged > 0 {
-		a.print("damage       %s lost to damage on disk: \"kad doctor\" tells which", plural(int(s.Damaged), "record"))
+		a.print("damage       %s lost to damage on disk, see \"kad doctor\"", plural(s.Damaged, "record"))
+		for _, loss := range s.Losses {
+			a.print("             %s", oneLine(loss))
+		}
 	}
 	if s.ReadOnly != "" {
 		a.print("disk         cannot be written, so nothing new is stored: %s", oneLine(s.ReadOnly))

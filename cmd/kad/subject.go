@@ -37,6 +37,7 @@ type subjectFlags struct {
 	name      string
 	publisher string
 	named     bool // --name was given, if only as ""
+	provider  bool // provider records are meant as well
 	cmd       *cobra.Command
 }
 
@@ -59,7 +60,11 @@ func (s *subjectFlags) add(cmd *cobra.Command, whose bool) {
 	s.cmd = cmd
 	s.key.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&s.kind, "kind", "open", "`KIND` of the record: open, owned or content")
+	kinds := "open, owned or content"
+	if s.provider {
+		kinds = "open, owned, content or provider"
+	}
+	f.StringVar(&s.kind, "kind", "open", "`KIND` of the record: "+kinds)
 	f.StringVar(&s.name, "name", "", "`NAME` of an owned record, or of an open one, whose KEY it then stands for")
 	if whose {
 		f.StringVar(&s.publisher, "publisher", "", "`PEERID` of who owns the owned record (default this profile's)")
@@ -69,7 +74,11 @@ func (s *subjectFlags) add(cmd *cobra.Command, whose bool) {
 // parseKind reads --kind.
 func (s *subjectFlags) parseKind() (control.Kind, error) {
 	kind, err := control.ParseKind(s.kind)
-	if err != nil || !putByHand(kind) {
+	switch {
+	case err == nil && (putByHand(kind) || s.provider && wire.Kind(kind) == wire.KindProvider):
+	case s.provider:
+		return 0, usagef("--kind is %q, want open, owned, content or provider", s.kind)
+	default:
 		return 0, usagef("--kind is %q, want open, owned or content", s.kind)
 	}
 	s.named = s.cmd.Flags().Changed("name")

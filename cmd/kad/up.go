@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kadquic/kadquic/internal/control"
+	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/routing"
@@ -85,6 +86,7 @@ func (a *app) up(ctx context.Context, listen []string) error {
 	if config.Key, _, err = own.key(); err != nil {
 		return err
 	}
+	config.Data = own.dir
 	if len(listen) == 0 {
 		conn, err := a.listenDefault()
 		if err != nil {
@@ -102,7 +104,7 @@ func (a *app) up(ctx context.Context, listen []string) error {
 	// Without bootstrap peers in its Config the node starts at once, and its
 	// addresses are told before any wait.
 	if err := n.Start(ctx); err != nil {
-		return err
+		return a.startError(err, own)
 	}
 	stopControl, err := a.serveControl(ctx, n, control.Options{Network: a.network, Data: own.dir, Started: started})
 	if err != nil {
@@ -112,7 +114,9 @@ func (a *app) up(ctx context.Context, listen []string) error {
 	a.introduce(n, own)
 	joined := make(chan error, 1)
 	switch {
-	case len(bootstrap) == 0:
+	case len(bootstrap) == 0 && n.Stats().Known == 0: // the first of its network
+	case len(bootstrap) == 0: // it knows peers from before
+		go func() { joined <- n.Bootstrap(ctx) }()
 	case onlySelf(n.ID(), bootstrap):
 		a.note("Every --bootstrap address is this node's own, so it waits for others. If it should be another node, give it an identity of its own by --data.")
 	default:
@@ -134,6 +138,26 @@ func (a *app) up(ctx context.Context, listen []string) error {
 			return n.Close()
 		}
 	}
+}
+
+// startError adds to the error of a node that cannot open its database what to
+// do about it.
+func (a *app) startError(err error, p profile) error {
+	switch {
+	case errors.Is(err, store.ErrDamaged) && a.data != "":
+		return fmt.Errorf("%w. In full: kad doctor --salvage%s", err, a.dataFlag())
+	case errors.Is(err, store.ErrForeign):
+		return fmt.Errorf("%w. It was left as it is: move %q away, or give the node another directory by --data", err, p.database())
+	}
+	return err
+}
+
+// dataFlag is --data as it was given, to be said again.
+func (a *app) dataFlag() string {
+	if a.data == "" {
+		return ""
+	}
+	return " --data " + printable(a.data)
 }
 
 // serveControl answers commands on the control socket, until the function that

@@ -37,6 +37,12 @@ type API interface {
 	// Unpublish ends that for one of them, and withdraws it.
 	Unpublish(context.Context, Subject) (Stored, error)
 
+	// Records yields what the node holds, nearest to its own key first.
+	Records(context.Context) iter.Seq2[Record, error]
+	// Durability tells which of the nodes nearest to a record's key hold it now.
+	// What is known stands beside an error, if there is one.
+	Durability(context.Context, Subject) (Durability, error)
+
 	// Backup writes a consistent copy of the node's database, which goes on
 	// changing meanwhile.
 	Backup(context.Context, io.Writer) error
@@ -61,19 +67,22 @@ type Status struct {
 	PID     int         `json:"pid"`
 	Started time.Time   `json:"started"`
 
-	Peers         int    `json:"peers"` // in the routing table
-	Known         int    `json:"known"`
-	Connections   int    `json:"connections"`
-	Records       int    `json:"records"`   // held for others, and our own
-	Published     int    `json:"published"` // kept alive
-	RecordBytes   int64  `json:"record_bytes"`
-	Damaged       int64  `json:"damaged"`             // records lost to damage on disk since the start
-	ReadOnly      string `json:"read_only,omitempty"` // why the disk cannot be written; empty: it can
-	Lookups       int64  `json:"lookups"`
-	Sent          int64  `json:"requests_sent"`
-	Served        int64  `json:"requests_served"`
-	BytesSent     uint64 `json:"bytes_sent"` // over the connections open now
-	BytesReceived uint64 `json:"bytes_received"`
+	Peers         int      `json:"peers"` // in the routing table
+	Known         int      `json:"known"`
+	Connections   int      `json:"connections"`
+	Records       int      `json:"records"`   // held for others, and our own
+	Published     int      `json:"published"` // kept alive
+	RecordBytes   int64    `json:"record_bytes"`
+	Damaged       int      `json:"damaged"`             // records and states lost to damage on disk
+	Losses        []string `json:"losses,omitempty"`    // the first of them, in words
+	ReadOnly      string   `json:"read_only,omitempty"` // why the disk cannot be written; empty: it can
+	Republished   int64    `json:"republished"`         // records sent to their other holders again
+	HandedOver    int64    `json:"handed_over"`         // records sent to newcomers
+	Lookups       int64    `json:"lookups"`
+	Sent          int64    `json:"requests_sent"`
+	Served        int64    `json:"requests_served"`
+	BytesSent     uint64   `json:"bytes_sent"` // over the connections open now
+	BytesReceived uint64   `json:"bytes_received"`
 }
 
 // A Put says what to store. The publisher is the profile's identity.
@@ -163,12 +172,52 @@ type Publication struct {
 	Error    string      `json:"error,omitempty"` // why it could not be renewed
 }
 
+// A Record is one that the node holds.
+type Record struct {
+	Kind       Kind        `json:"kind"`
+	Key        routing.Key `json:"key"`
+	CommonBits int         `json:"common_bits"` // of its key and the node's
+	Publisher  wire.PeerID `json:"publisher"`
+	Seq        uint64      `json:"seq"`
+	Expiry     time.Time   `json:"expiry"` // as signed
+	Size       int         `json:"bytes"`  // with its signature
+	Received   time.Time   `json:"received"`
+	Until      time.Time   `json:"until"`            // it is dropped then
+	Cached     bool        `json:"cached,omitempty"` // a copy beyond the k nearest
+}
+
+// Durability tells who holds a record.
+type Durability struct {
+	Kind    Kind        `json:"kind"`
+	Key     routing.Key `json:"key"`
+	Held    int         `json:"held"` // by so many, none of them behind
+	Of      int         `json:"of"`
+	Holders []Holder    `json:"holders"` // nearest first
+}
+
+// A Holder is one of the nodes that are to hold a record.
+type Holder struct {
+	ID       wire.PeerID `json:"id"`
+	Addrs    []string    `json:"addrs"`
+	Versions []Version   `json:"versions"` // of each publisher; none: it does not hold it
+	Behind   bool        `json:"behind,omitempty"`
+	RTT      Duration    `json:"rtt_ms"`          // 0: the node that was asked
+	Error    string      `json:"error,omitempty"` // why it has none, if it did not say
+}
+
+// A Version is one publisher's record as a holder has it.
+type Version struct {
+	Publisher wire.PeerID `json:"publisher"`
+	Seq       uint64      `json:"seq"`
+	Expiry    time.Time   `json:"expiry"`
+}
+
 // Merged says what a restore brought.
 type Merged struct {
 	Records      int `json:"records"`      // now held that were not
-	Publications int `json:"publications"` // now kept alive that were not
+	Publications int `json:"publications"` // kept alive
 	Peers        int `json:"peers"`        // now known that were not
-	Damaged      int `json:"damaged"`      // left out as damaged
+	Refused      int `json:"refused"`      // records and publications that are damaged, not the node's, older, have ended or find no room
 }
 
 // A Lookup says which key's nearest nodes to find.

@@ -86,6 +86,16 @@ func (c *Client) Unpublish(ctx context.Context, s Subject) (Stored, error) {
 	return ask[Stored](ctx, c, "unpublish", s)
 }
 
+// Records is the API's.
+func (c *Client) Records(ctx context.Context) iter.Seq2[Record, error] {
+	return follow[Record](ctx, c, "records", struct{}{})
+}
+
+// Durability is the API's.
+func (c *Client) Durability(ctx context.Context, s Subject) (Durability, error) {
+	return ask[Durability](ctx, c, "durability", s)
+}
+
 // Backup is the API's.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error { return c.download(ctx, "backup", w) }
 

@@ -5,22 +5,18 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/kadquic/kadquic/node"
 )
 
 func (l *local) Backup(_ context.Context, w io.Writer) error {
-	if l.options.Data == "" {
-		return badRequest("this node keeps nothing on disk")
-	}
-	if n, ok := any(l.node).(interface{ Backup(io.Writer) error }); ok {
-		return n.Backup(w)
-	}
-	return badRequest("this node keeps nothing on disk")
+	return l.node.Backup(w)
 }
 
 // Restore keeps the copy in the profile for as long as it reads it.
 func (l *local) Restore(ctx context.Context, r io.Reader) (Merged, error) {
 	if l.options.Data == "" {
-		return Merged{}, badRequest("this node keeps nothing on disk")
+		return Merged{}, fmt.Errorf("restore: %w", node.ErrNoData)
 	}
 	f, err := os.CreateTemp(l.options.Data, ".restore-*") // 0600
 	if err != nil {
@@ -34,5 +30,9 @@ func (l *local) Restore(ctx context.Context, r io.Reader) (Merged, error) {
 	if err != nil {
 		return Merged{}, fmt.Errorf("restore: %w", err)
 	}
-	return Merged{}, badRequest("this node keeps nothing on disk")
+	m, err := l.node.Merge(ctx, f.Name())
+	if err != nil {
+		return Merged{}, err
+	}
+	return Merged(m), nil
 }

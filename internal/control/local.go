@@ -37,6 +37,10 @@ func (l *local) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	readOnly := ""
+	if s.ReadOnly != nil {
+		readOnly = s.ReadOnly.Error()
+	}
 	return Status{
 		ID:      n.ID(),
 		Key:     n.Key(),
@@ -53,6 +57,11 @@ func (l *local) Status(ctx context.Context) (Status, error) {
 		Records:       s.Records,
 		Published:     len(n.Published()),
 		RecordBytes:   s.RecordBytes,
+		Damaged:       s.Damaged,
+		Losses:        s.Losses,
+		ReadOnly:      readOnly,
+		Republished:   s.Republished,
+		HandedOver:    s.HandedOver,
 		Lookups:       s.Lookups,
 		Sent:          s.Sent.Total(),
 		Served:        s.Served.Total(),

@@ -74,6 +74,8 @@ func mux(api API) *http.ServeMux {
 	m.Handle("POST /v1/providers", stream(api.Providers))
 	m.Handle("POST /v1/published", stream(func(ctx context.Context, _ struct{}) iter.Seq2[Publication, error] { return api.Published(ctx) }))
 	m.Handle("POST /v1/unpublish", call(api.Unpublish))
+	m.Handle("POST /v1/records", stream(func(ctx context.Context, _ struct{}) iter.Seq2[Record, error] { return api.Records(ctx) }))
+	m.Handle("POST /v1/durability", call(api.Durability))
 	m.Handle("POST /v1/backup", download(api.Backup))
 	m.Handle("POST /v1/restore", upload(api.Restore))
 	m.Handle("POST /v1/lookup", stream(api.Lookup))
