@@ -217,3 +217,27 @@ func TestRollbackIsRefusedAfterTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// A holder that is no more than a cache for the key leaves the decision to
+// others, and keeps nothing.
+func TestACacheDoesNotDecide(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+		for range 6 {
+			s.add(Config{K: 2})
+		}
+		r := signed(t, 100, wire.Record{Kind: wire.KindOwned, Name: []byte("n"), Expiry: time.Now().Add(time.Hour)})
+		far := s.nodes[0]
+		for _, n := range s.nodes {
+			if r.Record.Key.CompareDistance(n.Key(), far.Key()) > 0 {
+				far = n
+			}
+		}
+		peer := s.nodes[0]
+		if far == peer {
+			peer = s.nodes[1]
+		}
+		if err := peer.storeAt(within(t, time.Minute), far.ID(), r, new(uint64)); !errors.Is(err, wire.CodeTooFar) || far.Holds(wire.KindOwned, r.Record.Key) {
+			t.Errorf("the farthest answered: %v", err)
+		}
+	})
+}

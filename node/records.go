@@ -247,6 +247,7 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 	if out == nil {
 		return Stored{}, nil, fmt.Errorf("put %s: %w", key, err)
 	}
+	alone := len(out.met) == 0 && len(out.causes) > 0 // peers are known, and gone
 	s := Stored{Key: key}
 	for c := range out.lookup.Closest() {
 		if out.causes[c.Addr.id] != nil {
@@ -268,7 +269,6 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 	if err != nil {
 		return s, out.causes, fmt.Errorf("put %s: %w (%v so far)", key, err, s)
 	}
-	alone := len(out.met) == 0 && len(out.causes) > 0 // peers are known, and gone
 	if alone || s.Count < max(quorum, 1) {
 		return s, out.causes, &PutError{Stored: s, Quorum: quorum, Alone: alone, Causes: out.causes}
 	}

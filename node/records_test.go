@@ -268,6 +268,10 @@ func TestALoneNodeStoresOnOneOfOne(t *testing.T) {
 		if _, err := n.Get(t.Context(), routing.KeyOf("nothing")); !errors.Is(err, ErrNotFound) {
 			t.Errorf("get of nothing: %v", err)
 		}
+		stored, err := n.PutWith(t.Context(), routing.KeyOf("Hello"), []byte("older"), PutOptions{Seq: 1})
+		if stored.Count != 0 || !errors.Is(err, ErrQuorum) || errors.Is(err, ErrUnreachable) {
+			t.Errorf("an older one: %v, %v", stored, err)
+		}
 	})
 }
 

@@ -184,7 +184,10 @@ func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
 			continue
 		}
 		it := n.item(s, l, now)
-		it.IfSeq = m.IfSeq
+		if it.IfSeq = m.IfSeq; it.IfSeq != nil && it.Cached { // others are to decide
+			job.codes[i] = wire.CodeTooFar
+			continue
+		}
 		job.items = append(job.items, it)
 		job.origin = append(job.origin, i)
 	}
