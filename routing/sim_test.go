@@ -33,6 +33,9 @@ type network struct {
 	// A query takes 100 ms there and back, give or take jitter; after grace a
 	// query to the dead fails.
 	jitter, grace time.Duration
+
+	// near, if not nil, knows contacts beside those of the table.
+	near func(target Key, n int) []Contact[int32]
 }
 
 func newNetwork(seed uint64, n, k int) *network {
@@ -131,7 +134,11 @@ func (w *network) look(from int, target Key, o LookupOptions[int32], has func(in
 	o.K, o.Self = w.k, Contact[int32]{Key: w.keys[from]}
 	o.Timeout = func(Query[int32]) time.Duration { return rtt.Timeout(150*time.Millisecond, 5*time.Second) }
 	now := start
-	l := NewLookup(target, w.table(from).Nearest(target), o)
+	seeds := w.table(from).AppendNearest(nil, target, 2*w.k)
+	if w.near != nil {
+		seeds = append(w.near(target, w.k), seeds...)
+	}
+	l := NewLookup(target, slices.Values(seeds), o)
 	for !l.Done(now) {
 		for q, ok := l.Next(now); ok; q, ok = l.Next(now) {
 			takes := 100 * time.Millisecond
