@@ -42,7 +42,8 @@ func (t *Table[A]) Covers(key Key) bool {
 // Heir reports whether newcomer, in the table or not, is among the k nearest of
 // key by what we know; then one of those who hold key should hand it over. rank
 // says who: how many live contacts, newcomer apart, are nearer to key than
-// self. Rank 0 is the one of whom the paper wants it (Kademlia §2.5).
+// self. Rank 0 is the one of whom the paper wants it (Kademlia §2.5), but who may
+// never have got it; and some nearer than self may be dead: see Silent.
 func (t *Table[A]) Heir(key, newcomer Key) (rank int, ok bool) {
 	if newcomer == t.self {
 		return 0, false
@@ -61,11 +62,14 @@ func (t *Table[A]) Heir(key, newcomer Key) (rank int, ok bool) {
 		}
 		nearer += t.bucket(i).live()
 	}
+	if nearer >= t.o.K {
+		return 0, false
+	}
 	rank = t.Closer(key)
 	if !selfNearer && t.Contains(newcomer) && !t.Marked(newcomer) {
 		rank--
 	}
-	return rank, nearer < t.o.K
+	return rank, true
 }
 
 // nearerThan counts the live contacts that are nearer to key than limit is.
