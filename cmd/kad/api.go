@@ -103,7 +103,11 @@ func (a *app) ownDaemon(ctx context.Context, what string) (*control.Client, erro
 	if len(a.bootstrap) > 0 {
 		return nil, usagef("%s the node that runs on this profile (--data), not a network: leave out --bootstrap", what)
 	}
-	return a.daemon(ctx)
+	c, err := a.daemon(ctx)
+	if none, ok := errors.AsType[*noDaemonError](err); ok {
+		none.own = true
+	}
+	return c, err
 }
 
 // A noDaemonError says that no node runs on a profile, and what to do about it.
@@ -111,6 +115,7 @@ type noDaemonError struct {
 	dir    string
 	flag   string // --data as it was given; empty: the default profile
 	busy   bool   // a process has its lock all the same
+	own    bool   // no other node would do
 	others []string
 }
 
@@ -122,7 +127,10 @@ func (e *noDaemonError) Error() string {
 	if e.flag != "" {
 		up += " --data " + printable(e.flag)
 	}
-	msg := fmt.Sprintf("no node runs on the profile %q. Start one in another terminal (%s), or join a network for this one command by --bootstrap, with the address that \"kad up\" printed (or set KAD_BOOTSTRAP)", e.dir, up)
+	msg := fmt.Sprintf("no node runs on the profile %q. Start one in another terminal (%s)", e.dir, up)
+	if !e.own {
+		msg += ", or join a network for this one command by --bootstrap, with the address that \"kad up\" printed (or set KAD_BOOTSTRAP)"
+	}
 	if len(e.others) > 0 {
 		msg += ". A node does run on " + strings.Join(e.others, ", ") + ": choose it by --data"
 	}

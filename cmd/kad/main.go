@@ -2,13 +2,27 @@
 //
 //	kad demo                      a whole network on this machine, at work
 //	kad up                        one node, until interrupted
+//	kad testnet                   a network on this machine, driven by commands
+//
 //	kad put KEY VALUE             store a value in a network
 //	kad get KEY                   find it
+//	kad unpublish KEY             let it end
+//	kad provide KEY               say that this node has what a key stands for
+//	kad providers KEY             who says so
+//	kad durability KEY            which nodes hold a value now
 //	kad lookup KEY                the nodes nearest to a key
 //	kad ping PEERID|MULTIADDR     is a peer there, and how far
-//	kad id, kad keygen            this profile's identity
-//	kad testnet                   a network on this machine, driven by commands
+//
+//	kad status                    how the node of this profile does
+//	kad published, kad records    what it keeps alive, and what it holds
+//	kad doctor                    what is wrong with the profile
+//	kad backup, kad restore FILE  a copy of it
+//	kad id, kad keygen            its identity
+//
 //	kad bench WORKLOAD            measure
+//
+// A command works through the node that runs on the profile; with --bootstrap, or
+// with $KAD_BOOTSTRAP where none runs, it joins a network for as long as it takes.
 //
 // Results go to standard output, all else to standard error; with --json each
 // result is one JSON object on a line of its own. The exit codes are in exit.go.

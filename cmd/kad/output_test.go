@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/node"
 )
 
@@ -24,6 +25,9 @@ func TestExitCodes(t *testing.T) {
 		fmt.Errorf("x: %w", node.ErrWrongPeer):       exitUnreachable,
 		fmt.Errorf("x: %w", node.ErrWrongNetwork):    exitUnreachable,
 		&timeoutError{time.Second, node.ErrNotFound}: exitTimeout,
+		&noDaemonError{}:                             exitNoDaemon,
+		fmt.Errorf("x: %w", control.ErrCut):          exitNoDaemon,
+		&node.ConflictError{}:                        exitConflict,
 		&node.PutError{Stored: node.Stored{Count: 1, Of: 2}, Quorum: 2}: exitQuorum,
 		&node.PutError{}: exitUnreachable, // nobody was found
 	} {
@@ -48,6 +52,10 @@ func TestWithin(t *testing.T) {
 	a.timeout = time.Hour
 	if err := a.within(t.Context(), func(context.Context) error { return node.ErrNotFound }); !errors.Is(err, node.ErrNotFound) || errors.As(err, &timeout) {
 		t.Errorf("in time: %v, want not found", err)
+	}
+	// A daemon's time is over a little before ours.
+	if err := a.within(t.Context(), func(context.Context) error { return fmt.Errorf("x: %w", control.ErrTimeOver) }); !errors.As(err, &timeout) {
+		t.Errorf("the daemon says that the time is over: %v, want a timeout", err)
 	}
 	interrupted, cancel := context.WithCancel(t.Context())
 	cancel()

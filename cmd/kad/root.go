@@ -109,17 +109,29 @@ take.
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
 	cobra.EnableCommandSorting = false // the order below is that of first use
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(
-		a.demoCommand(), a.upCommand(),
-		a.putCommand(), a.getCommand(),
-		a.provideCommand(), a.providersCommand(),
-		a.publishedCommand(), a.unpublishCommand(),
-		a.recordsCommand(), a.durabilityCommand(),
-		a.lookupCommand(), a.pingCommand(),
-		a.statusCommand(), a.doctorCommand(), a.backupCommand(), a.restoreCommand(),
-		a.idCommand(), a.keygenCommand(),
-		a.testnetCommand(), a.benchCommand(),
-	)
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Networks:", []*cobra.Command{a.demoCommand(), a.upCommand(), a.testnetCommand()}},
+		{"Values and peers:", []*cobra.Command{
+			a.putCommand(), a.getCommand(), a.unpublishCommand(),
+			a.provideCommand(), a.providersCommand(),
+			a.durabilityCommand(), a.lookupCommand(), a.pingCommand(),
+		}},
+		{"The node of this profile:", []*cobra.Command{
+			a.statusCommand(), a.publishedCommand(), a.recordsCommand(),
+			a.doctorCommand(), a.backupCommand(), a.restoreCommand(),
+			a.idCommand(), a.keygenCommand(),
+		}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, cmd := range g.commands {
+			cmd.GroupID = g.title
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(a.benchCommand())
 	return root
 }
 

@@ -42,7 +42,11 @@ func (a *app) status(ctx context.Context) error {
 	a.print("running      for %s, as process %d", roughly(time.Since(s.Started)), s.PID)
 	a.print("peers        %d in the routing table, %d known, %s open", s.Peers, s.Known, plural(s.Connections, "connection"))
 	a.print("records      %d held, %s", s.Records, size(s.RecordBytes))
-	a.print("published    %d kept alive", s.Published)
+	unsettled := ""
+	if s.Unsettled > 0 {
+		unsettled = fmt.Sprintf(", %d of them to be stored yet", s.Unsettled)
+	}
+	a.print("published    %d kept alive%s", s.Published, unsettled)
 	a.print("for others   %s republished, %d handed over to newcomers", plural(int(s.Republished), "record"), s.HandedOver)
 	a.print("requests     %d sent, %d answered", s.Sent, s.Served)
 	if s.Damaged > 0 {

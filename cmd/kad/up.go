@@ -107,8 +107,8 @@ func (a *app) up(ctx context.Context, listen []string) error {
 		return a.startError(err, own)
 	}
 	stopControl, err := a.serveControl(ctx, n, control.Options{Network: a.network, Data: own.dir, Started: started})
-	if err != nil {
-		return err
+	if err != nil { // some file systems have no sockets
+		a.fail(fmt.Errorf("%w (the node runs on, but no command reaches it)", err))
 	}
 	defer stopControl()
 	a.introduce(n, own)
@@ -161,11 +161,12 @@ func (a *app) dataFlag() string {
 }
 
 // serveControl answers commands on the control socket, until the function that
-// it returns is called or ctx ends; that function waits for the end.
+// it returns is called or ctx ends; that function waits for the end. It may be
+// called after an error, too.
 func (a *app) serveControl(ctx context.Context, n *node.Node, o control.Options) (stop func(), err error) {
 	l, err := control.Listen(o.Data)
 	if err != nil {
-		return nil, err
+		return func() {}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

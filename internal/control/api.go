@@ -72,6 +72,7 @@ type Status struct {
 	Connections   int      `json:"connections"`
 	Records       int      `json:"records"`   // held for others, and our own
 	Published     int      `json:"published"` // kept alive
+	Unsettled     int      `json:"unsettled"` // of these: not stored yet since the node was started, or not renewed when it was tried last
 	RecordBytes   int64    `json:"record_bytes"`
 	Damaged       int      `json:"damaged"`             // records and states lost to damage on disk
 	Losses        []string `json:"losses,omitempty"`    // the first of them, in words

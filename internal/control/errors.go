@@ -37,6 +37,8 @@ var codes = []struct {
 	{"wrong_peer", node.ErrWrongPeer, 502},
 	{"wrong_network", node.ErrWrongNetwork, 502},
 	{"busy", node.ErrBusy, 503},
+	{"refused", node.ErrRefused, 403},
+	{"no_data", node.ErrNoData, 409},
 	{"closed", node.ErrClosed, 503},
 	{"not_started", node.ErrNotStarted, 503},
 	{codeTimeOver, ErrTimeOver, 504},

@@ -37,6 +37,12 @@ func (l *local) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	published, unsettled := n.Published(), 0
+	for _, p := range published {
+		if p.Err != nil || p.Renewed.IsZero() {
+			unsettled++
+		}
+	}
 	readOnly := ""
 	if s.ReadOnly != nil {
 		readOnly = s.ReadOnly.Error()
@@ -55,7 +61,8 @@ func (l *local) Status(ctx context.Context) (Status, error) {
 		Known:         s.Known,
 		Connections:   s.Connections,
 		Records:       s.Records,
-		Published:     len(n.Published()),
+		Published:     len(published),
+		Unsettled:     unsettled,
 		RecordBytes:   s.RecordBytes,
 		Damaged:       s.Damaged,
 		Losses:        s.Losses,
