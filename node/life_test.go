@@ -41,13 +41,13 @@ func (s *swarm) whoHolds(kind wire.Kind, key routing.Key) (held []*Node) {
 	return held
 }
 
-// trueNearest returns the k living nodes nearest to key.
+// trueNearest returns the k living servers nearest to key.
 func (s *swarm) trueNearest(key routing.Key, k int) map[*Node]bool {
 	near := make(map[*Node]bool)
 	for range k {
 		var best *Node
 		for _, n := range s.alive() {
-			if !near[n] && (best == nil || key.CompareDistance(n.key, best.key) < 0) {
+			if !near[n] && n.mode() == wire.ModeServer && (best == nil || key.CompareDistance(n.key, best.key) < 0) {
 				best = n
 			}
 		}

@@ -26,6 +26,7 @@ type reply struct {
 type walk struct {
 	kind    string // for the trace
 	target  routing.Key
+	also    []contact // to begin with, beside those of the table
 	options lookupOptions
 	ask     func(context.Context, query, *outcome) (reply, error)
 }
@@ -53,7 +54,7 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 	o.Self, o.CountSelf = n.known.of(n.id).contact(), n.mode() == wire.ModeServer
 	o.Timeout = n.softTimeout
 	out := &outcome{
-		lookup: routing.NewLookup(w.target, slices.Values(seeds), o),
+		lookup: routing.NewLookup(w.target, slices.Values(append(seeds, w.also...)), o),
 		met:    make(map[wire.PeerID]bool),
 		causes: make(map[wire.PeerID]error),
 
@@ -237,9 +238,10 @@ func (n *Node) Nearest(ctx context.Context, key routing.Key) ([]Contact, error) 
 	return contacts, nil
 }
 
-// walkTo looks up key for nothing but the contacts near it.
-func (n *Node) walkTo(ctx context.Context, kind string, key routing.Key) (*outcome, error) {
-	out, err := n.run(ctx, walk{kind: kind, target: key,
+// walkTo looks up key for nothing but the contacts near it. It begins with those
+// of the table, and others given.
+func (n *Node) walkTo(ctx context.Context, kind string, key routing.Key, also ...contact) (*outcome, error) {
+	out, err := n.run(ctx, walk{kind: kind, target: key, also: also,
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
 			nodes, l, err := n.findNode(ctx, q.Addr.id, key)
 			return reply{closer: out.heard(l, nodes.Contacts)}, err

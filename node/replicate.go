@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -197,27 +198,59 @@ func (n *Node) eachHolder(c cargo, which []int32, to func(wire.PeerID, int32)) (
 	return uncovered
 }
 
-// lookUpHolders does so for records of whose keys the table is not sure, by
-// lookups.
+// sweepsAtOnce is how many lookups of one replication are under way at once, and
+// sweepKeys how many keys are worth one more.
+const (
+	sweepsAtOnce = 4
+	sweepKeys    = 64
+)
+
+// lookUpHolders does so for records of whose keys the table is not sure: it
+// walks the key space, and looks up as few keys as will do.
 func (n *Node) lookUpHolders(ctx context.Context, c cargo, which []int32, to func(wire.PeerID, int32)) {
 	if len(which) == 0 {
 		return
 	}
 	keys := make([]routing.Key, len(which))
-	for i := range keys {
-		keys[i] = c.Offered(int(which[i])).Key
+	order := make([]int, len(which))
+	for i := range which {
+		keys[i], order[i] = c.Offered(int(which[i])).Key, i
 	}
-	for i, key := range keys {
-		out, err := n.walkTo(ctx, "replicate", key)
-		if err != nil {
-			n.config.Logger.Info("cannot replicate", "key", key, "err", err)
-			if ctx.Err() != nil {
-				return
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(keys[a][:], keys[b][:]) })
+	part := max(sweepKeys, (len(order)+sweepsAtOnce-1)/sweepsAtOnce)
+	var mu sync.Mutex // guards the calls of to
+	var wg sync.WaitGroup
+	for order := range slices.Chunk(order, part) {
+		wg.Go(func() {
+			part := make([]routing.Key, len(order))
+			for i, at := range order {
+				part[i] = keys[at]
 			}
+			plan := n.sweep(ctx, part)
+			mu.Lock()
+			defer mu.Unlock()
+			for h, indices := range plan.Plan() {
+				for _, i := range indices {
+					to(h.Addr.id, which[order[i]])
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// sweep looks up who is to hold the keys. Those that cannot be looked up are not
+// in its plan.
+func (n *Node) sweep(ctx context.Context, keys []routing.Key) *routing.Sweep[*known] {
+	s := routing.NewSweep[*known](keys, n.config.K)
+	for target, ok := s.Next(); ok && ctx.Err() == nil; target, ok = s.Next() {
+		out, err := n.walkTo(ctx, "replicate", target, s.Near(target, n.config.K)...)
+		if err != nil {
+			n.config.Logger.Info("cannot replicate", "err", err)
+			s.Skip()
 			continue
 		}
-		for h := range out.lookup.Closest() {
-			to(h.Addr.id, which[i])
-		}
+		s.Found(target, slices.Collect(out.lookup.Closest()))
 	}
+	return s
 }

@@ -1,0 +1,58 @@
+package node
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Many records are brought to the k nearest of each by far fewer lookups than
+// there are records, and one stream of them to each node; by a node that knows
+// a part of the network only, and by a client.
+func TestReplicateManyRecords(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		s.addMany(30, 4)
+		for i, n := range []*Node{s.nodes[7], s.add(Config{K: 4, Mode: ModeClient})} {
+			records := make([]*wire.Signed, 300)
+			for j := range records {
+				records[j] = signed(t, 1, wire.Record{Kind: wire.KindContent, Seq: 1, Expiry: time.Now().Add(20 * time.Hour), Value: fmt.Append(nil, i, j)})
+			}
+			before := n.Stats().Sent
+			acks := n.replicate(within(t, 10*time.Minute), freshRecords(records))
+			after := n.Stats().Sent
+			for j, r := range records {
+				held := 0
+				for x := range s.trueNearest(r.Record.Key, 4) {
+					if x.Holds(wire.KindContent, r.Record.Key) {
+						held++
+					}
+				}
+				if acks[j] != 4 || held != 4 {
+					t.Errorf("record %d: %d nodes say they hold it, %d of the nearest do", j, acks[j], held)
+				}
+			}
+			finds, stores := after.FindNode-before.FindNode, after.Store-before.Store
+			t.Logf("300 records: %d FIND_NODE, %d STORE, %d OFFER", finds, stores, after.Offer-before.Offer)
+			if finds > 300 || stores > 2*30 || after.Offer > before.Offer {
+				t.Errorf("too many requests")
+			}
+		}
+	})
+}
+
+// Replication by a node that is alone keeps the records here, and ends.
+func TestReplicateAlone(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		for i, acks := range s.nodes[0].replicate(within(t, time.Minute), freshRecords(contents(t, 100, 10))) {
+			if acks != 1 {
+				t.Errorf("record %d is on %d nodes", i, acks)
+			}
+		}
+		if held := s.nodes[0].Stats().Records; held != 100 {
+			t.Errorf("%d records held", held)
+		}
+	})
+}
