@@ -41,6 +41,8 @@ const house = `
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
 	node              routing wire quic peerstore internal/store github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/simnet   github.com/quic-go/quic-go
+	internal/natlab   golang.org/x/sys
+	internal/natlab/cmd/natlab internal/natlab
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr
 	cmd/kad           routing wire quic internal/store node internal/bench internal/control github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
@@ -51,7 +53,7 @@ const house = `
 
 // What tests may import besides what their package may.
 const testsMay = `
-	routing wire internal/simnet
+	routing wire internal/simnet internal/natlab
 	github.com/google/go-cmp pgregory.net/rapid go.uber.org/goleak github.com/rogpeppe/go-internal
 `
 

@@ -1,0 +1,105 @@
+package natlab
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCommand(t *testing.T) {
+	t.Parallel()
+	h := New(t).Home("host", Linux)
+	out, err := h.Command(t.Context(), "ip", "-4", "-o", "addr", "show", "dev", "eth0").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), " "+h.IP4().String()+"/24 ") {
+		t.Errorf("want %v: %v: %s", h.IP4(), err, out)
+	}
+	var status *exec.ExitError
+	if err := h.Command(t.Context(), "sh", "-c", "exit 7").Run(); !errors.As(err, &status) || status.ExitCode() != 7 {
+		t.Errorf("a command that exits with 7: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cmd := h.Command(ctx, "sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := cmd.Wait(); !errors.Is(err, context.Canceled) && !errors.As(err, &status) {
+		t.Errorf("a command whose context ends: %v", err)
+	}
+}
+
+func TestMove(t *testing.T) {
+	t.Parallel()
+	lab := New(t, Config{Link: Link{Delay: time.Millisecond}})
+	v := newServer(t, lab.Public("one"), lab.Public("other"), "udp4")
+	home, mobile := lab.NAT("home", PortRestricted), lab.NAT("mobile", Symmetric)
+	h := lab.Host("host", home)
+	s := listen(t, h, "udp4")
+	before, inside := v.mustObserve(t, s), h.IP4()
+	h.Move(mobile)
+	after := v.mustObserve(t, s) // the same socket: a program need not notice
+	if before.Addr() != home.IP4() || after.Addr() != mobile.IP4() || h.IP4() == inside || h.NAT() != mobile {
+		t.Errorf("seen as %v, then as %v; inside %v, then %v", before, after, inside, h.IP4())
+	}
+	h.Move(home)
+	if again := v.mustObserve(t, s); again.Addr() != home.IP4() {
+		t.Errorf("back home it is seen as %v", again)
+	}
+}
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	for _, link := range []Link{{}, {Delay: time.Millisecond}} {
+		lab := New(t, Config{Link: link})
+		v := newServer(t, lab.Public("one"), lab.Public("other"), "udp4")
+		h := lab.Home("host", Linux)
+		s := listen(t, h, "udp4")
+		mapped := v.mustObserve(t, s)
+		for _, n := range []interface {
+			Cut()
+			Restore()
+		}{h, h.NAT()} {
+			n.Cut()
+			if _, err := s.WriteToUDPAddrPort([]byte("lost"), v.sockets[0].addr()); err != nil {
+				t.Errorf("a host that is cut off is told: %v", err)
+			}
+			v.sockets[0].send(mapped)
+			n.Restore()
+			if got := v.arrivals(t, s, mapped); len(got) != 0 {
+				t.Errorf("%d packets came through a cut", len(got))
+			}
+			if got, ok := v.sockets[0].await(s.send(v.sockets[0].addr())); !ok || len(got) != 1 {
+				t.Errorf("after it the server got %d packets, want 1", len(got))
+			}
+		}
+	}
+}
+
+func TestCounters(t *testing.T) {
+	t.Parallel()
+	lab := New(t)
+	a, b := lab.Public("a"), lab.Public("b")
+	sa, sb := listen(t, a, "udp4"), listen(t, b, "udp6")
+	sa4 := listen(t, b, "udp4")
+	for range 3 {
+		if _, err := sa.WriteToUDPAddrPort(make([]byte, 100), sa4.addr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := listen(t, a, "udp6").WriteToUDPAddrPort(make([]byte, 10), sb.addr()); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := sb.receive(time.Now().Add(patience)); !ok {
+		t.Fatal("nothing came")
+	}
+	const bytes = 3*(20+8+100) + 40 + 8 + 10
+	if c, err := a.Counters(); err != nil || c != (Counters{OutPackets: 4, OutBytes: bytes}) {
+		t.Errorf("the sender counts %+v, %v", c, err)
+	}
+	if c, err := b.Counters(); err != nil || c != (Counters{InPackets: 4, InBytes: bytes}) {
+		t.Errorf("the receiver counts %+v, %v", c, err)
+	}
+}
