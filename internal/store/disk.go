@@ -112,6 +112,8 @@ func (d *Disk) open(now time.Time) error {
 		ReadOnly:        readOnly,
 		Timeout:         lockWait,
 		FreelistType:    bolt.FreelistMapType,
+		NoSync:          noSync,
+		NoGrowSync:      noSync,
 		InitialMmapSize: mapSize(d.x.limits),
 		OpenFile: func(string, int, os.FileMode) (*os.File, error) {
 			return f, passLock(f) // locked already: nobody came in between

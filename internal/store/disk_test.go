@@ -1,6 +1,7 @@
 package store
 
 import (
+	"testing"
 	"time"
 )
 
@@ -15,4 +16,10 @@ func mustOpen(t interface {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// withoutSync spares a test in which no machine crashes the waiting for the disk.
+func withoutSync(t testing.TB) {
+	noSync = true
+	t.Cleanup(func() { noSync = false })
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/kadquic/kadquic/wire"
@@ -13,7 +14,7 @@ import (
 type inventory struct {
 	tx      uint64 // the last transaction
 	stamp   int64  // the last time that it was written, Unix milliseconds; 0 if not told
-	ours    bool   // it has the format of this version
+	format  string // of the file
 	records []listed
 	scrap   [][]byte // keys of damaged records
 	report  Report
@@ -42,11 +43,33 @@ func readInventory(f *os.File) (*inventory, error) {
 	if err := s.run(info.Size()); err != nil {
 		return nil, err
 	}
-	if !v.ours {
-		return nil, fmt.Errorf("%w, or of another version", ErrForeign)
+	if err := v.identify(s.buckets); err != nil {
+		return nil, err
 	}
 	v.tx = s.meta.tx
 	return v, nil
+}
+
+// identify reports whether these are the buckets of a store, in order, and its
+// format is ours. A name that is not quite right is damage, not somebody else's.
+func (v *inventory) identify(buckets []string) error {
+	var ours []string
+	for _, b := range [][]byte{aboutBucket, recordBucket, stateBucket} {
+		if slices.Contains(buckets, string(b)) {
+			ours = append(ours, string(b))
+		}
+	}
+	switch {
+	case len(ours) == 0:
+		return fmt.Errorf("%w: a database of something else", ErrForeign)
+	case len(ours) < 3 || len(buckets) > 3:
+		return damage(-1, "the buckets are %.64q", buckets)
+	case v.format == "":
+		return damage(-1, "no format is named")
+	case v.format != format:
+		return fmt.Errorf("%w, or of another version: its format is %.64q", ErrForeign, v.format)
+	}
+	return nil
 }
 
 // visit notes what stands in a bucket, see survey.
@@ -55,7 +78,7 @@ func (v *inventory) visit(bucket string, page int64, key, value []byte) {
 	case string(aboutBucket):
 		switch string(key) {
 		case string(formatKey):
-			v.ours = string(value) == format
+			v.format = string(value)
 		case string(stampKey):
 			v.stamp, _ = parseStamp(value)
 		}

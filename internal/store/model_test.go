@@ -251,6 +251,7 @@ func TestAgainstModel(t *testing.T) {
 
 // And so does Disk, though it is closed and opened again at any moment.
 func TestDiskAgainstModel(t *testing.T) {
+	withoutSync(t)
 	dir := t.TempDir()
 	n := 0
 	path := func() string { return filepath.Join(dir, fmt.Sprint(n)) }

@@ -131,6 +131,8 @@ type survey struct {
 	used []bool // by page
 	buf  []byte
 
+	buckets []string // their names
+
 	// visit is called for every key and value that stands in a bucket. They are
 	// not to be kept.
 	visit func(bucket string, page int64, key, value []byte)
@@ -169,6 +171,7 @@ func (s *survey) run(size int64) (err error) {
 		if !e.bucket || len(e.value) < pageHead {
 			return damage(page, "key %q, which is no bucket, among the buckets", e.key)
 		}
+		s.buckets = append(s.buckets, string(e.key))
 		root := native.Uint64(e.value)
 		if root != 0 {
 			buckets = append(buckets, bucket{string(e.key), root})
