@@ -240,6 +240,12 @@ func TestPublishedGoesOnAfterARestart(t *testing.T) {
 			}
 		}
 		s.wantGet(s.nodes[1], key, GetOptions{Kind: wire.KindOwned}, "second")
+		n.Close()
+		n = s.addWith(d, me) // and again
+		time.Sleep(time.Minute)
+		if all := n.Published(); len(all) != 2 || all[0].Err != nil || all[1].Err != nil || all[1].Stored.Count != 4 {
+			t.Errorf("published: %+v", all)
+		}
 		s.put(n, key, "third", PutOptions{Kind: wire.KindOwned, Name: name})
 		time.Sleep(7 * time.Hour)
 		s.wantGet(s.nodes[1], key, GetOptions{Kind: wire.KindOwned}, "third")

@@ -43,9 +43,9 @@ type PutOptions struct {
 
 	// TTL is how long the record lives, at most 24 hours. If zero, it lives for
 	// Config.RecordTTL and this node keeps it alive: it publishes it anew at 5/6
-	// of its life, until Unpublish or Close, or until another put of the same
-	// kind and key takes its place. If given, the record ends then, and nobody
-	// renews it.
+	// of its life, until Unpublish or Close, with Config.Data also after a
+	// restart, or until another put of the same kind and key takes its place. If
+	// given, the record ends then, and nobody renews it.
 	TTL time.Duration
 
 	// Seq orders the records of one publisher under one key: the higher stands.

@@ -169,9 +169,10 @@ func (n *Node) renewBatch(ctx context.Context, batch []renewal) {
 
 // resign signs a record anew. Its sequence number stays, the later expiry makes
 // it the newer: so one who has put something else meanwhile, with our key on
-// another machine, is not overruled. Only where the expiry would not be later,
-// or may not be (the clock has gone back, or another process signed some that we
-// have not seen), the number is raised, and saved first.
+// another machine, is not overruled. Only where the expiry would not be later (the
+// clock has gone back), or may not be (of what another process signed we know
+// only the first), the number is raised. That is not saved after every restart:
+// should it not be enough the next time, it will be raised again (renewOne).
 func (n *Node) resign(w renewal) (*wire.Signed, error) {
 	ps, old := n.publications, w.record.Record
 	seq := old.Seq
@@ -185,6 +186,9 @@ func (n *Node) resign(w renewal) (*wire.Signed, error) {
 	ps.mu.Lock()
 	w.version.record, w.version.above = r, 0
 	ps.mu.Unlock()
+	if w.above == old.Seq {
+		return r, nil
+	}
 	return r, ps.save(slotOf(r))
 }
 
