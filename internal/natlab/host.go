@@ -50,10 +50,11 @@ func (h *Host) NAT() *NAT { return h.nat }
 
 // Move takes the host from its network and connects it to the LAN of another NAT, as
 // when one leaves home with a phone: its interface goes, and one with another address
-// comes.
+// comes. A host that was cut off is so no more.
 func (h *Host) Move(to *NAT) {
 	l := h.lab
 	l.t.Helper()
+	l.must(h.uplink.restore(), "restore the uplink of %s", h.name) // the rules go by the device's name
 	l.must(h.uplink.unplug(), "disconnect %s", h.name)
 	l.must(h.toLAN("eth0", to), "connect %s to %s", h.name, to.name)
 	h.nat, h.kind = to, "behind "+to.name

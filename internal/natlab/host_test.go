@@ -44,6 +44,7 @@ func TestMove(t *testing.T) {
 	if before.Addr() != home.IP4() || after.Addr() != mobile.IP4() || h.IP4() == inside || h.NAT() != mobile {
 		t.Errorf("seen as %v, then as %v; inside %v, then %v", before, after, inside, h.IP4())
 	}
+	h.Cut()
 	h.Move(home)
 	if again := v.mustObserve(t, s); again.Addr() != home.IP4() {
 		t.Errorf("back home it is seen as %v", again)

@@ -34,6 +34,16 @@ func TestIGD(t *testing.T) {
 			if _, ok := s.await(stranger.send(mapped)); !ok {
 				t.Errorf("strangers do not reach %v", mapped)
 			}
+			h.NAT().Reset()
+			stranger.send(mapped)
+			control := listen(t, h, "udp4")
+			v.arrivals(t, control, v.mustObserve(t, control))
+			if _, ok := s.receive(time.Now().Add(grace)); ok {
+				t.Errorf("strangers reach %v after a reset", mapped)
+			}
+			if again := ask(t, s); again != mapped {
+				t.Errorf("it maps %v, and %v after a reset", mapped, again)
+			}
 		})
 	}
 }

@@ -79,7 +79,7 @@ func TestDelay(t *testing.T) {
 		best = min(best, time.Since(start))
 	}
 	t.Logf("30 ms take %v", best)
-	if best < 30*time.Millisecond || best > 35*time.Millisecond {
+	if best < 30*time.Millisecond || best > 45*time.Millisecond {
 		t.Errorf("a packet comes after %v, want 30 ms", best)
 	}
 }

@@ -11,6 +11,7 @@ import (
 type NAT struct {
 	Node
 	rewrites   bool // it is not just a firewall
+	igd        *igd // nil if it maps no ports
 	lan4, lan6 netip.Prefix
 	ports      int // of the LAN that were ever used
 }
@@ -115,9 +116,12 @@ func (n *NAT) build(kind Kind, o Options) error {
 		return err
 	}
 	if o.IGD {
-		return n.startIGD()
+		if err := missingTools("miniupnpd"); err != nil {
+			n.lab.t.Skipf("natlab cannot map ports: %v", err)
+		}
+		n.igd, err = n.startIGD()
 	}
-	return nil
+	return err
 }
 
 func (n *NAT) makeLAN() error {
@@ -153,8 +157,9 @@ func (n *NAT) connect(o Options) error {
 	return err
 }
 
-// Reset makes the NAT forget its mappings and whom they let in, as a reboot does.
-// Ports that it mapped on request stay.
+// Reset makes the NAT forget its mappings and whom they let in, as a reboot does. One
+// with Options.IGD forgets the ports that it mapped on request, and says so by its
+// epoch (RFC 6886 §3.6, RFC 6887 §8.5).
 func (n *NAT) Reset() {
 	n.lab.t.Helper()
 	n.lab.must(n.reset(), "reset %s", n.name)
@@ -170,6 +175,12 @@ func (n *NAT) reset() error {
 	err := n.ns.nft("table inet reboot { chain mute { type filter hook prerouting priority -400; policy drop; }; }\n" + flush)
 	if err == nil {
 		err = n.ns.do(flushConntrack)
+	}
+	if err == nil && n.igd != nil {
+		n.igd.stop()
+		if err = n.ns.nft(flushIGD); err == nil {
+			n.igd, err = n.startIGD()
+		}
 	}
 	if err == nil {
 		err = n.ns.nft("delete table inet reboot")

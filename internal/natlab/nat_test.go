@@ -64,19 +64,20 @@ func TestTimeout(t *testing.T) {
 		v, h := home(t, k, Options{Timeout: 2 * time.Second})
 		probes = append(probes, probe{v: v, early: listen(t, h, "udp4"), late: listen(t, h, "udp4"), control: listen(t, h, "udp4")})
 	}
+	before := time.Now()
 	for i := range probes {
 		p := &probes[i]
 		p.mappedEarly, p.mappedLate = p.v.mustObserve(t, p.early), p.v.mustObserve(t, p.late)
 	}
-	start := time.Now()
+	after := time.Now()
 	time.Sleep(time.Second)
 	for _, p := range probes {
-		sent, in := p.v.sockets[0].send(p.mappedEarly), time.Since(start)
+		sent, in := p.v.sockets[0].send(p.mappedEarly), time.Since(before)
 		if _, ok := p.early.await(sent); !ok && in < 2*time.Second {
 			t.Errorf("%s is gone after %v", p.early.host.NAT().kind, in)
 		}
 	}
-	time.Sleep(time.Until(start.Add(4 * time.Second)))
+	time.Sleep(time.Until(after.Add(4 * time.Second)))
 	for _, p := range probes {
 		p.v.sockets[0].send(p.mappedLate)
 		p.v.arrivals(t, p.control, p.v.mustObserve(t, p.control))
