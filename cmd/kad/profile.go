@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -70,6 +72,27 @@ func (p profile) lock() (unlock func(), err error) {
 		return nil, fmt.Errorf("profile: %w", err)
 	}
 	return lockFile(p.lockFile())
+}
+
+// leftovers begin the names of what commands make in a profile for as long as
+// they run.
+var leftovers = []string{".restore-", ".doctor-", ".salvage-"}
+
+func isLeftover(name string) bool {
+	return slices.ContainsFunc(leftovers, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// clearUp removes what commands that were killed left in p, whose lock is held.
+func (p profile) clearUp() {
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if isLeftover(e.Name()) {
+			os.RemoveAll(filepath.Join(p.dir, e.Name()))
+		}
+	}
 }
 
 // busy reports whether a process has the profile.

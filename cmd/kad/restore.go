@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,7 +134,7 @@ func (p profile) restorable(force bool) error {
 	}
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case name == "lock", name == "control.sock", strings.HasPrefix(name, ".restore-"), name == ".s":
+		case name == "lock", name == "control.sock", name == ".s", isLeftover(name):
 		case force:
 		default:
 			return usagef("the profile %q holds something already (%q): give a new directory by --data, or --force to put its database aside", p.dir, name)

@@ -80,6 +80,7 @@ func (a *app) up(ctx context.Context, listen []string) error {
 		return err
 	}
 	defer unlock()
+	own.clearUp()
 	if own != home {
 		a.note("The profile %s is in use by another node; this one's is %s.", home.dir, own.dir)
 	}

@@ -101,7 +101,7 @@ func bind(path string, remove ...string) (*Listener, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := os.Chmod(path, 0o600); err != nil && runtime.GOOS != "windows" {
 		l.Close()
 		os.Remove(path)
 		return nil, err
