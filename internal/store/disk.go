@@ -257,8 +257,9 @@ func (d *Disk) refuse(now time.Time, batch []Item, errs []error, cause error) {
 		if errs[i] == wire.CodeInvalid || errs[i] == wire.CodeExpired {
 			continue
 		}
-		e := d.x.find(d.x.tick(now), slot{r.Record.Key, r.Record.Kind}, r.Print())
-		if errs[i] == nil && e != nil && e.record == nil {
+		t := d.x.tick(now)
+		e := d.x.find(t, slot{r.Record.Key, r.Record.Kind}, r.Print())
+		if errs[i] == nil && e != nil && e.record == nil && !e.renewable(newEntry(now, t, &batch[i])) {
 			continue
 		}
 		errs[i] = refused

@@ -192,12 +192,10 @@ func pick(isNewer bool) int {
 
 // renew notes that what old holds was offered again, as e.
 func (x *index) renew(old, e *entry, loud bool) {
-	until := min(old.end, max(old.until, e.until))
-	uncache := old.cached && !e.cached
-	if until != old.until || uncache {
+	if old.renewable(e) {
 		x.log.changed(old)
-		old.until, old.dirty = until, true
-		if uncache {
+		old.until, old.dirty = min(old.end, max(old.until, e.until)), true
+		if old.cached && !e.cached {
 			old.cached = false
 			heap.Fix(x.heap, int(old.index))
 		}
@@ -205,6 +203,11 @@ func (x *index) renew(old, e *entry, loud bool) {
 	if !loud {
 		old.received = e.received
 	}
+}
+
+// renewable reports whether e's coming changes more of old than when it was received.
+func (old *entry) renewable(e *entry) bool {
+	return min(old.end, e.until) > old.until || old.cached && !e.cached
 }
 
 // insert adds e to all that counts it.

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -360,6 +361,28 @@ func againstModel(t *testing.T, open func(*rapid.T, Limits) tested, reopen func(
 				}
 			},
 		}
+		if _, ok := s.(*Disk); ok {
+			actions["put on a full disk"] = func(t *rapid.T) {
+				it := Item{Record: rapid.SampledFrom(all).Draw(t, "record"), Cached: rapid.Bool().Draw(t, "cached")}
+				s.Expire(now)
+				m.expire(now)
+				if e := m.find(now, it.Record); e != nil {
+					e.received = now
+				}
+				could := m.clone()
+				want := could.put(now, it)
+				if want == wire.CodeOK && !could.equal(m) {
+					want = wire.CodeReadOnly
+				}
+				d := s.(*Disk)
+				d.broken = errors.New("no space left")
+				got := put(s, now, it)
+				d.broken = nil
+				if got != want {
+					t.Fatalf("put of %+v: %v, want %v", it.Record.Record, got, want)
+				}
+			}
+		}
 		if reopen != nil {
 			actions["reopen"] = func(t *rapid.T) {
 				s.Expire(now)
@@ -386,4 +409,21 @@ func (m *model) seq(now time.Time, like *wire.Signed) (uint64, bool) {
 		return 0, false
 	}
 	return m.list[i].r.Record.Seq, true
+}
+
+func (m *model) clone() *model {
+	c := &model{limits: m.limits}
+	for _, e := range m.list {
+		copied := *e
+		c.list = append(c.list, &copied)
+	}
+	return c
+}
+
+// equal reports whether both hold the same, in any order.
+func (m *model) equal(o *model) bool {
+	same := func(a, b *modelEntry) bool { return *a == *b }
+	return len(m.list) == len(o.list) && !slices.ContainsFunc(m.list, func(a *modelEntry) bool {
+		return !slices.ContainsFunc(o.list, func(b *modelEntry) bool { return same(a, b) })
+	})
 }

@@ -1,10 +1,3 @@
-// Package store holds the records that other peers, and our own user, have put
-// at this node. [Store] is what a node needs of it; [Memory] is the one that ends
-// with the process, for tests and short-lived nodes.
-//
-// A store trusts its caller for signatures: every record that enters was verified.
-// It decides the rest: which of two records stands (each kind by its own rule, see
-// Put), how long, and whose give way when room is short.
 package store
 
 import (
