@@ -76,17 +76,17 @@ func (p *pace) wait(ctx context.Context, bytes, requests int) error {
 
 // A delivery brings records to one peer, one request after the other.
 type delivery struct {
-	node  *Node
-	to    wire.PeerID
-	began time.Time
-	asked int // requests answered
-	sent  int // records that the peer took from us
+	node   *Node
+	to     wire.PeerID
+	asked  int           // requests answered, by what they count for
+	waited time.Duration // for the answers
+	sent   int           // records that the peer took from us
 
 	refused bool // the peer has no room: all of a batch was refused for that
 }
 
-// How slow a receiver may be: after a grace, no slower than a request in
-// slowest, which is a tenth of the pace that it allows. Then it is left.
+// How slow a receiver may be: after a grace, no slower than slowest for an answer
+// on average. Then it is left.
 const (
 	slowGrace = 30 * time.Second
 	slowest   = 2 * time.Second
@@ -101,7 +101,7 @@ var errTooSlow = errors.New("too slow to be delivered to")
 // for anything of a whole batch is sent nothing more. After an error some may
 // have been delivered all the same.
 func (n *Node) deliver(ctx context.Context, to wire.PeerID, c cargo, which []int32) (held []bool, sent int, err error) {
-	d := delivery{node: n, to: to, began: time.Now()}
+	d := delivery{node: n, to: to}
 	held = make([]bool, len(which))
 	for at := 0; at < len(which) && err == nil && !d.refused; at += wire.MaxOffer {
 		end := min(at+wire.MaxOffer, len(which))
@@ -213,7 +213,7 @@ const maxBusy = 5
 func (d *delivery) ask(ctx context.Context, m wire.Message, size, cost int) (wire.Message, error) {
 	n := d.node
 	for busy := 0; ; busy++ {
-		if time.Since(d.began) > slowGrace+time.Duration(d.asked)*slowest {
+		if d.waited > slowGrace+time.Duration(d.asked)*slowest {
 			return nil, errTooSlow
 		}
 		l, err := n.link(ctx, d.to)
@@ -223,7 +223,9 @@ func (d *delivery) ask(ctx context.Context, m wire.Message, size, cost int) (wir
 		if err := l.freight.wait(ctx, size, cost); err != nil {
 			return nil, err
 		}
+		start := time.Now()
 		_, answer, err := n.request(ctx, d.to, m)
+		d.waited += time.Since(start)
 		if busy < maxBusy && errors.Is(err, wire.CodeBusy) {
 			if err := pause(ctx, time.Second<<busy); err != nil {
 				return nil, err

@@ -207,8 +207,11 @@ func TestSlowReceiversHoldUpNobody(t *testing.T) {
 		n := s.nodes[0]
 		s.stranger(0).join(n, func(wire.PeerID, wire.Message) wire.Message { return nil })
 		slow := s.stranger(1)
+		var over atomic.Bool
 		slow.join(n, func(_ wire.PeerID, m wire.Message) wire.Message {
-			time.Sleep(4 * time.Second)
+			if !over.Load() {
+				time.Sleep(4 * time.Second)
+			}
 			if m, ok := m.(wire.Store); ok {
 				return wire.Stored{Results: make([]wire.Code, len(m.Records))}
 			}
@@ -244,6 +247,7 @@ func TestSlowReceiversHoldUpNobody(t *testing.T) {
 			}
 		}
 		wg.Wait()
+		over.Store(true)
 		time.Sleep(10 * time.Second) // the slow one's last answer
 	})
 }

@@ -86,15 +86,20 @@ func (r *replication) toNearest(ctx context.Context) {
 func (r *replication) plan(ctx context.Context, which []int32) []route {
 	n := r.node
 	planned := make(map[wire.PeerID][]int32)
+	var own []int32
 	to := func(id wire.PeerID, i int32) {
 		if id == n.id {
-			r.hold(i)
+			if !r.own[i] {
+				r.own[i] = true
+				own = append(own, i)
+			}
 		} else if _, tried := slices.BinarySearch(r.routes[id], i); !tried {
 			planned[id] = append(planned[id], i)
 		}
 	}
 	uncovered := n.eachHolder(r.cargo, which, to)
 	n.lookUpHolders(ctx, r.cargo, uncovered, to)
+	r.hold(own)
 	routes := make([]route, 0, len(planned))
 	for id, which := range planned {
 		slices.Sort(which)
@@ -106,18 +111,24 @@ func (r *replication) plan(ctx context.Context, which []int32) []route {
 	return routes
 }
 
-// hold keeps a record here, of whose holders this node is one.
-func (r *replication) hold(i int32) {
-	if r.own[i] {
-		return
-	}
-	r.own[i] = true
-	if r.cargo.Fresh() {
-		if s := r.cargo.Load(int(i)); s == nil || r.node.hold(s) != nil {
-			return
+// hold keeps here, in one go, what this node itself is to hold.
+func (r *replication) hold(which []int32) {
+	var items []store.Item
+	for part := range slices.Chunk(which, wire.MaxStore) {
+		items = items[:0]
+		for _, i := range part {
+			if r.cargo.Fresh() {
+				items = append(items, store.Item{Record: r.cargo.Load(int(i))})
+			} else {
+				r.acks[i]++
+			}
+		}
+		for j, err := range r.node.values.Put(time.Now(), items) {
+			if err == nil {
+				r.acks[part[j]]++
+			}
 		}
 	}
-	r.acks[i]++
 }
 
 // run delivers, and returns the records that somebody could not be brought.

@@ -31,7 +31,7 @@ func (n *Node) republish(ctx context.Context) {
 	due = slices.DeleteFunc(due, func(h store.Held) bool { return !n.ours(h.Key) })
 	r := n.newReplication(heldRecords{n, due})
 	r.toNearest(ctx)
-	if ctx.Err() != nil && n.ctx.Err() != nil {
+	if n.ctx.Err() != nil {
 		return
 	}
 	due = slices.Collect(func(yield func(store.Held) bool) {
