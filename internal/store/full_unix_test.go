@@ -1,0 +1,121 @@
+//go:build unix
+
+package store
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// limitFiles lets no file of this process grow beyond size, as a full disk does not.
+func limitFiles(t *testing.T, size int64) (lift func()) {
+	t.Helper()
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Skip("no limits on files here:", err)
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	set := func(cur uint64) {
+		l := old
+		l.Cur = cur
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
+			t.Skip("no limits on files here:", err)
+		}
+	}
+	set(uint64(size))
+	lift = func() { set(uint64(old.Cur)) }
+	t.Cleanup(lift)
+	return lift
+}
+
+// While the disk is full a STORE is refused, a get answered; then all goes on. No
+// record that was acknowledged is missing, none is there that was refused.
+func TestFullDisk(t *testing.T) {
+	d, _ := newDisk(t, Limits{})
+	d.db.AllocSize = pageSize
+	lift := limitFiles(t, 200_000)
+	d = fill(t, d, lift)
+	for i := range 20 {
+		wantPut(t, d, noon, open(t, 3000+i, 0, 1, after(time.Hour), "room again"), wire.CodeOK)
+	}
+}
+
+// fill puts until the disk is full, looks at the store, makes room and looks again.
+func fill(t *testing.T, d *Disk, room func()) *Disk {
+	t.Helper()
+	var in, out []*wire.Signed
+	for i := 0; len(out) < 30; i++ {
+		r := open(t, i, i%8, 1, after(time.Hour), strings.Repeat("v", 3000))
+		err := d.Put(noon, []Item{{Record: r}})[0]
+		if err == nil {
+			in = append(in, r)
+			continue
+		}
+		var refused *ReadOnlyError
+		if !errors.Is(err, wire.CodeReadOnly) || !errors.As(err, &refused) {
+			t.Fatalf("refused with %v", err)
+		}
+		if len(out) == 0 {
+			t.Log(err)
+		}
+		out = append(out, r)
+		if i > 2000 {
+			t.Fatal("this disk is never full")
+		}
+	}
+	look := func(d *Disk, now time.Time) {
+		t.Helper()
+		check(t, d.x)
+		for _, r := range in {
+			wantGet(t, d, now, r, r)
+		}
+		for _, r := range out {
+			wantGet(t, d, now, r)
+		}
+		if d.Len() != len(in) {
+			t.Errorf("%d records held, want %d", d.Len(), len(in))
+		}
+	}
+	look(d, noon)
+	wantPut(t, d, noon, in[0], wire.CodeOK) // held already: nothing to write
+	if d.Report().ReadOnly == nil || len(in) < 10 {
+		t.Errorf("%d in, report %v", len(in), d.Report())
+	}
+	if err := d.Save("state", make([]byte, 100_000)); !errors.Is(err, wire.CodeReadOnly) {
+		t.Errorf("a state was saved: %v", err)
+	}
+	d = again(t, d, noon)
+	look(d, noon)
+	room()
+	for _, r := range out {
+		wantPut(t, d, noon, r, wire.CodeOK)
+	}
+	if d.Report().ReadOnly != nil {
+		t.Errorf("report %v", d.Report())
+	}
+	in, out = append(in, out...), nil
+	d = again(t, d, noon)
+	look(d, noon)
+	return d
+}
+
+func TestFileThatMayNotBeRead(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	d, path := newDisk(t, Limits{})
+	d.Close()
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, Options{Now: noon}); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("opened: %v", err)
+	}
+}
