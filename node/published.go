@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -44,15 +43,6 @@ type Publication struct {
 type slot struct {
 	kind wire.Kind
 	key  routing.Key
-}
-
-// A shelf is where publications outlive the process. Goroutines share it.
-type shelf interface {
-	// savePublication puts data on disk under a name of at most 80 printable
-	// characters, in the place of what is there; nil deletes it.
-	savePublication(name string, data []byte) error
-	// savedPublications yields all that is there, by name.
-	savedPublications() iter.Seq2[string, []byte]
 }
 
 // publications are the records that a node keeps alive. Goroutines share it.
@@ -167,74 +157,6 @@ func (ps *publications) end(v *version, s Stored, err error) error {
 		return nil // it was saved by begin
 	}
 	return ps.save(v.slot)
-}
-
-// save writes what is the latest of a slot, wherever there is a disk.
-func (ps *publications) save(at slot) error {
-	if ps.disk == nil {
-		return nil
-	}
-	order := &ps.saving[at.key[0]%16]
-	order.Lock()
-	defer order.Unlock()
-	var data []byte
-	ps.mu.Lock()
-	if p := ps.by[at]; p != nil && !p.version.ends {
-		data = wire.AppendSigned(nil, p.version.record)
-	}
-	ps.mu.Unlock()
-	if err := ps.disk.savePublication(at.String(), data); err != nil {
-		return fmt.Errorf("cannot note on disk what is published under %s: %w", at.key, err)
-	}
-	return nil
-}
-
-func (at slot) String() string { return fmt.Sprintf("%v/%s", at.kind, at.key) }
-
-// load takes in what another process left on the disk, and from then on saves
-// to it. It is called before the node starts. The errors are of what cannot be
-// used, and is left where it is.
-func (ps *publications) load(disk shelf, self wire.PeerID) (errs []error) {
-	for name, data := range disk.savedPublications() {
-		r, err := wire.ParseSigned(data)
-		if err == nil && r.Record.Publisher != self {
-			err = fmt.Errorf("published by %s", r.Record.Publisher)
-		}
-		if err == nil {
-			err = ps.adopt(r)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("publication %q: %w", name, err))
-		}
-	}
-	ps.disk = disk
-	return errs
-}
-
-// adopt takes in a publication of another process, to be published anew as soon
-// as may be, unless one as new is there.
-func (ps *publications) adopt(r *wire.Signed) error {
-	at := slotOf(r)
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	p := ps.by[at]
-	switch {
-	case p != nil && !wire.Newer(r, p.version.record):
-		return nil
-	case p == nil && len(ps.by) >= maxPublished:
-		return errTooMany
-	}
-	ps.by[at] = &publication{version: &version{slot: at, record: r, above: r.Record.Seq, out: true}}
-	ps.nudge()
-	return nil
-}
-
-// merge is adopt while the node runs.
-func (ps *publications) merge(r *wire.Signed) error {
-	if err := ps.adopt(r); err != nil {
-		return err
-	}
-	return ps.save(slotOf(r))
 }
 
 // last returns the highest sequence number of what is kept alive there, 0 if

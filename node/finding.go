@@ -1,0 +1,238 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A hit is a verified record and who had it.
+type hit struct {
+	record *wire.Signed
+	from   wire.PeerID
+}
+
+func (h hit) value() Value {
+	r := h.record.Record
+	return Value{Data: r.Value, Name: r.Name, Key: r.Key, Kind: r.Kind, Publisher: r.Publisher, Seq: r.Seq, Expiry: r.Expiry, From: h.from}
+}
+
+// A finding is one get: what has been found so far.
+type finding struct {
+	node   *Node
+	key    routing.Key
+	kind   wire.Kind
+	name   []byte // nil: any
+	quorum int
+	choose Selector
+	notify func(hit) // of each new record; may block
+
+	mu      sync.Mutex
+	best    map[wire.PeerID]hit // by publisher
+	all     []hit               // of every holder
+	answers int                 // with a record, our own among them
+}
+
+func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(hit)) *finding {
+	defaultTo(&o.Kind, wire.KindOpen)
+	if o.Quorum <= 0 {
+		switch {
+		case o.Selector != nil || n.hasBetter(o.Name):
+			o.Quorum = n.config.K + 1 // to the walk's end
+		case o.Kind == wire.KindOwned:
+			o.Quorum = 3
+		default:
+			o.Quorum = 1
+		}
+	}
+	if key == (routing.Key{}) && len(o.Name) > 0 {
+		if key = routing.KeyOf(o.Name); o.Kind == wire.KindOwned {
+			key = wire.OwnedKey(n.id, o.Name)
+		}
+	}
+	return &finding{
+		node: n, key: key, kind: o.Kind, name: o.Name, quorum: o.Quorum, choose: o.Selector, notify: notify,
+		best: make(map[wire.PeerID]hit),
+	}
+}
+
+// run looks for records until the quorum is reached, and stores them where they
+// are missing. An error says that it was not, for another reason than that all
+// of the nearest have answered.
+func (f *finding) run(ctx context.Context) error {
+	out, err := f.walk(ctx)
+	if f.enough() {
+		err = nil
+	}
+	if out == nil || err != nil {
+		return err
+	}
+	var without wire.PeerID
+	if c, ok := out.lookup.Without(); ok {
+		without = c.Addr.id
+	}
+	f.repair(without)
+	return nil
+}
+
+// walk looks at what this node holds itself, and then asks the network until the
+// quorum is reached. If the first suffices there is no outcome.
+func (f *finding) walk(ctx context.Context) (*outcome, error) {
+	n := f.node
+	if err := n.running(); err != nil {
+		return nil, err
+	}
+	f.take(n.values.Get(time.Now(), f.kind, f.key, wire.MaxRecords), n.id)
+	if f.enough() {
+		return nil, nil
+	}
+	out, err := n.run(ctx, walk{kind: "get", target: f.key,
+		options: lookupOptions{Quorum: f.quorum - f.answered(), Patient: true},
+		ask:     f.ask})
+	if err == nil {
+		err = n.alone(out)
+	}
+	return out, err
+}
+
+func (f *finding) answered() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.answers
+}
+
+func (f *finding) enough() bool { return f.answered() >= f.quorum }
+
+// ask asks one peer for the records under the key.
+func (f *finding) ask(ctx context.Context, q query, out *outcome) (reply, error) {
+	n := f.node
+	l, m, err := n.request(ctx, q.Addr.id, wire.FindValue{Key: f.key, Kind: f.kind, Count: n.config.K})
+	if err != nil {
+		return reply{}, err
+	}
+	v, ok := m.(wire.Value)
+	if !ok {
+		return reply{}, unexpected(q.Addr.id, m)
+	}
+	return reply{closer: out.heard(l, v.Contacts), value: f.take(v.Records, q.Addr.id)}, nil
+}
+
+// take takes in what one node has, if it is what was asked for and good, and
+// reports whether any of it is.
+func (f *finding) take(records []*wire.Signed, from wire.PeerID) (good bool) {
+	n, now := f.node, time.Now()
+	for _, r := range records {
+		if r.Record.Key != f.key || r.Record.Kind != f.kind || len(f.name) > 0 && !bytes.Equal(r.Record.Name, f.name) {
+			continue // not what was asked for
+		}
+		if !f.known(r) {
+			if err := n.verify(r, now); err != nil {
+				n.config.Logger.Info("record does not verify", "peer", from, "key", f.key, "err", err)
+				continue
+			}
+		}
+		good = true
+		f.add(hit{r, from})
+	}
+	if good {
+		f.mu.Lock()
+		f.answers++
+		f.mu.Unlock()
+	}
+	return good
+}
+
+// known reports whether this very record has been verified already.
+func (f *finding) known(r *wire.Signed) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h, ok := f.best[r.Record.Publisher]
+	return ok && h.record.Signature == r.Signature && bytes.Equal(h.record.Payload, r.Payload)
+}
+
+// add takes in a verified record.
+func (f *finding) add(h hit) {
+	f.mu.Lock()
+	f.all = append(f.all, h)
+	old, ok := f.best[h.record.Record.Publisher]
+	newer := !ok || wire.Newer(h.record, old.record)
+	if newer {
+		f.best[h.record.Record.Publisher] = h
+	}
+	f.mu.Unlock()
+	if newer && f.notify != nil {
+		f.notify(h)
+	}
+}
+
+// winner returns the best record of any publisher. Where the order is the
+// application's, it sees them in ours, so that what it does not decide is not
+// left to chance.
+func (f *finding) winner() (best hit, ok bool) {
+	f.mu.Lock()
+	all := slices.Collect(maps.Values(f.best))
+	f.mu.Unlock()
+	slices.SortFunc(all, func(a, b hit) int {
+		if wire.Better(a.record, b.record) {
+			return -1
+		}
+		return 1
+	})
+	for i, h := range all {
+		if i == 0 || f.node.prefers(f.choose, h, best) {
+			best = h
+		}
+	}
+	return best, len(all) > 0
+}
+
+// bestOf returns the newest record of one publisher.
+func (f *finding) bestOf(publisher wire.PeerID) (hit, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h, ok := f.best[publisher]
+	return h, ok
+}
+
+// has reports whether a node has told that it holds that very record.
+func (f *finding) has(id wire.PeerID, r *wire.Signed) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.all, func(h hit) bool { return h.from == id && h.record.Signature == r.Signature })
+}
+
+// repair stores the records found, in the background, where a get has shown
+// them missing: at holders of an older one (read repair), and at the nearest
+// node that did not have any (Kademlia §2.3, caching), if there is one.
+func (f *finding) repair(without wire.PeerID) {
+	n := f.node
+	f.mu.Lock()
+	todo := make(map[wire.PeerID][]*wire.Signed)
+	for _, h := range f.all {
+		best := f.best[h.record.Record.Publisher].record
+		if wire.Newer(best, h.record) && !slices.Contains(todo[h.from], best) {
+			todo[h.from] = append(todo[h.from], best)
+		}
+	}
+	f.mu.Unlock()
+	if best, ok := f.winner(); ok && !without.IsZero() {
+		todo[without] = append(todo[without], best.record)
+	}
+	for id, records := range todo {
+		if id == n.id {
+			for _, r := range records {
+				n.hold(r)
+			}
+			continue
+		}
+		n.inBackground(func(ctx context.Context) {
+			n.request(ctx, id, wire.Store{Records: records[:min(len(records), wire.MaxRecords)]})
+		})
+	}
+}

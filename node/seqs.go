@@ -1,0 +1,33 @@
+package node
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+)
+
+// seqs gives records their sequence numbers: Unix milliseconds, and where one
+// key is put several times within a millisecond, one more each time. Goroutines
+// may share it.
+type seqs struct {
+	mu   sync.Mutex
+	last map[routing.Key]uint64 // by key; those that are past may be missing
+}
+
+// maxSeqs is how many keys are remembered before those of the past are dropped.
+const maxSeqs = 256
+
+// next returns one that is above the one given, too.
+func (s *seqs) next(key routing.Key, above uint64, now time.Time) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ms := uint64(now.UnixMilli())
+	if len(s.last) >= maxSeqs {
+		maps.DeleteFunc(s.last, func(_ routing.Key, seq uint64) bool { return seq < ms })
+	}
+	seq := max(ms, s.last[key]+1, above+1)
+	s.last[key] = seq
+	return seq
+}
