@@ -44,6 +44,23 @@ func TestANewcomerIsHandedItsRecords(t *testing.T) {
 	})
 }
 
+// Who was cut off for a while is told what it has missed, as soon as it is found
+// to be back.
+func TestWhoWasCutOffCatchesUp(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		s.addMany(8, 8)
+		s.net.Partition(hosts(3, 4))
+		time.Sleep(3 * time.Minute)
+		var keys []routing.Key
+		for i, n := range append(s.nodes[:3:3], s.nodes[4:]...) { // each finds out that it is gone
+			keys = append(keys, s.put(n, routing.Key{}, string(rune('a'+i)), PutOptions{Kind: wire.KindContent}).Key)
+		}
+		s.net.Heal()
+		time.Sleep(6 * time.Minute)
+		s.wantHeldByNearest(keys, 8, "6 minutes after the wire was mended")
+	})
+}
+
 // Twenty holders of a record die without a word, one every 20 minutes: it lives on.
 func TestTwentyHoldersDieOneAfterTheOther(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
