@@ -40,6 +40,7 @@ const house = `
 	peerstore         routing wire
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
 	node              routing wire quic peerstore internal/store github.com/multiformats/go-multiaddr golang.org/x/time
+	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys
 	internal/natlab/cmd/natlab internal/natlab

@@ -1,0 +1,135 @@
+package sim
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// kind is that of all records.
+const kind = wire.KindContent
+
+// A record is what the world, and no node, knows of one.
+type record struct {
+	signed *wire.Signed
+	key    routing.Key
+	put    bool // its publisher has been told that it is stored
+	copies int  // living nodes that hold it
+}
+
+// The ledger keeps the truth about all records.
+type ledger struct {
+	records []record
+	by      map[routing.Key]int
+}
+
+// newLedger makes the records of a world, which expire 24 hours after the first of
+// them are put.
+func newLedger(w *World) ledger {
+	l := ledger{make([]record, w.o.Records), make(map[routing.Key]int, w.o.Records)}
+	publisher := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	for i := range l.records {
+		value := make([]byte, w.o.Size)
+		binary.BigEndian.PutUint64(value, w.o.Seed)
+		binary.BigEndian.PutUint64(value[8:], uint64(i))
+		s, err := wire.Sign(wire.Record{Kind: kind, Seq: 1, Expiry: w.start.Add(w.o.Put + 24*time.Hour), Value: value}, publisher)
+		if err != nil {
+			panic(err) // Size is not one
+		}
+		l.records[i] = record{signed: s, key: s.Record.Key}
+		l.by[s.Record.Key] = i
+	}
+	return l
+}
+
+func (l *ledger) of(key routing.Key) *record { return &l.records[l.by[key]] }
+
+// buried takes note of what a node held at its end.
+func (w *World) buried(n *node) {
+	for h := range n.store.All(w.now()) {
+		r := w.ledger.of(h.Key)
+		if r.copies--; r.copies == 0 && r.put {
+			w.report.Lost++
+		}
+	}
+}
+
+const (
+	sampleEvery = 10 * time.Minute
+	samples     = 500 // records, and nodes, looked at each time
+)
+
+// sampleOften compares what is with what should be, from time to time.
+func (w *World) sampleOften() {
+	w.after(sampleEvery, w.sampleOften)
+	for range min(samples, len(w.ledger.records)) {
+		if r := &w.ledger.records[w.rnd.IntN(len(w.ledger.records))]; r.put {
+			w.sampleRecord(r)
+		}
+	}
+	for range samples {
+		if n := w.joined(); n != nil {
+			w.sampleNode(n)
+		}
+	}
+}
+
+func (w *World) sampleRecord(r *record) {
+	near, held := w.nearest(r.key), 0
+	for _, n := range near {
+		if n.holds(r) {
+			held++
+		}
+	}
+	if w.report.Held.N == 0 || held < w.report.Least {
+		w.report.Least = held
+	}
+	if held < few {
+		w.report.Few++
+	}
+	w.report.Held.add(float64(held) / float64(len(near)))
+	w.report.Copies.add(float64(r.copies))
+}
+
+func (w *World) sampleNode(n *node) {
+	depth, dead, all := n.table.Complete(), 0, 0
+	for c := range n.table.All() {
+		if n.Key.CommonPrefixLen(c.Key) < depth || n.table.Marked(c.Key) {
+			continue
+		}
+		all++
+		if w.nodes[c.Addr] == nil {
+			dead++
+		}
+	}
+	w.report.Neighbours.add(float64(all))
+	w.report.Dead.add(float64(dead) / float64(max(all, 1)))
+	if key := routing.RandomKey(n.Key, depth, w.src); n.table.Covers(key) {
+		near, missing := w.nearest(key), 0
+		for _, o := range near {
+			if o != n && !n.table.Contains(o.Key) {
+				missing++
+			}
+		}
+		w.report.Missing.add(float64(missing) / float64(len(near)))
+	}
+}
+
+// nearest returns the k living nodes nearest to key.
+func (w *World) nearest(key routing.Key) []*node {
+	near := make([]*node, 0, routing.DefaultK+1)
+	for _, i := range w.alive {
+		n := w.nodes[i]
+		if len(near) == routing.DefaultK && key.CompareDistance(n.Key, near[len(near)-1].Key) > 0 {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(near, n, func(a, b *node) int { return key.CompareDistance(a.Key, b.Key) })
+		near = slices.Insert(near, at, n)
+		near = near[:min(len(near), routing.DefaultK)]
+	}
+	return near
+}

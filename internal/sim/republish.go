@@ -1,0 +1,99 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/routing"
+)
+
+// republish brings what is due to the k nearest (Kademlia §2.5).
+func (n *node) republish(done func()) {
+	due := n.due()
+	if len(due) == 0 {
+		done()
+		return
+	}
+	n.lookHome(func() {
+		var keys []routing.Key // those of which we do not know the k nearest
+		var far []store.Held
+		var room [routing.DefaultK]contact
+		out := make(shipments)
+		for _, h := range due {
+			if !n.table.Covers(h.Key) {
+				keys, far = append(keys, h.Key), append(far, h)
+				continue
+			}
+			holders, _ := n.table.AppendHolders(room[:0], h.Key)
+			for _, c := range holders {
+				out.add(c, h)
+			}
+			n.keep(n.w.ledger.of(h.Key), false) // which notes that it is done
+		}
+		n.sweep(routing.NewSweep[int32](keys, routing.DefaultK), func(to contact, i int) {
+			if to.Addr == n.Addr {
+				n.keep(n.w.ledger.of(far[i].Key), false)
+				return
+			}
+			out.add(to, far[i])
+		}, func() {
+			n.ship(out, republishing)
+			done()
+		})
+	})
+}
+
+// due returns what is to be republished now: when something is, all that will be
+// soon, but only what this node is to hold.
+func (n *node) due() (due []store.Held) {
+	w, now := n.w, n.w.now()
+	if w.rules.Republish < 0 {
+		return nil
+	}
+	first := time.Hour
+	var room [routing.DefaultK]contact
+	for h := range n.store.All(now) {
+		wait := store.RepublishAt(n.Key, h, n.born, w.rules.Republish).Sub(now)
+		if h.Cached || wait > max(w.rules.Early, 0) {
+			continue
+		}
+		if _, rank := n.table.AppendHolders(room[:0], h.Key); rank >= 0 {
+			due = append(due, h)
+			first = min(first, wait)
+		}
+	}
+	if first > 0 {
+		return nil
+	}
+	return due
+}
+
+// sweep looks up who is to hold the keys, and tells.
+func (n *node) sweep(s *routing.Sweep[int32], plan func(contact, int), done func()) {
+	target, ok := s.Next()
+	if !ok {
+		for c, keys := range s.Plan() {
+			for _, i := range keys {
+				plan(c, i)
+			}
+		}
+		done()
+		return
+	}
+	n.look(target, republishing, func(k *walk) {
+		s.Found(target, slices.Collect(k.lookup.Closest()))
+		n.sweep(s, plan, done)
+	})
+}
+
+// lookHome looks up the own key if that was an hour ago: then all who are to hold
+// what lies near are known, and nobody need look them up (Kademlia §2.5).
+func (n *node) lookHome(then func()) {
+	if n.w.now().Sub(n.looked) < time.Hour {
+		then()
+		return
+	}
+	n.looked = n.w.now()
+	n.look(n.Key, republishing, func(*walk) { then() })
+}

@@ -1,0 +1,104 @@
+package sim
+
+import (
+	"flag"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// The full measure, an hour of one core (add -v -timeout 0):
+//
+//	go test ./internal/sim -run Outlive -sim.nodes 1000 -sim.records 10000 -sim.time 23h50m
+var (
+	simNodes   = flag.Int("sim.nodes", 200, "nodes of the simulated network")
+	simRecords = flag.Int("sim.records", 500, "records put")
+	simTime    = flag.Duration("sim.time", 2*time.Hour, "how long after the put the simulation ends")
+	simSession = flag.Duration("sim.session", 10*time.Minute, "mean session of a node")
+	simRanks   = flag.Int("sim.ranks", 0, "how many of a key's holders hand it over")
+	simSilence = flag.Duration("sim.silence", 0, "how long a neighbour may be silent before it is pinged")
+	simEarly   = flag.Duration("sim.early", 0, "how long before its time a record is republished in company")
+	simSeed    = flag.Uint64("sim.seed", 1, "which day")
+)
+
+// pass runs a world and tells how it goes, every hour.
+func pass(t *testing.T, o Options, d time.Duration) Report {
+	t.Helper()
+	began := time.Now()
+	w := New(o)
+	for h := time.Hour; h < d; h += time.Hour {
+		w.Run(h)
+		if r := w.Report(); d > 4*time.Hour {
+			t.Logf("%v: %d lost, %d of %d gets right, %.3f of the k nearest hold; %v", h, r.Lost, r.Found, r.Gets, r.Held.Value(), time.Since(began).Round(time.Second))
+		}
+	}
+	w.Run(d)
+	r := w.Report()
+	t.Logf("%d nodes for %v each, %+v, in %v\n%v", o.Nodes, o.Session, o.Rules, time.Since(began).Round(time.Second), r)
+	return r
+}
+
+// With nodes that stay for ten minutes, no record is lost in a day, and whoever
+// looks for one finds it.
+func TestRecordsOutliveTheirHolders(t *testing.T) {
+	r := pass(t, Options{
+		Seed: *simSeed, Nodes: *simNodes, Session: *simSession, Records: *simRecords, Gets: 10_000,
+		Rules: Rules{Ranks: *simRanks, Silence: *simSilence, Early: *simEarly},
+	}, *simTime)
+	if r.Lost > 0 {
+		t.Errorf("%d of %d records lost", r.Lost, r.Records)
+	}
+	if r.Right() < 0.999 {
+		t.Errorf("%.4f of the gets right, want at least 0.999", r.Right())
+	}
+}
+
+// The paper's rules alone do not do: the nearest holder has died and nobody has
+// noticed, or never got the record itself.
+func TestPaperLosesRecords(t *testing.T) {
+	r := pass(t, Options{Seed: 1, Nodes: 200, Session: 10 * time.Minute, Records: 200, Gets: 1000, Rules: Paper}, 2*time.Hour)
+	if r.Right() > 0.9 {
+		t.Errorf("%.4f of the gets right by the paper's rules: then ours are needless", r.Right())
+	}
+}
+
+// With hourly sessions and 200 records a node, it takes three requests an hour to
+// republish a record on 20 nodes: nine go along in each. The more, the fewer.
+func TestRepublishTraffic(t *testing.T) {
+	r := pass(t, Options{Seed: 1, Nodes: 100, Session: time.Hour, Records: 1000, Gets: 1000}, 3*time.Hour)
+	if r.Lost > 0 || r.Right() < 0.999 {
+		t.Errorf("%d lost, %.4f of the gets right", r.Lost, r.Right())
+	}
+	c := r.Costs[republishing]
+	perRecord := 1 / r.Passed.Hours() / float64(r.Records)
+	if requests := float64(c.Requests) * perRecord; requests > 3.5 {
+		t.Errorf("%.2f requests to republish a record for an hour, want at most 3.5", requests)
+	}
+	// One holder offers it to 19, and silences them.
+	if offered := float64(c.Offered) * perRecord; offered > 30 {
+		t.Errorf("a record is offered %.1f times an hour, want at most 30", offered)
+	}
+}
+
+func TestSameSeedSameDay(t *testing.T) {
+	day := func() Report {
+		w := New(Options{Seed: 7, Nodes: 60, Session: 10 * time.Minute, Records: 50, Gets: 1000})
+		w.Run(time.Hour)
+		return w.Report()
+	}
+	if a, b := day(), day(); !reflect.DeepEqual(a, b) {
+		t.Errorf("two days of one seed differ:\n%v\n%v", a, b)
+	}
+}
+
+// A network in which nobody ever leaves keeps what it has got, and does no more
+// than one republish a record and hour.
+func TestQuietNetwork(t *testing.T) {
+	r := pass(t, Options{Seed: 1, Nodes: 100, Records: 200, Gets: 500}, 3*time.Hour)
+	if r.Lost > 0 || r.Found != r.Gets || r.Held.Value() < 0.999 {
+		t.Errorf("%d lost, %d of %d gets right, on %.4f of the k nearest", r.Lost, r.Found, r.Gets, r.Held.Value())
+	}
+	if c := r.Costs[handingOver]; c.Sent > 0 {
+		t.Errorf("%d records handed over and nobody came", c.Sent)
+	}
+}
