@@ -34,7 +34,7 @@ func carrier4(number int) netip.Prefix {
 }
 
 func lan6(number int) netip.Prefix {
-	return netip.PrefixFrom(addr6(0x26, number, 1).Prev(), 64)
+	return netip.PrefixFrom(addr6(0x26, number, 1), 64).Masked()
 }
 
 func addr6(low byte, number, subnet int) netip.Addr {

@@ -1,15 +1,14 @@
 package natlab
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
+	"strings"
 	"text/template"
-	"time"
 )
 
 //go:embed igd.conf
@@ -27,54 +26,47 @@ flush chain inet igd postrouting_miniupnpd
 // An igd is a running miniupnpd.
 type igd struct {
 	cancel context.CancelFunc
-	ended  chan error
+	ended  chan struct{}
 }
 
 // startIGD runs miniupnpd on the NAT until the lab ends, and returns when it serves.
 func (n *NAT) startIGD() (*igd, error) {
-	if n.lab.dir == "" {
-		dir, err := os.MkdirTemp("", "natlab")
-		if err != nil {
-			return nil, err
-		}
-		n.lab.dir = dir
-	}
-	var conf, log bytes.Buffer
+	var conf bytes.Buffer
 	if err := igdTemplate.Execute(&conf, map[string]any{"number": n.number, "lan": n.lan4}); err != nil {
 		return nil, err
 	}
-	confFile := filepath.Join(n.lab.dir, fmt.Sprint(n.number, ".conf"))
-	pidFile := filepath.Join(n.lab.dir, fmt.Sprint(n.number, ".pid"))
-	if err := os.WriteFile(confFile, conf.Bytes(), 0o600); err != nil {
-		return nil, err
-	}
-	os.Remove(pidFile) // of one that was killed
 	// Its multicast would else leave by the uplink.
 	if err := n.ns.ip("route replace 224.0.0.0/4 dev lan"); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := n.Command(ctx, "miniupnpd", "-d", "-f", confFile, "-P", pidFile)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
+	// It needs no file: it goes on without the one that it cannot write its number to.
+	cmd := n.Command(ctx, "miniupnpd", "-d", "-f", "/proc/self/fd/0", "-P", "/proc/none")
+	cmd.Stdin = &conf
+	errs, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		cancel()
 		return nil, err
 	}
-	d := &igd{cancel: cancel, ended: make(chan error, 1)}
-	go func() { d.ended <- cmd.Wait() }()
-	for range 1000 { // it writes its number when it listens
-		if b, _ := os.ReadFile(pidFile); len(b) > 0 {
-			return d, nil
+	var log []string
+	for lines := bufio.NewScanner(errs); lines.Scan(); {
+		log = append(log, lines.Text())
+		if !strings.Contains(lines.Text(), "Listening for NAT-PMP") { // the last that it does before it serves
+			continue
 		}
-		select {
-		case err := <-d.ended:
-			cancel()
-			return nil, fmt.Errorf("miniupnpd: %w: %s", err, log.Bytes())
-		case <-time.After(10 * time.Millisecond):
-		}
+		d := &igd{cancel, make(chan struct{})}
+		go func() {
+			io.Copy(io.Discard, errs)
+			cmd.Wait()
+			close(d.ended)
+		}()
+		return d, nil
 	}
-	d.stop()
-	return nil, errors.New("miniupnpd does not start")
+	cancel()
+	return nil, fmt.Errorf("miniupnpd: %v: %s", cmd.Wait(), strings.Join(log, "\n"))
 }
 
 func (d *igd) stop() {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -33,7 +32,6 @@ type Config struct {
 type Lab struct {
 	t     T
 	link  Link
-	dir   string     // for the files of the NATs' daemons; "" until there is one
 	inet  *namespace // the internet: one router that knows every address
 	nodes []*Node    // in the order they were made; a node's number is its place, from 1
 	nets  []*namespace
@@ -79,7 +77,11 @@ var usable = sync.OnceValue(func() error {
 	if err := ns.beRouter(); err != nil {
 		return err
 	}
-	if err := ns.ip("link add name a type veth peer name b\nlink add name c type bridge"); err != nil {
+	if err := ns.ip(`
+		link add name a type veth peer name b
+		link add name c type bridge
+		addr add fe80::1/64 dev a nodad
+	`); err != nil {
 		return err
 	}
 	rules, err := rulesOf(netip.IPv4Unspecified(), FullCone, Options{Hairpin: true})
@@ -101,9 +103,6 @@ func (l *Lab) end() {
 	}
 	for _, ns := range l.nets {
 		ns.close()
-	}
-	if l.dir != "" {
-		os.RemoveAll(l.dir)
 	}
 }
 

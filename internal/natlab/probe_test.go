@@ -105,13 +105,14 @@ func newServer(t *testing.T, one, other *Host, network string) *server {
 
 // observe is the address that a packet from s has when it comes to one of the server's
 // sockets.
-func (v *server) observe(s *socket, which int) (netip.AddrPort, bool) {
+func (v *server) observe(t *testing.T, s *socket, which int) netip.AddrPort {
+	t.Helper()
 	to := v.sockets[which]
 	got, ok := to.await(s.send(to.addr()))
 	if !ok {
-		return netip.AddrPort{}, false
+		t.Fatalf("nothing that %s sends comes to the server", s.host.Name())
 	}
-	return got[len(got)-1].from, true
+	return got[len(got)-1].from
 }
 
 // arrivals is what has come to s, whose mapped address the server has observed at its
@@ -144,14 +145,11 @@ func from(got []packet, token []byte) (netip.AddrPort, bool) {
 }
 
 // mapping measures how the NAT in front of a socket maps it, and to which ports.
-func (v *server) mapping(s *socket) (kind, port string) {
+func (v *server) mapping(t *testing.T, s *socket) (kind, port string) {
+	t.Helper()
 	var seen []netip.AddrPort
 	for which := range v.sockets {
-		addr, ok := v.observe(s, which)
-		if !ok {
-			return "blocked", "-"
-		}
-		seen = append(seen, addr)
+		seen = append(seen, v.observe(t, s, which))
 	}
 	switch first := seen[0]; {
 	case first.Addr() == s.host.IP4() || first.Addr() == s.host.IP6():
@@ -176,10 +174,7 @@ func (v *server) mapping(s *socket) (kind, port string) {
 // filtering measures whose packets get to a socket.
 func (v *server) filtering(t *testing.T, s *socket) string {
 	t.Helper()
-	mapped, ok := v.observe(s, 0)
-	if !ok {
-		t.Fatalf("%s is blocked", s.host.Name())
-	}
+	mapped := v.observe(t, s, 0)
 	port, host := v.sockets[1].send(mapped), v.sockets[2].send(mapped)
 	got := v.arrivals(t, s, mapped)
 	_, fromPort := from(got, port)
@@ -199,14 +194,7 @@ func (v *server) filtering(t *testing.T, s *socket) string {
 // send there, a first, and answer whoever gets through.
 func (v *server) punch(t *testing.T, a, b *socket) bool {
 	t.Helper()
-	seenA, ok := v.observe(a, 0)
-	if !ok {
-		return false
-	}
-	seenB, ok := v.observe(b, 0)
-	if !ok {
-		return false
-	}
+	seenA, seenB := v.observe(t, a, 0), v.observe(t, b, 0)
 	type side struct {
 		s            *socket
 		mapped, peer netip.AddrPort
