@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -79,6 +80,23 @@ func TestPrintable(t *testing.T) {
 	}
 	if !isText([]byte("two\n\tlines\n")) || isText([]byte("\x1b[2J")) || isText([]byte{0xff}) || isText([]byte("a\rb")) {
 		t.Error("isText takes commands to a terminal for text, or text for such")
+	}
+}
+
+// JSON means what it meant, and commands no terminal.
+func TestJSONIsText(t *testing.T) {
+	for _, text := range []string{"plain", "Grüße, 世界", "\u009b2J", "\u202eleft", "\U000e0001tag", "\x1b[2J\n\u2028", "<&>"} {
+		var b strings.Builder
+		if err := writeJSON(&b, map[string]string{"text": text}); err != nil {
+			t.Fatal(err)
+		}
+		var back map[string]string
+		if err := json.Unmarshal([]byte(b.String()), &back); err != nil || back["text"] != text {
+			t.Errorf("%q came back as %q, %v", text, back["text"], err)
+		}
+		if line := strings.TrimSuffix(b.String(), "\n"); line != printable(line) {
+			t.Errorf("%q is written as %q", text, line)
+		}
 	}
 }
 

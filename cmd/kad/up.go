@@ -30,14 +30,20 @@ func (a *app) upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Run a node until interrupted",
 		Long: fmt.Sprintf(`Up runs one node: it prints its peer ID and the addresses at which others reach
-it, then each peer as it enters or leaves the routing table. Without --bootstrap
-it is the first of its network and waits for others.
+it, then each peer as it enters or leaves the routing table. While it runs the
+other commands work through it. Without --bootstrap, the first time, it is the
+first of its network and waits for others.
+
+Its identity, the records it holds, what it publishes and whom it knows are in
+the profile (--data), which is made on first use: started again, also after a
+crash, it is back where it was, and needs no --bootstrap. One profile is for one
+node at a time.
 
 It listens on UDP port %d of every interface, or on another when that is taken
-and --listen was not given. Its identity is in the profile (--data), and is made
-on first use. An interrupt ends it, with a goodbye to its peers.`, defaultPort),
+and --listen was not given. An interrupt ends it, with a goodbye to its peers.`, defaultPort),
 		Example: `  kad up
-  kad up --listen /ip4/127.0.0.1/udp/4775/quic-v1 --data /tmp/second --bootstrap $ADDR`,
+  kad up --data /srv/node --bootstrap $ADDR
+  kad up --data /tmp/second --listen /ip4/127.0.0.1/udp/4775/quic-v1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.up(cmd.Context(), listen)
