@@ -204,7 +204,8 @@ func (d *Disk) view(f func(*bolt.Tx) error) error {
 	return guard(func() error { return d.db.View(f) })
 }
 
-// Expire implements [Store].
+// Expire implements [Store]. It also takes what was read of the file since out of the
+// process's resident memory.
 func (d *Disk) Expire(now time.Time) (n int) {
 	for done := false; !done; {
 		var dropped int
@@ -213,6 +214,10 @@ func (d *Disk) Expire(now time.Time) (n int) {
 		}
 		n += dropped
 	}
+	d.view(func(tx *bolt.Tx) error {
+		shed(tx.DB().Info().Data, tx.Size())
+		return nil
+	})
 	return n
 }
 

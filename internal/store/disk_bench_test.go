@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -30,8 +31,7 @@ func halfK(b testing.TB, n int) []Item {
 // resident returns the process's heap in use, and on Linux its resident memory:
 // its own, and that of files mapped.
 func resident() (heap, anon, file float64) {
-	runtime.GC()
-	runtime.GC()
+	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	text, _ := os.ReadFile("/proc/self/status")
@@ -105,6 +105,9 @@ func BenchmarkDisk(b *testing.B) {
 	}
 	_, anon, file = resident()
 	b.Logf("after every record was read: RssAnon %.1f MB, RssFile %.1f MB", (anon-anon0)/1e6, (file-file0)/1e6)
+	d.Expire(noon)
+	_, anon, file = resident()
+	b.Logf("and after the next Expire: RssAnon %.1f MB, RssFile %.1f MB", (anon-anon0)/1e6, (file-file0)/1e6)
 	b.Run("Get", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {

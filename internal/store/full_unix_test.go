@@ -5,6 +5,7 @@ package store
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -38,6 +39,16 @@ func limitFiles(t *testing.T, size int64) (lift func()) {
 // While the disk is full a STORE is refused, a get answered; then all goes on. No
 // record that was acknowledged is missing, none is there that was refused.
 func TestFullDisk(t *testing.T) {
+	if os.Getenv("KADQUIC_FULL_DISK") == "" { // the limit is the process's: the go command's files have it too
+		child := exec.Command(os.Args[0], "-test.run=^TestFullDisk$", "-test.v")
+		child.Env = append(os.Environ(), "KADQUIC_FULL_DISK=1")
+		out, err := child.CombinedOutput()
+		t.Logf("%s", out)
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
 	d, _ := newDisk(t, Limits{})
 	d.db.AllocSize = pageSize
 	lift := limitFiles(t, 200_000)

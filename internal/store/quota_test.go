@@ -170,6 +170,31 @@ func TestKeyQuota(t *testing.T) {
 	}
 }
 
+// Under one key whoever has most gives way: nobody can push all others out, be it
+// with records that are better in every way.
+func TestKeyQuotaIsFair(t *testing.T) {
+	s := newMemory(Limits{KeyRecords: 4})
+	at := func(i int, expiry time.Duration) *wire.Signed { return open(t, 1, i, 1, after(expiry), "value") }
+	put := func(r *wire.Signed, a int, want wire.Code) {
+		t.Helper()
+		wantPutItem(t, s, noon, Item{Record: r, Source: from(a, 1)}, want)
+	}
+	honest, other := at(0, time.Hour), at(1, 2*time.Hour)
+	flood := []*wire.Signed{at(2, 8*time.Hour), at(3, 7*time.Hour), at(4, 6*time.Hour)}
+	put(honest, 1, wire.CodeOK)
+	for _, r := range flood {
+		put(r, 9, wire.CodeOK)
+	}
+	wantGet(t, s, noon, honest, append(flood, honest)...)
+	put(at(5, 5*time.Hour), 9, wire.CodeFull) // the flood's worst is the newcomer itself
+	put(at(6, 9*time.Hour), 9, wire.CodeOK)   // or another of its own
+	put(other, 2, wire.CodeOK)                // and another source always has a place
+	wantGet(t, s, noon, honest, at(6, 9*time.Hour), flood[0], other, honest)
+	put(at(7, 3*time.Hour), 3, wire.CodeOK)
+	wantGet(t, s, noon, honest, at(6, 9*time.Hour), at(7, 3*time.Hour), other, honest)
+	put(at(5, time.Minute), 4, wire.CodeFull) // one each: now the worst goes
+}
+
 // Tiny records under every key, of every life, from everywhere.
 func TestHostileFloodStaysInBounds(t *testing.T) {
 	l := Limits{Bytes: 200_000, Records: 150, SourceBytes: 50_000}

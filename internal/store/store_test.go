@@ -101,6 +101,71 @@ func TestSequenceIsRememberedSevenDays(t *testing.T) {
 	}
 }
 
+func TestCompareAndSet(t *testing.T) {
+	s := newMemory(Limits{})
+	putIf := func(now time.Time, seq, expect uint64, want wire.Code) {
+		t.Helper()
+		r := owned(t, "name", 0, seq, now.Add(time.Hour), "v")
+		wantPutItem(t, s, now, Item{Record: r, IfSeq: &expect}, want)
+	}
+	wantSeq := func(now time.Time, want uint64, ok bool) {
+		t.Helper()
+		if seq, got := s.Seq(now, owned(t, "name", 0, 1, now, "").Record.Key); seq != want || got != ok {
+			t.Errorf("sequence %d, %v, want %d, %v", seq, got, want, ok)
+		}
+	}
+	wantSeq(noon, 0, false)
+	putIf(noon, 5, 1, wire.CodeConflict)
+	putIf(noon, 5, 0, wire.CodeOK)
+	putIf(noon, 5, 0, wire.CodeOK) // its answer was lost, and it is asked again
+	putIf(noon, 6, 0, wire.CodeConflict)
+	putIf(noon, 6, 5, wire.CodeOK)
+	wantSeq(noon, 6, true)
+	putIf(noon, 6, 5, wire.CodeOK)
+	putIf(noon, 5, 6, wire.CodeStale)
+	// The record ends, its sequence stays.
+	later := after(2 * time.Hour)
+	wantSeq(later, 6, true)
+	putIf(later, 7, 0, wire.CodeConflict)
+	putIf(later, 7, 6, wire.CodeOK)
+	zero := uint64(0)
+	wantPutItem(t, s, noon, Item{Record: small(t, 1), IfSeq: &zero}, wire.CodeInvalid) // of owned records only
+}
+
+// Kademlia §2.5: a STORE or an OFFER within the hour makes a republish needless, but
+// not one by somebody who tells nobody else.
+func TestWhatCountsAsReceived(t *testing.T) {
+	s := newMemory(Limits{})
+	r := small(t, 1)
+	offer := []wire.Offered{
+		{Kind: r.Record.Kind, Key: r.Record.Key, Print: r.Print()},
+		{Kind: r.Record.Kind, Key: r.Record.Key, Print: wire.Print{1}},
+		{Kind: wire.KindContent, Key: r.Record.Key, Print: r.Print()},
+	}
+	received := func(now time.Time) time.Time { return held(s, now)[1].Received }
+	wantPutItem(t, s, noon, Item{Record: r, Loud: true}, wire.CodeOK)
+	now := after(10 * time.Minute)
+	wantPutItem(t, s, now, Item{Record: r, Loud: true}, wire.CodeOK)
+	if want := s.Offer(now, offer, func(int) bool { return false }); want[0] || !want[1] || !want[2] {
+		t.Errorf("wanted: %v", want)
+	}
+	s.Offer(now, offer, nil)
+	if !received(now).Equal(noon) {
+		t.Errorf("received at %v, from somebody loud", received(now))
+	}
+	s.Offer(now, offer, func(i int) bool { return i == 0 })
+	if !received(now).Equal(now) {
+		t.Errorf("received at %v, want %v", received(now), now)
+	}
+	wantPut(t, s, after(20*time.Minute), r, wire.CodeOK)
+	if now := after(20 * time.Minute); !received(now).Equal(now) {
+		t.Errorf("received at %v, want %v", received(now), now)
+	}
+	if want := s.Offer(after(time.Hour), offer, nil); !want[0] {
+		t.Error("not wanted, though it has ended")
+	}
+}
+
 func TestOpenKeepsEveryPublisher(t *testing.T) {
 	s := newMemory(Limits{})
 	a := open(t, 1, 0, 5, after(time.Hour), "a")
