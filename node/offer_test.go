@@ -11,6 +11,13 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
+// asker is a stranger whom nobody asks anything.
+func (s *swarm) asker(i int) *stranger {
+	x := s.stranger(i)
+	x.hello.Mode = wire.ModeClient
+	return x
+}
+
 func offerOf(records ...*wire.Signed) (m wire.Offer) {
 	for _, r := range records {
 		m.Records = append(m.Records, wire.Offered{Kind: r.Record.Kind, Key: r.Record.Key, Print: r.Print()})
@@ -32,7 +39,7 @@ func TestOffersAreAnswered(t *testing.T) {
 		other := *records[0]
 		other.Signature[3] ^= 1
 		records = append(records, &other)
-		k := s.stranger(0).meet(n)
+		k := s.asker(0).meet(n)
 		m, ok := k.ask(offerOf(records...)).(wire.Wanted)
 		for i := range records {
 			if want := i%2 == 1 || i == 20; !ok || m.Has(i) != want {
@@ -50,11 +57,11 @@ func TestOffersAreAnswered(t *testing.T) {
 func TestOffersAreLimited(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
 		full := offerOf(contents(t, wire.MaxOffer, 1)...)
-		k := s.stranger(0).meet(s.add(Config{Mode: ModeClient}))
+		k := s.asker(0).meet(s.add(Config{Mode: ModeClient}))
 		if m, ok := k.ask(full).(wire.Error); !ok || m.Code != wire.CodeUnimplemented {
 			t.Errorf("a client answers %v", m)
 		}
-		k = s.stranger(1).meet(s.nodes[0])
+		k = s.asker(1).meet(s.nodes[0])
 		answered, start := 0, time.Now()
 		for range 40 {
 			switch m := k.ask(full).(type) {
@@ -93,9 +100,7 @@ func TestACacheIsNotCounted(t *testing.T) {
 			}
 			n.mu.Unlock()
 		}
-		x := s.stranger(0)
-		x.hello.Mode = wire.ModeClient
-		k := x.meet(n)
+		k := s.asker(0).meet(n)
 		m, ok := k.ask(wire.Store{Records: []*wire.Signed{far}, Count: 3}).(wire.Stored)
 		if !ok || m.Results[0] != wire.CodeTooFar || len(m.Contacts) != 3 {
 			t.Fatalf("answered %+v", m)
