@@ -59,7 +59,7 @@ type Node struct {
 	publications *publications
 	courts       map[string]*court // by namespace
 
-	mu    sync.Mutex // guards table; nothing is called while it is held
+	mu    sync.Mutex // guards table; nothing but newcomers.add is called while it is held
 	table *routing.Table[*known]
 
 	listenersMu sync.Mutex

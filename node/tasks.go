@@ -18,7 +18,7 @@ type task struct {
 
 // tasks is all there is of them. Beside these a node has one goroutine for each
 // socket's accept, two for each connection (requests, application streams), and
-// those of operations and repairs under way.
+// those of operations, repairs and hand-overs under way.
 func (n *Node) tasks() []task {
 	return []task{
 		{"rejoin", n.rejoin},
