@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/kadquic/kadquic/internal/control"
@@ -144,9 +148,8 @@ func (s *subjectFlags) owner(a *app) (wire.PeerID, error) {
 	if err != nil {
 		return wire.PeerID{}, err
 	}
-	key, _, err := p.key()
-	if err != nil {
-		return wire.PeerID{}, err
+	if _, err := os.Stat(p.keyFile()); errors.Is(err, fs.ErrNotExist) {
+		return wire.PeerID{}, usagef("whose? The profile %q has published nothing yet: give --publisher PEERID", p.dir)
 	}
-	return peerIDOf(key), nil
+	return loadIdentity(p.keyFile())
 }
