@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 
+	bolt "go.etcd.io/bbolt"
+
 	"github.com/kadquic/kadquic/wire"
 	"testing"
 	"time"
@@ -386,5 +388,42 @@ func TestManyAtOnce(t *testing.T) {
 	check(t, d.x)
 	if r := d.Report(); r.Damaged != 0 || r.Records != 120 {
 		t.Errorf("%v", r)
+	}
+}
+
+// While a commit waits for the disk nobody who reads waits with it.
+func TestNobodyWaitsForTheDisk(t *testing.T) {
+	d, _ := newDisk(t, Limits{})
+	r := small(t, 1)
+	wantPut(t, d, noon, r, wire.CodeOK)
+	writing, release, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		d.writing.Lock()
+		defer d.writing.Unlock()
+		done <- d.update(noon, func(*bolt.Tx) error {
+			close(writing)
+			<-release
+			return nil
+		})
+	}()
+	<-writing
+	wantGet(t, d, noon, r, r)
+	if !d.Has(noon, r) || d.Offer(noon, []wire.Offered{{Kind: r.Record.Kind, Key: r.Record.Key, Print: r.Print()}}, nil)[0] {
+		t.Error("not held")
+	}
+	for h := range d.All(noon) {
+		if d.Load(noon, h) == nil {
+			t.Error("not loaded")
+		}
+	}
+	if d.Len() != 1 || d.Report().Records != 1 {
+		t.Error("not counted")
+	}
+	if _, err := d.Saved("x"); err != nil {
+		t.Error(err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
