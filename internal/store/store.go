@@ -35,8 +35,8 @@ type Store interface {
 	// Has reports whether that very record is held and alive.
 	Has(now time.Time, r *wire.Signed) bool
 
-	// Offer says of each record whether to send it: it is not held, or not yet so
-	// that it would outlive a crash. A record that is held counts as received now
+	// Offer says of each record whether to send it: it is not held, or only as a
+	// cached copy, or not yet so that it would outlive a crash. A record that is held counts as received now
 	// if quiet(i); nil means that none does. quiet must not call the store.
 	Offer(now time.Time, offered []wire.Offered, quiet func(i int) bool) (want []bool)
 
