@@ -77,6 +77,9 @@ func (n *Node) join(ctx context.Context) error {
 		return err
 	}
 	n.fill(ctx, append(outs, out))
+	if err := n.remember(); err != nil {
+		n.config.Logger.Warn("cannot save the peers known", "err", err)
+	}
 	return context.Cause(ctx)
 }
 

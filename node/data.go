@@ -9,7 +9,9 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/store"
@@ -26,9 +28,13 @@ const (
 	stateTable = "table" // the IDs of the table's contacts, 32 bytes each
 )
 
-// rememberEvery is how often peers and table are saved. They are saved at Close
-// too; a crash costs what changed since.
-const rememberEvery = 5 * time.Minute
+// rememberEvery is how often peers and table are saved. They are saved when the
+// node has joined and at Close, too; a crash costs what changed since.
+// lookWhatIsNew is how often a node that knows few looks whether it knows others.
+const (
+	rememberEvery = 5 * time.Minute
+	lookWhatIsNew = 5 * time.Second
+)
 
 // openData opens the database of Config.Data and takes in what the node knew when
 // it last ended. Start calls it, before anything runs.
@@ -95,25 +101,62 @@ func (n *Node) remember() error {
 	if n.disk == nil || n.lonely() {
 		return nil
 	}
+	n.remembered.mu.Lock()
+	defer n.remembered.mu.Unlock()
 	var peers bytes.Buffer
 	if err := n.peers.Snapshot(&peers, time.Now()); err != nil {
 		return err
 	}
-	var table []byte
-	n.mu.Lock()
-	count := 0
-	for c := range n.table.All() {
-		if count++; count > maxRemembered {
-			break
-		}
-		table = append(table, c.Addr.id[:]...)
+	table := n.tableIDs()
+	if err := errors.Join(n.disk.Save(statePeers, peers.Bytes()), n.disk.Save(stateTable, table)); err != nil {
+		return err
 	}
-	n.mu.Unlock()
-	return errors.Join(n.disk.Save(statePeers, peers.Bytes()), n.disk.Save(stateTable, table))
+	n.remembered.table, n.remembered.at = table, time.Now()
+	return nil
 }
 
-// rememberPeers is the task.
+// remembered is what was saved last.
+type remembered struct {
+	mu    sync.Mutex // held while it is saved
+	table []byte
+	at    time.Time
+}
+
+// tableIDs are the IDs of the table's contacts, in order, one after the other.
+func (n *Node) tableIDs() []byte {
+	var ids []wire.PeerID
+	n.mu.Lock()
+	for c := range n.table.All() {
+		if len(ids) == maxRemembered {
+			break
+		}
+		ids = append(ids, c.Addr.id)
+	}
+	n.mu.Unlock()
+	slices.SortFunc(ids, func(a, b wire.PeerID) int { return bytes.Compare(a[:], b[:]) })
+	var table []byte
+	for _, id := range ids {
+		table = append(table, id[:]...)
+	}
+	return table
+}
+
+// rememberPeers is the task. A node that is killed soon after it met its first
+// peers must find them again: what is new is saved soon, as long as there is
+// little, and now and then otherwise.
 func (n *Node) rememberPeers(context.Context) {
+	if n.disk == nil {
+		return
+	}
+	table := n.tableIDs()
+	n.remembered.mu.Lock()
+	same := bytes.Equal(table, n.remembered.table)
+	few := len(n.remembered.table) < n.config.K*len(wire.PeerID{})
+	age := time.Since(n.remembered.at)
+	n.remembered.mu.Unlock()
+	if age < rememberEvery && (same || !few) {
+		return
+	}
 	if err := n.remember(); err != nil {
 		n.config.Logger.Warn("cannot save the peers known", "err", err)
 	}
@@ -128,6 +171,9 @@ func (n *Node) Backup(w io.Writer) error {
 	}
 	if n.disk == nil {
 		return fmt.Errorf("backup: %w", ErrNoData)
+	}
+	if err := n.remember(); err != nil {
+		n.config.Logger.Warn("the backup has not the latest peers", "err", err)
 	}
 	if _, err := n.disk.WriteTo(w); err != nil {
 		return fmt.Errorf("backup: %w", err)

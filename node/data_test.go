@@ -49,7 +49,7 @@ func TestRestart(t *testing.T) {
 				if _, err := n.Put(ctx, routing.KeyOf("ours"), []byte("published")); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(2 * rememberEvery)
+				time.Sleep(2 * lookWhatIsNew)
 				if err := end(n); err != nil {
 					t.Fatal(err)
 				}
@@ -80,6 +80,24 @@ func TestRestart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The first of a network, to whom the others came, finds them again however soon
+// it is killed after that.
+func TestFirstNodeRestarts(t *testing.T) {
+	data := t.TempDir()
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+		first := s.add(Config{Data: data})
+		s.add(Config{})
+		time.Sleep(2 * lookWhatIsNew)
+		first.Kill()
+		time.Sleep(time.Minute)
+		first = s.again(0, data)
+		time.Sleep(time.Minute)
+		if peers := first.Stats().Peers; peers != 1 {
+			t.Errorf("it knows %d peers a minute later, want 1", peers)
+		}
+	})
 }
 
 // A node that ended alone starts at once, and is found by whoever knows it.

@@ -77,11 +77,11 @@ func (n *Node) mergeRecords(ctx context.Context, from store.Store, m *Merged) er
 		}
 		now := time.Now()
 		r := from.Load(now, h)
-		if r == nil || r.Verify(now) != nil {
-			m.Refused++
+		if r != nil && n.values.Has(now, r) {
 			continue
 		}
-		if n.values.Has(now, r) {
+		if r == nil || r.Verify(now) != nil {
+			m.Refused++
 			continue
 		}
 		// Whether it is a copy that was only cached is known there; that it is older

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,17 +43,18 @@ type Node struct {
 	links      links
 	backoff    backoff
 
-	peers     *peerstore.Store
-	values    store.Store
-	disk      *store.Disk // values, if Config.Data is given; nil otherwise. Both are set before the node runs
-	known     registry
-	surveyed  surveyed
-	newcomers newcomers // to be handed records
-	seqs      seqs
-	netRTT    linkRTT // of PING and FIND, to anybody
-	dialRTT   linkRTT // from dialling a stranger to its HELLO
-	skew      skew
-	self      selfAddrs
+	peers      *peerstore.Store
+	values     store.Store
+	disk       *store.Disk // values, if Config.Data is given; nil otherwise. Both are set before the node runs
+	remembered remembered
+	known      registry
+	surveyed   surveyed
+	newcomers  newcomers // to be handed records
+	seqs       seqs
+	netRTT     linkRTT // of PING and FIND, to anybody
+	dialRTT    linkRTT // from dialling a stranger to its HELLO
+	skew       skew
+	self       selfAddrs
 
 	publications *publications
 	courts       map[string]*court // by namespace
@@ -116,13 +116,13 @@ func New(config Config) (*Node, error) {
 		peers:     peerstore.New(peerstore.Options{}),
 		known:     registry{m: make(map[wire.PeerID]*known)},
 		seqs:      seqs{last: make(map[routing.Key]uint64)},
-		self:      selfAddrs{observed: make(map[wire.Addr][]netip.Addr)},
 		listeners: make(map[string]*listener),
 		storeJobs: make(chan storeJob, maxStoreJobs),
 		probes:    make(chan struct{}, 8),
 		duties:    make(chan struct{}, maxBackground),
 	}
 	n.key = n.id.Key()
+	n.self.enough = n.enoughVotes
 	n.values = store.NewMemory(n.key, c.storeLimits())
 	n.newcomers.wake = make(chan struct{}, 1)
 	n.table = routing.NewTable(n.key, routing.TableOptions[*known]{

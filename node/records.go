@@ -290,22 +290,33 @@ func storeCode(err error) wire.Code {
 	return wire.CodeInternal
 }
 
+// deadSlack is how many parts of k may seem to lie nearer to a key, beyond the k
+// nearest, of those who have just died: 1/deadSlack.
+const deadSlack = 4
+
 // item is a verified record on its way into the store. Beyond the k nearest it
 // is a cached copy, and lives the shorter the farther it is (Kademlia §2.3).
-func (n *Node) item(s *wire.Signed, l *link, now time.Time) store.Item {
+// With placed it comes from somebody who has looked for the k nearest alive, or
+// is one of them. He may have found out already that some are dead whom we still
+// count: a few beyond k, and we are a holder like any other.
+func (n *Node) item(s *wire.Signed, l *link, placed bool, now time.Time) store.Item {
 	n.mu.Lock()
 	nearer := n.table.Closer(s.Record.Key)
 	neighbour := l.isServer() && n.key.CommonPrefixLen(l.key) >= n.table.Complete()
 	quiets := s.Record.Publisher == l.id || l.quiets(s.Record.Key)
 	n.mu.Unlock()
+	holders := n.config.K
+	if placed || quiets {
+		holders += holders / deadSlack
+	}
 	left := s.Record.Expiry.Sub(now)
 	return store.Item{
 		Record:    s,
 		Source:    l.addr.Addr(),
 		Neighbour: neighbour,
-		Cached:    nearer > n.config.K,
+		Cached:    nearer > holders,
 		Loud:      !quiets,
-		Life:      store.CacheLife(s.Record.Kind, left, nearer, n.config.K),
+		Life:      store.CacheLife(s.Record.Kind, left, nearer, holders),
 	}
 }
 

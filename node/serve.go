@@ -20,7 +20,7 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	switch m := f.Body.(type) {
 	case wire.Observed:
 		if !tooMany {
-			n.observed(m.Addr, l.addr)
+			n.observed(l, m.Addr)
 		}
 		return nil
 	case wire.Hello:
@@ -183,7 +183,7 @@ func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
 			}
 			continue
 		}
-		it := n.item(s, l, now)
+		it := n.item(s, l, m.Count > 0, now)
 		if it.IfSeq = m.IfSeq; it.IfSeq != nil && it.Cached { // others are to decide
 			job.codes[i] = wire.CodeTooFar
 			continue

@@ -26,7 +26,7 @@ func (n *Node) tasks() []task {
 		{"liveness", every(time.Second, n.pingSuspects)},
 		{"expire", every(time.Minute, n.expire)},
 		{"announce", every(time.Minute, n.announceAddrs)},
-		{"remember", every(rememberEvery, n.rememberPeers)},
+		{"remember", every(lookWhatIsNew, n.rememberPeers)},
 		{"publish", every(10*time.Second, n.publishSelf)},
 		{"republish", every(time.Minute, n.republish)},
 		{"hand over", n.handOver},
@@ -77,6 +77,7 @@ func (n *Node) expire(context.Context) {
 		n.config.Logger.Debug("records expired", "n", dropped)
 	}
 	n.backoff.sweep(now)
+	n.countVotes(now)
 	for _, l := range n.links.all() { // who is connected is still there
 		if l.isUp() {
 			n.peers.Add(l.id, peerstore.SourceObserved, now, 0, wire.AddrFrom(l.conn.RemoteAddr()))
