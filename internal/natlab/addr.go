@@ -17,6 +17,12 @@ var (
 	inet6 = addr6(0x25, 255, 0)
 )
 
+// The two ends of a link have these beside; the first is also the router's on a LAN.
+var (
+	upper = netip.MustParseAddr("fe80::1")
+	lower = netip.MustParseAddr("fe80::2")
+)
+
 // maxNodes bounds the nodes of a lab; their addresses are made of their number.
 const maxNodes = 250
 

@@ -105,3 +105,30 @@ func TestCounters(t *testing.T) {
 		t.Errorf("the receiver counts %+v, %v", c, err)
 	}
 }
+
+// No packet is lost on an interface that is just up, and none waits for the answer to
+// a question that is.
+func TestTheFirstPacketArrivesAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		lab := New(t)
+		public, h := lab.Public("public"), lab.Home("home", Linux, Options{IPv6: true})
+		other := lab.NAT("other", PortRestricted, Options{IPv6: true})
+		for _, move := range []bool{false, true} {
+			if move {
+				h.Move(other)
+			}
+			for _, network := range []string{"udp4", "udp6"} {
+				from, to := listen(t, h, network), listen(t, public, network)
+				start := time.Now()
+				got, ok := to.await(from.send(to.addr()))
+				if ok {
+					_, ok = from.await(to.send(got[0].from))
+				}
+				if took := time.Since(start); !ok || took > 900*time.Millisecond {
+					t.Errorf("after a move: %v; by %s it takes %v", move, network, took)
+				}
+			}
+		}
+	}
+}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // A namespace is a network of its own: interfaces, routes, rules, and the sockets
@@ -76,6 +78,30 @@ func (ns *namespace) ip(format string, args ...any) error {
 func (ns *namespace) nft(rules string) error {
 	_, err := ns.run(rules, "nft", "-f", "-")
 	return err
+}
+
+// settle returns when a device that was just set up does its work, for its IPv6
+// addresses too. Until the kernel's link watch has seen the device, up to a second
+// later, it drops packets; to ask for one device has the watch look at once (since
+// Linux 6.8). And an IPv6 address has no route, even one without detection of
+// duplicates, before a worker has come by.
+func (ns *namespace) settle(dev string, addrs ...netip.Addr) error {
+	ask := fmt.Sprintf("link show dev %s\nroute show table local dev %[1]s", dev)
+	for range 1000 {
+		out, err := ns.run(ask, "ip", "-6", "-batch", "-")
+		if err != nil {
+			return err
+		}
+		ready := strings.Contains(out, " state UP ") || strings.Contains(out, " state UNKNOWN ") // as of a TUN
+		for _, a := range addrs {
+			ready = ready && (!a.IsValid() || strings.Contains(out, fmt.Sprintf("local %s ", a)))
+		}
+		if ready {
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return fmt.Errorf("%s does not come up", dev)
 }
 
 // sysctl sets KEY=VALUE below net for this namespace; keys that the kernel lacks are

@@ -124,13 +124,21 @@ func (n *NAT) build(kind Kind, o Options) error {
 	return err
 }
 
+// gateway6 is the NAT's own address on its LAN, not valid if that has no IPv6.
+func (n *NAT) gateway6() (ip netip.Addr) {
+	if n.lan6.IsValid() {
+		ip = upper
+	}
+	return ip
+}
+
 func (n *NAT) makeLAN() error {
 	err := n.ns.ip("link add name lan type bridge\nlink set lan up")
 	if err == nil && n.lan4.IsValid() {
 		err = n.ns.ip("addr add %s/24 dev lan", nth(n.lan4, 1))
 	}
 	if err == nil && n.lan6.IsValid() {
-		err = n.ns.ip("addr add fe80::1/64 dev lan nodad\nroute add %s dev lan", n.lan6)
+		err = n.ns.ip("addr add %s/64 dev lan nodad\nroute add %s dev lan", upper, n.lan6)
 	}
 	return err
 }
@@ -152,7 +160,7 @@ func (n *NAT) connect(o Options) error {
 	}
 	err := n.toInternet("wan", ip4, ip6, link)
 	if err == nil && ip6.IsValid() {
-		err = n.lab.inet.ip("route add %s via fe80::2 dev %s", n.lan6, n.uplink.ends[1].dev)
+		err = n.lab.inet.ip("route add %s via %s dev %s", n.lan6, lower, n.uplink.ends[1].dev)
 	}
 	return err
 }

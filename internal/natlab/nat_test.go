@@ -42,7 +42,6 @@ func TestTimeout(t *testing.T) {
 		t.Skip("takes 4 s of the kernel's time")
 	}
 	type probe struct {
-		v                       *server
 		early, late, control    *socket
 		mappedEarly, mappedLate netip.AddrPort
 	}

@@ -150,18 +150,28 @@ func (n *Node) toInternet(dev string, ip4, ip6 netip.Addr, link []Link) error {
 			return err
 		}
 	}
-	if ip6.IsValid() {
-		err := n.ns.ip(`
-			addr add fe80::2/64 dev %[2]s nodad
-			addr add %[1]s/128 dev %[2]s nodad
-			route add default via fe80::1 dev %[2]s src %[1]s
-		`, ip6, dev)
+	if !ip6.IsValid() {
+		err := n.ns.settle(dev)
 		if err == nil {
-			err = l.inet.ip("addr add fe80::1/64 dev %[2]s nodad\nroute add %[1]s/128 via fe80::2 dev %[2]s", ip6, port)
+			err = l.inet.settle(port)
 		}
 		return err
 	}
-	return nil
+	err = n.ns.ip(`
+		addr add %[3]s/64 dev %[2]s nodad
+		addr add %[1]s/128 dev %[2]s nodad
+		route add default via %[4]s dev %[2]s src %[1]s
+	`, ip6, dev, lower, upper)
+	if err == nil {
+		err = l.inet.ip("addr add %[3]s/64 dev %[2]s nodad\nroute add %[1]s/128 via %[4]s dev %[2]s", ip6, port, upper, lower)
+	}
+	if err == nil {
+		err = n.ns.settle(dev, lower, ip6)
+	}
+	if err == nil {
+		err = l.inet.settle(port, upper)
+	}
+	return err
 }
 
 // toLAN plugs the node into the LAN of a NAT, where it gets the next free address.
@@ -183,7 +193,16 @@ func (n *Node) toLAN(dev string, nat *NAT) (err error) {
 	}
 	if nat.lan6.IsValid() {
 		n.ip6 = nth(nat.lan6, nat.ports+1)
-		return n.ns.ip("addr add %s/64 dev %s nodad\nroute add default via fe80::1 dev %[2]s", n.ip6, dev)
+		err := n.ns.ip("addr add %s/64 dev %s nodad\nroute add default via %s dev %[2]s", n.ip6, dev, upper)
+		if err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := n.ns.settle(dev, n.ip6); err != nil {
+		return err
+	}
+	if err := nat.ns.settle(port); err != nil {
+		return err
+	}
+	return nat.ns.settle("lan", nat.gateway6())
 }
