@@ -36,8 +36,9 @@ type Store interface {
 	Has(now time.Time, r *wire.Signed) bool
 
 	// Offer says of each record whether to send it: it is not held, or only as a
-	// cached copy, or not yet so that it would outlive a crash. A record that is held counts as received now
-	// if quiet(i); nil means that none does. quiet must not call the store.
+	// cached copy, or not yet so that it would outlive a crash. A record that is
+	// held counts as received now if quiet(i); nil means that none does. quiet must
+	// not call the store.
 	Offer(now time.Time, offered []wire.Offered, quiet func(i int) bool) (want []bool)
 
 	// Seq returns the highest sequence number of an owned key that is held or
