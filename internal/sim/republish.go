@@ -52,13 +52,12 @@ func (n *node) due() (due []store.Held) {
 		return nil
 	}
 	first := time.Hour
-	var room [routing.DefaultK]contact
 	for h := range n.store.All(now) {
 		wait := store.RepublishAt(n.Key, h, n.born, w.rules.Republish).Sub(now)
 		if h.Cached || wait > max(w.rules.Early, 0) {
 			continue
 		}
-		if _, rank := n.table.AppendHolders(room[:0], h.Key); rank >= 0 {
+		if n.table.Closer(h.Key) < routing.DefaultK {
 			due = append(due, h)
 			first = min(first, wait)
 		}

@@ -16,7 +16,7 @@ type Rules struct {
 	Early time.Duration
 
 	// Ranks is how many of a key's holders, nearest first, hand it over to a
-	// newcomer among the k nearest; the paper's is 1 (Kademlia §2.5). If zero, 5. If
+	// newcomer among the k nearest; the paper's is 1 (Kademlia §2.5). If zero, 8. If
 	// negative, nobody does.
 	Ranks int
 
@@ -26,7 +26,7 @@ type Rules struct {
 	Debounce time.Duration
 
 	// Silence is how long a neighbour, one of the complete subtree, may have been
-	// silent so that a hand-over may be left to it without a ping. If zero, 5
+	// silent so that a hand-over may be left to it without a ping. If zero, 2
 	// minutes. If negative, for ever.
 	Silence time.Duration
 }
@@ -37,9 +37,9 @@ var Paper = Rules{Early: -1, Ranks: 1, Silence: -1}
 func (r Rules) withDefaults() Rules {
 	defaultTo(&r.Republish, time.Hour)
 	defaultTo(&r.Early, r.Republish/4)
-	defaultTo(&r.Ranks, 5)
+	defaultTo(&r.Ranks, 8)
 	defaultTo(&r.Debounce, 3*time.Second)
-	defaultTo(&r.Silence, 5*time.Minute)
+	defaultTo(&r.Silence, 2*time.Minute)
 	return r
 }
 

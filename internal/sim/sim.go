@@ -61,7 +61,7 @@ const (
 	soft           = 300 * time.Millisecond // a lookup turns to another
 	grace          = 5 * time.Second        // a request to the dead fails
 	arrival        = 10 * time.Minute       // over which the first nodes come, and records are put
-	tick           = 30 * time.Second       // how often a node looks after itself
+	tick           = time.Minute            // how often a node looks after itself
 )
 
 // A World is a simulated network. One goroutine uses it.

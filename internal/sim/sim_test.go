@@ -11,9 +11,9 @@ import (
 //
 //	go test ./internal/sim -run Outlive -sim.nodes 1000 -sim.records 10000 -sim.time 23h50m
 var (
-	simNodes   = flag.Int("sim.nodes", 200, "nodes of the simulated network")
-	simRecords = flag.Int("sim.records", 500, "records put")
-	simTime    = flag.Duration("sim.time", 2*time.Hour, "how long after the put the simulation ends")
+	simNodes   = flag.Int("sim.nodes", 150, "nodes of the simulated network")
+	simRecords = flag.Int("sim.records", 300, "records put")
+	simTime    = flag.Duration("sim.time", 90*time.Minute, "how long after the put the simulation ends")
 	simSession = flag.Duration("sim.session", 10*time.Minute, "mean session of a node")
 	simRanks   = flag.Int("sim.ranks", 0, "how many of a key's holders hand it over")
 	simSilence = flag.Duration("sim.silence", 0, "how long a neighbour may be silent before it is pinged")
@@ -56,7 +56,7 @@ func TestRecordsOutliveTheirHolders(t *testing.T) {
 // The paper's rules alone do not do: the nearest holder has died and nobody has
 // noticed, or never got the record itself.
 func TestPaperLosesRecords(t *testing.T) {
-	r := pass(t, Options{Seed: 1, Nodes: 200, Session: 10 * time.Minute, Records: 200, Gets: 1000, Rules: Paper}, 2*time.Hour)
+	r := pass(t, Options{Seed: 1, Nodes: 150, Session: 10 * time.Minute, Records: 150, Gets: 1000, Rules: Paper}, time.Hour)
 	if r.Right() > 0.9 {
 		t.Errorf("%.4f of the gets right by the paper's rules: then ours are needless", r.Right())
 	}
@@ -65,7 +65,7 @@ func TestPaperLosesRecords(t *testing.T) {
 // With hourly sessions and 200 records a node, it takes three requests an hour to
 // republish a record on 20 nodes: nine go along in each. The more, the fewer.
 func TestRepublishTraffic(t *testing.T) {
-	r := pass(t, Options{Seed: 1, Nodes: 100, Session: time.Hour, Records: 1000, Gets: 1000}, 3*time.Hour)
+	r := pass(t, Options{Seed: 1, Nodes: 60, Session: time.Hour, Records: 600, Gets: 1000}, 2*time.Hour)
 	if r.Lost > 0 || r.Right() < 0.999 {
 		t.Errorf("%d lost, %.4f of the gets right", r.Lost, r.Right())
 	}
@@ -94,7 +94,7 @@ func TestSameSeedSameDay(t *testing.T) {
 // A network in which nobody ever leaves keeps what it has got, and does no more
 // than one republish a record and hour.
 func TestQuietNetwork(t *testing.T) {
-	r := pass(t, Options{Seed: 1, Nodes: 100, Records: 200, Gets: 500}, 3*time.Hour)
+	r := pass(t, Options{Seed: 1, Nodes: 100, Records: 200, Gets: 500}, 2*time.Hour)
 	if r.Lost > 0 || r.Found != r.Gets || r.Held.Value() < 0.999 {
 		t.Errorf("%d lost, %d of %d gets right, on %.4f of the k nearest", r.Lost, r.Found, r.Gets, r.Held.Value())
 	}
