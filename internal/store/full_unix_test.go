@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux || darwin
 
 package store
 
@@ -31,7 +31,7 @@ func limitFiles(t *testing.T, size int64) (lift func()) {
 		}
 	}
 	set(uint64(size))
-	lift = func() { set(uint64(old.Cur)) }
+	lift = func() { set(old.Cur) }
 	t.Cleanup(lift)
 	return lift
 }
