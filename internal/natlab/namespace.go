@@ -94,7 +94,7 @@ func (ns *namespace) settle(dev string, addrs ...netip.Addr) error {
 		}
 		ready := strings.Contains(out, " state UP ") || strings.Contains(out, " state UNKNOWN ") // as of a TUN
 		for _, a := range addrs {
-			ready = ready && (!a.IsValid() || strings.Contains(out, fmt.Sprintf("local %s ", a)))
+			ready = ready && strings.Contains(out, fmt.Sprintf("local %s ", a))
 		}
 		if ready {
 			return nil

@@ -84,7 +84,7 @@ func (n *NAT) build(kind Kind, o Options) error {
 		n.lan4 = lan4(n.number)
 		if o.LAN != "" {
 			lan, err := netip.ParsePrefix(o.LAN)
-			if err != nil || lan.Bits() != 24 {
+			if err != nil || !lan.Addr().Is4() || lan.Bits() != 24 {
 				return fmt.Errorf("LAN %q is not an IPv4 /24", o.LAN)
 			}
 			n.lan4 = lan.Masked()
@@ -122,14 +122,6 @@ func (n *NAT) build(kind Kind, o Options) error {
 		n.igd, err = n.startIGD()
 	}
 	return err
-}
-
-// gateway6 is the NAT's own address on its LAN, not valid if that has no IPv6.
-func (n *NAT) gateway6() (ip netip.Addr) {
-	if n.lan6.IsValid() {
-		ip = upper
-	}
-	return ip
 }
 
 func (n *NAT) makeLAN() error {
