@@ -61,19 +61,22 @@ func TestWhoWasCutOffCatchesUp(t *testing.T) {
 	})
 }
 
-// Twenty holders of a record die without a word, one every 20 minutes: it lives on.
+// Twenty holders of a record die without a word, one every 20 minutes, and others
+// come: it lives on.
 func TestTwentyHoldersDieOneAfterTheOther(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
-		s.addMany(27, 6)
+		s.addMany(10, 4)
 		keys := s.putContent("phoenix ", 3, 24*time.Hour)
 		for death := range 20 {
-			for n := range s.trueNearest(keys[death%3], 6) { // any holder
+			for n := range s.trueNearest(keys[death%3], 4) { // any holder
 				if n != s.nodes[0] {
 					n.Kill()
 					break
 				}
 			}
-			time.Sleep(20 * time.Minute)
+			time.Sleep(10 * time.Minute)
+			s.add(Config{K: 4})
+			time.Sleep(10 * time.Minute)
 			for _, key := range keys {
 				if len(s.whoHolds(wire.KindContent, key)) == 0 {
 					t.Fatalf("after %d deaths a record is lost", death+1)

@@ -168,11 +168,14 @@ func TestRepublishingLengthensNothing(t *testing.T) {
 // nobody who takes it.
 func TestAHolderWithAWrongClockLengthensNothing(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
-		s.addMany(5, 4)
-		r := signed(t, 100, wire.Record{Kind: wire.KindContent, Seq: 1, Expiry: time.Now().Add(30 * time.Minute), Value: []byte("late")})
-		slow := s.nodes[1]
-		now := time.Now()
+		s.addMany(4, 4)
+		slow := s.make(Config{K: 4})
 		slow.values = &shifted{slow.values, 6 * time.Hour}
+		if err := slow.Start(within(t, time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		r := signed(t, 100, wire.Record{Kind: wire.KindContent, Seq: 1, Expiry: now.Add(30 * time.Minute), Value: []byte("late")})
 		if err := slow.values.Put(now, []store.Item{{Record: r}})[0]; err != nil {
 			t.Fatal(err)
 		}
