@@ -83,7 +83,9 @@ func (n *Node) linked(l *link) {
 	}
 	n.peers.Add(l.id, source, now, 0, l.at)
 	n.verified(l.known)
-	if !n.hello(l, l.hello, now) {
+	back := n.hello(l, l.hello, now)
+	n.cameIn(l, now)
+	if !back {
 		n.probe(l.id)
 	}
 }
@@ -100,7 +102,7 @@ func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 	if !h.Clock.IsZero() {
 		n.skew.observe(l.id, h.Clock.Sub(now))
 	}
-	n.observed(h.Observed, l.addr)
+	n.observed(l, h.Observed)
 	if l.isServer() {
 		return n.heardFrom(l, now)
 	}
@@ -132,6 +134,7 @@ func (n *Node) verified(k *known) {
 // unlinked notes that a link has ended. A peer that says it leaves is gone from
 // the table at once.
 func (n *Node) unlinked(l *link, err error) {
+	n.self.sendsTo(l.addr.Addr(), time.Now())
 	if rtt := l.rtt.get(); rtt.Known() {
 		n.peers.ObserveRTT(l.id, rtt.Smoothed())
 	}

@@ -37,6 +37,9 @@ type link struct {
 	mode      atomic.Uint32 // the peer's wire.Mode, by its latest HELLO
 	announced wire.Addr     // where the peer was last told that we see it; task announce only
 
+	unbidden bool                           // it came in from an IP to which we had sent nothing
+	sees     atomic.Pointer[netip.AddrPort] // where the peer sees us, by its latest word; nil: it has not said
+
 	deaf deaf // asked when requests go unanswered
 
 	requests *rate.Limiter // asked of us; nil: unlimited (loopback)
@@ -56,6 +59,7 @@ func (n *Node) newLink(c *quic.Conn) *link {
 	l.key = l.known.key
 	l.at = wire.AddrFrom(l.addr)
 	l.announced = l.at // by HELLO
+	l.unbidden = !n.self.sendsTo(l.addr.Addr(), time.Now()) && !c.Dialled()
 	if rtt, ok := n.peers.RTT(l.id); ok {
 		l.rtt.rtt = rtt
 	} else if s := c.Stats(); s.SmoothedRTT > 0 {

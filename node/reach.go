@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -85,59 +86,135 @@ func (n *Node) scope() scope {
 	return widest
 }
 
-const (
-	maxObserved  = 16 // addresses of ours that peers told
-	maxObservers = 8  // of one address
-	// minObservers is how many peers, at different IPs, must see us at an address
-	// before we believe it.
-	minObservers = 2
-)
-
 // selfAddrs is where this node is: what it listens on and where others see it.
 // Goroutines may share it.
 type selfAddrs struct {
-	mu       sync.Mutex
-	listen   []netip.AddrPort
-	observed map[wire.Addr][]netip.Addr // who saw us there
-	record   *wire.Signed               // our word on it, signed
-	signed   []wire.Addr                // what record says
-	checked  time.Time                  // when that was last compared
+	enough func() int // votes that make an address believed
+
+	mu        sync.Mutex
+	listen    []netip.AddrPort
+	own       []netip.AddrPort // of the sockets and of the interfaces they listen on
+	listed    time.Time        // when that was asked of the machine
+	votes     votes
+	contacted contacted
+	verdicts  map[netip.AddrPort]verdict // of places
+	record    *wire.Signed               // our word on it, signed
+	signed    []wire.Addr                // what record says
+	checked   time.Time                  // when that was last compared
 }
 
-// observed notes that a peer at from sees us at addr. Each IP has one say, its
-// latest, so that nobody can take up the room of others.
-func (n *Node) observed(addr wire.Addr, from netip.AddrPort) {
+// observed notes that a peer sees us at addr.
+func (n *Node) observed(l *link, addr wire.Addr) {
 	ap, ok := addr.AddrPort()
-	if !ok || scopeOf(ap.Addr()) == scopeNone || !mayTell(from.Addr(), ap.Addr()) {
+	if !ok || !mayTell(l.addr.Addr(), ap.Addr()) {
 		return
 	}
+	l.sees.Store(&ap)
 	s := &n.self
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	seen := s.observed[addr]
-	if len(seen) >= maxObservers || slices.Contains(seen, from.Addr()) {
-		return
-	}
-	for other, by := range s.observed {
-		if i := slices.Index(by, from.Addr()); i >= 0 {
-			s.observed[other] = slices.Delete(by, i, i+1)
+	s.votes.cast(l.addr.Addr(), l.conn.LocalAddr().Port(), ap, time.Now())
+}
+
+// countVotes lets the votes of those who are connected stand, and drops those
+// that have ended, with what was known of addresses that are ours no more.
+func (n *Node) countVotes(now time.Time) {
+	links := n.links.all()
+	s := &n.self
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range links {
+		if ap := l.sees.Load(); ap != nil && l.isUp() {
+			s.votes.stand(l.addr.Addr(), l.conn.LocalAddr().Port(), *ap, now)
 		}
-		if len(s.observed[other]) == 0 || len(seen) == 0 && len(s.observed) >= maxObserved && len(by) < minObservers {
-			delete(s.observed, other)
-		}
+		s.contacted.note(l.addr.Addr(), now)
 	}
-	if len(seen) > 0 || len(s.observed) < maxObserved {
-		s.observed[addr] = append(seen, from.Addr())
+	s.votes.expire(now)
+	s.contacted.expire(now)
+	places := s.placesLocked()
+	maps.DeleteFunc(s.verdicts, func(at netip.AddrPort, _ verdict) bool {
+		return !slices.ContainsFunc(places, func(p place) bool { return p.at == at })
+	})
+}
+
+// enoughVotes is how many networks must see us at an address: one will do for
+// who knows nobody else.
+func (n *Node) enoughVotes() int {
+	n.links.mu.Lock()
+	defer n.links.mu.Unlock()
+	if len(n.links.of) < minVotes {
+		return 1
 	}
+	return minVotes
 }
 
 func (s *selfAddrs) listensOn(a netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listen = append(s.listen, a)
+	s.listed = time.Time{}
 }
 
-// addrs returns where this node can be reached, widest scope first.
+// ownLocked returns the addresses of the sockets, as the machine has them.
+func (s *selfAddrs) ownLocked() []netip.AddrPort {
+	now := time.Now()
+	if !s.listed.IsZero() && now.Sub(s.listed) < recheckAddrs {
+		return s.own
+	}
+	s.own, s.listed = nil, now
+	for _, l := range s.listen {
+		if l.Addr().IsUnspecified() {
+			s.own = append(s.own, interfaces(l)...)
+		} else {
+			s.own = append(s.own, l)
+		}
+	}
+	return s.own
+}
+
+// A place is where the node may be, and how we know.
+type place struct {
+	at    netip.AddrPort
+	own   bool // of a socket or an interface of this machine
+	votes int  // by others
+}
+
+// placesLocked returns what we believe of where we are, widest scope first.
+func (s *selfAddrs) placesLocked() []place {
+	counts := s.votes.counts()
+	var places []place
+	for _, at := range s.ownLocked() {
+		if !slices.ContainsFunc(places, func(p place) bool { return p.at == at }) {
+			places = append(places, place{at, true, counts[at]})
+		}
+		delete(counts, at)
+	}
+	enough := s.enough()
+	for at, n := range counts {
+		if n >= enough {
+			places = append(places, place{at, false, n})
+		}
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(scopeOf(b.at.Addr()), scopeOf(a.at.Addr())), -compareBool(a.own, b.own), cmp.Compare(b.votes, a.votes), a.at.Compare(b.at))
+	})
+	return places
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// addrs returns where this node can be reached, widest scope first, and first in
+// it where somebody has come in. Where nobody can is left out once it is known
+// where they can, by IPv4 and IPv6 apart.
 func (s *selfAddrs) addrs() []wire.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,25 +222,18 @@ func (s *selfAddrs) addrs() []wire.Addr {
 }
 
 func (s *selfAddrs) addrsLocked() []wire.Addr {
-	var aps []netip.AddrPort
-	for _, l := range s.listen {
-		if l.Addr().IsUnspecified() {
-			aps = append(aps, interfaces(l)...)
-		} else {
-			aps = append(aps, l)
-		}
-	}
-	for a, seen := range s.observed {
-		if ap, ok := a.AddrPort(); ok && len(seen) >= minObservers {
-			aps = append(aps, ap)
-		}
-	}
-	slices.SortFunc(aps, func(a, b netip.AddrPort) int {
-		return cmp.Or(cmp.Compare(scopeOf(b.Addr()), scopeOf(a.Addr())), a.Compare(b))
+	places := s.placesLocked()
+	reached := func(p place) bool { return s.verdicts[p.at].reach() == ReachYes }
+	slices.SortStableFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(scopeOf(b.at.Addr()), scopeOf(a.at.Addr())), -compareBool(reached(a), reached(b)))
 	})
 	var addrs []wire.Addr
-	for _, ap := range slices.Compact(aps) {
-		if a := wire.AddrFrom(ap); a != "" && len(addrs) < wire.MaxAddrs {
+	for _, p := range places {
+		another := func(q place) bool { return reached(q) && q.at.Addr().Is4() == p.at.Addr().Is4() }
+		if s.verdicts[p.at].reach() == ReachNo && slices.ContainsFunc(places, another) {
+			continue
+		}
+		if a := wire.AddrFrom(p.at); a != "" && len(addrs) < wire.MaxAddrs {
 			addrs = append(addrs, a)
 		}
 	}
