@@ -68,7 +68,7 @@ func (l *Lab) NAT(name string, kind Kind, options ...Options) *NAT {
 	return n
 }
 
-// carrier adds the NAT of a provider, with a block of its shared addresses inside.
+// carrier adds the NAT of a provider, with RFC 6598 addresses inside.
 func (l *Lab) carrier(name string, link Link) *NAT {
 	l.t.Helper()
 	return l.NAT(name, PortRestricted, Options{LAN: carrier4(len(l.nodes) + 1).String(), Link: link})
