@@ -62,6 +62,11 @@ func (n *Node) join(ctx context.Context) error {
 	if err := n.meetBootstrap(ctx); err != nil {
 		return err
 	}
+	return n.settle(ctx)
+}
+
+// settle finds the node's place in the network of a peer that it has met.
+func (n *Node) settle(ctx context.Context) error {
 	if n.mode() == wire.ModeClient { // nobody looks for it, and its lookups start here
 		return nil
 	}

@@ -63,6 +63,10 @@ type Config struct {
 	// the node waits for others to connect.
 	Bootstrap []ma.Multiaddr
 
+	// Discovery finds peers near, whom the node then meets, and lets them find it.
+	// If nil, nobody looks.
+	Discovery Discovery
+
 	// Admit keeps strangers out of a private network: a peer for which it
 	// returns an error is refused within the handshake. If nil, everyone may.
 	// It is called from many goroutines.

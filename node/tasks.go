@@ -20,7 +20,7 @@ type task struct {
 // socket's accept, two for each connection (requests, application streams), and
 // those of operations, repairs and hand-overs under way.
 func (n *Node) tasks() []task {
-	return []task{
+	tasks := []task{
 		{"rejoin", n.rejoin},
 		{"refresh", every(time.Minute, n.refreshStale)},
 		{"liveness", every(time.Second, n.pingSuspects)},
@@ -33,6 +33,10 @@ func (n *Node) tasks() []task {
 		{"renew", n.renew},
 		{"store", func(context.Context) { n.writeStores() }},
 	}
+	if n.config.Discovery != nil {
+		tasks = append(tasks, task{"discover", n.discover})
+	}
+	return tasks
 }
 
 // every calls f once per interval, a little jittered so that nodes started
