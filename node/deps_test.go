@@ -44,9 +44,10 @@ const house = `
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys
 	internal/natlab/cmd/natlab internal/natlab
+	internal/lan      wire golang.org/x/net golang.org/x/time
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr
-	cmd/kad           routing wire quic internal/store node internal/bench internal/control github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
+	cmd/kad           routing wire quic internal/store node internal/bench internal/control internal/lan github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
 	examples/echo     wire node github.com/multiformats/go-multiaddr
 	examples/hello    routing node
 	examples/routing  routing
