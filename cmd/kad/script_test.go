@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 // testscript's own commands they have
 //
 //	code N command args…   run it, want exit code N
-//	up NAME args…          start kad up, wait for its address, put it in $NAME
+//	up NAME args…          start kad up --no-lan, wait for its address, put it in $NAME
 //	down NAME              interrupt it, want exit code 0; its output is in NAME.out, NAME.err
 //	crash NAME             end it as a crash would
 //	wait-out NAME regexp   wait until its standard output matches
@@ -156,7 +156,7 @@ func cmdUp(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	self, err := os.Executable()
 	ts.Check(err)
-	d := &daemon{cmd: exec.Command(self, append([]string{"up"}, args[1:]...)...), ended: make(chan struct{})}
+	d := &daemon{cmd: exec.Command(self, append([]string{"up", "--no-lan"}, args[1:]...)...), ended: make(chan struct{})}
 	d.cmd.Args[0] = "kad" // by which testscript.Main knows what to run
 	d.cmd.Dir = ts.MkAbs(".")
 	for _, name := range []string{"HOME", "XDG_DATA_HOME", "KAD_BOOTSTRAP", "TMPDIR", "GOCOVERDIR"} {
@@ -179,7 +179,7 @@ func cmdUp(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // wait waits until w matches.
-func (d *daemon) wait(ts *testscript.TestScript, w *watched, re *regexp.Regexp) []string {
+func (d *daemon) wait(t failer, w *watched, re *regexp.Regexp) []string {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for {
@@ -193,17 +193,22 @@ func (d *daemon) wait(ts *testscript.TestScript, w *watched, re *regexp.Regexp) 
 			if text, _ := w.state(); re.MatchString(text) {
 				continue
 			}
-			d.fatal(ts, "kad up ended (%v) without %q", d.result, re)
+			d.fatal(t, "kad up ended (%v) without %q", d.result, re)
 		case <-deadline.C:
-			d.fatal(ts, "no %q within %v", re, patience)
+			d.fatal(t, "no %q within %v", re, patience)
 		}
 	}
 }
 
-func (d *daemon) fatal(ts *testscript.TestScript, format string, args ...any) {
+// A failer is what ends a test: a script's or one of Go's.
+type failer interface {
+	Fatalf(format string, args ...any)
+}
+
+func (d *daemon) fatal(t failer, format string, args ...any) {
 	out, _ := d.out.state()
 	err, _ := d.err.state()
-	ts.Fatalf("%s\nstandard output:\n%s\nstandard error:\n%s", fmt.Sprintf(format, args...), out, err)
+	t.Fatalf("%s\nstandard output:\n%s\nstandard error:\n%s", fmt.Sprintf(format, args...), out, err)
 }
 
 func cmdWaitOut(ts *testscript.TestScript, neg bool, args []string) {

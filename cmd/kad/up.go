@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kadquic/kadquic/internal/control"
+	"github.com/kadquic/kadquic/internal/lan"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/quic"
@@ -26,13 +27,15 @@ const defaultPort = 4774
 
 func (a *app) upCommand() *cobra.Command {
 	var listen []string
+	var noLAN bool
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run a node until interrupted",
 		Long: fmt.Sprintf(`Up runs one node: it prints its peer ID and the addresses at which others reach
 it, then each peer as it enters or leaves the routing table. While it runs the
-other commands work through it. Without --bootstrap, the first time, it is the
-first of its network and waits for others.
+other commands work through it. Nodes of one network on the same LAN find each
+other, by multicast DNS. Where there are none, and without --bootstrap, it is the
+first time the first of its network, and waits for others.
 
 Its identity, the records it holds, what it publishes and whom it knows are in
 the profile (--data), which is made on first use: started again, also after a
@@ -46,15 +49,16 @@ and --listen was not given. An interrupt ends it, with a goodbye to its peers.`,
   kad up --data /tmp/second --listen /ip4/127.0.0.1/udp/4775/quic-v1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.up(cmd.Context(), listen)
+			return a.up(cmd.Context(), listen, noLAN)
 		},
 	}
 	cmd.Flags().StringArrayVar(&listen, "listen", nil,
 		fmt.Sprintf("listen at this `MULTIADDR`, /ip4/…/udp/…/quic-v1; may be repeated; port 0 is any (default all interfaces, port %d)", defaultPort))
+	cmd.Flags().BoolVar(&noLAN, "no-lan", false, "neither look for nodes on the same LAN nor be found there")
 	return cmd
 }
 
-func (a *app) up(ctx context.Context, listen []string) error {
+func (a *app) up(ctx context.Context, listen []string, noLAN bool) error {
 	bootstrap, err := a.bootstrapPeers()
 	if err != nil {
 		return err
@@ -75,6 +79,9 @@ func (a *app) up(ctx context.Context, listen []string) error {
 	}
 	if config.Listen, err = listenAddrs(listen); err != nil {
 		return err
+	}
+	if !noLAN && !onlyLoopback(config.Listen) {
+		config.Discovery = lan.New(a.network, config.Logger)
 	}
 
 	home, err := a.openProfile()
@@ -212,6 +219,17 @@ func listenAddrs(listen []string) ([]ma.Multiaddr, error) {
 		addrs = append(addrs, addr)
 	}
 	return addrs, nil
+}
+
+// onlyLoopback reports whether nobody on another machine can reach any of the
+// addresses; none at all stands for every interface.
+func onlyLoopback(listen []ma.Multiaddr) bool {
+	for _, addr := range listen {
+		if ap, err := quic.ParseListen(addr); err != nil || !ap.Addr().IsLoopback() {
+			return false
+		}
+	}
+	return len(listen) > 0
 }
 
 // listenDefault opens the default port on every interface, or, when it is taken,
