@@ -99,10 +99,9 @@ func TestPeersNearAreMet(t *testing.T) {
 func TestLiesOfPeersNear(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
 		real := s.nodes[0]
-		var n *Node
-		n = s.alone(Config{Discovery: discovery(func(ctx context.Context, found func(wire.PeerID, []netip.AddrPort)) {
+		n := s.alone(Config{Discovery: discovery(func(ctx context.Context, self wire.PeerID, found func(wire.PeerID, []netip.AddrPort)) {
 			found(wire.PeerID{}, nil)
-			found(n.ID(), []netip.AddrPort{host(0)})
+			found(self, []netip.AddrPort{host(0)})
 			for i := 0; ctx.Err() == nil; i++ {
 				lie := wire.PeerID(testKey(1000 + i).Public().(ed25519.PublicKey))
 				found(lie, []netip.AddrPort{host(0), host(500), {}, netip.AddrPortFrom(netip.IPv6Unspecified(), 1)})
@@ -118,6 +117,17 @@ func TestLiesOfPeersNear(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got := n.Stats().Peers; got != 1 {
 			t.Errorf("it knows %d", got)
+		}
+		var m meetings
+		for i := range 1000 {
+			n.foundNear(&m, wire.PeerID(testKey(2000+i).Public().(ed25519.PublicKey)), []netip.AddrPort{host(500)})
+			if now := m.n.Load(); now > maxMeetings {
+				t.Fatalf("%d dials at a time", now)
+			}
+		}
+		time.Sleep(time.Minute)
+		if now := m.n.Load(); now != 0 {
+			t.Errorf("%d dials have not ended", now)
 		}
 	})
 }
@@ -140,9 +150,9 @@ func (broken) Discover(context.Context, wire.PeerID, func() []netip.AddrPort, fu
 }
 
 // A discovery is a Discovery that only finds.
-type discovery func(ctx context.Context, found func(wire.PeerID, []netip.AddrPort))
+type discovery func(ctx context.Context, self wire.PeerID, found func(wire.PeerID, []netip.AddrPort))
 
-func (d discovery) Discover(ctx context.Context, _ wire.PeerID, _ func() []netip.AddrPort, found func(wire.PeerID, []netip.AddrPort)) error {
-	d(ctx, found)
+func (d discovery) Discover(ctx context.Context, self wire.PeerID, _ func() []netip.AddrPort, found func(wire.PeerID, []netip.AddrPort)) error {
+	d(ctx, self, found)
 	return ctx.Err()
 }
