@@ -114,3 +114,24 @@ func (r *inLAN) run(args ...string) string {
 	}
 	return string(out)
 }
+
+func TestOnlyLoopback(t *testing.T) {
+	for _, c := range []struct {
+		listen []string
+		want   bool
+	}{
+		{nil, false}, // every interface
+		{[]string{"/ip4/127.0.0.1/udp/0/quic-v1"}, true},
+		{[]string{"/ip6/::1/udp/0/quic-v1", "/ip4/127.0.0.2/udp/1/quic-v1"}, true},
+		{[]string{"/ip4/0.0.0.0/udp/0/quic-v1"}, false},
+		{[]string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/192.168.1.5/udp/0/quic-v1"}, false},
+	} {
+		addrs, err := listenAddrs(c.listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := onlyLoopback(addrs); got != c.want {
+			t.Errorf("%q: %v", c.listen, got)
+		}
+	}
+}
