@@ -44,6 +44,7 @@ const house = `
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys
 	internal/natlab/cmd/natlab internal/natlab
+	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
 	internal/lan      wire golang.org/x/net golang.org/x/time
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr
