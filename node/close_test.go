@@ -33,7 +33,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err := a.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	b, err := New(Config{Bootstrap: a.Addrs()})
+	b, err := New(Config{Bootstrap: a.Addrs(), NoPortMapping: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,6 +67,11 @@ type Config struct {
 	// If nil, nobody looks.
 	Discovery Discovery
 
+	// NoPortMapping keeps the node from asking the router of the network, by PCP,
+	// NAT-PMP and UPnP, to let others in to its sockets, and from renewing that while
+	// it runs. Clients never ask, nor does a node for sockets on loopback or IPv6 only.
+	NoPortMapping bool
+
 	// Admit keeps strangers out of a private network: a peer for which it
 	// returns an error is refused within the handshake. If nil, everyone may.
 	// It is called from many goroutines.

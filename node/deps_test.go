@@ -39,12 +39,12 @@ const house = `
 	quic              github.com/quic-go/quic-go github.com/multiformats/go-multiaddr golang.org/x/net golang.org/x/sys
 	peerstore         routing wire
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
-	node              routing wire quic peerstore internal/store github.com/multiformats/go-multiaddr golang.org/x/time
+	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
+	node              routing wire quic peerstore internal/store internal/portmap github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys
 	internal/natlab/cmd/natlab internal/natlab
-	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
 	internal/lan      wire golang.org/x/net golang.org/x/time
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/portmap"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
@@ -32,6 +33,8 @@ type Node struct {
 
 	opening sync.Mutex // held while Start opens the sockets; Close waits for it
 
+	crashed atomic.Bool // by Kill
+
 	wgMu    sync.Mutex // orders spawn before the wait in Close
 	wg      sync.WaitGroup
 	closing bool
@@ -39,6 +42,7 @@ type Node struct {
 
 	sockets    []net.PacketConn
 	transports []*quic.Transport
+	mappers    []*portmap.Mapper // of sockets; set before the node runs
 	pool       *quic.Pool
 	links      links
 	backoff    backoff
@@ -247,6 +251,7 @@ func (n *Node) Close() error {
 // goodbye and have to find out. It is meant for tests, demonstrations and
 // benchmarks. Like Close it leaves nothing behind.
 func (n *Node) Kill() error {
+	n.crashed.Store(true)
 	if !n.beginClose() {
 		<-n.closed
 		return nil

@@ -97,6 +97,7 @@ type selfAddrs struct {
 	listed    time.Time        // when that was asked of the machine
 	votes     votes
 	contacted contacted
+	mapped    map[uint16]netip.AddrPort  // by a router, which says so, to our ports
 	verdicts  map[netip.AddrPort]verdict // of places
 	record    *wire.Signed               // our word on it, signed
 	signed    []wire.Addr                // what record says
@@ -174,9 +175,10 @@ func (s *selfAddrs) ownLocked() []netip.AddrPort {
 
 // A place is where the node may be, and how we know.
 type place struct {
-	at    netip.AddrPort
-	own   bool // of a socket or an interface of this machine
-	votes int  // by others
+	at     netip.AddrPort
+	own    bool // of a socket or an interface of this machine
+	mapped bool // by the router in front of us, as it says
+	votes  int  // by others
 }
 
 // placesLocked returns what we believe of where we are, widest scope first.
@@ -185,14 +187,21 @@ func (s *selfAddrs) placesLocked() []place {
 	var places []place
 	for _, at := range s.ownLocked() {
 		if !slices.ContainsFunc(places, func(p place) bool { return p.at == at }) {
-			places = append(places, place{at, true, counts[at]})
+			places = append(places, place{at: at, own: true, votes: counts[at]})
 		}
+		delete(counts, at)
+	}
+	for _, at := range s.mapped {
+		if slices.ContainsFunc(places, func(p place) bool { return p.at == at }) {
+			continue
+		}
+		places = append(places, place{at: at, mapped: true, votes: counts[at]})
 		delete(counts, at)
 	}
 	enough := s.enough()
 	for at, n := range counts {
 		if n >= enough {
-			places = append(places, place{at, false, n})
+			places = append(places, place{at: at, votes: n})
 		}
 	}
 	slices.SortFunc(places, func(a, b place) int {
@@ -214,7 +223,8 @@ func compareBool(a, b bool) int {
 
 // addrs returns where this node can be reached, widest scope first, and first in
 // it where somebody has come in. Where nobody can is left out once it is known
-// where they can, by IPv4 and IPv6 apart.
+// where they can, by IPv4 and IPv6 apart; and so is what only the router says, until
+// others have seen it to be true.
 func (s *selfAddrs) addrs() []wire.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,7 +238,11 @@ func (s *selfAddrs) addrsLocked() []wire.Addr {
 		return cmp.Or(cmp.Compare(scopeOf(b.at.Addr()), scopeOf(a.at.Addr())), -compareBool(reached(a), reached(b)))
 	})
 	var addrs []wire.Addr
+	enough := s.enough()
 	for _, p := range places {
+		if p.mapped && p.votes < enough && !reached(p) {
+			continue
+		}
 		another := func(q place) bool { return reached(q) && q.at.Addr().Is4() == p.at.Addr().Is4() }
 		if s.verdicts[p.at].reach() == ReachNo && slices.ContainsFunc(places, another) {
 			continue

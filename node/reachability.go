@@ -25,11 +25,13 @@ type Reachability struct {
 type OwnAddr struct {
 	Addr  wire.Addr
 	Local bool // of a socket or an interface of its own; else others see it there
-	Votes int  // networks whose peers see it there
-	Told  bool // to others, in its peer record
-	Reach Reach
-	Since time.Time // when Reach was found so last; zero if unknown
-	Noes  int       // peers that were asked to connect there since, and could not
+	// Mapped: the router lets others in there, or says so. See Node.PortMappings.
+	Mapped bool
+	Votes  int  // networks whose peers see it there
+	Told   bool // to others, in its peer record
+	Reach  Reach
+	Since  time.Time // when Reach was found so last; zero if unknown
+	Noes   int       // peers that were asked to connect there since, and could not
 }
 
 // NAT is what stands before the node, for one family of addresses.
@@ -160,7 +162,7 @@ func (n *Node) cameIn(l *link, now time.Time) {
 	s := &n.self
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	surely := func(p place) bool { return p.at == at && (p.own || p.votes >= minVotes) } // not by its own word alone
+	surely := func(p place) bool { return p.at == at && (p.own || p.mapped || p.votes >= minVotes) } // not by its own word alone
 	if slices.ContainsFunc(s.placesLocked(), surely) {
 		s.judgeLocked(at, verdict{yes: now})
 	}
@@ -190,7 +192,7 @@ func (n *Node) Reachability() Reachability {
 		}
 		v := s.verdicts[p.at]
 		r.Addrs = append(r.Addrs, OwnAddr{
-			Addr: a, Local: p.own, Votes: p.votes, Told: slices.Contains(told, a),
+			Addr: a, Local: p.own, Mapped: p.mapped, Votes: p.votes, Told: slices.Contains(told, a),
 			Reach: v.reach(), Since: v.since(), Noes: len(v.noes),
 		})
 	}

@@ -48,6 +48,7 @@ func (n *Node) listen() error {
 		}
 		n.transports = append(n.transports, t)
 		n.self.listensOn(t.LocalAddr())
+		n.mapPort(socket)
 	}
 	return nil
 }

@@ -36,6 +36,9 @@ func (n *Node) tasks() []task {
 	if n.config.Discovery != nil {
 		tasks = append(tasks, task{"discover", n.discover})
 	}
+	for _, m := range n.mappers {
+		tasks = append(tasks, task{"map port", n.keepMapped(m)})
+	}
 	return tasks
 }
 

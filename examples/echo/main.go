@@ -26,7 +26,7 @@ func main() {
 	if len(os.Args) > 1 {
 		err = say(ctx, os.Args[1], "hello")
 	} else {
-		err = answer(ctx, func(addr ma.Multiaddr) { fmt.Println(addr) })
+		err = answer(ctx, node.Config{}, func(addr ma.Multiaddr) { fmt.Println(addr) })
 	}
 	if err != nil {
 		log.Fatal(err)
@@ -34,9 +34,9 @@ func main() {
 }
 
 // answer sends back whatever comes, until ctx ends. It calls ready with its
-// address.
-func answer(ctx context.Context, ready func(ma.Multiaddr)) error {
-	n, err := node.New(node.Config{}) // a fresh identity, any free UDP port
+// address. The zero Config is a fresh identity on any free UDP port.
+func answer(ctx context.Context, config node.Config, ready func(ma.Multiaddr)) error {
+	n, err := node.New(config)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func say(ctx context.Context, addr, line string) error {
 	if err != nil {
 		return err
 	}
-	n, err := node.New(node.Config{Bootstrap: []ma.Multiaddr{peer}})
+	n, err := node.New(node.Config{Bootstrap: []ma.Multiaddr{peer}, Mode: node.ModeClient})
 	if err != nil {
 		return err
 	}

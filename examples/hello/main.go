@@ -18,7 +18,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	n, err := node.New(node.Config{Network: "hello"})
+	n, err := node.New(node.Config{Network: "hello", NoPortMapping: true}) // it needs no router
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,115 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/portmap"
+)
+
+// PortMapping is what the router in front of a node does for one of its sockets, so
+// that others reach it.
+type PortMapping struct {
+	// Port is that of the socket, at the machine's address Local as the router,
+	// Gateway, sees it. The two are not valid while there is no gateway.
+	Port           uint16
+	Local, Gateway netip.Addr
+	// Speaks are the protocols by which the router answered: PCP, NAT-PMP, UPnP.
+	Speaks []string
+	// Outside is the address at which the router says it lets others in, by Protocol;
+	// not valid if it does not. Others hear of it once it has been seen to work.
+	Outside  netip.AddrPort
+	Protocol string
+	// Expires is when the mapping ends unless it is renewed; zero if never.
+	Expires time.Time
+	// Why says in words why there is no mapping, or of what use is the one there is.
+	// If empty, all is well.
+	Why string
+}
+
+// newMapper is portmap.New; tests let nobody ask the machine's own router.
+var newMapper = portmap.New
+
+// mapPort has the port of a socket mapped while the node runs, if others may reach it
+// so: not a loopback, IPv6 or simulated one, nor that of a client.
+func (n *Node) mapPort(socket net.PacketConn) {
+	u, ok := socket.(*net.UDPConn)
+	if n.config.NoPortMapping || n.config.Mode == ModeClient || !ok {
+		return
+	}
+	at := u.LocalAddr().(*net.UDPAddr).AddrPort()
+	ip := at.Addr().Unmap()
+	config := portmap.Config{
+		Port:   at.Port(),
+		Secret: n.config.Key.Seed(),
+		Logger: n.config.Logger,
+		Changed: func(m portmap.Mapping) {
+			n.self.mappedTo(at.Port(), m.Outside)
+		},
+	}
+	switch {
+	case ip.IsUnspecified():
+	case ip.Is4() && scopeOf(ip) == scopePrivate:
+		config.Local = ip
+	default:
+		return
+	}
+	n.mappers = append(n.mappers, newMapper(config))
+}
+
+// keepMapped is the task of one socket's mapping. A node that is closed takes it away;
+// one that crashes leaves it.
+func (n *Node) keepMapped(m *portmap.Mapper) func(context.Context) {
+	return func(ctx context.Context) {
+		m.Run(ctx)
+		if !n.crashed.Load() {
+			m.Release()
+		}
+	}
+}
+
+// mappedTo notes where the router says that it lets others in to one of our ports. What
+// is not a public address is not where anybody reaches us.
+func (s *selfAddrs) mappedTo(port uint16, outside netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mapped, port)
+	if scopeOf(outside.Addr()) != scopeGlobal {
+		return
+	}
+	if s.mapped == nil {
+		s.mapped = make(map[uint16]netip.AddrPort)
+	}
+	s.mapped[port] = outside
+}
+
+// PortMappings returns what the router in front of the node does for each of its
+// sockets, without those that nothing is mapped for: see Config.NoPortMapping.
+func (n *Node) PortMappings() []PortMapping {
+	if n.running() != nil {
+		return nil
+	}
+	var all []PortMapping
+	for _, mapper := range n.mappers {
+		all = append(all, portMapping(mapper.State()))
+	}
+	return all
+}
+
+func portMapping(s portmap.State) PortMapping {
+	p := PortMapping{Port: s.Port, Local: s.Local, Gateway: s.Gateway, Why: s.Why}
+	for _, spoken := range s.Spoken() {
+		p.Speaks = append(p.Speaks, spoken.String())
+	}
+	if s.Mapping.IsZero() {
+		return p
+	}
+	p.Outside, p.Protocol, p.Expires = s.Mapping.Outside, s.Mapping.Protocol.String(), s.Mapping.Expires()
+	if scopeOf(p.Outside.Addr()) != scopeGlobal {
+		p.Why = fmt.Sprintf("the router's own address, %v, is not public: another NAT is in front of it", p.Outside.Addr())
+	}
+	return p
+}
