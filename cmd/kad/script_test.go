@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 // testscript's own commands they have
 //
 //	code N command args…   run it, want exit code N
-//	up NAME args…          start kad up --no-lan, wait for its address, put it in $NAME
+//	up NAME args…          start kad up --no-lan --no-portmap, wait for its address, put it in $NAME
 //	down NAME              interrupt it, want exit code 0; its output is in NAME.out, NAME.err
 //	crash NAME             end it as a crash would
 //	wait-out NAME regexp   wait until its standard output matches
@@ -156,7 +156,7 @@ func cmdUp(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	self, err := os.Executable()
 	ts.Check(err)
-	d := &daemon{cmd: exec.Command(self, append([]string{"up", "--no-lan"}, args[1:]...)...), ended: make(chan struct{})}
+	d := &daemon{cmd: exec.Command(self, append([]string{"up", "--no-lan", "--no-portmap"}, args[1:]...)...), ended: make(chan struct{})}
 	d.cmd.Args[0] = "kad" // by which testscript.Main knows what to run
 	d.cmd.Dir = ts.MkAbs(".")
 	for _, name := range []string{"HOME", "XDG_DATA_HOME", "KAD_BOOTSTRAP", "TMPDIR", "GOCOVERDIR"} {
