@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,13 @@ func TestUpMapsItsPort(t *testing.T) {
 	}
 	if reaches(hermit) {
 		t.Error("a stranger reaches one who did not ask for it")
+	}
+	want := regexp.MustCompile(fmt.Sprintf(`(?m)^router       lets others in at %v:%d, by (PCP|NAT-PMP|UPnP), until`, alice.host.NAT().IP4(), defaultPort))
+	if got := alice.run("status"); !want.MatchString(got) {
+		t.Errorf("alice says of the router:\n%s", got)
+	}
+	if got := hermit.run("status"); strings.Contains(got, "router") {
+		t.Errorf("the hermit says of the router:\n%s", got)
 	}
 	alice.down()
 	hermit.down()

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/kadquic/kadquic/internal/control"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -36,6 +38,9 @@ func (a *app) status(ctx context.Context) error {
 	a.print("peer ID      %s", s.ID)
 	for _, addr := range s.Addrs {
 		a.print("address      %s", addr)
+	}
+	for _, p := range s.PortMappings {
+		a.print("router       %s", routerDoes(p))
 	}
 	a.print("network      %s, as a %s", printable(s.Network), s.Mode)
 	a.print("profile      %s", printable(s.Data))
@@ -70,4 +75,19 @@ func size(n int64) string {
 		return fmt.Sprintf("%d KiB", n>>10)
 	}
 	return fmt.Sprintf("%d MiB", n>>20)
+}
+
+// routerDoes says what the router does for one of the node's ports.
+func routerDoes(p control.PortMapping) string {
+	does := fmt.Sprintf("maps no port: %s", oneLine(p.Why))
+	if p.Outside.IsValid() {
+		does = fmt.Sprintf("lets others in at %v, by %s", p.Outside, p.Protocol)
+		if !p.Expires.IsZero() {
+			does += fmt.Sprintf(", until %s unless renewed", p.Expires.Local().Format(time.TimeOnly))
+		}
+		if p.Why != "" {
+			does += "; " + oneLine(p.Why)
+		}
+	}
+	return does
 }

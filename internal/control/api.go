@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"net/netip"
 	"time"
 
 	"github.com/kadquic/kadquic/routing"
@@ -84,6 +85,20 @@ type Status struct {
 	Served        int64    `json:"requests_served"`
 	BytesSent     uint64   `json:"bytes_sent"` // over the connections open now
 	BytesReceived uint64   `json:"bytes_received"`
+
+	PortMappings []PortMapping `json:"port_mappings,omitempty"` // of sockets that the router is asked about
+}
+
+// A PortMapping is what the router does for one socket, so that others reach it.
+type PortMapping struct {
+	Port     uint16         `json:"port"`
+	Local    netip.Addr     `json:"local,omitzero"`   // of the machine, as the router sees it
+	Gateway  netip.Addr     `json:"gateway,omitzero"` // the router
+	Speaks   []string       `json:"speaks,omitempty"` // PCP, NAT-PMP, UPnP
+	Outside  netip.AddrPort `json:"outside,omitzero"` // where it lets others in, as it says
+	Protocol string         `json:"protocol,omitempty"`
+	Expires  time.Time      `json:"expires,omitzero"` // unless renewed; zero: never
+	Why      string         `json:"why,omitempty"`    // there is none, or it is of no use
 }
 
 // A Put says what to store. The publisher is the profile's identity.

@@ -74,7 +74,16 @@ func (l *local) Status(ctx context.Context) (Status, error) {
 		Served:        s.Served.Total(),
 		BytesSent:     s.BytesSent,
 		BytesReceived: s.BytesReceived,
+
+		PortMappings: portMappings(n),
 	}, nil
+}
+
+func portMappings(n *node.Node) (all []PortMapping) {
+	for _, p := range n.PortMappings() {
+		all = append(all, PortMapping(p))
+	}
+	return all
 }
 
 func (l *local) Put(ctx context.Context, p Put) (Stored, error) {
