@@ -190,13 +190,13 @@ func TestNotTheAnswer(t *testing.T) {
 			t.Errorf("PCP after %x: %v, %v", junk, m, err)
 		}
 	}
-	whole = unhex(pmpGave)
-	for _, junk := range [][]byte{{}, {0}, whole[:7], whole[:15], unhex(pmpWhere), swap(pmpGave, "12a6", "12a8"), swap(pmpGave, "00 81", "00 01")} {
+	pmpWhole := unhex(pmpGave)
+	for _, junk := range [][]byte{{}, {0}, pmpWhole[:7], pmpWhole[:15], unhex(pmpWhere), swap(pmpGave, "12a6", "12a8"), swap(pmpGave, "00 81", "00 01")} {
 		p := pmp{local: loopback, gateway: gateway(t, func(request []byte) [][]byte {
 			if len(request) == 2 {
-				return [][]byte{whole, unhex(pmpWhere)}
+				return [][]byte{pmpWhole, unhex(pmpWhere)}
 			}
-			return [][]byte{junk, whole}
+			return [][]byte{junk, pmpWhole}
 		})}
 		if m, err := p.mapPort(t.Context(), wanted); err != nil || m.IsZero() {
 			t.Errorf("NAT-PMP after %x: %v, %v", junk, m, err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func mapHere(port uint16) {
 			askers := all.all(r)
 			for p := range protocols {
 				if p.String() != only {
-					askers[p] = &fakeAsker{deaf: true}
+					askers[p] = &fakeAsker{mu: new(sync.Mutex), deaf: true}
 				}
 			}
 			return askers

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 // A fakeAsker is a router that speaks one protocol as a test wants.
 type fakeAsker struct {
+	mu       *sync.Mutex // guards all; of the test, but while it waits
 	protocol Protocol
 	deaf     bool
 	slow     time.Duration
@@ -25,24 +27,40 @@ type fakeAsker struct {
 	last                 wish
 }
 
+// wait is called with f.mu held, and lets others have it while it waits.
 func (f *fakeAsker) wait(ctx context.Context) error {
 	if f.deaf {
 		f.slow = 3750 * time.Millisecond
 	}
+	after := time.After(f.slow)
+	f.mu.Unlock()
+	defer f.mu.Lock()
 	select {
-	case <-time.After(f.slow):
+	case <-after:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if f.deaf {
+	if f.isDeaf() {
 		return errSilent
 	}
 	return nil
 }
 
-func (f *fakeAsker) probe(ctx context.Context) error { return f.wait(ctx) }
+func (f *fakeAsker) isDeaf() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.deaf
+}
+
+func (f *fakeAsker) probe(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.wait(ctx)
+}
 
 func (f *fakeAsker) mapPort(ctx context.Context, w wish) (Mapping, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.maps++
 	f.last = w
 	if err := errors.Join(f.wait(ctx), f.refuses); err != nil {
@@ -56,6 +74,8 @@ func (f *fakeAsker) mapPort(ctx context.Context, w wish) (Mapping, error) {
 }
 
 func (f *fakeAsker) check(ctx context.Context, _ Mapping) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.checks++
 	if f.lost {
 		return errLost
@@ -64,6 +84,8 @@ func (f *fakeAsker) check(ctx context.Context, _ Mapping) error {
 }
 
 func (f *fakeAsker) unmap(ctx context.Context, _ wish) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.unmaps++
 	return f.wait(ctx)
 }
@@ -73,6 +95,7 @@ var home = route{netip.MustParseAddr("192.168.1.7"), netip.MustParseAddr("192.16
 // A house is a Mapper and what surrounds it, in virtual time.
 type house struct {
 	*Mapper
+	mu      sync.Mutex // of the test, but within run, stop and Release
 	route   route
 	noRoute error
 	by      [protocols]*fakeAsker
@@ -83,13 +106,22 @@ type house struct {
 func inHouse(t *testing.T, test func(t *testing.T, h *house)) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &house{route: home}
+		h.mu.Lock()
 		for p := range protocols {
-			h.by[p] = &fakeAsker{protocol: p, outside: "26.1.0.1:4774", slow: time.Duration(p+1) * time.Millisecond}
+			h.by[p] = &fakeAsker{mu: &h.mu, protocol: p, outside: "26.1.0.1:4774", slow: time.Duration(p+1) * time.Millisecond}
 		}
 		h.Mapper = New(Config{
-			Port:    4774,
-			Changed: func(m Mapping) { h.changes = append(h.changes, m) },
-			route:   func() (route, error) { return h.route, h.noRoute },
+			Port: 4774,
+			Changed: func(m Mapping) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.changes = append(h.changes, m)
+			},
+			route: func() (route, error) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				return h.route, h.noRoute
+			},
 			askers: func(route) (a [protocols]asker) {
 				for p := range protocols {
 					a[p] = h.by[p]
@@ -114,12 +146,25 @@ func (h *house) run(d time.Duration) {
 			h.Run(ctx)
 		}()
 		h.stop = func() {
-			cancel()
-			<-ran
+			h.free(func() {
+				cancel()
+				<-ran
+			})
 		}
 	}
-	time.Sleep(d)
-	synctest.Wait()
+	h.free(func() {
+		time.Sleep(d)
+		synctest.Wait()
+	})
+}
+
+func (h *house) Release() { h.free(h.Mapper.Release) }
+
+// free calls f while others may have what h.mu guards.
+func (h *house) free(f func()) {
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	f()
 }
 
 func TestFirstThatWorks(t *testing.T) {
