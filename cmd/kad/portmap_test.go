@@ -47,6 +47,8 @@ func TestUpMapsItsPort(t *testing.T) {
 	want := regexp.MustCompile(fmt.Sprintf(`(?m)^router       lets others in at %v:%d, by (PCP|NAT-PMP|UPnP), until`, alice.host.NAT().IP4(), defaultPort))
 	if got := alice.run("status"); !want.MatchString(got) {
 		t.Errorf("alice says of the router:\n%s", got)
+	} else if told := "address      " + outside(alice); !strings.Contains(got, told) {
+		t.Errorf("a stranger has come in, and she does not tell others of it:\n%s\nwant %s", got, told)
 	}
 	if got := hermit.run("status"); strings.Contains(got, "router") {
 		t.Errorf("the hermit says of the router:\n%s", got)
