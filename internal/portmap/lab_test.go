@@ -211,3 +211,23 @@ func TestRealRouterMove(t *testing.T) {
 	h.Move(other)
 	m.wait("a mapping by the other", func(s told) bool { return strings.HasPrefix(s.Outside, other.IP4().String()) })
 }
+
+// The router restarts, and has forgotten all: strangers get in again.
+func TestRealRouterRestart(t *testing.T) {
+	t.Parallel()
+	lab := natlab.New(t)
+	stranger := lab.Public("stranger")
+	h := lab.Home("host", natlab.Symmetric, natlab.Options{IGD: true})
+	socket, err := h.ListenPacket("udp4", ":4774")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	s := mapOn(t, h, 4774, "UPnP").wait("a mapping", mapped)
+	h.NAT().Reset()
+	for deadline := time.Now().Add(patience); !reaches(t, stranger, s.Outside, socket); {
+		if time.Now().After(deadline) {
+			t.Fatalf("strangers do not get in by %s after a restart", s.Outside)
+		}
+	}
+}

@@ -38,7 +38,7 @@ type told struct {
 func mapHere(port uint16) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	config := Config{Port: port, Secret: []byte("test"), look: lookEvery / 50}
+	config := Config{Port: port, Secret: []byte("test"), look: lookEvery / 50, check: checkEvery / 400}
 	if only := os.Getenv("PORTMAP_TEST_PROTOCOL"); only != "" {
 		var all Mapper
 		config.askers = func(r route) [protocols]asker {

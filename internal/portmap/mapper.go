@@ -39,6 +39,7 @@ type Config struct {
 	route  func() (route, error)        // if nil, that of the system
 	askers func(route) [protocols]asker // if nil, those that there are
 	look   time.Duration                // if zero, lookEvery
+	check  time.Duration                // if zero, checkEvery
 }
 
 const (
@@ -116,6 +117,9 @@ func New(c Config) *Mapper {
 	m := &Mapper{config: c, state: State{Port: c.Port, Why: "the router has not been asked yet"}}
 	if c.look == 0 {
 		m.config.look = lookEvery
+	}
+	if c.check == 0 {
+		m.config.check = checkEvery
 	}
 	if c.askers == nil {
 		m.config.askers = m.all
@@ -257,7 +261,7 @@ func (m *Mapper) keep(ctx context.Context, now time.Time) {
 	mapping := m.State().Mapping
 	renew := mapping.Lifetime > 0 && !now.Before(m.renewAt)
 	if !now.Before(m.checkAt) {
-		m.checkAt = now.Add(checkEvery)
+		m.checkAt = now.Add(m.config.check)
 		switch err := m.by.check(ctx, mapping); {
 		case errors.Is(err, errLost):
 			m.config.Logger.Info("the router has lost the port mapping", "mapping", mapping)
@@ -309,7 +313,7 @@ func (m *Mapper) mapPort(ctx context.Context) error {
 		return err
 	}
 	m.renewAt = mapping.Since.Add(mapping.Lifetime / 2)
-	m.checkAt = mapping.Since.Add(checkEvery)
+	m.checkAt = mapping.Since.Add(m.config.check)
 	m.retry, m.silent = firstRetry, 0
 	m.set(mapping, "")
 	return nil
