@@ -176,8 +176,14 @@ func (d *Disk) current() (id int) {
 // settle makes sure that the last transaction's head is on the disk, before another
 // one builds on it: the pages that it freed are used anew, which the head before it
 // still names. After a failed sync systems hold the page for clean, so that it is
-// written again.
+// written again. And it makes sure of the file's name. The caller holds writing.
 func (d *Disk) settle() error {
+	if d.unnamed {
+		if err := syncNames(d.path); err != nil {
+			return err
+		}
+		d.unnamed = false
+	}
 	if d.unsynced == 0 {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -78,13 +79,43 @@ func place(temp, path string) error {
 			return err
 		}
 	}
-	if runtime.GOOS == "windows" || noSync {
+	if noSync {
+		return nil
+	}
+	return syncNames(path)
+}
+
+// syncNames makes sure that the file at path is found after a power failure: the
+// directories on the way to it are synced, for each may be new, and the process that
+// made it may have been killed before it synced the one that it is in. An error is
+// of the file's own directory; the others may belong to somebody else.
+func syncNames(path string) error {
+	if runtime.GOOS == "windows" {
 		return nil // directories cannot be synced there
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	path, err := filepath.Abs(path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	err = syncDir(dir)
+	for up := filepath.Dir(dir); up != dir; dir, up = up, filepath.Dir(up) {
+		syncDir(up)
+	}
+	return err
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	return dir.Sync()
+	if err = dir.Sync(); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
+		return nil // a file system that cannot
+	}
+	return err
 }

@@ -34,6 +34,7 @@ type Disk struct {
 	dormant  []dormant
 	stamped  int64 // what the file's stamp says
 	unsynced int   // a transaction whose head may not be on the disk; 0: none
+	unnamed  bool  // the file's name may not be
 	broken   error // bbolt panicked while it wrote: nothing is written any more
 
 	// db is nil until the index is loaded, and closed by Close.
@@ -146,9 +147,15 @@ func (d *Disk) open(now time.Time) error {
 	d.x.load = d.load
 	d.fill(now, v)
 	d.x.log = new(journal)
-	if readOnly {
+	switch {
+	case readOnly:
 		d.broken = errors.New("the file system is mounted read-only")
 		d.report.ReadOnly = d.broken
+	case !noSync:
+		// A process that was killed may have left in the kernel's memory alone what
+		// was just read. No change may build on that, no Put be answered by it.
+		d.unsynced, d.unnamed = int(v.tx), true
+		d.report.ReadOnly = d.settle() // else the first Put tries again
 	}
 	return nil
 }
@@ -233,6 +240,15 @@ func (d *Disk) Put(now time.Time, batch []Item) []error {
 	}
 	d.writing.Lock()
 	defer d.writing.Unlock()
+	if err := d.settle(); err != nil { // not even what is held is sure
+		d.told.Lock()
+		d.report.ReadOnly = err
+		d.told.Unlock()
+		for i := range errs {
+			errs[i] = &ReadOnlyError{d.path, err}
+		}
+		return errs
+	}
 	d.mu.Lock()
 	for i := range batch {
 		if c := d.x.put(now, &batch[i]); c != wire.CodeOK {
