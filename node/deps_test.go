@@ -45,6 +45,7 @@ const house = `
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys
 	internal/natlab/cmd/natlab internal/natlab
+	internal/powerloss
 	internal/lan      wire golang.org/x/net golang.org/x/time
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr
@@ -65,6 +66,7 @@ const testsOfMay = `
 	wire             wire/pb
 	node             quic google.golang.org/protobuf
 	internal/simnet  github.com/quic-go/quic-go
+	cmd/kad          internal/powerloss
 `
 
 // The names under which two packages are imported everywhere.

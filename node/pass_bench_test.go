@@ -35,7 +35,6 @@ func BenchmarkPass(b *testing.B) {
 		items = append(items, store.Item{Record: r, Source: netip.Addr{}})
 	}
 	n.values.Put(now, items)
-	items = nil
 	b.Run("due", func(b *testing.B) {
 		for b.Loop() {
 			if due := n.due(time.Now()); len(due) > 0 {

@@ -97,16 +97,6 @@ func (v *votes) counts() map[netip.AddrPort]int {
 	return counts
 }
 
-// since counts the votes for addr that were confirmed after t.
-func (v *votes) since(addr netip.AddrPort, t time.Time) (n int) {
-	for _, vote := range v.of {
-		if vote.addr == addr && vote.at.After(t) {
-			n++
-		}
-	}
-	return n
-}
-
 // Mapping says what a NAT in front of the node does to the addresses that others
 // see, RFC 4787 §4.1.
 type Mapping uint8
