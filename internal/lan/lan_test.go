@@ -19,8 +19,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long anything may take.
-const patience = time.Minute
+// patience is how long anything may take: what was missed is told again within a
+// minute or two.
+const patience = 3 * time.Minute
 
 var everywhere = []netip.AddrPort{netip.MustParseAddrPort("[::]:4774")}
 
@@ -44,12 +45,14 @@ type searcher struct {
 	finds chan find
 	end   context.CancelFunc
 	done  chan struct{}
+
+	others []find // taken from finds while somebody else was awaited
 }
 
 func searchOn(t *testing.T, h *natlab.Host, i int, network string, at []netip.AddrPort) *searcher {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &searcher{t, h, peerID(i), make(chan find, 1<<16), cancel, make(chan struct{})}
+	s := &searcher{t: t, host: h, id: peerID(i), finds: make(chan find, 1<<16), end: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		err := h.Do(func() error {
@@ -73,6 +76,12 @@ func (s *searcher) close() {
 // await waits until a peer is reported, and returns where it is.
 func (s *searcher) await(id wire.PeerID) []netip.AddrPort {
 	s.t.Helper()
+	for i, f := range s.others {
+		if f.id == id {
+			s.others = slices.Delete(s.others, i, i+1)
+			return f.at
+		}
+	}
 	timeout := time.After(patience)
 	for {
 		select {
@@ -80,6 +89,7 @@ func (s *searcher) await(id wire.PeerID) []netip.AddrPort {
 			if f.id == id {
 				return f.at
 			}
+			s.others = append(s.others, f)
 		case <-timeout:
 			s.t.Fatalf("%s does not find it", s.host.Name())
 		}
@@ -111,7 +121,10 @@ func TestHostsOfOneLANFindEachOther(t *testing.T) {
 			}
 			for _, s := range []*searcher{a, b, stranger} {
 				for len(s.finds) > 0 {
-					if f := <-s.finds; f.id == stranger.id || f.id == client.id || s == stranger {
+					s.others = append(s.others, <-s.finds)
+				}
+				for _, f := range s.others {
+					if f.id == stranger.id || f.id == client.id || s == stranger {
 						t.Errorf("%s finds %v", s.host.Name(), f)
 					}
 				}
