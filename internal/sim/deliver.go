@@ -70,16 +70,12 @@ func (n *node) offered(by *node, held []store.Held) (want []*record) {
 func (n *node) keep(r *record, loud bool) {
 	now := n.w.now()
 	nearer := n.table.Closer(r.key)
-	before := n.holds(r)
 	n.store.Put(now, []store.Item{{
 		Record: r.signed,
 		Loud:   loud,
 		Cached: nearer > routing.DefaultK,
 		Life:   store.CacheLife(kind, r.signed.Record.Expiry.Sub(now), nearer, routing.DefaultK),
 	}})
-	if !before && n.holds(r) {
-		r.copies++
-	}
 }
 
 func (n *node) holds(r *record) bool { return n.store.Has(n.w.now(), r.signed) }

@@ -18,7 +18,8 @@ type record struct {
 	signed *wire.Signed
 	key    routing.Key
 	put    bool // its publisher has been told that it is stored
-	copies int  // living nodes that hold it
+	lost   bool // no living node held it at a census since
+	copies int  // living nodes that held it at the last one
 }
 
 // The ledger keeps the truth about all records.
@@ -27,7 +28,7 @@ type ledger struct {
 	by      map[routing.Key]int
 }
 
-// newLedger makes the records of a world, which expire 24 hours after the first of
+// newLedger makes the records of a world, which expire 24 hours after the last of
 // them are put.
 func newLedger(w *World) ledger {
 	l := ledger{make([]record, w.o.Records), make(map[routing.Key]int, w.o.Records)}
@@ -36,7 +37,7 @@ func newLedger(w *World) ledger {
 		value := make([]byte, w.o.Size)
 		binary.BigEndian.PutUint64(value, w.o.Seed)
 		binary.BigEndian.PutUint64(value[8:], uint64(i))
-		s, err := wire.Sign(wire.Record{Kind: kind, Seq: 1, Expiry: w.start.Add(w.o.Put + 24*time.Hour), Value: value}, publisher)
+		s, err := wire.Sign(wire.Record{Kind: kind, Seq: 1, Expiry: w.start.Add(w.o.Put + arrival + 24*time.Hour), Value: value}, publisher)
 		if err != nil {
 			panic(err) // Size is not one
 		}
@@ -48,14 +49,31 @@ func newLedger(w *World) ledger {
 
 func (l *ledger) of(key routing.Key) *record { return &l.records[l.by[key]] }
 
-// buried takes note of what a node held at its end.
-func (w *World) buried(n *node) {
-	for h := range n.store.All(w.now()) {
-		r := w.ledger.of(h.Key)
-		if r.copies--; r.copies == 0 && r.put {
+// census counts who holds what. A record that nobody has stays lost, so none that
+// is lost between two of them escapes.
+func (w *World) census() {
+	records := w.ledger.records
+	for i := range records {
+		records[i].copies = 0
+	}
+	now := w.now()
+	for _, i := range w.alive {
+		for h := range w.nodes[i].store.All(now) {
+			w.ledger.of(h.Key).copies++
+		}
+	}
+	for i := range records {
+		if r := &records[i]; r.copies == 0 && r.put && !r.lost && !r.over(now) {
+			r.lost = true
 			w.report.Lost++
 		}
 	}
+}
+
+// over reports whether the record's own life is over, or so nearly that a get may
+// come too late.
+func (r *record) over(now time.Time) bool {
+	return r.signed.Record.Expiry.Sub(now) < time.Minute
 }
 
 const (
@@ -66,8 +84,9 @@ const (
 // sampleOften compares what is with what should be, from time to time.
 func (w *World) sampleOften() {
 	w.after(sampleEvery, w.sampleOften)
+	w.census()
 	for range min(samples, len(w.ledger.records)) {
-		if r := &w.ledger.records[w.rnd.IntN(len(w.ledger.records))]; r.put {
+		if r := &w.ledger.records[w.rnd.IntN(len(w.ledger.records))]; r.put && !r.over(w.now()) {
 			w.sampleRecord(r)
 		}
 	}

@@ -54,7 +54,6 @@ func (n *node) leave() {
 	w.nodes[w.alive[n.place]].place = n.place
 	w.alive = w.alive[:last]
 	n.place = -1
-	w.buried(n)
 	w.nodes[n.Addr] = nil
 	n.table, n.store, n.dead = nil, nil, nil
 	w.arrive()

@@ -13,10 +13,10 @@ type Report struct {
 	Passed         time.Duration
 	Nodes, Records int
 
-	// Lost counts the records of which, at some moment, no living node had a copy.
+	// Lost counts the records of which, every ten minutes, no living node had a copy.
 	Lost int
-	// Gets, those that Found the record, and those that Missed it though some living
-	// node held it.
+	// Gets, those that Found the record, and those that Missed it though it was
+	// not known to be lost.
 	Gets, Found, Missed int
 
 	Costs [purposes]Cost
@@ -50,7 +50,7 @@ func (m Mean) Value() float64 { return m.Sum / float64(max(m.N, 1)) }
 // String returns the report as a few lines and a table.
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%v: %d of %d records lost; %d of %d gets right (%.5f), %d missed what somebody held\n",
+	fmt.Fprintf(&b, "%v: %d of %d records lost; %d of %d gets right (%.5f), %d missed what was not lost\n",
 		r.Passed, r.Lost, r.Records, r.Found, r.Gets, r.Right(), r.Missed)
 	fmt.Fprintf(&b, "records: on %.3f of the k nearest, on %d of them at least, on fewer than %d of them %d of %d; %.1f copies\n", r.Held.Value(), r.Least, few, r.Few, r.Held.N, r.Copies.Value())
 	fmt.Fprintf(&b, "tables: %.1f neighbours, %.3f of them dead; %.3f of the k nearest missing where covered\n",

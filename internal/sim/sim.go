@@ -44,7 +44,7 @@ type Options struct {
 
 	// Records are put by random nodes within ten minutes, after nodes have come and
 	// gone for so long (if zero, half an hour). Each has a value of Size bytes (if
-	// zero, 512) and lives 24 hours from the first put.
+	// zero, 512) and lives 24 hours from when all are put.
 	Records int
 	Put     time.Duration
 	Size    int
@@ -114,8 +114,8 @@ func (w *World) begin() {
 	}
 }
 
-// Run lets time pass until so long after all records were put, at most 23 hours and
-// 50 minutes: then they end.
+// Run lets time pass until so long after all records were put, at most 24 hours:
+// then they end.
 func (w *World) Run(d time.Duration) {
 	until := w.o.Put + arrival + d
 	for len(w.queue.events) > 0 && w.queue.events[0].at <= until {

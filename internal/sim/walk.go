@@ -128,14 +128,14 @@ func (w *World) getOften() {
 	w.after(time.Duration(w.rnd.ExpFloat64()*float64(time.Hour)/float64(w.o.Gets)), w.getOften)
 	r := &w.ledger.records[w.rnd.IntN(len(w.ledger.records))]
 	n := w.joined()
-	if n == nil || !r.put || w.now().After(r.signed.Record.Expiry.Add(-time.Minute)) {
+	if n == nil || !r.put || r.over(w.now()) {
 		return
 	}
 	ended := func(found bool) {
 		w.report.Gets++
 		if found {
 			w.report.Found++
-		} else if r.copies > 0 {
+		} else if !r.lost {
 			w.report.Missed++
 		}
 	}
