@@ -133,8 +133,12 @@ func TestRealRouter(t *testing.T) {
 				t.Errorf("strangers do not get in by %+v", s)
 			}
 			if only == "" {
-				if s := m.wait("three protocols", func(s told) bool { return s.Asked }); len(s.Spoken) != 3 {
-					t.Errorf("the router speaks %v, want all three", s.Spoken)
+				all := s
+				if !all.Asked { // the first word may have come after the last answer
+					all = m.wait("three protocols", func(s told) bool { return s.Asked })
+				}
+				if len(all.Spoken) != 3 {
+					t.Errorf("the router speaks %v, want all three", all.Spoken)
 				}
 			}
 			m.end()
