@@ -87,6 +87,8 @@ func TestParseRefuses(t *testing.T) {
 	offer := func(os ...*pb.Offered) *pb.Frame {
 		return &pb.Frame{Body: &pb.Frame_Offer{Offer: &pb.Offer{Records: os}}}
 	}
+	dialBack := func(d *pb.DialBack) *pb.Frame { return &pb.Frame{Body: &pb.Frame_DialBack{DialBack: d}} }
+	dialled := func(d *pb.Dialled) *pb.Frame { return &pb.Frame{Body: &pb.Frame_Dialled{Dialled: d}} }
 	getProviders := func(g *pb.GetProviders) *pb.Frame { return &pb.Frame{Body: &pb.Frame_GetProviders{GetProviders: g}} }
 	providers := func(p *pb.Providers) *pb.Frame { return &pb.Frame{Body: &pb.Frame_Providers_{Providers_: p}} }
 	owned := signedToPB(records()[KindOwned])
@@ -132,6 +134,13 @@ func TestParseRefuses(t *testing.T) {
 		{offer(&pb.Offered{Kind: 1, Key: key[:31], Print: key[:16]}), noKey},
 		{offer(&pb.Offered{Kind: 1, Key: key}), badPrint},
 		{offer(&pb.Offered{Kind: 1, Key: key, Print: key[:17]}), badPrint},
+		{dialBack(&pb.DialBack{Addrs: repeat(addr, MaxDialBack+1)}), tooManyAddrs},
+		{dialBack(&pb.DialBack{Addrs: repeat([]byte{1}, MaxDialBack+1)}), tooManyAddrs},
+		{dialBack(&pb.DialBack{Addrs: repeat(addr, 1), Peer: id[:31]}), badPeerID},
+		{dialBack(&pb.DialBack{Addrs: repeat(addr, 1), Peer: make([]byte, 32)}), badPeerID},
+		{dialled(&pb.Dialled{Addr: addr}), badPeerID},
+		{dialled(&pb.Dialled{Addr: addr, By: id[:31]}), badPeerID},
+		{dialled(&pb.Dialled{Addr: addr, By: id[:], Code: -1}), badCode},
 		{&pb.Frame{Body: &pb.Frame_Wanted{Wanted: &pb.Wanted{Wants: make([]byte, MaxOffer/8+1)}}}, tooManyWants},
 		{&pb.Frame{Body: &pb.Frame_Stored{Stored: &pb.Stored{Results: repeat(pb.Code_CODE_OK, 65)}}}, tooManyRecords},
 		{&pb.Frame{Body: &pb.Frame_Stored{Stored: &pb.Stored{Results: []pb.Code{-1}}}}, badCode},
@@ -194,6 +203,8 @@ func TestParseRefusesBytes(t *testing.T) {
 		{bodyOffer, "\x0a\x01\xff", notProtobuf},
 		{bodyOffer, "\x0a\x00", noKind},
 		{bodyWanted, "\x0a\x05\xff", notProtobuf},
+		{bodyDialBack, "\x0a\x05\xff", notProtobuf},
+		{bodyDialled, "\x0a\x05\xff", notProtobuf},
 	} {
 		f, err := ParseFrame(append(protowire.AppendTag(nil, protowire.Number(c.typ), protowire.BytesType), append(appendVarint(nil, len(c.body)), c.body...)...))
 		var invalid *InvalidError
@@ -236,7 +247,7 @@ func TestParseUnknown(t *testing.T) {
 	}
 
 	// A request of the future can be answered, an answer or a notice is not.
-	for typ, want := range map[int]bool{16: true, 17: false, 40: true, 63: false} {
+	for typ, want := range map[int]bool{18: true, 19: false, 40: true, 63: false} {
 		f, err := ParseFrame(AppendFrame(nil, Frame{ID: 4, Body: Unknown{typ}}))
 		if err != nil || f.ID != 4 || f.Body != (Unknown{typ}) || f.IsRequest() != want {
 			t.Errorf("type %d: got %+v, %v, request %v", typ, f, err, f.IsRequest())
@@ -275,6 +286,12 @@ func TestParseUnknown(t *testing.T) {
 		{Kind: 6, Key: id[:], Print: id[:16]}, {Kind: 1 << 20, Key: id[:], Print: id[:16]}}}}})
 	if f, err := ParseFrame(b); err != nil || f.Body.(Offer).Records[0].Kind != 6 || f.Body.(Offer).Records[1].Kind.Known() {
 		t.Errorf("kinds offered: got %+v, %v", f, err)
+	}
+
+	// Names and what is not known are no addresses to dial, and the rest stays.
+	b, _ = proto.Marshal(&pb.Frame{Id: 1, Body: &pb.Frame_DialBack{DialBack: &pb.DialBack{Addrs: [][]byte{webTransport, []byte(addrDNS), []byte(addr6)}}}})
+	if f, err := ParseFrame(b); err != nil || !reflect.DeepEqual(f.Body, DialBack{Addrs: []Addr{addr6}}) {
+		t.Errorf("addresses to dial: got %+v, %v", f, err)
 	}
 
 	// More contacts than are ever given may be asked for.

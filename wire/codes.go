@@ -25,12 +25,14 @@ const (
 
 	CodeConflict Code = 11 // the holder has another version than the sender expects
 	CodeReadOnly Code = 12 // the holder cannot write to its disk at present
+
+	CodeUnreachable Code = 13 // nobody answered at the address, or not that peer; a Dialled only
 )
 
 var codeNames = [...]string{
 	"OK", "BAD_REQUEST", "UNIMPLEMENTED", "BUSY", "INTERNAL",
 	"INVALID", "EXPIRED", "AHEAD", "STALE", "FULL", "TOO_FAR",
-	"CONFLICT", "READ_ONLY",
+	"CONFLICT", "READ_ONLY", "UNREACHABLE",
 }
 
 var codeTexts = [...]string{
@@ -47,6 +49,7 @@ var codeTexts = [...]string{
 	"peer is too far from the key to hold the record",
 	"peer holds another version than expected",
 	"peer cannot write to its disk",
+	"nobody answers at the address",
 }
 
 // String returns the name of the code in kad.proto without its prefix, or its

@@ -64,6 +64,17 @@ func toPB(f Frame) *pb.Frame {
 		p.Body = &pb.Frame_Offer{Offer: o}
 	case Wanted:
 		p.Body = &pb.Frame_Wanted{Wanted: &pb.Wanted{Wants: m.Wants}}
+	case DialBack:
+		d := &pb.DialBack{Padding: make([]byte, m.Padding)}
+		for _, a := range m.Addrs {
+			d.Addrs = append(d.Addrs, []byte(a))
+		}
+		if !m.Peer.IsZero() {
+			d.Peer = m.Peer[:]
+		}
+		p.Body = &pb.Frame_DialBack{DialBack: d}
+	case Dialled:
+		p.Body = &pb.Frame_Dialled{Dialled: &pb.Dialled{Addr: []byte(m.Addr), By: m.By[:], Code: pb.Code(m.Code)}}
 	}
 	return p
 }
@@ -151,6 +162,17 @@ func fromPB(p *pb.Frame) Frame {
 		f.Body = m
 	case *pb.Frame_Wanted:
 		f.Body = Wanted{Wants: b.Wanted.GetWants()}
+	case *pb.Frame_DialBack:
+		m := DialBack{Padding: len(b.DialBack.GetPadding())}
+		for _, a := range b.DialBack.GetAddrs() {
+			if a := seenFromPB(a); a != "" {
+				m.Addrs = append(m.Addrs, a)
+			}
+		}
+		copy(m.Peer[:], b.DialBack.GetPeer())
+		f.Body = m
+	case *pb.Frame_Dialled:
+		f.Body = Dialled{Addr: seenFromPB(b.Dialled.GetAddr()), By: PeerID(b.Dialled.GetBy()), Code: Code(b.Dialled.GetCode())}
 	}
 	return f
 }

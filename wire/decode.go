@@ -63,6 +63,10 @@ func parseBody(typ int, b []byte) (m Message, why reason, ok bool) {
 		m, why = parseGetProviders(b)
 	case bodyProviders:
 		m, why = parseProviders(b)
+	case bodyDialBack:
+		m, why = parseDialBack(b)
+	case bodyDialled:
+		m, why = parseDialled(b)
 	case bodyOffer:
 		m, why = parseOffer(b)
 	case bodyWanted:

@@ -84,6 +84,19 @@ func drawFrame(t *rapid.T) Frame {
 		f.Body = m
 	case bodyWanted:
 		f.Body = Wanted{Wants: drawBytes(t, MaxOffer/8)}
+	case bodyDialBack:
+		m := DialBack{Addrs: []Addr{addr6}, Padding: rapid.IntRange(0, 6000).Draw(t, "padding")}
+		for range rapid.IntRange(0, MaxDialBack-1).Draw(t, "addrs") {
+			if a := drawIP(t); a != "" {
+				m.Addrs = append(m.Addrs, a)
+			}
+		}
+		if rapid.Bool().Draw(t, "for another") {
+			m.Peer = drawID(t)
+		}
+		f.Body = m
+	case bodyDialled:
+		f.Body = Dialled{Addr: drawIP(t), By: drawID(t), Code: Code(rapid.Uint32Range(0, 1<<31-1).Draw(t, "code"))}
 	}
 	return f
 }

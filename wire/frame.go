@@ -42,6 +42,7 @@ var bodyNames = [...]string{
 	bodyFindNode: "FIND_NODE", bodyNodes: "NODES", bodyFindValue: "FIND_VALUE", bodyValue: "VALUE",
 	bodyStore: "STORE", bodyStored: "STORED", bodyObserved: "OBSERVED",
 	bodyGetProviders: "GET_PROVIDERS", bodyProviders: "PROVIDERS", bodyOffer: "OFFER", bodyWanted: "WANTED",
+	bodyDialBack: "DIAL_BACK", bodyDialled: "DIALLED",
 }
 
 // ParseFrame reads and validates one frame without its length prefix. The

@@ -72,6 +72,8 @@ func FuzzMessage(f *testing.F) {
 	f.Add(uint8(bodyOffer-firstBody), uint64(1), bytes.Repeat([]byte("\x0a\x00"), MaxOffer+1))
 	f.Add(uint8(bodyWanted-firstBody), uint64(1), []byte("\x0a\x01\x01\x0a\x00")) // the last counts
 	f.Add(uint8(bodyStore-firstBody), uint64(1), []byte("\x20\x00"))
+	f.Add(uint8(bodyDialBack-firstBody), uint64(1), []byte("\x0a\x00\x0a\x01\x04\x1a\x01x")) // no address that is known
+	f.Add(uint8(bodyDialBack-firstBody), uint64(1), bytes.Repeat([]byte("\x0a\x00"), MaxDialBack+1))
 	f.Fuzz(func(t *testing.T, typ uint8, id uint64, body []byte) {
 		typ = firstBody + typ%(lastBody-firstBody+1)
 		b := appendUint(nil, 1, id)

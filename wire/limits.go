@@ -14,6 +14,8 @@ const (
 	MaxRecords    = 4              // records in one reply to FIND_VALUE
 	MaxProviders  = 32             // records in one reply to GET_PROVIDERS
 	MaxOffer      = 1024           // records named in one OFFER
+	MaxDialBack   = 4              // addresses in one DIAL_BACK
+	DialBytes     = 4 * 1232       // bytes that a dial back may send before anybody answers: four of QUIC's first packets
 	MaxValue      = 8 << 10        // bytes of a record's value
 	MaxPeerRecord = 2 << 10        // bytes of the value of a peer or provider record
 	MaxName       = 256            // bytes of an owned or open record's name

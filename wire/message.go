@@ -35,6 +35,9 @@ const (
 	bodyGetProviders = 14
 	bodyProviders    = 15
 
+	bodyDialBack = 16
+	bodyDialled  = 17
+
 	bodyOffer  = 24
 	bodyWanted = 25
 
@@ -190,5 +193,8 @@ func (GetProviders) body() int { return bodyGetProviders }
 func (Providers) body() int    { return bodyProviders }
 func (Offer) body() int        { return bodyOffer }
 func (Wanted) body() int       { return bodyWanted }
+
+func (DialBack) body() int { return bodyDialBack }
+func (Dialled) body() int  { return bodyDialled }
 
 func (u Unknown) body() int { return u.Type }

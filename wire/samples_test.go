@@ -131,5 +131,10 @@ func samples() map[string]Frame {
 		"offer most":         {ID: 8, Body: Offer{Records: offered}},
 		"wanted":             {ID: 8, Body: Wanted{Wants: []byte{0x02}}},
 		"wanted none":        {ID: 8, Body: Wanted{}},
+		"dial back":          {ID: 9, Body: DialBack{Addrs: []Addr{addr4(7, 4774), addr6}}},
+		"dial back padded":   {ID: 9, Body: DialBack{Addrs: []Addr{addr4(7, 4774)}, Padding: 200}},
+		"dial back most":     {ID: 9, Body: DialBack{Addrs: []Addr{addr6, addr6, addr6, addr6}, Peer: idOf(alice), Padding: DialBytes}},
+		"dialled":            {ID: 9, Body: Dialled{Addr: addr4(7, 4774), By: idOf(bob)}},
+		"dialled no":         {ID: 9, Body: Dialled{Addr: addr6, By: idOf(bob), Code: CodeUnreachable}},
 	}
 }

@@ -136,6 +136,8 @@ func TestSpecFacts(t *testing.T) {
 		fmt.Sprintf("| records named in OFFER | %d |", MaxOffer),
 		fmt.Sprintf("| `wants` of WANTED | %d bytes |", MaxOffer/8),
 		fmt.Sprintf("| `print` of a record offered | %d bytes |", len(Print{})),
+		fmt.Sprintf("| addresses in DIAL_BACK | %d |", MaxDialBack),
+		fmt.Sprintf("| bytes of a dial back before anybody answers | %d |", DialBytes),
 		fmt.Sprintf("| `payload` of a Signed | %d bytes |", MaxPayload),
 		fmt.Sprintf("| `value` of a record | %d bytes; %d of", MaxValue, MaxPeerRecord),
 		fmt.Sprintf("| `name` | %d bytes |", MaxName),

@@ -148,6 +148,7 @@ const (
 	Code_CODE_TOO_FAR       Code = 10
 	Code_CODE_CONFLICT      Code = 11
 	Code_CODE_READ_ONLY     Code = 12
+	Code_CODE_UNREACHABLE   Code = 13
 )
 
 // Enum value maps for Code.
@@ -166,6 +167,7 @@ var (
 		10: "CODE_TOO_FAR",
 		11: "CODE_CONFLICT",
 		12: "CODE_READ_ONLY",
+		13: "CODE_UNREACHABLE",
 	}
 	Code_value = map[string]int32{
 		"CODE_OK":            0,
@@ -181,6 +183,7 @@ var (
 		"CODE_TOO_FAR":       10,
 		"CODE_CONFLICT":      11,
 		"CODE_READ_ONLY":     12,
+		"CODE_UNREACHABLE":   13,
 	}
 )
 
@@ -234,6 +237,8 @@ type Frame struct {
 	//	*Frame_Observed
 	//	*Frame_GetProviders
 	//	*Frame_Providers_
+	//	*Frame_DialBack
+	//	*Frame_Dialled
 	//	*Frame_Offer
 	//	*Frame_Wanted
 	Body          isFrame_Body `protobuf_oneof:"body"`
@@ -402,6 +407,24 @@ func (x *Frame) GetProviders_() *Providers {
 	return nil
 }
 
+func (x *Frame) GetDialBack() *DialBack {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_DialBack); ok {
+			return x.DialBack
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetDialled() *Dialled {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Dialled); ok {
+			return x.Dialled
+		}
+	}
+	return nil
+}
+
 func (x *Frame) GetOffer() *Offer {
 	if x != nil {
 		if x, ok := x.Body.(*Frame_Offer); ok {
@@ -476,6 +499,14 @@ type Frame_Providers_ struct {
 	Providers_ *Providers `protobuf:"bytes,15,opt,name=providers,proto3,oneof"`
 }
 
+type Frame_DialBack struct {
+	DialBack *DialBack `protobuf:"bytes,16,opt,name=dial_back,json=dialBack,proto3,oneof"`
+}
+
+type Frame_Dialled struct {
+	Dialled *Dialled `protobuf:"bytes,17,opt,name=dialled,proto3,oneof"`
+}
+
 type Frame_Offer struct {
 	Offer *Offer `protobuf:"bytes,24,opt,name=offer,proto3,oneof"`
 }
@@ -509,6 +540,10 @@ func (*Frame_Observed) isFrame_Body() {}
 func (*Frame_GetProviders) isFrame_Body() {}
 
 func (*Frame_Providers_) isFrame_Body() {}
+
+func (*Frame_DialBack) isFrame_Body() {}
+
+func (*Frame_Dialled) isFrame_Body() {}
 
 func (*Frame_Offer) isFrame_Body() {}
 
@@ -1315,6 +1350,126 @@ func (x *Wanted) GetWants() []byte {
 	return nil
 }
 
+type DialBack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Addrs         [][]byte               `protobuf:"bytes,1,rep,name=addrs,proto3" json:"addrs,omitempty"`     // at most 4 binary multiaddrs: the first that can be dialled is
+	Peer          []byte                 `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`       // whom to dial, 32 bytes; absent: the asker, and somebody else is to dial
+	Padding       []byte                 `protobuf:"bytes,3,opt,name=padding,proto3" json:"padding,omitempty"` // any bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialBack) Reset() {
+	*x = DialBack{}
+	mi := &file_wire_kad_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialBack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialBack) ProtoMessage() {}
+
+func (x *DialBack) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialBack.ProtoReflect.Descriptor instead.
+func (*DialBack) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DialBack) GetAddrs() [][]byte {
+	if x != nil {
+		return x.Addrs
+	}
+	return nil
+}
+
+func (x *DialBack) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *DialBack) GetPadding() []byte {
+	if x != nil {
+		return x.Padding
+	}
+	return nil
+}
+
+type Dialled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Addr          []byte                 `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"`                       // that was dialled
+	By            []byte                 `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`                           // who dialled, 32 bytes
+	Code          Code                   `protobuf:"varint,3,opt,name=code,proto3,enum=kadquic.v1.Code" json:"code,omitempty"` // OK or UNREACHABLE
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dialled) Reset() {
+	*x = Dialled{}
+	mi := &file_wire_kad_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dialled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dialled) ProtoMessage() {}
+
+func (x *Dialled) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dialled.ProtoReflect.Descriptor instead.
+func (*Dialled) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Dialled) GetAddr() []byte {
+	if x != nil {
+		return x.Addr
+	}
+	return nil
+}
+
+func (x *Dialled) GetBy() []byte {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *Dialled) GetCode() Code {
+	if x != nil {
+		return x.Code
+	}
+	return Code_CODE_OK
+}
+
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          Code                   `protobuf:"varint,1,opt,name=code,proto3,enum=kadquic.v1.Code" json:"code,omitempty"`
@@ -1325,7 +1480,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_wire_kad_proto_msgTypes[16]
+	mi := &file_wire_kad_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1492,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[16]
+	mi := &file_wire_kad_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1505,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{16}
+	return file_wire_kad_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Error) GetCode() Code {
@@ -1377,7 +1532,7 @@ type Contact struct {
 
 func (x *Contact) Reset() {
 	*x = Contact{}
-	mi := &file_wire_kad_proto_msgTypes[17]
+	mi := &file_wire_kad_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1544,7 @@ func (x *Contact) String() string {
 func (*Contact) ProtoMessage() {}
 
 func (x *Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[17]
+	mi := &file_wire_kad_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1557,7 @@ func (x *Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contact.ProtoReflect.Descriptor instead.
 func (*Contact) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{17}
+	return file_wire_kad_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Contact) GetId() []byte {
@@ -1430,7 +1585,7 @@ type Signed struct {
 
 func (x *Signed) Reset() {
 	*x = Signed{}
-	mi := &file_wire_kad_proto_msgTypes[18]
+	mi := &file_wire_kad_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1597,7 @@ func (x *Signed) String() string {
 func (*Signed) ProtoMessage() {}
 
 func (x *Signed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[18]
+	mi := &file_wire_kad_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1610,7 @@ func (x *Signed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signed.ProtoReflect.Descriptor instead.
 func (*Signed) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{18}
+	return file_wire_kad_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Signed) GetPayload() []byte {
@@ -1488,7 +1643,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_wire_kad_proto_msgTypes[19]
+	mi := &file_wire_kad_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1655,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[19]
+	mi := &file_wire_kad_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1668,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{19}
+	return file_wire_kad_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Record) GetKind() Kind {
@@ -1577,7 +1732,7 @@ type PeerInfo struct {
 
 func (x *PeerInfo) Reset() {
 	*x = PeerInfo{}
-	mi := &file_wire_kad_proto_msgTypes[20]
+	mi := &file_wire_kad_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1744,7 @@ func (x *PeerInfo) String() string {
 func (*PeerInfo) ProtoMessage() {}
 
 func (x *PeerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[20]
+	mi := &file_wire_kad_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1757,7 @@ func (x *PeerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerInfo.ProtoReflect.Descriptor instead.
 func (*PeerInfo) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{20}
+	return file_wire_kad_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PeerInfo) GetMode() Mode {
@@ -1636,7 +1791,7 @@ type StreamHeader struct {
 
 func (x *StreamHeader) Reset() {
 	*x = StreamHeader{}
-	mi := &file_wire_kad_proto_msgTypes[21]
+	mi := &file_wire_kad_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1803,7 @@ func (x *StreamHeader) String() string {
 func (*StreamHeader) ProtoMessage() {}
 
 func (x *StreamHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[21]
+	mi := &file_wire_kad_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1816,7 @@ func (x *StreamHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamHeader.ProtoReflect.Descriptor instead.
 func (*StreamHeader) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{21}
+	return file_wire_kad_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StreamHeader) GetProtocol() string {
@@ -1676,7 +1831,7 @@ var File_wire_kad_proto protoreflect.FileDescriptor
 const file_wire_kad_proto_rawDesc = "" +
 	"\n" +
 	"\x0ewire/kad.proto\x12\n" +
-	"kadquic.v1\"\x9c\x06\n" +
+	"kadquic.v1\"\xf6\x06\n" +
 	"\x05Frame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12)\n" +
 	"\x05hello\x18\x02 \x01(\v2\x11.kadquic.v1.HelloH\x00R\x05hello\x12)\n" +
@@ -1693,10 +1848,12 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\x06stored\x18\v \x01(\v2\x12.kadquic.v1.StoredH\x00R\x06stored\x122\n" +
 	"\bobserved\x18\f \x01(\v2\x14.kadquic.v1.ObservedH\x00R\bobserved\x12?\n" +
 	"\rget_providers\x18\x0e \x01(\v2\x18.kadquic.v1.GetProvidersH\x00R\fgetProviders\x125\n" +
-	"\tproviders\x18\x0f \x01(\v2\x15.kadquic.v1.ProvidersH\x00R\tproviders\x12)\n" +
+	"\tproviders\x18\x0f \x01(\v2\x15.kadquic.v1.ProvidersH\x00R\tproviders\x123\n" +
+	"\tdial_back\x18\x10 \x01(\v2\x14.kadquic.v1.DialBackH\x00R\bdialBack\x12/\n" +
+	"\adialled\x18\x11 \x01(\v2\x13.kadquic.v1.DialledH\x00R\adialled\x12)\n" +
 	"\x05offer\x18\x18 \x01(\v2\x11.kadquic.v1.OfferH\x00R\x05offer\x12,\n" +
 	"\x06wanted\x18\x19 \x01(\v2\x12.kadquic.v1.WantedH\x00R\x06wantedB\x06\n" +
-	"\x04bodyJ\x04\b\r\x10\x0eJ\x04\b\x10\x10\x11J\x04\b\x11\x10\x12J\x04\b\x12\x10\x13J\x04\b\x13\x10\x14J\x04\b\x14\x10\x15J\x04\b\x15\x10\x16J\x04\b\x16\x10\x17J\x04\b\x17\x10\x18\"\xa1\x01\n" +
+	"\x04bodyJ\x04\b\r\x10\x0eJ\x04\b\x12\x10\x13J\x04\b\x13\x10\x14J\x04\b\x14\x10\x15J\x04\b\x15\x10\x16J\x04\b\x16\x10\x17J\x04\b\x17\x10\x18\"\xa1\x01\n" +
 	"\x05Hello\x12$\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x10.kadquic.v1.ModeR\x04mode\x12\x14\n" +
 	"\x05agent\x18\x02 \x01(\tR\x05agent\x12\x14\n" +
@@ -1744,7 +1901,15 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
 	"\x05print\x18\x03 \x01(\fR\x05print\"\x1e\n" +
 	"\x06Wanted\x12\x14\n" +
-	"\x05wants\x18\x01 \x01(\fR\x05wants\"G\n" +
+	"\x05wants\x18\x01 \x01(\fR\x05wants\"N\n" +
+	"\bDialBack\x12\x14\n" +
+	"\x05addrs\x18\x01 \x03(\fR\x05addrs\x12\x12\n" +
+	"\x04peer\x18\x02 \x01(\fR\x04peer\x12\x18\n" +
+	"\apadding\x18\x03 \x01(\fR\apadding\"S\n" +
+	"\aDialled\x12\x12\n" +
+	"\x04addr\x18\x01 \x01(\fR\x04addr\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\fR\x02by\x12$\n" +
+	"\x04code\x18\x03 \x01(\x0e2\x10.kadquic.v1.CodeR\x04code\"G\n" +
 	"\x05Error\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.kadquic.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"/\n" +
@@ -1779,7 +1944,7 @@ const file_wire_kad_proto_rawDesc = "" +
 	"KIND_OWNED\x10\x02\x12\r\n" +
 	"\tKIND_OPEN\x10\x03\x12\r\n" +
 	"\tKIND_PEER\x10\x04\x12\x11\n" +
-	"\rKIND_PROVIDER\x10\x05*\xef\x01\n" +
+	"\rKIND_PROVIDER\x10\x05*\x85\x02\n" +
 	"\x04Code\x12\v\n" +
 	"\aCODE_OK\x10\x00\x12\x14\n" +
 	"\x10CODE_BAD_REQUEST\x10\x01\x12\x16\n" +
@@ -1796,7 +1961,8 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\fCODE_TOO_FAR\x10\n" +
 	"\x12\x11\n" +
 	"\rCODE_CONFLICT\x10\v\x12\x12\n" +
-	"\x0eCODE_READ_ONLY\x10\fB$Z\"github.com/kadquic/kadquic/wire/pbb\x06proto3"
+	"\x0eCODE_READ_ONLY\x10\f\x12\x14\n" +
+	"\x10CODE_UNREACHABLE\x10\rB$Z\"github.com/kadquic/kadquic/wire/pbb\x06proto3"
 
 var (
 	file_wire_kad_proto_rawDescOnce sync.Once
@@ -1811,7 +1977,7 @@ func file_wire_kad_proto_rawDescGZIP() []byte {
 }
 
 var file_wire_kad_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_wire_kad_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_wire_kad_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_wire_kad_proto_goTypes = []any{
 	(Mode)(0),            // 0: kadquic.v1.Mode
 	(Kind)(0),            // 1: kadquic.v1.Kind
@@ -1832,16 +1998,18 @@ var file_wire_kad_proto_goTypes = []any{
 	(*Offer)(nil),        // 16: kadquic.v1.Offer
 	(*Offered)(nil),      // 17: kadquic.v1.Offered
 	(*Wanted)(nil),       // 18: kadquic.v1.Wanted
-	(*Error)(nil),        // 19: kadquic.v1.Error
-	(*Contact)(nil),      // 20: kadquic.v1.Contact
-	(*Signed)(nil),       // 21: kadquic.v1.Signed
-	(*Record)(nil),       // 22: kadquic.v1.Record
-	(*PeerInfo)(nil),     // 23: kadquic.v1.PeerInfo
-	(*StreamHeader)(nil), // 24: kadquic.v1.StreamHeader
+	(*DialBack)(nil),     // 19: kadquic.v1.DialBack
+	(*Dialled)(nil),      // 20: kadquic.v1.Dialled
+	(*Error)(nil),        // 21: kadquic.v1.Error
+	(*Contact)(nil),      // 22: kadquic.v1.Contact
+	(*Signed)(nil),       // 23: kadquic.v1.Signed
+	(*Record)(nil),       // 24: kadquic.v1.Record
+	(*PeerInfo)(nil),     // 25: kadquic.v1.PeerInfo
+	(*StreamHeader)(nil), // 26: kadquic.v1.StreamHeader
 }
 var file_wire_kad_proto_depIdxs = []int32{
 	4,  // 0: kadquic.v1.Frame.hello:type_name -> kadquic.v1.Hello
-	19, // 1: kadquic.v1.Frame.error:type_name -> kadquic.v1.Error
+	21, // 1: kadquic.v1.Frame.error:type_name -> kadquic.v1.Error
 	6,  // 2: kadquic.v1.Frame.ping:type_name -> kadquic.v1.Ping
 	7,  // 3: kadquic.v1.Frame.pong:type_name -> kadquic.v1.Pong
 	8,  // 4: kadquic.v1.Frame.find_node:type_name -> kadquic.v1.FindNode
@@ -1853,30 +2021,33 @@ var file_wire_kad_proto_depIdxs = []int32{
 	5,  // 10: kadquic.v1.Frame.observed:type_name -> kadquic.v1.Observed
 	14, // 11: kadquic.v1.Frame.get_providers:type_name -> kadquic.v1.GetProviders
 	15, // 12: kadquic.v1.Frame.providers:type_name -> kadquic.v1.Providers
-	16, // 13: kadquic.v1.Frame.offer:type_name -> kadquic.v1.Offer
-	18, // 14: kadquic.v1.Frame.wanted:type_name -> kadquic.v1.Wanted
-	0,  // 15: kadquic.v1.Hello.mode:type_name -> kadquic.v1.Mode
-	21, // 16: kadquic.v1.Hello.record:type_name -> kadquic.v1.Signed
-	20, // 17: kadquic.v1.Nodes.contacts:type_name -> kadquic.v1.Contact
-	21, // 18: kadquic.v1.Nodes.record:type_name -> kadquic.v1.Signed
-	1,  // 19: kadquic.v1.FindValue.kind:type_name -> kadquic.v1.Kind
-	21, // 20: kadquic.v1.Value.records:type_name -> kadquic.v1.Signed
-	20, // 21: kadquic.v1.Value.contacts:type_name -> kadquic.v1.Contact
-	21, // 22: kadquic.v1.Store.records:type_name -> kadquic.v1.Signed
-	2,  // 23: kadquic.v1.Stored.results:type_name -> kadquic.v1.Code
-	20, // 24: kadquic.v1.Stored.contacts:type_name -> kadquic.v1.Contact
-	21, // 25: kadquic.v1.Providers.records:type_name -> kadquic.v1.Signed
-	20, // 26: kadquic.v1.Providers.contacts:type_name -> kadquic.v1.Contact
-	17, // 27: kadquic.v1.Offer.records:type_name -> kadquic.v1.Offered
-	1,  // 28: kadquic.v1.Offered.kind:type_name -> kadquic.v1.Kind
-	2,  // 29: kadquic.v1.Error.code:type_name -> kadquic.v1.Code
-	1,  // 30: kadquic.v1.Record.kind:type_name -> kadquic.v1.Kind
-	0,  // 31: kadquic.v1.PeerInfo.mode:type_name -> kadquic.v1.Mode
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	19, // 13: kadquic.v1.Frame.dial_back:type_name -> kadquic.v1.DialBack
+	20, // 14: kadquic.v1.Frame.dialled:type_name -> kadquic.v1.Dialled
+	16, // 15: kadquic.v1.Frame.offer:type_name -> kadquic.v1.Offer
+	18, // 16: kadquic.v1.Frame.wanted:type_name -> kadquic.v1.Wanted
+	0,  // 17: kadquic.v1.Hello.mode:type_name -> kadquic.v1.Mode
+	23, // 18: kadquic.v1.Hello.record:type_name -> kadquic.v1.Signed
+	22, // 19: kadquic.v1.Nodes.contacts:type_name -> kadquic.v1.Contact
+	23, // 20: kadquic.v1.Nodes.record:type_name -> kadquic.v1.Signed
+	1,  // 21: kadquic.v1.FindValue.kind:type_name -> kadquic.v1.Kind
+	23, // 22: kadquic.v1.Value.records:type_name -> kadquic.v1.Signed
+	22, // 23: kadquic.v1.Value.contacts:type_name -> kadquic.v1.Contact
+	23, // 24: kadquic.v1.Store.records:type_name -> kadquic.v1.Signed
+	2,  // 25: kadquic.v1.Stored.results:type_name -> kadquic.v1.Code
+	22, // 26: kadquic.v1.Stored.contacts:type_name -> kadquic.v1.Contact
+	23, // 27: kadquic.v1.Providers.records:type_name -> kadquic.v1.Signed
+	22, // 28: kadquic.v1.Providers.contacts:type_name -> kadquic.v1.Contact
+	17, // 29: kadquic.v1.Offer.records:type_name -> kadquic.v1.Offered
+	1,  // 30: kadquic.v1.Offered.kind:type_name -> kadquic.v1.Kind
+	2,  // 31: kadquic.v1.Dialled.code:type_name -> kadquic.v1.Code
+	2,  // 32: kadquic.v1.Error.code:type_name -> kadquic.v1.Code
+	1,  // 33: kadquic.v1.Record.kind:type_name -> kadquic.v1.Kind
+	0,  // 34: kadquic.v1.PeerInfo.mode:type_name -> kadquic.v1.Mode
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_wire_kad_proto_init() }
@@ -1898,6 +2069,8 @@ func file_wire_kad_proto_init() {
 		(*Frame_Observed)(nil),
 		(*Frame_GetProviders)(nil),
 		(*Frame_Providers_)(nil),
+		(*Frame_DialBack)(nil),
+		(*Frame_Dialled)(nil),
 		(*Frame_Offer)(nil),
 		(*Frame_Wanted)(nil),
 	}
@@ -1908,7 +2081,7 @@ func file_wire_kad_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_kad_proto_rawDesc), len(file_wire_kad_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
