@@ -88,6 +88,8 @@ func TestParseRefuses(t *testing.T) {
 		return &pb.Frame{Body: &pb.Frame_Offer{Offer: &pb.Offer{Records: os}}}
 	}
 	dialBack := func(d *pb.DialBack) *pb.Frame { return &pb.Frame{Body: &pb.Frame_DialBack{DialBack: d}} }
+	call := func(c *pb.Call) *pb.Frame { return &pb.Frame{Body: &pb.Frame_Call{Call: c}} }
+	called := func(c *pb.Called) *pb.Frame { return &pb.Frame{Body: &pb.Frame_Called{Called: c}} }
 	dialled := func(d *pb.Dialled) *pb.Frame { return &pb.Frame{Body: &pb.Frame_Dialled{Dialled: d}} }
 	getProviders := func(g *pb.GetProviders) *pb.Frame { return &pb.Frame{Body: &pb.Frame_GetProviders{GetProviders: g}} }
 	providers := func(p *pb.Providers) *pb.Frame { return &pb.Frame{Body: &pb.Frame_Providers_{Providers_: p}} }
@@ -138,6 +140,15 @@ func TestParseRefuses(t *testing.T) {
 		{dialBack(&pb.DialBack{Addrs: repeat([]byte{1}, MaxDialBack+1)}), tooManyAddrs},
 		{dialBack(&pb.DialBack{Addrs: repeat(addr, 1), Peer: id[:31]}), badPeerID},
 		{dialBack(&pb.DialBack{Addrs: repeat(addr, 1), Peer: make([]byte, 32)}), badPeerID},
+		{call(&pb.Call{Intro: key}), badPeerID},
+		{call(&pb.Call{Peer: key, Intro: key}), badPeerID},
+		{call(&pb.Call{Peer: id[:31], Intro: key}), badPeerID},
+		{call(&pb.Call{Peer: id[:]}), badIntro},
+		{call(&pb.Call{Peer: id[:], Intro: make([]byte, MaxIntro+1)}), badIntro},
+		{call(&pb.Call{Peer: id[:], Intro: key, Padding: make([]byte, MaxPadding+1)}), tooLong},
+		{called(&pb.Called{}), badIntro},
+		{called(&pb.Called{Intro: make([]byte, MaxIntro+1)}), badIntro},
+		{called(&pb.Called{Intro: key, Padding: make([]byte, MaxPadding+1)}), tooLong},
 		{dialled(&pb.Dialled{Addr: addr}), badPeerID},
 		{dialled(&pb.Dialled{Addr: addr, By: id[:31]}), badPeerID},
 		{dialled(&pb.Dialled{Addr: addr, By: id[:], Code: -1}), badCode},
@@ -205,6 +216,10 @@ func TestParseRefusesBytes(t *testing.T) {
 		{bodyWanted, "\x0a\x05\xff", notProtobuf},
 		{bodyDialBack, "\x0a\x05\xff", notProtobuf},
 		{bodyDialled, "\x0a\x05\xff", notProtobuf},
+		{bodyReserve, "\x0a\x05\xff", notProtobuf},
+		{bodyReserved, "\x0a\x05\xff", notProtobuf},
+		{bodyCall, "\x0a\x05\xff", notProtobuf},
+		{bodyCalled, "\x0a\x05\xff", notProtobuf},
 	} {
 		f, err := ParseFrame(append(protowire.AppendTag(nil, protowire.Number(c.typ), protowire.BytesType), append(appendVarint(nil, len(c.body)), c.body...)...))
 		var invalid *InvalidError
@@ -247,7 +262,7 @@ func TestParseUnknown(t *testing.T) {
 	}
 
 	// A request of the future can be answered, an answer or a notice is not.
-	for typ, want := range map[int]bool{18: true, 19: false, 40: true, 63: false} {
+	for typ, want := range map[int]bool{22: true, 23: false, 40: true, 63: false} {
 		f, err := ParseFrame(AppendFrame(nil, Frame{ID: 4, Body: Unknown{typ}}))
 		if err != nil || f.ID != 4 || f.Body != (Unknown{typ}) || f.IsRequest() != want {
 			t.Errorf("type %d: got %+v, %v, request %v", typ, f, err, f.IsRequest())

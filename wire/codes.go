@@ -26,7 +26,7 @@ const (
 	CodeConflict Code = 11 // the holder has another version than the sender expects
 	CodeReadOnly Code = 12 // the holder cannot write to its disk at present
 
-	CodeUnreachable Code = 13 // nobody answered at the address, or not that peer; a Dialled only
+	CodeUnreachable Code = 13 // nobody answered at the address, or not that peer; or whoever is called has no reservation there
 )
 
 var codeNames = [...]string{
@@ -49,7 +49,7 @@ var codeTexts = [...]string{
 	"peer is too far from the key to hold the record",
 	"peer holds another version than expected",
 	"peer cannot write to its disk",
-	"nobody answers at the address",
+	"peer cannot be reached there",
 }
 
 // String returns the name of the code in kad.proto without its prefix, or its

@@ -75,6 +75,25 @@ func toPB(f Frame) *pb.Frame {
 		p.Body = &pb.Frame_DialBack{DialBack: d}
 	case Dialled:
 		p.Body = &pb.Frame_Dialled{Dialled: &pb.Dialled{Addr: []byte(m.Addr), By: m.By[:], Code: pb.Code(m.Code)}}
+	case Reserve:
+		p.Body = &pb.Frame_Reserve{Reserve: &pb.Reserve{Release: m.Release}}
+	case Reserved:
+		p.Body = &pb.Frame_Reserved{Reserved: &pb.Reserved{Lifetime: uint32(m.Lifetime / time.Second), Rate: uint32(m.Rate)}}
+	case Call:
+		p.Body = &pb.Frame_Call{Call: &pb.Call{Peer: m.Peer[:], Intro: m.Intro, Seen: []byte(m.Seen), Padding: make([]byte, m.Padding)}}
+	case Called:
+		p.Body = &pb.Frame_Called{Called: &pb.Called{Intro: m.Intro, Seen: []byte(m.Seen), Padding: make([]byte, m.Padding)}}
+	}
+	return p
+}
+
+func introductionToPB(i Introduction) *pb.Introduction {
+	p := &pb.Introduction{From: i.From[:], To: i.To[:], Key: i.Key[:], At: uint64(i.At.UnixMilli()), Mapping: pb.Mapping(i.Mapping), Birthday: i.Birthday}
+	if i.Reply != [32]byte{} {
+		p.Reply = i.Reply[:]
+	}
+	for _, a := range i.Addrs {
+		p.Addrs = append(p.Addrs, []byte(a))
 	}
 	return p
 }
@@ -173,8 +192,30 @@ func fromPB(p *pb.Frame) Frame {
 		f.Body = m
 	case *pb.Frame_Dialled:
 		f.Body = Dialled{Addr: seenFromPB(b.Dialled.GetAddr()), By: PeerID(b.Dialled.GetBy()), Code: Code(b.Dialled.GetCode())}
+	case *pb.Frame_Reserve:
+		f.Body = Reserve{Release: b.Reserve.GetRelease()}
+	case *pb.Frame_Reserved:
+		f.Body = Reserved{Lifetime: time.Duration(b.Reserved.GetLifetime()) * time.Second, Rate: int(min(b.Reserved.GetRate(), 1<<31-1))}
+	case *pb.Frame_Call:
+		f.Body = Call{Peer: PeerID(b.Call.GetPeer()), Intro: b.Call.GetIntro(), Seen: seenFromPB(b.Call.GetSeen()), Padding: len(b.Call.GetPadding())}
+	case *pb.Frame_Called:
+		f.Body = Called{Intro: b.Called.GetIntro(), Seen: seenFromPB(b.Called.GetSeen()), Padding: len(b.Called.GetPadding())}
 	}
 	return f
+}
+
+func introductionFromPB(p *pb.Introduction) Introduction {
+	i := Introduction{From: PeerID(p.GetFrom()), To: PeerID(p.GetTo()), Key: [32]byte(p.GetKey()), At: time.UnixMilli(int64(p.GetAt())).UTC(), Birthday: p.GetBirthday()}
+	copy(i.Reply[:], p.GetReply())
+	if m := p.GetMapping(); m >= 0 && m <= pb.Mapping_MAPPING_RANDOM {
+		i.Mapping = Mapping(m)
+	}
+	for _, b := range p.GetAddrs() {
+		if a := seenFromPB(b); a != "" {
+			i.Addrs = append(i.Addrs, a)
+		}
+	}
+	return i
 }
 
 func countFromPB(n uint32) int { return int(min(n, MaxContacts)) }

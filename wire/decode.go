@@ -26,6 +26,7 @@ const (
 	noRecords       reason = "no records"
 	badIfSeq        reason = "if_seq without exactly one owned record"
 	badPrint        reason = "no print of 16 bytes"
+	badIntro        reason = "no introduction of 1 to 1024 bytes"
 	tooManyWants    reason = "too many bits"
 	tooManyRecords  reason = "too many records"
 	tooManyContacts reason = "too many contacts"
@@ -67,6 +68,14 @@ func parseBody(typ int, b []byte) (m Message, why reason, ok bool) {
 		m, why = parseDialBack(b)
 	case bodyDialled:
 		m, why = parseDialled(b)
+	case bodyReserve:
+		m, why = parseReserve(b)
+	case bodyReserved:
+		m, why = parseReserved(b)
+	case bodyCall:
+		m, why = parseCall(b)
+	case bodyCalled:
+		m, why = parseCalled(b)
 	case bodyOffer:
 		m, why = parseOffer(b)
 	case bodyWanted:

@@ -35,10 +35,7 @@ func (m DialBack) encode(b []byte) []byte {
 	if !m.Peer.IsZero() {
 		b = appendBytes(b, 2, m.Peer[:])
 	}
-	if m.Padding > 0 {
-		b = append(appendHead(b, 3, m.Padding), make([]byte, m.Padding)...)
-	}
-	return b
+	return appendPadding(b, 3, m.Padding)
 }
 
 func (m Dialled) size() int {

@@ -97,6 +97,14 @@ func drawFrame(t *rapid.T) Frame {
 		f.Body = m
 	case bodyDialled:
 		f.Body = Dialled{Addr: drawIP(t), By: drawID(t), Code: Code(rapid.Uint32Range(0, 1<<31-1).Draw(t, "code"))}
+	case bodyReserve:
+		f.Body = Reserve{Release: rapid.Bool().Draw(t, "release")}
+	case bodyReserved:
+		f.Body = Reserved{Lifetime: time.Duration(rapid.Uint32().Draw(t, "lifetime")) * time.Second, Rate: rapid.IntRange(0, 1<<31-1).Draw(t, "rate")}
+	case bodyCall:
+		f.Body = Call{Peer: drawID(t), Intro: append(drawBytes(t, MaxIntro-1), 1), Seen: drawIP(t), Padding: rapid.IntRange(0, MaxPadding).Draw(t, "padding")}
+	case bodyCalled:
+		f.Body = Called{Intro: append(drawBytes(t, MaxIntro-1), 1), Seen: drawIP(t), Padding: rapid.IntRange(0, MaxPadding).Draw(t, "padding")}
 	}
 	return f
 }

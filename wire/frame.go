@@ -43,6 +43,7 @@ var bodyNames = [...]string{
 	bodyStore: "STORE", bodyStored: "STORED", bodyObserved: "OBSERVED",
 	bodyGetProviders: "GET_PROVIDERS", bodyProviders: "PROVIDERS", bodyOffer: "OFFER", bodyWanted: "WANTED",
 	bodyDialBack: "DIAL_BACK", bodyDialled: "DIALLED",
+	bodyReserve: "RESERVE", bodyReserved: "RESERVED", bodyCall: "CALL", bodyCalled: "CALLED",
 }
 
 // ParseFrame reads and validates one frame without its length prefix. The

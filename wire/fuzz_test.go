@@ -73,6 +73,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add(uint8(bodyWanted-firstBody), uint64(1), []byte("\x0a\x01\x01\x0a\x00")) // the last counts
 	f.Add(uint8(bodyStore-firstBody), uint64(1), []byte("\x20\x00"))
 	f.Add(uint8(bodyDialBack-firstBody), uint64(1), []byte("\x0a\x00\x0a\x01\x04\x1a\x01x")) // no address that is known
+	f.Add(uint8(bodyReserved-firstBody), uint64(1), []byte("\x08\xff\xff\xff\xff\x7f\x10\xff\xff\xff\xff\x0f"))
 	f.Add(uint8(bodyDialBack-firstBody), uint64(1), bytes.Repeat([]byte("\x0a\x00"), MaxDialBack+1))
 	f.Fuzz(func(t *testing.T, typ uint8, id uint64, body []byte) {
 		typ = firstBody + typ%(lastBody-firstBody+1)
@@ -118,6 +119,38 @@ func checkFrame(t *testing.T, b []byte) Frame {
 		t.Fatalf("%#v comes back as %#v, %v", f, again, err)
 	}
 	return f
+}
+
+// An introduction verifies only if it was signed, and is read as the generated
+// code reads it.
+func FuzzIntroduction(f *testing.F) {
+	f.Add(introduction().encode(nil))
+	f.Add(answer().encode(nil))
+	f.Add([]byte("\x32\x00\x38\xff\xff\xff\xff\x7f\x40\x02"))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		i, why := parseIntroduction(payload)
+		if _, err := ParseIntroduction(append(make([]byte, 64), payload...)); err == nil || !errors.Is(err, ErrIntroduction) {
+			t.Fatalf("%x: %v without a signature", payload, err)
+		}
+		if why != "" {
+			return
+		}
+		var p pb.Introduction
+		if err := proto.Unmarshal(payload, &p); err != nil || !reflect.DeepEqual(i, introductionFromPB(&p)) {
+			t.Fatalf("%x: parsed as %+v, by the generated code as %+v, %v", payload, i, &p, err)
+		}
+		want, err := canonical.Marshal(introductionToPB(i))
+		if err != nil || !bytes.Equal(i.encode(nil), want) {
+			t.Fatalf("%+v: written as %x, by the generated code as %x, %v", i, i.encode(nil), want, err)
+		}
+		if len(want)+64 > MaxIntro {
+			t.Fatalf("an introduction of %d bytes", len(want)+64)
+		}
+		i.From = idOf(alice)
+		if back, err := ParseIntroduction(i.Sign(alice)); err != nil || !reflect.DeepEqual(back, i) {
+			t.Fatalf("%+v comes back as %+v, %v", i, back, err)
+		}
+	})
 }
 
 // What is signed encodes back to the same bytes; what is stored, too.

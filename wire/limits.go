@@ -16,6 +16,10 @@ const (
 	MaxOffer      = 1024           // records named in one OFFER
 	MaxDialBack   = 4              // addresses in one DIAL_BACK
 	DialBytes     = 4 * 1232       // bytes that a dial back may send before anybody answers: four of QUIC's first packets
+	MaxIntro      = 1024           // bytes of a signed introduction
+	MaxIntroAddrs = 16             // addresses in one introduction
+	MaxGuess      = 10             // of them guesses of ports
+	MaxPadding    = 4096           // bytes of padding in one CALL or CALLED
 	MaxValue      = 8 << 10        // bytes of a record's value
 	MaxPeerRecord = 2 << 10        // bytes of the value of a peer or provider record
 	MaxName       = 256            // bytes of an owned or open record's name

@@ -38,6 +38,11 @@ const (
 	bodyDialBack = 16
 	bodyDialled  = 17
 
+	bodyReserve  = 18
+	bodyReserved = 19
+	bodyCall     = 20
+	bodyCalled   = 21
+
 	bodyOffer  = 24
 	bodyWanted = 25
 
@@ -196,5 +201,9 @@ func (Wanted) body() int       { return bodyWanted }
 
 func (DialBack) body() int { return bodyDialBack }
 func (Dialled) body() int  { return bodyDialled }
+func (Reserve) body() int  { return bodyReserve }
+func (Reserved) body() int { return bodyReserved }
+func (Call) body() int     { return bodyCall }
+func (Called) body() int   { return bodyCalled }
 
 func (u Unknown) body() int { return u.Type }

@@ -156,3 +156,11 @@ func appendBytes[B ~string | ~[]byte](b []byte, num protowire.Number, v B) []byt
 	}
 	return append(appendHead(b, num, len(v)), v...)
 }
+
+// appendPadding appends a field of n bytes of no meaning.
+func appendPadding(b []byte, num protowire.Number, n int) []byte {
+	if n <= 0 {
+		return b
+	}
+	return append(appendHead(b, num, n), make([]byte, n)...)
+}

@@ -80,6 +80,18 @@ func contacts(n int) (cs []Contact) {
 	return cs
 }
 
+// introduction is what alice tells bob in a call.
+func introduction() Introduction {
+	return Introduction{From: idOf(alice), To: idOf(bob), Key: routing.KeyOf("half"), At: noon,
+		Addrs: []Addr{addr4(7, 4774), addr6}, Mapping: MappingSequential}
+}
+
+// answer is what bob answers.
+func answer() Introduction {
+	return Introduction{From: idOf(bob), To: idOf(alice), Key: routing.KeyOf("other half"), Reply: routing.KeyOf("half"),
+		At: noon.Add(time.Second), Mapping: MappingRandom, Birthday: true}
+}
+
 // samples holds every message, small, large and empty.
 func samples() map[string]Frame {
 	key := routing.KeyOf("hello")
@@ -136,5 +148,15 @@ func samples() map[string]Frame {
 		"dial back most":     {ID: 9, Body: DialBack{Addrs: []Addr{addr6, addr6, addr6, addr6}, Peer: idOf(alice), Padding: DialBytes}},
 		"dialled":            {ID: 9, Body: Dialled{Addr: addr4(7, 4774), By: idOf(bob)}},
 		"dialled no":         {ID: 9, Body: Dialled{Addr: addr6, By: idOf(bob), Code: CodeUnreachable}},
+		"reserve":            {ID: 10, Body: Reserve{}},
+		"reserve no more":    {ID: 10, Body: Reserve{Release: true}},
+		"reserved":           {ID: 10, Body: Reserved{Lifetime: time.Hour, Rate: 256 << 10}},
+		"reserved none":      {ID: 10, Body: Reserved{}},
+		"reserved most":      {ID: 10, Body: Reserved{Lifetime: (1<<32 - 1) * time.Second, Rate: 1<<31 - 1}},
+		"call":               {ID: 11, Body: Call{Peer: idOf(bob), Intro: introduction().Sign(alice)}},
+		"call on":            {ID: 11, Body: Call{Peer: idOf(alice), Intro: []byte("hello"), Seen: addr4(9, 40000), Padding: 100}},
+		"call most":          {ID: 11, Body: Call{Peer: idOf(bob), Intro: make([]byte, MaxIntro), Seen: addr6, Padding: MaxPadding}},
+		"called":             {ID: 11, Body: Called{Intro: answer().Sign(bob)}},
+		"called on":          {ID: 11, Body: Called{Intro: []byte("hello"), Seen: addr6, Padding: 200}},
 	}
 }

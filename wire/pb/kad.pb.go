@@ -214,6 +214,61 @@ func (Code) EnumDescriptor() ([]byte, []int) {
 	return file_wire_kad_proto_rawDescGZIP(), []int{2}
 }
 
+type Mapping int32
+
+const (
+	Mapping_MAPPING_UNKNOWN     Mapping = 0
+	Mapping_MAPPING_NONE        Mapping = 1
+	Mapping_MAPPING_INDEPENDENT Mapping = 2
+	Mapping_MAPPING_SEQUENTIAL  Mapping = 3
+	Mapping_MAPPING_RANDOM      Mapping = 4
+)
+
+// Enum value maps for Mapping.
+var (
+	Mapping_name = map[int32]string{
+		0: "MAPPING_UNKNOWN",
+		1: "MAPPING_NONE",
+		2: "MAPPING_INDEPENDENT",
+		3: "MAPPING_SEQUENTIAL",
+		4: "MAPPING_RANDOM",
+	}
+	Mapping_value = map[string]int32{
+		"MAPPING_UNKNOWN":     0,
+		"MAPPING_NONE":        1,
+		"MAPPING_INDEPENDENT": 2,
+		"MAPPING_SEQUENTIAL":  3,
+		"MAPPING_RANDOM":      4,
+	}
+)
+
+func (x Mapping) Enum() *Mapping {
+	p := new(Mapping)
+	*p = x
+	return p
+}
+
+func (x Mapping) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Mapping) Descriptor() protoreflect.EnumDescriptor {
+	return file_wire_kad_proto_enumTypes[3].Descriptor()
+}
+
+func (Mapping) Type() protoreflect.EnumType {
+	return &file_wire_kad_proto_enumTypes[3]
+}
+
+func (x Mapping) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Mapping.Descriptor instead.
+func (Mapping) EnumDescriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{3}
+}
+
 // One frame of the RPC stream.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -239,6 +294,10 @@ type Frame struct {
 	//	*Frame_Providers_
 	//	*Frame_DialBack
 	//	*Frame_Dialled
+	//	*Frame_Reserve
+	//	*Frame_Reserved
+	//	*Frame_Call
+	//	*Frame_Called
 	//	*Frame_Offer
 	//	*Frame_Wanted
 	Body          isFrame_Body `protobuf_oneof:"body"`
@@ -425,6 +484,42 @@ func (x *Frame) GetDialled() *Dialled {
 	return nil
 }
 
+func (x *Frame) GetReserve() *Reserve {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Reserve); ok {
+			return x.Reserve
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetReserved() *Reserved {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Reserved); ok {
+			return x.Reserved
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetCall() *Call {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Call); ok {
+			return x.Call
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetCalled() *Called {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Called); ok {
+			return x.Called
+		}
+	}
+	return nil
+}
+
 func (x *Frame) GetOffer() *Offer {
 	if x != nil {
 		if x, ok := x.Body.(*Frame_Offer); ok {
@@ -507,6 +602,22 @@ type Frame_Dialled struct {
 	Dialled *Dialled `protobuf:"bytes,17,opt,name=dialled,proto3,oneof"`
 }
 
+type Frame_Reserve struct {
+	Reserve *Reserve `protobuf:"bytes,18,opt,name=reserve,proto3,oneof"`
+}
+
+type Frame_Reserved struct {
+	Reserved *Reserved `protobuf:"bytes,19,opt,name=reserved,proto3,oneof"`
+}
+
+type Frame_Call struct {
+	Call *Call `protobuf:"bytes,20,opt,name=call,proto3,oneof"`
+}
+
+type Frame_Called struct {
+	Called *Called `protobuf:"bytes,21,opt,name=called,proto3,oneof"`
+}
+
 type Frame_Offer struct {
 	Offer *Offer `protobuf:"bytes,24,opt,name=offer,proto3,oneof"`
 }
@@ -544,6 +655,14 @@ func (*Frame_Providers_) isFrame_Body() {}
 func (*Frame_DialBack) isFrame_Body() {}
 
 func (*Frame_Dialled) isFrame_Body() {}
+
+func (*Frame_Reserve) isFrame_Body() {}
+
+func (*Frame_Reserved) isFrame_Body() {}
+
+func (*Frame_Call) isFrame_Body() {}
+
+func (*Frame_Called) isFrame_Body() {}
 
 func (*Frame_Offer) isFrame_Body() {}
 
@@ -1470,6 +1589,332 @@ func (x *Dialled) GetCode() Code {
 	return Code_CODE_OK
 }
 
+type Reserve struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Release       bool                   `protobuf:"varint,1,opt,name=release,proto3" json:"release,omitempty"` // rather not any more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reserve) Reset() {
+	*x = Reserve{}
+	mi := &file_wire_kad_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reserve) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reserve) ProtoMessage() {}
+
+func (x *Reserve) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reserve.ProtoReflect.Descriptor instead.
+func (*Reserve) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Reserve) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
+type Reserved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lifetime      uint32                 `protobuf:"varint,1,opt,name=lifetime,proto3" json:"lifetime,omitempty"` // seconds
+	Rate          uint32                 `protobuf:"varint,2,opt,name=rate,proto3" json:"rate,omitempty"`         // bytes a second that are relayed, for each peer; 0: not told
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reserved) Reset() {
+	*x = Reserved{}
+	mi := &file_wire_kad_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reserved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reserved) ProtoMessage() {}
+
+func (x *Reserved) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reserved.ProtoReflect.Descriptor instead.
+func (*Reserved) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Reserved) GetLifetime() uint32 {
+	if x != nil {
+		return x.Lifetime
+	}
+	return 0
+}
+
+func (x *Reserved) GetRate() uint32 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+type Call struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          []byte                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`       // 32 bytes: towards the relay who is called, from it who calls
+	Intro         []byte                 `protobuf:"bytes,2,opt,name=intro,proto3" json:"intro,omitempty"`     // 1 to 1024 bytes: a signature, 64 bytes, and the Introduction that it signs
+	Seen          []byte                 `protobuf:"bytes,3,opt,name=seen,proto3" json:"seen,omitempty"`       // from the relay: the multiaddr at which it sees the caller
+	Padding       []byte                 `protobuf:"bytes,4,opt,name=padding,proto3" json:"padding,omitempty"` // any bytes, at most 4096
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Call) Reset() {
+	*x = Call{}
+	mi := &file_wire_kad_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Call) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Call) ProtoMessage() {}
+
+func (x *Call) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Call.ProtoReflect.Descriptor instead.
+func (*Call) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Call) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *Call) GetIntro() []byte {
+	if x != nil {
+		return x.Intro
+	}
+	return nil
+}
+
+func (x *Call) GetSeen() []byte {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+func (x *Call) GetPadding() []byte {
+	if x != nil {
+		return x.Padding
+	}
+	return nil
+}
+
+type Called struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Intro         []byte                 `protobuf:"bytes,1,opt,name=intro,proto3" json:"intro,omitempty"`     // as in Call
+	Seen          []byte                 `protobuf:"bytes,2,opt,name=seen,proto3" json:"seen,omitempty"`       // from the relay: the multiaddr at which it sees the peer
+	Padding       []byte                 `protobuf:"bytes,3,opt,name=padding,proto3" json:"padding,omitempty"` // any bytes, at most 4096
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Called) Reset() {
+	*x = Called{}
+	mi := &file_wire_kad_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Called) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Called) ProtoMessage() {}
+
+func (x *Called) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Called.ProtoReflect.Descriptor instead.
+func (*Called) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Called) GetIntro() []byte {
+	if x != nil {
+		return x.Intro
+	}
+	return nil
+}
+
+func (x *Called) GetSeen() []byte {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+func (x *Called) GetPadding() []byte {
+	if x != nil {
+		return x.Padding
+	}
+	return nil
+}
+
+// What peers tell one another in Call and Called. The signature that stands
+// before it is Ed25519, by from, over "kadquic call v1\0" and these bytes.
+type Introduction struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          []byte                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`   // public key, 32 bytes
+	To            []byte                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`       // public key, 32 bytes
+	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`     // X25519 public key, 32 bytes
+	Reply         []byte                 `protobuf:"bytes,4,opt,name=reply,proto3" json:"reply,omitempty"` // key of the call that this answers; absent in a call
+	At            uint64                 `protobuf:"varint,5,opt,name=at,proto3" json:"at,omitempty"`      // Unix milliseconds
+	Addrs         [][]byte               `protobuf:"bytes,6,rep,name=addrs,proto3" json:"addrs,omitempty"` // binary multiaddrs of IP addresses without /p2p, at most 16
+	Mapping       Mapping                `protobuf:"varint,7,opt,name=mapping,proto3,enum=kadquic.v1.Mapping" json:"mapping,omitempty"`
+	Birthday      bool                   `protobuf:"varint,8,opt,name=birthday,proto3" json:"birthday,omitempty"` // agrees to probes of many ports at random
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Introduction) Reset() {
+	*x = Introduction{}
+	mi := &file_wire_kad_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Introduction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Introduction) ProtoMessage() {}
+
+func (x *Introduction) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_kad_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Introduction.ProtoReflect.Descriptor instead.
+func (*Introduction) Descriptor() ([]byte, []int) {
+	return file_wire_kad_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Introduction) GetFrom() []byte {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Introduction) GetTo() []byte {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Introduction) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Introduction) GetReply() []byte {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *Introduction) GetAt() uint64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Introduction) GetAddrs() [][]byte {
+	if x != nil {
+		return x.Addrs
+	}
+	return nil
+}
+
+func (x *Introduction) GetMapping() Mapping {
+	if x != nil {
+		return x.Mapping
+	}
+	return Mapping_MAPPING_UNKNOWN
+}
+
+func (x *Introduction) GetBirthday() bool {
+	if x != nil {
+		return x.Birthday
+	}
+	return false
+}
+
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          Code                   `protobuf:"varint,1,opt,name=code,proto3,enum=kadquic.v1.Code" json:"code,omitempty"`
@@ -1480,7 +1925,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_wire_kad_proto_msgTypes[18]
+	mi := &file_wire_kad_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1937,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[18]
+	mi := &file_wire_kad_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1950,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{18}
+	return file_wire_kad_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Error) GetCode() Code {
@@ -1532,7 +1977,7 @@ type Contact struct {
 
 func (x *Contact) Reset() {
 	*x = Contact{}
-	mi := &file_wire_kad_proto_msgTypes[19]
+	mi := &file_wire_kad_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1989,7 @@ func (x *Contact) String() string {
 func (*Contact) ProtoMessage() {}
 
 func (x *Contact) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[19]
+	mi := &file_wire_kad_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +2002,7 @@ func (x *Contact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contact.ProtoReflect.Descriptor instead.
 func (*Contact) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{19}
+	return file_wire_kad_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Contact) GetId() []byte {
@@ -1585,7 +2030,7 @@ type Signed struct {
 
 func (x *Signed) Reset() {
 	*x = Signed{}
-	mi := &file_wire_kad_proto_msgTypes[20]
+	mi := &file_wire_kad_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +2042,7 @@ func (x *Signed) String() string {
 func (*Signed) ProtoMessage() {}
 
 func (x *Signed) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[20]
+	mi := &file_wire_kad_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +2055,7 @@ func (x *Signed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signed.ProtoReflect.Descriptor instead.
 func (*Signed) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{20}
+	return file_wire_kad_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Signed) GetPayload() []byte {
@@ -1643,7 +2088,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_wire_kad_proto_msgTypes[21]
+	mi := &file_wire_kad_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +2100,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[21]
+	mi := &file_wire_kad_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +2113,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{21}
+	return file_wire_kad_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Record) GetKind() Kind {
@@ -1732,7 +2177,7 @@ type PeerInfo struct {
 
 func (x *PeerInfo) Reset() {
 	*x = PeerInfo{}
-	mi := &file_wire_kad_proto_msgTypes[22]
+	mi := &file_wire_kad_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +2189,7 @@ func (x *PeerInfo) String() string {
 func (*PeerInfo) ProtoMessage() {}
 
 func (x *PeerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[22]
+	mi := &file_wire_kad_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +2202,7 @@ func (x *PeerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerInfo.ProtoReflect.Descriptor instead.
 func (*PeerInfo) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{22}
+	return file_wire_kad_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PeerInfo) GetMode() Mode {
@@ -1791,7 +2236,7 @@ type StreamHeader struct {
 
 func (x *StreamHeader) Reset() {
 	*x = StreamHeader{}
-	mi := &file_wire_kad_proto_msgTypes[23]
+	mi := &file_wire_kad_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +2248,7 @@ func (x *StreamHeader) String() string {
 func (*StreamHeader) ProtoMessage() {}
 
 func (x *StreamHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_kad_proto_msgTypes[23]
+	mi := &file_wire_kad_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +2261,7 @@ func (x *StreamHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamHeader.ProtoReflect.Descriptor instead.
 func (*StreamHeader) Descriptor() ([]byte, []int) {
-	return file_wire_kad_proto_rawDescGZIP(), []int{23}
+	return file_wire_kad_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StreamHeader) GetProtocol() string {
@@ -1831,7 +2276,7 @@ var File_wire_kad_proto protoreflect.FileDescriptor
 const file_wire_kad_proto_rawDesc = "" +
 	"\n" +
 	"\x0ewire/kad.proto\x12\n" +
-	"kadquic.v1\"\xf6\x06\n" +
+	"kadquic.v1\"\x99\b\n" +
 	"\x05Frame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12)\n" +
 	"\x05hello\x18\x02 \x01(\v2\x11.kadquic.v1.HelloH\x00R\x05hello\x12)\n" +
@@ -1850,10 +2295,14 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\rget_providers\x18\x0e \x01(\v2\x18.kadquic.v1.GetProvidersH\x00R\fgetProviders\x125\n" +
 	"\tproviders\x18\x0f \x01(\v2\x15.kadquic.v1.ProvidersH\x00R\tproviders\x123\n" +
 	"\tdial_back\x18\x10 \x01(\v2\x14.kadquic.v1.DialBackH\x00R\bdialBack\x12/\n" +
-	"\adialled\x18\x11 \x01(\v2\x13.kadquic.v1.DialledH\x00R\adialled\x12)\n" +
+	"\adialled\x18\x11 \x01(\v2\x13.kadquic.v1.DialledH\x00R\adialled\x12/\n" +
+	"\areserve\x18\x12 \x01(\v2\x13.kadquic.v1.ReserveH\x00R\areserve\x122\n" +
+	"\breserved\x18\x13 \x01(\v2\x14.kadquic.v1.ReservedH\x00R\breserved\x12&\n" +
+	"\x04call\x18\x14 \x01(\v2\x10.kadquic.v1.CallH\x00R\x04call\x12,\n" +
+	"\x06called\x18\x15 \x01(\v2\x12.kadquic.v1.CalledH\x00R\x06called\x12)\n" +
 	"\x05offer\x18\x18 \x01(\v2\x11.kadquic.v1.OfferH\x00R\x05offer\x12,\n" +
 	"\x06wanted\x18\x19 \x01(\v2\x12.kadquic.v1.WantedH\x00R\x06wantedB\x06\n" +
-	"\x04bodyJ\x04\b\r\x10\x0eJ\x04\b\x12\x10\x13J\x04\b\x13\x10\x14J\x04\b\x14\x10\x15J\x04\b\x15\x10\x16J\x04\b\x16\x10\x17J\x04\b\x17\x10\x18\"\xa1\x01\n" +
+	"\x04bodyJ\x04\b\r\x10\x0eJ\x04\b\x16\x10\x17J\x04\b\x17\x10\x18\"\xa1\x01\n" +
 	"\x05Hello\x12$\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x10.kadquic.v1.ModeR\x04mode\x12\x14\n" +
 	"\x05agent\x18\x02 \x01(\tR\x05agent\x12\x14\n" +
@@ -1909,7 +2358,30 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\aDialled\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\fR\x04addr\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\fR\x02by\x12$\n" +
-	"\x04code\x18\x03 \x01(\x0e2\x10.kadquic.v1.CodeR\x04code\"G\n" +
+	"\x04code\x18\x03 \x01(\x0e2\x10.kadquic.v1.CodeR\x04code\"#\n" +
+	"\aReserve\x12\x18\n" +
+	"\arelease\x18\x01 \x01(\bR\arelease\":\n" +
+	"\bReserved\x12\x1a\n" +
+	"\blifetime\x18\x01 \x01(\rR\blifetime\x12\x12\n" +
+	"\x04rate\x18\x02 \x01(\rR\x04rate\"^\n" +
+	"\x04Call\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\fR\x04peer\x12\x14\n" +
+	"\x05intro\x18\x02 \x01(\fR\x05intro\x12\x12\n" +
+	"\x04seen\x18\x03 \x01(\fR\x04seen\x12\x18\n" +
+	"\apadding\x18\x04 \x01(\fR\apadding\"L\n" +
+	"\x06Called\x12\x14\n" +
+	"\x05intro\x18\x01 \x01(\fR\x05intro\x12\x12\n" +
+	"\x04seen\x18\x02 \x01(\fR\x04seen\x12\x18\n" +
+	"\apadding\x18\x03 \x01(\fR\apadding\"\xcb\x01\n" +
+	"\fIntroduction\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\fR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\fR\x02to\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x12\x14\n" +
+	"\x05reply\x18\x04 \x01(\fR\x05reply\x12\x0e\n" +
+	"\x02at\x18\x05 \x01(\x04R\x02at\x12\x14\n" +
+	"\x05addrs\x18\x06 \x03(\fR\x05addrs\x12-\n" +
+	"\amapping\x18\a \x01(\x0e2\x13.kadquic.v1.MappingR\amapping\x12\x1a\n" +
+	"\bbirthday\x18\b \x01(\bR\bbirthday\"G\n" +
 	"\x05Error\x12$\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.kadquic.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"/\n" +
@@ -1962,7 +2434,13 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\x12\x11\n" +
 	"\rCODE_CONFLICT\x10\v\x12\x12\n" +
 	"\x0eCODE_READ_ONLY\x10\f\x12\x14\n" +
-	"\x10CODE_UNREACHABLE\x10\rB$Z\"github.com/kadquic/kadquic/wire/pbb\x06proto3"
+	"\x10CODE_UNREACHABLE\x10\r*u\n" +
+	"\aMapping\x12\x13\n" +
+	"\x0fMAPPING_UNKNOWN\x10\x00\x12\x10\n" +
+	"\fMAPPING_NONE\x10\x01\x12\x17\n" +
+	"\x13MAPPING_INDEPENDENT\x10\x02\x12\x16\n" +
+	"\x12MAPPING_SEQUENTIAL\x10\x03\x12\x12\n" +
+	"\x0eMAPPING_RANDOM\x10\x04B$Z\"github.com/kadquic/kadquic/wire/pbb\x06proto3"
 
 var (
 	file_wire_kad_proto_rawDescOnce sync.Once
@@ -1976,78 +2454,89 @@ func file_wire_kad_proto_rawDescGZIP() []byte {
 	return file_wire_kad_proto_rawDescData
 }
 
-var file_wire_kad_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_wire_kad_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_wire_kad_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_wire_kad_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_wire_kad_proto_goTypes = []any{
 	(Mode)(0),            // 0: kadquic.v1.Mode
 	(Kind)(0),            // 1: kadquic.v1.Kind
 	(Code)(0),            // 2: kadquic.v1.Code
-	(*Frame)(nil),        // 3: kadquic.v1.Frame
-	(*Hello)(nil),        // 4: kadquic.v1.Hello
-	(*Observed)(nil),     // 5: kadquic.v1.Observed
-	(*Ping)(nil),         // 6: kadquic.v1.Ping
-	(*Pong)(nil),         // 7: kadquic.v1.Pong
-	(*FindNode)(nil),     // 8: kadquic.v1.FindNode
-	(*Nodes)(nil),        // 9: kadquic.v1.Nodes
-	(*FindValue)(nil),    // 10: kadquic.v1.FindValue
-	(*Value)(nil),        // 11: kadquic.v1.Value
-	(*Store)(nil),        // 12: kadquic.v1.Store
-	(*Stored)(nil),       // 13: kadquic.v1.Stored
-	(*GetProviders)(nil), // 14: kadquic.v1.GetProviders
-	(*Providers)(nil),    // 15: kadquic.v1.Providers
-	(*Offer)(nil),        // 16: kadquic.v1.Offer
-	(*Offered)(nil),      // 17: kadquic.v1.Offered
-	(*Wanted)(nil),       // 18: kadquic.v1.Wanted
-	(*DialBack)(nil),     // 19: kadquic.v1.DialBack
-	(*Dialled)(nil),      // 20: kadquic.v1.Dialled
-	(*Error)(nil),        // 21: kadquic.v1.Error
-	(*Contact)(nil),      // 22: kadquic.v1.Contact
-	(*Signed)(nil),       // 23: kadquic.v1.Signed
-	(*Record)(nil),       // 24: kadquic.v1.Record
-	(*PeerInfo)(nil),     // 25: kadquic.v1.PeerInfo
-	(*StreamHeader)(nil), // 26: kadquic.v1.StreamHeader
+	(Mapping)(0),         // 3: kadquic.v1.Mapping
+	(*Frame)(nil),        // 4: kadquic.v1.Frame
+	(*Hello)(nil),        // 5: kadquic.v1.Hello
+	(*Observed)(nil),     // 6: kadquic.v1.Observed
+	(*Ping)(nil),         // 7: kadquic.v1.Ping
+	(*Pong)(nil),         // 8: kadquic.v1.Pong
+	(*FindNode)(nil),     // 9: kadquic.v1.FindNode
+	(*Nodes)(nil),        // 10: kadquic.v1.Nodes
+	(*FindValue)(nil),    // 11: kadquic.v1.FindValue
+	(*Value)(nil),        // 12: kadquic.v1.Value
+	(*Store)(nil),        // 13: kadquic.v1.Store
+	(*Stored)(nil),       // 14: kadquic.v1.Stored
+	(*GetProviders)(nil), // 15: kadquic.v1.GetProviders
+	(*Providers)(nil),    // 16: kadquic.v1.Providers
+	(*Offer)(nil),        // 17: kadquic.v1.Offer
+	(*Offered)(nil),      // 18: kadquic.v1.Offered
+	(*Wanted)(nil),       // 19: kadquic.v1.Wanted
+	(*DialBack)(nil),     // 20: kadquic.v1.DialBack
+	(*Dialled)(nil),      // 21: kadquic.v1.Dialled
+	(*Reserve)(nil),      // 22: kadquic.v1.Reserve
+	(*Reserved)(nil),     // 23: kadquic.v1.Reserved
+	(*Call)(nil),         // 24: kadquic.v1.Call
+	(*Called)(nil),       // 25: kadquic.v1.Called
+	(*Introduction)(nil), // 26: kadquic.v1.Introduction
+	(*Error)(nil),        // 27: kadquic.v1.Error
+	(*Contact)(nil),      // 28: kadquic.v1.Contact
+	(*Signed)(nil),       // 29: kadquic.v1.Signed
+	(*Record)(nil),       // 30: kadquic.v1.Record
+	(*PeerInfo)(nil),     // 31: kadquic.v1.PeerInfo
+	(*StreamHeader)(nil), // 32: kadquic.v1.StreamHeader
 }
 var file_wire_kad_proto_depIdxs = []int32{
-	4,  // 0: kadquic.v1.Frame.hello:type_name -> kadquic.v1.Hello
-	21, // 1: kadquic.v1.Frame.error:type_name -> kadquic.v1.Error
-	6,  // 2: kadquic.v1.Frame.ping:type_name -> kadquic.v1.Ping
-	7,  // 3: kadquic.v1.Frame.pong:type_name -> kadquic.v1.Pong
-	8,  // 4: kadquic.v1.Frame.find_node:type_name -> kadquic.v1.FindNode
-	9,  // 5: kadquic.v1.Frame.nodes:type_name -> kadquic.v1.Nodes
-	10, // 6: kadquic.v1.Frame.find_value:type_name -> kadquic.v1.FindValue
-	11, // 7: kadquic.v1.Frame.value:type_name -> kadquic.v1.Value
-	12, // 8: kadquic.v1.Frame.store:type_name -> kadquic.v1.Store
-	13, // 9: kadquic.v1.Frame.stored:type_name -> kadquic.v1.Stored
-	5,  // 10: kadquic.v1.Frame.observed:type_name -> kadquic.v1.Observed
-	14, // 11: kadquic.v1.Frame.get_providers:type_name -> kadquic.v1.GetProviders
-	15, // 12: kadquic.v1.Frame.providers:type_name -> kadquic.v1.Providers
-	19, // 13: kadquic.v1.Frame.dial_back:type_name -> kadquic.v1.DialBack
-	20, // 14: kadquic.v1.Frame.dialled:type_name -> kadquic.v1.Dialled
-	16, // 15: kadquic.v1.Frame.offer:type_name -> kadquic.v1.Offer
-	18, // 16: kadquic.v1.Frame.wanted:type_name -> kadquic.v1.Wanted
-	0,  // 17: kadquic.v1.Hello.mode:type_name -> kadquic.v1.Mode
-	23, // 18: kadquic.v1.Hello.record:type_name -> kadquic.v1.Signed
-	22, // 19: kadquic.v1.Nodes.contacts:type_name -> kadquic.v1.Contact
-	23, // 20: kadquic.v1.Nodes.record:type_name -> kadquic.v1.Signed
-	1,  // 21: kadquic.v1.FindValue.kind:type_name -> kadquic.v1.Kind
-	23, // 22: kadquic.v1.Value.records:type_name -> kadquic.v1.Signed
-	22, // 23: kadquic.v1.Value.contacts:type_name -> kadquic.v1.Contact
-	23, // 24: kadquic.v1.Store.records:type_name -> kadquic.v1.Signed
-	2,  // 25: kadquic.v1.Stored.results:type_name -> kadquic.v1.Code
-	22, // 26: kadquic.v1.Stored.contacts:type_name -> kadquic.v1.Contact
-	23, // 27: kadquic.v1.Providers.records:type_name -> kadquic.v1.Signed
-	22, // 28: kadquic.v1.Providers.contacts:type_name -> kadquic.v1.Contact
-	17, // 29: kadquic.v1.Offer.records:type_name -> kadquic.v1.Offered
-	1,  // 30: kadquic.v1.Offered.kind:type_name -> kadquic.v1.Kind
-	2,  // 31: kadquic.v1.Dialled.code:type_name -> kadquic.v1.Code
-	2,  // 32: kadquic.v1.Error.code:type_name -> kadquic.v1.Code
-	1,  // 33: kadquic.v1.Record.kind:type_name -> kadquic.v1.Kind
-	0,  // 34: kadquic.v1.PeerInfo.mode:type_name -> kadquic.v1.Mode
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	5,  // 0: kadquic.v1.Frame.hello:type_name -> kadquic.v1.Hello
+	27, // 1: kadquic.v1.Frame.error:type_name -> kadquic.v1.Error
+	7,  // 2: kadquic.v1.Frame.ping:type_name -> kadquic.v1.Ping
+	8,  // 3: kadquic.v1.Frame.pong:type_name -> kadquic.v1.Pong
+	9,  // 4: kadquic.v1.Frame.find_node:type_name -> kadquic.v1.FindNode
+	10, // 5: kadquic.v1.Frame.nodes:type_name -> kadquic.v1.Nodes
+	11, // 6: kadquic.v1.Frame.find_value:type_name -> kadquic.v1.FindValue
+	12, // 7: kadquic.v1.Frame.value:type_name -> kadquic.v1.Value
+	13, // 8: kadquic.v1.Frame.store:type_name -> kadquic.v1.Store
+	14, // 9: kadquic.v1.Frame.stored:type_name -> kadquic.v1.Stored
+	6,  // 10: kadquic.v1.Frame.observed:type_name -> kadquic.v1.Observed
+	15, // 11: kadquic.v1.Frame.get_providers:type_name -> kadquic.v1.GetProviders
+	16, // 12: kadquic.v1.Frame.providers:type_name -> kadquic.v1.Providers
+	20, // 13: kadquic.v1.Frame.dial_back:type_name -> kadquic.v1.DialBack
+	21, // 14: kadquic.v1.Frame.dialled:type_name -> kadquic.v1.Dialled
+	22, // 15: kadquic.v1.Frame.reserve:type_name -> kadquic.v1.Reserve
+	23, // 16: kadquic.v1.Frame.reserved:type_name -> kadquic.v1.Reserved
+	24, // 17: kadquic.v1.Frame.call:type_name -> kadquic.v1.Call
+	25, // 18: kadquic.v1.Frame.called:type_name -> kadquic.v1.Called
+	17, // 19: kadquic.v1.Frame.offer:type_name -> kadquic.v1.Offer
+	19, // 20: kadquic.v1.Frame.wanted:type_name -> kadquic.v1.Wanted
+	0,  // 21: kadquic.v1.Hello.mode:type_name -> kadquic.v1.Mode
+	29, // 22: kadquic.v1.Hello.record:type_name -> kadquic.v1.Signed
+	28, // 23: kadquic.v1.Nodes.contacts:type_name -> kadquic.v1.Contact
+	29, // 24: kadquic.v1.Nodes.record:type_name -> kadquic.v1.Signed
+	1,  // 25: kadquic.v1.FindValue.kind:type_name -> kadquic.v1.Kind
+	29, // 26: kadquic.v1.Value.records:type_name -> kadquic.v1.Signed
+	28, // 27: kadquic.v1.Value.contacts:type_name -> kadquic.v1.Contact
+	29, // 28: kadquic.v1.Store.records:type_name -> kadquic.v1.Signed
+	2,  // 29: kadquic.v1.Stored.results:type_name -> kadquic.v1.Code
+	28, // 30: kadquic.v1.Stored.contacts:type_name -> kadquic.v1.Contact
+	29, // 31: kadquic.v1.Providers.records:type_name -> kadquic.v1.Signed
+	28, // 32: kadquic.v1.Providers.contacts:type_name -> kadquic.v1.Contact
+	18, // 33: kadquic.v1.Offer.records:type_name -> kadquic.v1.Offered
+	1,  // 34: kadquic.v1.Offered.kind:type_name -> kadquic.v1.Kind
+	2,  // 35: kadquic.v1.Dialled.code:type_name -> kadquic.v1.Code
+	3,  // 36: kadquic.v1.Introduction.mapping:type_name -> kadquic.v1.Mapping
+	2,  // 37: kadquic.v1.Error.code:type_name -> kadquic.v1.Code
+	1,  // 38: kadquic.v1.Record.kind:type_name -> kadquic.v1.Kind
+	0,  // 39: kadquic.v1.PeerInfo.mode:type_name -> kadquic.v1.Mode
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_wire_kad_proto_init() }
@@ -2071,6 +2560,10 @@ func file_wire_kad_proto_init() {
 		(*Frame_Providers_)(nil),
 		(*Frame_DialBack)(nil),
 		(*Frame_Dialled)(nil),
+		(*Frame_Reserve)(nil),
+		(*Frame_Reserved)(nil),
+		(*Frame_Call)(nil),
+		(*Frame_Called)(nil),
 		(*Frame_Offer)(nil),
 		(*Frame_Wanted)(nil),
 	}
@@ -2080,8 +2573,8 @@ func file_wire_kad_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_kad_proto_rawDesc), len(file_wire_kad_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   24,
+			NumEnums:      4,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
