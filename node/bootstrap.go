@@ -11,6 +11,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -156,18 +157,23 @@ func (n *Node) meetBootstrap(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan error, len(targets))
-	others := 0
+	var meet []target
 	for _, t := range targets {
 		if t.id == n.id {
 			continue // one list for everybody names ourselves, too
 		}
-		others++
+		if t.addr != "" { // before any dial: those of one peer share one, which tries all that it has
+			n.peers.Add(t.id, peerstore.SourceUser, time.Now(), 0, t.addr)
+		}
+		meet = append(meet, t)
+	}
+	for _, t := range meet {
 		go func() { results <- n.meetServer(ctx, t) }()
 	}
 	var causes []error
 	var grace <-chan time.Time
-	met := others == 0
-	for range others {
+	met := len(meet) == 0
+	for range meet {
 		select {
 		case err := <-results:
 			if err != nil {

@@ -284,6 +284,23 @@ func TestADeadBootstrapIsAnErrorAndTriedAgain(t *testing.T) {
 	})
 }
 
+// A bootstrap peer that is named with several addresses, as one with IPv4 and IPv6
+// is, needs to be at one of them only, whichever is tried first.
+func TestBootstrapByAnyAddressOfAPeer(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		var list []ma.Multiaddr
+		for _, at := range []int{70, 71, 0, 72} {
+			list = append(list, wire.JoinPeer(wire.AddrFrom(host(at)), s.nodes[0].ID()))
+		}
+		for range 5 {
+			n := s.make(Config{Bootstrap: list})
+			if err := n.Start(within(t, time.Minute)); err != nil {
+				t.Errorf("start: %v", err)
+			}
+		}
+	})
+}
+
 // A bootstrap list may be wrong in every way at once: each cause is told.
 func TestBootstrapErrorTellsEveryCause(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
