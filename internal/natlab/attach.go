@@ -39,7 +39,7 @@ func (n *Node) toInternet(dev string, ip4, ip6 netip.Addr, link []Link) (err err
 		with = link[0]
 	}
 	near := setup{end: end{n.ns, dev}}
-	far := setup{end: end{n.lab.inet, fmt.Sprintf("n%d", n.number)}}
+	far := setup{end: end{n.lab.inet, n.inetDevice()}}
 	if n.uplink, err = plug(near.end, far.end, with); err != nil {
 		return err
 	}
@@ -58,6 +58,9 @@ func (n *Node) toInternet(dev string, ip4, ip6 netip.Addr, link []Link) (err err
 	}
 	return errors.Join(near.do(), far.do())
 }
+
+// inetDevice is the internet's end of the node's link.
+func (n *Node) inetDevice() string { return fmt.Sprintf("n%d", n.number) }
 
 // toLAN plugs the node into the LAN of a NAT, where it gets the next free address.
 func (n *Node) toLAN(dev string, nat *NAT) (err error) {

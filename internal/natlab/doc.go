@@ -10,6 +10,7 @@
 //	out, err := bob.Command(ctx, kad, "ping", boot.IP4().String()).CombinedOutput()
 //	alice.Move(bob.NAT())
 //	home.Reset()
+//	lab.Part(home, boot)
 //
 // It is made of network namespaces, joined by links with delay, loss, a rate and an MTU
 // where a test wants them, and of rules for nftables. Programs need not know of it.
