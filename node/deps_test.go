@@ -25,11 +25,11 @@ import (
 //	    └─────────┬─────────┘
 //	              ▼
 //	             node                     assembles; owns the background work
-//	  ┌───────────┼─────────┬─────────────┐
-//	  ▼           ▼         ▼             ▼
-//	 quic     peerstore  internal/store  wire
-//	  │           └────┬────┘             │
-//	  ▼                └───────┬──────────┘
+//	  ┌───────────┼─────────┬─────────────┬──────────────┐
+//	  ▼           ▼         ▼             ▼              ▼
+//	 quic     peerstore  internal/store  internal/relay  wire
+//	  │           └────┬────┴─────────────┘              │
+//	  ▼                └───────┬─────────────────────────┘
 //	quic-go                    ▼
 //	                        routing ──► std, x/crypto/sha3
 const house = `
@@ -39,8 +39,9 @@ const house = `
 	quic              github.com/quic-go/quic-go github.com/multiformats/go-multiaddr golang.org/x/net golang.org/x/sys
 	peerstore         routing wire
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
+	internal/relay    wire
 	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
-	node              routing wire quic peerstore internal/store internal/portmap github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing wire quic peerstore internal/store internal/relay internal/portmap github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys

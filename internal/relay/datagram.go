@@ -1,0 +1,137 @@
+package relay
+
+import (
+	"encoding/binary"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A Kind is the first byte of a datagram.
+type Kind uint8
+
+const (
+	Whole     Kind = 0 // a packet
+	First     Kind = 1 // the first part of one
+	Second    Kind = 2
+	Fuel      Kind = 3
+	FirstCut  Kind = 4 // as First, but by the relay
+	SecondCut Kind = 5
+)
+
+const (
+	// HeaderLen is what stands before a packet that travels whole.
+	HeaderLen = 1 + len(wire.PeerID{})
+	// partLen is what stands before a part.
+	partLen = HeaderLen + 2
+	// MaxPacket is the longest packet that is relayed.
+	MaxPacket = 1500
+)
+
+// isPart reports whether the kind has a number.
+func (k Kind) isPart() bool {
+	return k == First || k == Second || k == FirstCut || k == SecondCut
+}
+
+// A Datagram is one taken apart. Content lies within what was parsed.
+type Datagram struct {
+	Kind    Kind
+	Peer    wire.PeerID
+	Number  uint16 // of a part
+	Content []byte
+}
+
+// Parse takes a datagram apart; false if it is none that is relayed. Kinds not
+// known here pass.
+func Parse(b []byte) (Datagram, bool) {
+	if len(b) < HeaderLen || len(b) > HeaderLen+MaxPacket {
+		return Datagram{}, false
+	}
+	d := Datagram{Kind: Kind(b[0]), Peer: wire.PeerID(b[1:HeaderLen]), Content: b[HeaderLen:]}
+	if d.Kind.isPart() {
+		if len(b) < partLen {
+			return Datagram{}, false
+		}
+		d.Number, d.Content = binary.BigEndian.Uint16(b[HeaderLen:]), b[partLen:]
+	}
+	return d, true
+}
+
+// Append appends the datagram's bytes.
+func (d Datagram) Append(b []byte) []byte {
+	b = append(append(b, byte(d.Kind)), d.Peer[:]...)
+	if d.Kind.isPart() {
+		b = binary.BigEndian.AppendUint16(b, d.Number)
+	}
+	return append(b, d.Content...)
+}
+
+// Send hands a packet for, or from, a peer to send, whole if that fits max bytes,
+// else in two parts of that number, which begin with the kind first (First or
+// FirstCut). It reports whether all of it was taken. What send is given is valid
+// until it returns.
+func Send(send func([]byte) bool, max int, peer wire.PeerID, packet []byte, first Kind, number uint16) bool {
+	var room [HeaderLen + MaxPacket]byte
+	switch {
+	case len(packet) > MaxPacket:
+		return false
+	case HeaderLen+len(packet) <= max:
+		return send(Datagram{Kind: Whole, Peer: peer, Content: packet}.Append(room[:0]))
+	}
+	half := (len(packet) + 1) / 2
+	if partLen+half > max {
+		return false
+	}
+	return send(Datagram{first, peer, number, packet[:half]}.Append(room[:0])) &&
+		send(Datagram{first + 1, peer, number, packet[half:]}.Append(room[:0]))
+}
+
+// maxParts is how many parts wait for their other halves: those follow at once,
+// so that more are waited for only when they are lost.
+const maxParts = 8
+
+// A Joiner puts the parts of one peer's packets together again. Its zero value
+// is ready. It keeps at most 8 parts, the latest. Goroutines must not share it.
+type Joiner struct {
+	parts [maxParts]part
+	next  int // place of the oldest
+}
+
+type part struct {
+	kind   Kind
+	number uint16
+	b      []byte // nil: none
+}
+
+// Add takes a datagram and returns the packet that is whole by it. The packet
+// may lie within the datagram. Of kinds that hold no packet there is none.
+func (j *Joiner) Add(d Datagram) (packet []byte, ok bool) {
+	var other Kind
+	switch d.Kind {
+	case Whole:
+		return d.Content, len(d.Content) > 0
+	case First, FirstCut:
+		other = d.Kind + 1
+	case Second, SecondCut:
+		other = d.Kind - 1
+	default:
+		return nil, false
+	}
+	for i := range j.parts {
+		p := &j.parts[i]
+		if p.b == nil || p.kind != other || p.number != d.Number {
+			continue
+		}
+		head, tail := p.b, d.Content
+		if other > d.Kind {
+			head, tail = d.Content, p.b
+		}
+		p.b = nil
+		if n := len(head) + len(tail); n == 0 || n > MaxPacket {
+			return nil, false
+		}
+		return append(append(make([]byte, 0, len(head)+len(tail)), head...), tail...), true
+	}
+	j.parts[j.next] = part{d.Kind, d.Number, append(make([]byte, 0, len(d.Content)), d.Content...)}
+	j.next = (j.next + 1) % maxParts
+	return nil, false
+}

@@ -1,0 +1,222 @@
+package relay
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A pair is two peers, the one with the smaller key first.
+type pair [2]wire.PeerID
+
+func pairOf(a, b wire.PeerID) pair {
+	if bytes.Compare(a[:], b[:]) > 0 {
+		return pair{b, a}
+	}
+	return pair{a, b}
+}
+
+// A flow is what two peers send one another, from a call on.
+type flow struct {
+	called  [2]bool  // who of the pair was: it must have a reservation
+	network *network // of who called first, for which it counts; nil: none
+	callee  *peer    // likewise, who was called first
+	used    time.Time
+	bytes   bucket
+	floor   bucket // what it may have though others flood
+	number  uint16 // of the next packet that is cut
+}
+
+// Call takes in that an attached peer calls another, and returns the link by
+// which to tell that one. From then on packets are forwarded between them. What
+// the caller had sent a moment too early follows. The error is ErrUnreachable or
+// ErrBusy.
+func (s *Server) Call(from, to wire.PeerID, now time.Time) (Link, error) {
+	s.mu.Lock()
+	caller, callee := s.peers[from], s.peers[to]
+	if caller == nil || from == to || !callee.reserved(now) {
+		s.mu.Unlock()
+		return nil, ErrUnreachable
+	}
+	if !s.mayCall(caller, callee, now) {
+		s.stats.Refused++
+		s.mu.Unlock()
+		return nil, ErrBusy
+	}
+	at := pairOf(from, to)
+	f := s.flow(at, now)
+	if f == nil {
+		if f = s.begin(at, caller, callee); f == nil {
+			s.stats.Refused++
+			s.mu.Unlock()
+			return nil, ErrBusy
+		}
+	}
+	f.used = now
+	if at[0] == to {
+		f.called[0] = true
+	} else {
+		f.called[1] = true
+	}
+	s.stats.Calls++
+	s.dropEarly(caller, now)
+	waiting := caller.early
+	caller.early = nil
+	s.early -= len(waiting)
+	link := callee.link
+	s.mu.Unlock()
+	for _, e := range waiting {
+		s.Forward(from, e.b, now) // of others it waits again
+	}
+	return link, nil
+}
+
+// flow returns the flow of a pair, if there is one that has not ended.
+func (s *Server) flow(at pair, now time.Time) *flow {
+	f := s.flows[at]
+	if f != nil && now.Sub(f.used) > s.limits.FlowIdle {
+		s.end(at, f)
+		return nil
+	}
+	return f
+}
+
+// mayCall takes a call from the limits of both.
+func (s *Server) mayCall(caller, callee *peer, now time.Time) bool {
+	l := &s.limits
+	if n := caller.network; n != nil && n.calls.fill(now, l.NetworkCalls, l.NetworkCallBurst) < 1 {
+		return false
+	}
+	if !callee.calls.take(now, l.PeerCalls, l.PeerCallBurst, 1) {
+		return false
+	}
+	if caller.network != nil {
+		caller.network.calls.tokens--
+	}
+	return true
+}
+
+// begin makes a flow; nil over a limit.
+func (s *Server) begin(at pair, caller, callee *peer) *flow {
+	n := caller.network
+	if len(s.flows) >= s.limits.Flows || n != nil && n.flows >= s.limits.NetworkFlows || callee.flows >= s.limits.PeerFlows {
+		return nil
+	}
+	f := &flow{network: n, callee: callee}
+	if n != nil {
+		n.flows++
+	}
+	callee.flows++
+	s.flows[at] = f
+	return f
+}
+
+func (s *Server) end(at pair, f *flow) {
+	if f.network != nil {
+		f.network.flows--
+		s.tidy(f.network)
+	}
+	f.callee.flows--
+	delete(s.flows, at)
+}
+
+// Forward sends on a datagram that came from an attached peer, to the peer that
+// it names, or drops it. It changes b, and keeps it only if it came too early.
+func (s *Server) Forward(from wire.PeerID, b []byte, now time.Time) {
+	d, ok := Parse(b)
+	s.mu.Lock()
+	sender, to := s.peers[from], s.peers[d.Peer]
+	if !ok || sender == nil {
+		s.stats.Stray++
+		s.mu.Unlock()
+		return
+	}
+	at := pairOf(from, d.Peer)
+	f := s.flow(at, now)
+	switch {
+	case f == nil && to.reserved(now):
+		s.wait(sender, b, now)
+		s.mu.Unlock()
+		return
+	case f == nil || to == nil || !s.welcome(at, f, now):
+		s.stats.Stray++
+		s.mu.Unlock()
+		return
+	case !s.within(f, sender, len(b), now):
+		s.stats.Limited++
+		s.mu.Unlock()
+		return
+	}
+	f.used = now
+	link := to.link
+	var number uint16
+	if d.Kind == Whole {
+		f.number++
+		number = f.number
+	}
+	s.mu.Unlock()
+
+	if d.Kind == Whole && len(b) > link.MaxDatagram() {
+		ok = Send(link.SendDatagram, link.MaxDatagram(), from, d.Content, FirstCut, number)
+	} else {
+		copy(b[1:], from[:])
+		ok = link.SendDatagram(b)
+	}
+	s.mu.Lock()
+	if ok {
+		s.stats.Packets++
+		s.stats.Bytes += int64(len(b))
+	} else {
+		s.stats.Lost++
+	}
+	s.mu.Unlock()
+}
+
+// welcome reports whether one of the two was called who has a reservation.
+func (s *Server) welcome(at pair, f *flow, now time.Time) bool {
+	return f.called[0] && s.peers[at[0]].reserved(now) || f.called[1] && s.peers[at[1]].reserved(now)
+}
+
+// within takes n bytes from the limits of the flow, of the sender's network and
+// of all, if each has as many.
+func (s *Server) within(f *flow, sender *peer, n int, now time.Time) bool {
+	l := &s.limits
+	spare := l.Burst / 4
+	if f.floor.take(now, l.FlowRate/8, l.FlowBurst/8, n) {
+		spare = 0
+	}
+	if f.bytes.fill(now, l.FlowRate, l.FlowBurst) < float64(n) || s.total.fill(now, l.Rate, l.Burst) < float64(n+spare) {
+		return false
+	}
+	if sender.network != nil && !sender.network.bytes.take(now, l.NetworkRate, l.NetworkBurst, n) {
+		return false
+	}
+	f.bytes.tokens -= float64(n)
+	s.total.tokens -= float64(n)
+	return true
+}
+
+// wait keeps a datagram of one who may call in a moment, or drops it.
+func (s *Server) wait(sender *peer, b []byte, now time.Time) {
+	s.dropEarly(sender, now)
+	if len(sender.early) >= maxEarly || s.early >= maxEarlyAll {
+		s.stats.Stray++
+		return
+	}
+	sender.early = append(sender.early, early{now, b})
+	s.early++
+}
+
+// dropEarly drops what has waited in vain.
+func (s *Server) dropEarly(p *peer, now time.Time) {
+	n := 0
+	for n < len(p.early) && now.Sub(p.early[n].at) > earlyLife {
+		n++
+	}
+	if n > 0 {
+		p.early = append([]early(nil), p.early[n:]...)
+		s.early -= n
+		s.stats.Stray += int64(n)
+	}
+}
