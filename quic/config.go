@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -62,6 +63,36 @@ type Config struct {
 	// not block. If nil, everybody is welcome.
 	Admit func(PublicKey) error
 
+	// Relay sends a QUIC packet to a peer through somebody else; Transport.Deliver
+	// takes what comes back. With it there are virtual connections, whose paths can
+	// be changed (Transport.Virtual, SetPath). It is called by any goroutine, must
+	// not block (a packet for which there is no room, or no relay, is dropped), nor
+	// keep the packet, which has up to 1200 bytes.
+	Relay func(to PublicKey, packet []byte)
+
+	// Probe is given what comes to the socket and is not QUIC's: packets of up to
+	// 1200 bytes whose first is below 0x40, from anybody. Via is the port that it
+	// came to, nil the transport's own socket. It is called by the goroutines that
+	// read the sockets, one each: it must not block, nor keep the packet. It needs
+	// Relay. May be nil.
+	Probe func(via *Port, from netip.AddrPort, packet []byte)
+
+	// PathChanged says that Transport.PathTo that peer tells something new, by
+	// SetPath or because a path became quiet or came back. It is called by any
+	// goroutine and must not block. May be nil.
+	PathChanged func(PublicKey)
+
+	// Stray says that a packet for a virtual connection to a peer came from an
+	// address that is not its path: the peer may have moved, or anybody may have
+	// sent it. To be probed. It is told again after a second, by the goroutine
+	// that reads the socket or port (Via): it must not block. May be nil.
+	Stray func(key PublicKey, via *Port, from netip.AddrPort)
+
+	// OpenPort opens another socket, for Transport.OpenPort. If nil, it is ListenUDP
+	// on the address of Conn with port 0 where Conn is a *net.UDPConn, else there
+	// are no ports.
+	OpenPort func() (net.PacketConn, error)
+
 	// CloseLeaving and CloseBusy are the codes with which connections are closed
 	// by Close, and when the limits above refuse one after its handshake.
 	CloseLeaving, CloseBusy uint64
@@ -74,6 +105,10 @@ const (
 	// packets of up to 1452 bytes in the life of a connection, 20 kB, where a peer
 	// of a lookup is asked for 1 kB. A bulk transfer pays 15 % more packets.
 	InitialPacketSize = 1232
+
+	// VirtualPacketSize is the size of packets of virtual connections: the least
+	// that QUIC can do with (RFC 9000 §14), as they must fit into others.
+	VirtualPacketSize = 1200
 
 	streamWindow = 64 << 10
 	connWindow   = 128 << 10

@@ -21,8 +21,12 @@ type Conn struct {
 	q       *quicgo.Conn
 	key     PublicKey
 	dialled bool
+	route   *route // of a virtual connection
 	opened  time.Time
 	from    netip.Addr // who is counted for it, if accepted
+
+	datagrams bool // the peer takes them
+	outbox    outbox
 
 	used   atomic.Int64 // when last used, as a duration since t.epoch
 	holds  atomic.Int32
@@ -49,8 +53,16 @@ type connKey struct{}
 // RemoteKey is the peer's proved key.
 func (c *Conn) RemoteKey() PublicKey { return c.key }
 
-// RemoteAddr is where the peer is now, never in IPv4-mapped form.
-func (c *Conn) RemoteAddr() netip.AddrPort { return addrPort(c.q.RemoteAddr()) }
+// RemoteAddr is where the peer is now, never in IPv4-mapped form; made up while a
+// virtual connection is relayed, see Path.
+func (c *Conn) RemoteAddr() netip.AddrPort {
+	if c.route != nil {
+		if p := c.route.path(); p.Kind != Relayed {
+			return p.Addr
+		}
+	}
+	return addrPort(c.q.RemoteAddr())
+}
 
 // LocalAddr is our end.
 func (c *Conn) LocalAddr() netip.AddrPort { return addrPort(c.q.LocalAddr()) }

@@ -25,7 +25,7 @@ func (t *Transport) Dial(ctx context.Context, addr netip.AddrPort, key PublicKey
 	return c, nil
 }
 
-func (t *Transport) dial(ctx context.Context, addr netip.AddrPort, key PublicKey) (*Conn, error) {
+func (t *Transport) dial(ctx context.Context, addr netip.AddrPort, key PublicKey) (_ *Conn, err error) {
 	if !addr.IsValid() || addr.Port() == 0 || addr.Addr().IsUnspecified() {
 		return nil, fmt.Errorf("%w: nobody can be there", ErrUnreachable)
 	}
@@ -33,11 +33,25 @@ func (t *Transport) dial(ctx context.Context, addr netip.AddrPort, key PublicKey
 		return nil, fmt.Errorf("%w: it is our own", ErrWrongKey)
 	}
 	c := &Conn{t: t, key: key, dialled: true}
+	over, conf := t.q, t.dialer
+	if t.paths != nil && isName(addr.Addr()) {
+		r := t.paths.named(addr.Addr())
+		if r == nil || addr != r.name || r.key != key {
+			return nil, fmt.Errorf("%w: the made-up address is not of this peer, or forgotten", ErrUnreachable)
+		}
+		c.route, over, conf = r, t.v.q, t.v.dialer
+		t.paths.count(r, 1)
+		defer func() {
+			if err != nil {
+				t.paths.count(r, -1)
+			}
+		}()
+	}
 	c.window.Store(connWindow)
 	bounded, cancel := context.WithCancelCause(context.WithValue(ctx, connKey{}, c))
 	timer := time.AfterFunc(t.c.HandshakeTimeout, func() { cancel(ErrTimeout) })
 	end := t.begin(addr, cancel)
-	q, err := t.q.Dial(bounded, net.UDPAddrFromAddrPort(addr), t.clientTLS(key), t.dialer)
+	q, err := over.Dial(bounded, net.UDPAddrFromAddrPort(addr), t.clientTLS(key), conf)
 	end()
 	timer.Stop()
 	cancel(nil)

@@ -17,15 +17,32 @@
 // connection, idle connections are closed and a full pool closes the one unused
 // for longest.
 //
+// # Paths and datagrams
+//
+// A peer behind a NAT is called through somebody else: with Config.Relay a
+// Transport makes virtual connections, whose packets go by relay or, once an
+// address is known to work, straight, and change over at any time without a stream
+// that notices ([Transport.Virtual], [Transport.SetPath]; path.go begins with the
+// design). Probes ([Transport.SendProbe], [Port]) are how such an address is found.
+//
+// Every other connection takes DATAGRAM frames (RFC 9221), in which a relay
+// carries those packets: [Conn.SendDatagram] never waits, what finds no room is
+// lost.
+//
 // # Goroutines
 //
-// The package runs no goroutine per connection or stream of its own; what
-// remains are those of quic-go (two per connection). Everything that blocks
-// takes a context or honours a deadline, and Close waits until all is gone.
+// The package runs no goroutine per connection or stream of its own, but one
+// while datagrams wait to be sent; what remains are those of quic-go (two per
+// connection), and with Config.Relay four per Transport and one per Port.
+// Everything that blocks takes a context or honours a deadline, and Close waits
+// until all is gone.
 //
 // # Limitations
 //
-// Connection migration is not used yet. A datagram that the network refuses to
-// carry is treated as lost, so a connection outlives a change of network for as
-// long as its idle timeout.
+// Connection migration (RFC 9000 §9) is not used. An ordinary connection whose
+// packets the network refuses to carry treats them as lost, and so outlives a
+// change of network for as long as its idle timeout. A virtual one that changes its
+// path keeps round-trip time and congestion window of the one before, until new
+// measurements correct them. Datagrams that nobody receives take up to 190 kB on
+// each connection.
 package quic

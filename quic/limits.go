@@ -22,7 +22,13 @@ var perPrefix = [2][]struct{ bits, max int }{
 	{{64, 4}, {56, 8}, {48, 64}},
 }
 
+// perName are those of made-up addresses, one for each peer.
+var perName = []struct{ bits, max int }{{128, 4}}
+
 func limitsOf(a netip.Addr) []struct{ bits, max int } {
+	if isName(a) {
+		return perName
+	}
 	if a.Is4() {
 		return perPrefix[0]
 	}

@@ -56,11 +56,26 @@ type watcher interface {
 // Where the system can, the wrapper of a *net.UDPConn reads and writes batches
 // and carries ECN and DF, as quic-go does with a bare one: it would lose these if
 // it merely overrode ReadFrom and WriteTo, which quic-go then bypasses.
-func wrap(p net.PacketConn, w watcher) net.PacketConn {
+//
+// What comes is shown to paths first, unless nil.
+func wrap(p net.PacketConn, w watcher, paths *paths) net.PacketConn {
 	if u, ok := p.(*net.UDPConn); ok {
-		return wrapUDP(&udp{UDPConn: u, watcher: w})
+		return wrapUDP(&udp{UDPConn: u, watcher: w, paths: paths})
 	}
-	return &plain{PacketConn: p, watcher: w}
+	return &plain{PacketConn: p, watcher: w, paths: paths}
+}
+
+// readFrom reads the next packet that is not for the paths, if any.
+func readFrom(p net.PacketConn, paths *paths, b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := p.ReadFrom(b)
+		if err != nil || paths == nil || plainly(b[:n]) {
+			return n, from, err
+		}
+		if u, ok := from.(*net.UDPAddr); !ok || !paths.take(nil, addrPort(u), b[:n], 0) {
+			return n, from, nil
+		}
+	}
 }
 
 // plain is a socket that can do no more than carry packets: a simulated
@@ -68,7 +83,10 @@ func wrap(p net.PacketConn, w watcher) net.PacketConn {
 type plain struct {
 	net.PacketConn
 	watcher watcher
+	paths   *paths // or nil
 }
+
+func (p *plain) ReadFrom(b []byte) (int, net.Addr, error) { return readFrom(p.PacketConn, p.paths, b) }
 
 func (p *plain) WriteTo(b []byte, to net.Addr) (int, error) {
 	n, err := p.PacketConn.WriteTo(b, to)
@@ -100,8 +118,12 @@ func (p *plain) SetWriteBuffer(n int) error {
 type udp struct {
 	*net.UDPConn
 	watcher watcher
+	paths   *paths       // or nil
 	sized   atomic.Int32 // how many of the two buffers quic-go has sized
 }
+
+// ReadFrom is how quic-go reads where it reads no batches.
+func (u *udp) ReadFrom(b []byte) (int, net.Addr, error) { return readFrom(u.UDPConn, u.paths, b) }
 
 func (u *udp) WriteTo(b []byte, to net.Addr) (int, error) {
 	n, err := u.UDPConn.WriteTo(b, to)

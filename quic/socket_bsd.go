@@ -28,7 +28,13 @@ func (s *bsdUDP) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 	for failures := 0; ; failures++ {
 		n, err := s.batch.ReadBatch(ms, flags)
 		if n > 0 {
-			return n, nil
+			if s.paths == nil {
+				return n, nil
+			}
+			if n = s.paths.sift(ms, n); n > 0 {
+				return n, nil
+			}
+			continue
 		}
 		for _, lasting := range []error{net.ErrClosed, os.ErrDeadlineExceeded, unix.EBADF, unix.ENOTSOCK, unix.EINVAL, unix.EFAULT} {
 			if errors.Is(err, lasting) {

@@ -88,12 +88,16 @@ func (s *linuxUDP) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err
 // ReadBatch waits for packets. It returns at least one, or an error that lasts:
 // quic-go would take a stale slot for a packet else.
 func (s *linuxUDP) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
-	if s.bulk != nil {
-		if n := s.bulk.cut(s, ms); n > 0 {
-			return n, nil
-		}
-	}
 	for failures := 0; ; failures++ {
+		for s.bulk != nil {
+			n := s.bulk.cut(s, ms)
+			if n == 0 {
+				break
+			}
+			if n = s.sift(ms, n); n > 0 {
+				return n, nil
+			}
+		}
 		if s.bulk != nil {
 			s.bulk.offer(s)
 		} else {
@@ -105,9 +109,10 @@ func (s *linuxUDP) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return 0, err
 		case err == nil && s.errno == 0:
-			if n := s.deliver(ms); n > 0 {
+			if n := s.sift(ms, s.deliver(ms)); n > 0 {
 				return n, nil
 			}
+			failures = 0
 			continue
 		}
 		switch s.errno {
@@ -119,6 +124,14 @@ func (s *linuxUDP) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
 			time.Sleep(time.Millisecond)
 		}
 	}
+}
+
+// sift leaves to quic-go what the paths do not take of n messages.
+func (s *linuxUDP) sift(ms []ipv4.Message, n int) int {
+	if s.paths == nil {
+		return n
+	}
+	return s.paths.sift(ms, n)
 }
 
 // offer points the headers at quic-go's buffers.

@@ -52,7 +52,7 @@ func coalesced(t *testing.T, y *Transport) {
 
 func TestReadBatchEndsWithTheSocket(t *testing.T) {
 	u := listenLoopback(t, "127.0.0.1")
-	s := wrap(u, &witness{}).(*linuxUDP)
+	s := wrap(u, &witness{}, nil).(*linuxUDP)
 	check(t, u.Close())
 	ms := []ipv4.Message{{Buffers: [][]byte{make([]byte, 1500)}, OOB: make([]byte, 128)}}
 	if n, err := s.ReadBatch(ms, 0); n != 0 || err == nil {

@@ -74,7 +74,7 @@ func TestFinalErrorsPass(t *testing.T) {
 		f := &flaky{}
 		f.fail(&net.OpError{Op: "write", Err: err})
 		var w witness
-		n, got := wrap(f, &w).WriteTo(make([]byte, 10), &net.UDPAddr{})
+		n, got := wrap(f, &w, nil).WriteTo(make([]byte, 10), &net.UDPAddr{})
 		if passes != errors.Is(got, err) || passes != (w.err == nil) || (!passes && n != 10) {
 			t.Errorf("%v: %d, %v; heard %v", err, n, got, w.err)
 		}

@@ -100,8 +100,14 @@ func (s *Stream) Close() error {
 // LocalAddr is our end of the connection, a *net.UDPAddr.
 func (s *Stream) LocalAddr() net.Addr { return s.c.q.LocalAddr() }
 
-// RemoteAddr is the peer's end of the connection, a *net.UDPAddr.
-func (s *Stream) RemoteAddr() net.Addr { return s.c.q.RemoteAddr() }
+// RemoteAddr is the peer's end of the connection, a *net.UDPAddr; see
+// [Conn.RemoteAddr].
+func (s *Stream) RemoteAddr() net.Addr {
+	if s.c.route == nil {
+		return s.c.q.RemoteAddr()
+	}
+	return net.UDPAddrFromAddrPort(s.c.RemoteAddr())
+}
 
 // SetDeadline sets both deadlines; see [net.Conn].
 func (s *Stream) SetDeadline(t time.Time) error { return s.s.SetDeadline(t) }

@@ -26,6 +26,8 @@ type Transport struct {
 	epoch  time.Time
 	q      *quicgo.Transport
 	ln     *quicgo.Listener
+	paths  *paths   // nil without Config.Relay
+	v      *virtual // as well
 	cert   tls.Certificate
 	dialer *quicgo.Config
 	budget budget
@@ -64,6 +66,7 @@ func NewTransport(c Config) (*Transport, error) {
 		return nil, fmt.Errorf("quic: %w", err)
 	}
 	t.dialer = &quicgo.Config{
+		EnableDatagrams:                true,
 		Versions:                       []quicgo.Version{quicgo.Version1},
 		HandshakeIdleTimeout:           c.HandshakeTimeout,
 		MaxIdleTimeout:                 c.IdleTimeout,
@@ -86,14 +89,24 @@ func NewTransport(c Config) (*Transport, error) {
 	// Two sockets that shared a reset key would answer for one another, and so
 	// hand anybody the tokens that kill connections (RFC 9000 §10.3.2, §21.11).
 	reset := quicgo.StatelessResetKey(t.derive("reset", c.Conn.LocalAddr().String()))
+	if c.Relay != nil {
+		t.paths = newPaths(&t.c)
+	}
 	t.q = &quicgo.Transport{
-		Conn:                wrap(c.Conn, t),
+		Conn:                wrap(c.Conn, t, t.paths),
 		TokenGeneratorKey:   &token,
 		StatelessResetKey:   &reset,
 		VerifySourceAddress: t.mustProve,
 		ConnContext:         t.incoming,
 	}
-	if t.ln, err = t.q.Listen(t.serverTLS(), acceptor); err != nil {
+	if t.paths != nil {
+		t.q.ConnectionIDGenerator = connIDs{}
+		t.paths.out = t.q.Conn
+	}
+	if t.ln, err = t.q.Listen(t.serverTLS(), acceptor); err == nil && t.paths != nil {
+		err = t.startVirtual(acceptor)
+	}
+	if err != nil {
 		c.Conn.Close()
 		t.q.Close()
 		return nil, fmt.Errorf("quic: %w", err)
@@ -118,12 +131,16 @@ func (t *Transport) PublicKey() PublicKey { return t.self }
 // without pause: 32 wait, further ones are refused.
 func (t *Transport) Accept(ctx context.Context) (*Conn, error) {
 	for {
-		q, err := t.ln.Accept(ctx)
+		q, err := t.next(ctx)
 		if err != nil {
 			return nil, typed(err)
 		}
 		c := q.Context().Value(connKey{}).(*Conn)
-		if c.key, err = keyOf(q.ConnectionState().TLS.PeerCertificates); err == nil {
+		c.key, err = keyOf(q.ConnectionState().TLS.PeerCertificates)
+		if err == nil && c.route != nil && c.route.key != c.key {
+			err = fmt.Errorf("%w: a relay said %v", ErrWrongKey, c.route.key)
+		}
+		if err == nil {
 			if err = t.opened(c, q); err == nil {
 				return c, nil
 			}
@@ -149,6 +166,11 @@ var errNoRoom = errors.New("quic: too many connections")
 // done when the connection ends, however early.
 func (t *Transport) incoming(ctx context.Context, info *quicgo.ClientInfo) (context.Context, error) {
 	c := &Conn{t: t, from: addrPort(info.RemoteAddr).Addr()}
+	if t.paths != nil && isName(c.from) {
+		if c.route = t.paths.named(c.from); c.route == nil {
+			return nil, errNoRoom
+		}
+	}
 	t.mu.Lock()
 	if t.shut || !t.counts.mayBegin(c.from) {
 		t.mu.Unlock()
@@ -157,6 +179,9 @@ func (t *Transport) incoming(ctx context.Context, info *quicgo.ClientInfo) (cont
 	t.counts.begun(c.from)
 	t.wg.Add(1)
 	t.mu.Unlock()
+	if c.route != nil {
+		t.paths.count(c.route, 1)
+	}
 	c.window.Store(connWindow)
 	t.budget.force(connWindow)
 	context.AfterFunc(ctx, c.end)
@@ -175,6 +200,7 @@ func (t *Transport) opened(c *Conn, q *quicgo.Conn) error {
 		return errNoRoom
 	}
 	c.q = q
+	c.datagrams = c.route == nil && q.ConnectionState().SupportsDatagrams.Remote
 	c.opened = time.Now()
 	c.Touch()
 	t.conns[c] = struct{}{}
@@ -205,7 +231,11 @@ func (c *Conn) end() {
 	watch := c.watch
 	c.watch = nil
 	t.mu.Unlock()
+	if c.route != nil {
+		t.paths.count(c.route, -1)
+	}
 	t.budget.give(c.window.Load())
+	c.outbox.close()
 	if watch != nil {
 		watch()
 	}
@@ -236,6 +266,9 @@ func (t *Transport) Close() error {
 	t.mu.Unlock()
 
 	t.ln.Close()
+	if t.v != nil {
+		t.v.ln.Close()
+	}
 	var wg sync.WaitGroup
 	for _, c := range conns {
 		wg.Go(func() { c.Close(t.c.CloseLeaving, "") })
@@ -247,9 +280,15 @@ func (t *Transport) Close() error {
 		}
 	}
 	wg.Wait()
+	if t.paths != nil {
+		t.paths.closePorts()
+	}
 	// The socket first: it wakes quic-go's reader, whatever the socket is.
 	err := t.c.Conn.Close()
 	t.q.Close()
+	if t.v != nil {
+		t.v.close()
+	}
 	t.wg.Wait()
 	return err
 }

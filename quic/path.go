@@ -1,0 +1,205 @@
+package quic
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// # Paths beneath a live connection
+//
+// The problem: two peers begin to speak through a relay, punch a hole, move to
+// it, lose it when one of them roams or its NAT reboots, and go back to the
+// relay; no stream may notice.
+//
+// QUIC migrates by itself (RFC 9000 §9), but only the client may begin it: an
+// acceptor whose own network has changed can do nothing but wait. In quic-go each
+// new path of the client is another Transport with a socket of its own, a switch
+// takes a round trip of probing and begins anew with slow start, and the server
+// follows to three places in five seconds. That was tried and works for one
+// change from relay to direct; healing from both sides at once does not.
+//
+// So addresses are taken away from QUIC. A peer that is reached by more than a
+// plain address has a made-up one, in a /48 that this process has drawn: the only
+// one that quic-go ever sees, hence it never migrates. Beneath, a route says how
+// packets go at the moment, and either side may change its direction at any
+// time; nothing is negotiated, as QUIC authenticates each packet wherever it
+// comes from. The price: RTT and congestion window are carried from one path to
+// the other, to be corrected within a round trip or two, and what is still on its
+// way by the slow path when packets begin to take the fast one may be taken for
+// lost and sent twice.
+//
+// # Whose packet is it?
+//
+// One socket carries ordinary connections and these, and one peer at one address
+// may have both, so a source address does not tell. Connection IDs do, as each
+// side chooses those that it is sent: the first bit of ours says which kind the
+// connection is. The two kinds live in two quic-go Transports, the second of
+// which has no socket but a queue (inner). Beside clarity that keeps ordinary
+// connections as fast as they were: they pay two comparisons per packet. Names
+// and one Transport for everybody were rejected for that, and for what a packet
+// with the wrong label does: quic-go takes it for a migration.
+//
+// A packet for the second kind belongs to the peer whose connection had that ID
+// before, else whose path has that source address. Only its first packets, whose
+// ID a stranger has drawn, need the address alone; from elsewhere they begin an
+// ordinary connection.
+//
+// # What nobody can do
+//
+// An address gets what it has not asked for only once it is validated, which is
+// the caller's business (SetPath; by probes that are authenticated and carry a
+// nonce). While candidates race they get copies of handshake packets, together
+// never more bytes than came from that peer.
+
+// PathKind is how packets reach a peer.
+type PathKind uint8
+
+const (
+	Direct  PathKind = iota // an address that anybody could send to
+	Punched                 // an address that works since both sides sent
+	Relayed                 // through somebody else, by Config.Relay
+)
+
+func (k PathKind) String() string {
+	switch k {
+	case Direct:
+		return "direct"
+	case Punched:
+		return "punched"
+	case Relayed:
+		return "relayed"
+	}
+	return fmt.Sprintf("PathKind(%d)", k)
+}
+
+// A Path says how packets to a peer go.
+type Path struct {
+	Kind PathKind
+	Addr netip.AddrPort // where to; none if relayed
+	Via  *Port          // where from; nil: the transport's own socket
+
+	// Quiet: packets went to Addr and nothing came from there for half a second.
+	// They go by relay as well, until something comes.
+	Quiet bool
+}
+
+func (p Path) String() string {
+	s := p.Kind.String()
+	if p.Kind != Relayed {
+		s += " " + p.Addr.String()
+	}
+	if p.Quiet {
+		s += " (quiet)"
+	}
+	return s
+}
+
+// errNoPaths: the transport was made without Config.Relay.
+var errNoPaths = errors.New("quic: Config.Relay is missing: there are no paths to choose from")
+
+// Virtual returns the made-up address of a peer, for Dial: a connection to it
+// goes by relay until SetPath says otherwise, and its packets may change their
+// way at any time. It is the same as long as it is in use or was within two
+// minutes; a path that is set for longer than that without a connection is
+// forgotten. The error is ErrBusy when there are thousands in use.
+func (t *Transport) Virtual(key PublicKey) (netip.AddrPort, error) {
+	r, err := t.route(key)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return r.name, nil
+}
+
+// SetPath moves all virtual connections to a peer, present and future, on our
+// side: what comes is taken whatever way it comes. The address of a path that is
+// not Relayed must be validated: it has answered, under the peer's key, a question
+// that nobody could answer who did not receive it there. So must the way by a port,
+// ErrClosed says that it has been closed.
+func (t *Transport) SetPath(key PublicKey, p Path) error {
+	r, err := t.route(key)
+	if err != nil {
+		return err
+	}
+	p.Addr = netip.AddrPortFrom(p.Addr.Addr().Unmap(), p.Addr.Port())
+	switch {
+	case p.Kind == Relayed:
+		p.Addr, p.Via = netip.AddrPort{}, nil
+	case p.Kind > Relayed, !sendable(p.Addr):
+		return fmt.Errorf("quic: no packet can go %v", p)
+	}
+	return t.paths.move(r, p)
+}
+
+// Race has copies of handshake packets go to candidate addresses of a peer, for
+// ten seconds or until SetPath: at most 16 of them, and never more bytes than came
+// from the peer.
+func (t *Transport) Race(key PublicKey, candidates []netip.AddrPort) error {
+	r, err := t.route(key)
+	if err != nil {
+		return err
+	}
+	candidates = slices.DeleteFunc(slices.Clone(candidates), func(a netip.AddrPort) bool { return !sendable(a) })
+	r.race(time.Now(), candidates[:min(len(candidates), maxCandidates)])
+	return nil
+}
+
+// PathTo tells how packets go to a peer that Virtual, SetPath or Race was called
+// for, or that called by relay.
+func (t *Transport) PathTo(key PublicKey) (Path, bool) {
+	if t.paths == nil {
+		return Path{}, false
+	}
+	r := t.paths.known(key)
+	if r == nil {
+		return Path{}, false
+	}
+	return r.path(), true
+}
+
+// Deliver hands over a QUIC packet of a peer that came by relay. It copies the
+// packet and never blocks: what finds no room is dropped.
+func (t *Transport) Deliver(from PublicKey, packet []byte) {
+	if t.paths != nil {
+		t.paths.deliver(from, packet)
+	}
+}
+
+// SendProbe sends a small packet that is not QUIC's from the transport's socket:
+// its first byte must be below 0x40, and it has at most 1200. At the other side it
+// goes to Config.Probe. An error means that this machine could not send it.
+func (t *Transport) SendProbe(to netip.AddrPort, b []byte) error {
+	return sendProbe(t.c.Conn, to, b)
+}
+
+// Path tells how packets go to the peer at present; of an ordinary connection, to
+// RemoteAddr. Config.PathChanged tells of changes.
+func (c *Conn) Path() Path {
+	if c.route == nil {
+		return Path{Kind: Direct, Addr: addrPort(c.q.RemoteAddr())}
+	}
+	return c.route.path()
+}
+
+// Virtual tells whether the connection's packets can change their way.
+func (c *Conn) Virtual() bool { return c.route != nil }
+
+func sendable(a netip.AddrPort) bool {
+	return a.IsValid() && a.Port() != 0 && !a.Addr().IsUnspecified() && !a.Addr().IsMulticast() && !isName(a.Addr())
+}
+
+// route finds or makes the route to a peer.
+func (t *Transport) route(key PublicKey) (*route, error) {
+	switch {
+	case t.paths == nil:
+		return nil, errNoPaths
+	case key == t.self:
+		return nil, fmt.Errorf("%w: it is our own", ErrWrongKey)
+	}
+	if r := t.paths.make(time.Now(), key, maxRoutes); r != nil {
+		return r, nil
+	}
+	return nil, ErrBusy
+}

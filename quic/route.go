@@ -1,0 +1,195 @@
+package quic
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// A path is quiet when quietPackets were sent in quietAfter and nothing came.
+	// One packet alone may have wanted no answer.
+	quietAfter   = 500 * time.Millisecond
+	quietPackets = 3
+
+	// anewAfter: so long after the last packet one more begins a new wait.
+	anewAfter = 5 * time.Second
+
+	// hopelessAfter: a path that is quiet for so long gets one packet in
+	// hopelessEvery, in case it comes back.
+	hopelessAfter = 10 * time.Second
+	hopelessEvery = time.Second
+
+	raceFor       = 10 * time.Second
+	maxCandidates = 16
+	maxCredit     = 64 << 10
+	strayEvery    = time.Second
+	maxIDs        = 16 // connection IDs remembered of a peer
+	maxWaiting    = 512
+)
+
+// A route is how packets to one peer go, of all its virtual connections.
+type route struct {
+	key  PublicKey
+	name netip.AddrPort // made up
+	addr *net.UDPAddr   // the same for quic-go; never changed
+
+	waiting atomic.Int32 // packets from the peer that quic-go has not read yet
+
+	// Guarded by paths.mu.
+	conns int
+	used  time.Time // last asked for
+	ids   [maxIDs]uint32
+	next  int
+
+	mu     sync.Mutex // guards what follows; a leaf
+	kind   PathKind
+	direct *target // nil: relayed
+
+	// Of direct: when the first of sent packets went that nothing came after, and
+	// the last.
+	since, last time.Time
+	sent        int
+	heard       time.Time // when something came from there, or it became the path
+	quiet       bool
+
+	racing []target // until direct is set, or:
+	until  time.Time
+	credit int // bytes that came from the peer, less those to candidates
+
+	stray   origin // told of last
+	strayed time.Time
+}
+
+// An origin is where packets come from: a real address, as seen by one of our
+// sockets.
+type origin struct {
+	via  *Port
+	addr netip.AddrPort
+}
+
+func (p Path) origin() origin { return origin{p.Via, p.Addr} }
+
+// A target is an origin to send to.
+type target struct {
+	origin
+	addr *net.UDPAddr
+}
+
+func newTarget(o origin) target { return target{o, net.UDPAddrFromAddrPort(o.addr)} }
+
+func (r *route) path() Path {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.direct == nil {
+		return Path{Kind: Relayed}
+	}
+	return Path{Kind: r.kind, Addr: r.direct.origin.addr, Via: r.direct.via, Quiet: r.quiet}
+}
+
+// set takes p for the path, and tells whether that is a change.
+func (r *route) set(now time.Time, p Path) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.direct
+	changed = r.quiet
+	r.sent, r.quiet, r.heard = 0, false, now
+	if p.Kind == Relayed {
+		r.direct, r.kind = nil, Relayed
+		return changed || was != nil
+	}
+	r.racing = nil
+	changed = changed || was == nil || was.origin != p.origin() || r.kind != p.Kind
+	t := newTarget(p.origin())
+	r.direct, r.kind = &t, p.Kind
+	return changed
+}
+
+func (r *route) race(now time.Time, candidates []netip.AddrPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.racing, r.until = nil, now.Add(raceFor)
+	for _, a := range candidates {
+		r.racing = append(r.racing, newTarget(origin{addr: netip.AddrPortFrom(a.Addr().Unmap(), a.Port())}))
+	}
+}
+
+// Ways are where one packet goes.
+type ways struct {
+	direct *target // nil: nowhere
+	relay  bool
+	copies [maxCandidates]*target
+	n      int  // of copies
+	turned bool // the path has just become quiet
+}
+
+// choose says where n bytes go, of how many packets, and whether they may be
+// copied to candidates.
+func (r *route) choose(w *ways, now time.Time, n, packets int, copied bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.direct == nil {
+		w.relay = true
+		if copied && now.Before(r.until) {
+			for i := range r.racing {
+				if r.credit < n {
+					break
+				}
+				r.credit -= n
+				w.copies[w.n] = &r.racing[i]
+				w.n++
+			}
+		}
+		return
+	}
+	if r.sent == 0 || (!r.quiet && now.Sub(r.last) > anewAfter) {
+		r.since, r.sent = now, 0
+	}
+	silence := now.Sub(r.since)
+	r.sent += packets
+	if !r.quiet && silence >= quietAfter && r.sent >= quietPackets {
+		r.quiet, w.turned = true, true
+	}
+	w.relay = r.quiet
+	if silence >= hopelessAfter && r.quiet && (packets > 1 || now.Sub(r.last) < hopelessEvery) {
+		return
+	}
+	r.last = now
+	w.direct = r.direct
+}
+
+// came notes n bytes from the peer at a real address. It tells whether the path has
+// just come back, and whether the address is news.
+func (r *route) came(now time.Time, from origin, n int) (turned, news bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.credit = min(r.credit+n, maxCredit)
+	switch {
+	case r.direct != nil && r.direct.origin == from:
+		r.sent, r.heard = 0, now
+		turned, r.quiet = r.quiet, false
+	case r.stray != from || now.Sub(r.strayed) >= strayEvery:
+		r.stray, r.strayed = from, now
+		news = true
+	}
+	return turned, news
+}
+
+// relayed notes n bytes from the peer that came by relay. Its own path is quiet
+// then, if ours is not alive: it tells whether ours has just become so.
+func (r *route) relayed(now time.Time, n int) (turned bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.credit = min(r.credit+n, maxCredit)
+	if r.direct == nil || r.quiet || now.Sub(r.heard) < quietAfter {
+		return false
+	}
+	if r.sent == 0 {
+		r.since = now
+	}
+	r.sent++ // nothing came after what is to come
+	r.quiet = true
+	return true
+}

@@ -1,0 +1,84 @@
+package quic
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// plainly tells of most packets that they are none of the paths' business: short
+// headers of ordinary connections.
+func plainly(b []byte) bool {
+	return len(b) == 0 || (b[0]&0xc0 == 0x40 && (len(b) < 2 || b[1]&0x80 == 0))
+}
+
+// take is shown what came to the socket, or to a port, from a real address, unless
+// plainly, and tells whether it was for the paths. It is called by the goroutine
+// that reads there.
+func (p *paths) take(via *Port, at netip.AddrPort, b []byte, ecn byte) bool {
+	if b[0]&0xc0 == 0 {
+		if p.c.Probe == nil || len(b) > maxProbe {
+			return false
+		}
+		p.c.Probe(via, at, b)
+		return true
+	}
+	h, ok := readHeader(b)
+	if !ok {
+		return false
+	}
+	from := origin{via, at}
+	var r *route
+	switch {
+	case isVirtual(h.to):
+		r = p.whose(idOf(h.to), from)
+		if r == nil && !h.long && via == nil {
+			// The address and the ID are both new. If it is of a connection that we
+			// have, quic-go does what QUIC does; else it is one from before a restart,
+			// and reset.
+			p.in.put(&p.in.waiting, net.UDPAddrFromAddrPort(at), b, ecn)
+			return true
+		}
+	case h.calls():
+		r = p.whose(0, from)
+	}
+	if r == nil {
+		return false
+	}
+	if !h.long {
+		p.learn(r, idOf(h.to))
+	}
+	turned, news := r.came(time.Now(), from, len(b))
+	p.in.put(&r.waiting, r.addr, b, ecn)
+	if turned {
+		p.changed(r)
+	}
+	if news && p.c.Stray != nil {
+		p.c.Stray(r.key, via, at)
+	}
+	return true
+}
+
+// deliver is take for what came by relay.
+func (p *paths) deliver(key PublicKey, b []byte) {
+	h, ok := readHeader(b)
+	if !ok || !(isVirtual(h.to) || h.calls()) {
+		return
+	}
+	r := p.known(key)
+	if r == nil {
+		// Who calls, or goes on with a connection from before a restart, which
+		// quic-go resets.
+		if r = p.make(time.Now(), key, maxRoutes/2); r == nil {
+			return
+		}
+	}
+	if !h.long {
+		p.learn(r, idOf(h.to))
+	}
+	turned := r.relayed(time.Now(), len(b))
+	p.in.put(&r.waiting, r.addr, b, 0)
+	if turned {
+		p.changed(r)
+	}
+}
