@@ -46,6 +46,7 @@ const house = `
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys
 	internal/natlab/cmd/natlab internal/natlab
+	internal/field
 	internal/powerloss
 	internal/lan      wire golang.org/x/net golang.org/x/time
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
@@ -68,6 +69,7 @@ const testsOfMay = `
 	node             quic google.golang.org/protobuf
 	internal/simnet  github.com/quic-go/quic-go
 	cmd/kad          internal/powerloss
+	internal/field   quic node internal/relay github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 `
 
 // The names under which two packages are imported everywhere.

@@ -1,0 +1,20 @@
+// Package field holds the tests that need the world: real nodes, each a process of
+// its own on a host of internal/natlab, behind real NATs, 80 ms from each other. There
+// is nothing in it to import.
+//
+// The test binary is also the program that runs on the hosts (program_test.go): a node
+// that takes orders and tells what happens, in lines of JSON, on top of nothing but
+// package node's public API. A test builds a lab, starts peers in it, and gives orders.
+//
+//	go test ./internal/field                            # the short forms, under a minute
+//	go test ./internal/field -run Matrix -v -field.all  # what "make matrix" prints
+//
+// Flags:
+//
+//	-field.all       all pairs of the matrix, and as many tries as the targets speak of
+//	-field.parallel  calls under way at a time; more is faster, and spoils the times
+//	-field.strict    the targets in time are asserted too; without it they are printed
+//	-field.trace     what the nodes log and trace is printed
+//
+// Without root, and where natlab cannot run, the tests are skipped and say why.
+package field
