@@ -80,7 +80,7 @@ func toPB(f Frame) *pb.Frame {
 	case Reserved:
 		p.Body = &pb.Frame_Reserved{Reserved: &pb.Reserved{Lifetime: uint32(m.Lifetime / time.Second), Rate: uint32(m.Rate)}}
 	case Call:
-		p.Body = &pb.Frame_Call{Call: &pb.Call{Peer: m.Peer[:], Intro: m.Intro, Seen: []byte(m.Seen), Padding: make([]byte, m.Padding)}}
+		p.Body = &pb.Frame_Call{Call: &pb.Call{Peer: m.Peer[:], Intro: m.Intro, Seen: []byte(m.Seen), Padding: make([]byte, m.Padding), Passed: m.Passed}}
 	case Called:
 		p.Body = &pb.Frame_Called{Called: &pb.Called{Intro: m.Intro, Seen: []byte(m.Seen), Padding: make([]byte, m.Padding)}}
 	}
@@ -197,7 +197,7 @@ func fromPB(p *pb.Frame) Frame {
 	case *pb.Frame_Reserved:
 		f.Body = Reserved{Lifetime: time.Duration(b.Reserved.GetLifetime()) * time.Second, Rate: int(min(b.Reserved.GetRate(), 1<<31-1))}
 	case *pb.Frame_Call:
-		f.Body = Call{Peer: PeerID(b.Call.GetPeer()), Intro: b.Call.GetIntro(), Seen: seenFromPB(b.Call.GetSeen()), Padding: len(b.Call.GetPadding())}
+		f.Body = Call{Peer: PeerID(b.Call.GetPeer()), Intro: b.Call.GetIntro(), Seen: seenFromPB(b.Call.GetSeen()), Padding: len(b.Call.GetPadding()), Passed: b.Call.GetPassed()}
 	case *pb.Frame_Called:
 		f.Body = Called{Intro: b.Called.GetIntro(), Seen: seenFromPB(b.Called.GetSeen()), Padding: len(b.Called.GetPadding())}
 	}

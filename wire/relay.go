@@ -20,12 +20,13 @@ type Reserved struct {
 // Call asks to be introduced to a peer. It goes from the caller to a relay of
 // the peer, and on from the relay to the peer.
 type Call struct {
-	Peer PeerID // towards the relay who is called, from the relay who calls
+	Peer PeerID // towards the relay who is called; if Passed, who calls
 	// Intro is 1 to MaxIntro bytes that the relay passes on as they are: see
 	// [Introduction].
 	Intro   []byte
 	Seen    Addr // from the relay where it sees the caller, always an IP address; "" if it does not tell
 	Padding int  // bytes of no meaning, at most MaxPadding, that pay for as many sent to the caller's addresses
+	Passed  bool // on by the relay
 }
 
 // Called answers Call. It goes from the peer to the relay, and on to the caller.
@@ -51,14 +52,15 @@ func (m Reserved) seconds() uint64 {
 func (m Reserved) rate() uint64 { return uint64(min(max(m.Rate, 0), math.MaxInt32)) }
 
 func (m Call) size() int {
-	return sizeField(len(m.Peer)) + sizeBytes(len(m.Intro)) + sizeBytes(len(m.Seen)) + sizeBytes(m.Padding)
+	return sizeField(len(m.Peer)) + sizeBytes(len(m.Intro)) + sizeBytes(len(m.Seen)) + sizeBytes(m.Padding) + sizeUint(bit(m.Passed))
 }
 
 func (m Call) encode(b []byte) []byte {
 	b = appendBytes(b, 1, m.Peer[:])
 	b = appendBytes(b, 2, m.Intro)
 	b = appendBytes(b, 3, m.Seen)
-	return appendPadding(b, 4, m.Padding)
+	b = appendPadding(b, 4, m.Padding)
+	return appendUint(b, 5, bit(m.Passed))
 }
 
 func (m Called) size() int {
@@ -109,6 +111,8 @@ func parseCall(b []byte) (m Call, why reason) {
 			m.Seen = parseSeen(c.data())
 		case c.is(4, bytesType):
 			m.Padding, why = parsePadding(c.data())
+		case c.is(5, varintType):
+			m.Passed = c.bits != 0
 		}
 	}
 	switch {

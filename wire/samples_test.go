@@ -154,7 +154,7 @@ func samples() map[string]Frame {
 		"reserved none":      {ID: 10, Body: Reserved{}},
 		"reserved most":      {ID: 10, Body: Reserved{Lifetime: (1<<32 - 1) * time.Second, Rate: 1<<31 - 1}},
 		"call":               {ID: 11, Body: Call{Peer: idOf(bob), Intro: introduction().Sign(alice)}},
-		"call on":            {ID: 11, Body: Call{Peer: idOf(alice), Intro: []byte("hello"), Seen: addr4(9, 40000), Padding: 100}},
+		"call on":            {ID: 11, Body: Call{Peer: idOf(alice), Intro: []byte("hello"), Seen: addr4(9, 40000), Padding: 100, Passed: true}},
 		"call most":          {ID: 11, Body: Call{Peer: idOf(bob), Intro: make([]byte, MaxIntro), Seen: addr6, Padding: MaxPadding}},
 		"called":             {ID: 11, Body: Called{Intro: answer().Sign(bob)}},
 		"called on":          {ID: 11, Body: Called{Intro: []byte("hello"), Seen: addr6, Padding: 200}},

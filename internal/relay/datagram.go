@@ -16,6 +16,9 @@ const (
 	Fuel      Kind = 3
 	FirstCut  Kind = 4 // as First, but by the relay
 	SecondCut Kind = 5
+
+	// fromRelay is added to the kind on the way from the relay.
+	fromRelay = 0x80
 )
 
 const (
@@ -35,8 +38,9 @@ func (k Kind) isPart() bool {
 // A Datagram is one taken apart. Content lies within what was parsed.
 type Datagram struct {
 	Kind    Kind
-	Peer    wire.PeerID
-	Number  uint16 // of a part
+	From    bool        // it comes from the relay, and Peer from whom
+	Peer    wire.PeerID // whom it is for, otherwise
+	Number  uint16      // of a part
 	Content []byte
 }
 
@@ -46,7 +50,7 @@ func Parse(b []byte) (Datagram, bool) {
 	if len(b) < HeaderLen || len(b) > HeaderLen+MaxPacket {
 		return Datagram{}, false
 	}
-	d := Datagram{Kind: Kind(b[0]), Peer: wire.PeerID(b[1:HeaderLen]), Content: b[HeaderLen:]}
+	d := Datagram{Kind: Kind(b[0] &^ fromRelay), From: b[0]&fromRelay != 0, Peer: wire.PeerID(b[1:HeaderLen]), Content: b[HeaderLen:]}
 	if d.Kind.isPart() {
 		if len(b) < partLen {
 			return Datagram{}, false
@@ -58,31 +62,44 @@ func Parse(b []byte) (Datagram, bool) {
 
 // Append appends the datagram's bytes.
 func (d Datagram) Append(b []byte) []byte {
-	b = append(append(b, byte(d.Kind)), d.Peer[:]...)
+	kind := byte(d.Kind)
+	if d.From {
+		kind |= fromRelay
+	}
+	b = append(append(b, kind), d.Peer[:]...)
 	if d.Kind.isPart() {
 		b = binary.BigEndian.AppendUint16(b, d.Number)
 	}
 	return append(b, d.Content...)
 }
 
-// Send hands a packet for, or from, a peer to send, whole if that fits max bytes,
-// else in two parts of that number, which begin with the kind first (First or
-// FirstCut). It reports whether all of it was taken. What send is given is valid
-// until it returns.
-func Send(send func([]byte) bool, max int, peer wire.PeerID, packet []byte, first Kind, number uint16) bool {
+// Send hands a packet for a peer to a link to the relay, whole if that fits, else
+// in two parts of that number. It reports whether all of it was taken.
+func Send(l Link, peer wire.PeerID, packet []byte, number uint16) bool {
+	return send(l, Datagram{Kind: First, Peer: peer, Number: number, Content: packet})
+}
+
+// send is Send with a datagram in which the kind is that of a first part.
+func send(l Link, d Datagram) bool {
+	packet, max := d.Content, l.MaxDatagram()
 	var room [HeaderLen + MaxPacket]byte
 	switch {
 	case len(packet) > MaxPacket:
 		return false
 	case HeaderLen+len(packet) <= max:
-		return send(Datagram{Kind: Whole, Peer: peer, Content: packet}.Append(room[:0]))
+		d.Kind = Whole
+		return l.SendDatagram(d.Append(room[:0]))
 	}
 	half := (len(packet) + 1) / 2
 	if partLen+half > max {
 		return false
 	}
-	return send(Datagram{first, peer, number, packet[:half]}.Append(room[:0])) &&
-		send(Datagram{first + 1, peer, number, packet[half:]}.Append(room[:0]))
+	d.Content = packet[:half]
+	if !l.SendDatagram(d.Append(room[:0])) {
+		return false
+	}
+	d.Kind, d.Content = d.Kind+1, packet[half:]
+	return l.SendDatagram(d.Append(room[:0]))
 }
 
 // maxParts is how many parts wait for their other halves: those follow at once,

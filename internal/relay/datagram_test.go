@@ -19,11 +19,12 @@ func TestDatagramPinned(t *testing.T) {
 		want []byte
 	}{
 		{Datagram{Kind: Whole, Peer: alice, Content: []byte("hi")}, append(append([]byte{0}, alice[:]...), "hi"...)},
-		{Datagram{First, bob, 0x102, []byte("h")}, append(append([]byte{1}, bob[:]...), "\x01\x02h"...)},
-		{Datagram{Second, bob, 0x102, []byte("i")}, append(append([]byte{2}, bob[:]...), "\x01\x02i"...)},
+		{Datagram{Kind: Whole, From: true, Peer: alice, Content: []byte("hi")}, append(append([]byte{128}, alice[:]...), "hi"...)},
+		{Datagram{First, false, bob, 0x102, []byte("h")}, append(append([]byte{1}, bob[:]...), "\x01\x02h"...)},
+		{Datagram{Second, true, bob, 0x102, []byte("i")}, append(append([]byte{130}, bob[:]...), "\x01\x02i"...)},
 		{Datagram{Kind: Fuel, Peer: bob, Content: []byte{}}, append([]byte{3}, bob[:]...)},
-		{Datagram{FirstCut, bob, 7, []byte("h")}, append(append([]byte{4}, bob[:]...), "\x00\x07h"...)},
-		{Datagram{SecondCut, bob, 7, []byte("i")}, append(append([]byte{5}, bob[:]...), "\x00\x07i"...)},
+		{Datagram{FirstCut, true, bob, 7, []byte("h")}, append(append([]byte{132}, bob[:]...), "\x00\x07h"...)},
+		{Datagram{SecondCut, true, bob, 7, []byte("i")}, append(append([]byte{133}, bob[:]...), "\x00\x07i"...)},
 		{Datagram{Kind: 99, Peer: bob, Content: []byte("?")}, append(append([]byte{99}, bob[:]...), "?"...)},
 	} {
 		b := c.d.Append(nil)
@@ -62,9 +63,11 @@ func TestPartsComeTogether(t *testing.T) {
 			packet := bytes.Repeat([]byte{byte(n + 1)}, rapid.SampledFrom([]int{1, 33, 1130, 1162, 1163, 1200, 1252, 1500}).Draw(t, "size"))
 			sent[string(packet)] = true
 			first := rapid.SampledFrom([]Kind{First, FirstCut}).Draw(t, "by")
-			if !Send(func(b []byte) bool { flight = append(flight, bytes.Clone(b)); return true }, max, alice, packet, first, uint16(n)) {
+			tap := &wireTap{max: max}
+			if !send(tap, Datagram{Kind: first, Peer: alice, Number: uint16(n), Content: packet}) {
 				t.Fatalf("%d bytes were not sent", len(packet))
 			}
+			flight = append(flight, tap.got...)
 			whole++
 			for len(flight) > 3 || len(flight) > 0 && rapid.Bool().Draw(t, "deliver") {
 				i := rapid.IntRange(0, len(flight)-1).Draw(t, "which")
@@ -86,29 +89,28 @@ func TestJoinerIsBounded(t *testing.T) {
 	var j Joiner
 	half := make([]byte, 700)
 	for n := range 10000 {
-		if _, ok := j.Add(Datagram{First, alice, uint16(n), half}); ok {
+		if _, ok := j.Add(Datagram{First, true, alice, uint16(n), half}); ok {
 			t.Fatal("half a packet is whole")
 		}
 	}
 	if len(j.parts) != maxParts {
 		t.Error(len(j.parts))
 	}
-	if _, ok := j.Add(Datagram{Second, alice, 9999 - maxParts, half}); ok {
+	if _, ok := j.Add(Datagram{Second, true, alice, 9999 - maxParts, half}); ok {
 		t.Error("an old part was kept")
 	}
-	if packet, ok := j.Add(Datagram{Second, alice, 9999, half}); !ok || len(packet) != 1400 {
+	if packet, ok := j.Add(Datagram{Second, true, alice, 9999, half}); !ok || len(packet) != 1400 {
 		t.Error("a new part was not kept")
 	}
-	if _, ok := j.Add(Datagram{SecondCut, alice, 9998, half}); ok {
+	if _, ok := j.Add(Datagram{SecondCut, true, alice, 9998, half}); ok {
 		t.Error("parts of sender and relay were mixed")
 	}
 	big := make([]byte, MaxPacket)
-	j.Add(Datagram{First, alice, 1, big})
-	if _, ok := j.Add(Datagram{Second, alice, 1, big}); ok {
+	j.Add(Datagram{First, true, alice, 1, big})
+	if _, ok := j.Add(Datagram{Second, true, alice, 1, big}); ok {
 		t.Error("a packet longer than the longest")
 	}
-	if Send(func([]byte) bool { return true }, 5000, alice, make([]byte, MaxPacket+1), First, 1) ||
-		Send(func([]byte) bool { return true }, 600, alice, make([]byte, MaxPacket), First, 1) {
+	if Send(&wireTap{max: 5000}, alice, make([]byte, MaxPacket+1), 1) || Send(&wireTap{max: 600}, alice, make([]byte, MaxPacket), 1) {
 		t.Error("a packet that cannot be sent was")
 	}
 }

@@ -9,7 +9,7 @@
 // two to know: a relay sees a UDP payload of their own QUIC connection.
 //
 //	offset  bytes
-//	0       1    kind
+//	0       1    kind, and 128 more on the way from the relay
 //	1       32   peer: to the relay whom it is for, from the relay whom it is from
 //	33      2    number, big-endian; of parts only
 //	33, 35  …    content

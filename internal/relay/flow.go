@@ -127,7 +127,7 @@ func (s *Server) Forward(from wire.PeerID, b []byte, now time.Time) {
 	d, ok := Parse(b)
 	s.mu.Lock()
 	sender, to := s.peers[from], s.peers[d.Peer]
-	if !ok || sender == nil {
+	if !ok || d.From || sender == nil {
 		s.stats.Stray++
 		s.mu.Unlock()
 		return
@@ -158,8 +158,9 @@ func (s *Server) Forward(from wire.PeerID, b []byte, now time.Time) {
 	s.mu.Unlock()
 
 	if d.Kind == Whole && len(b) > link.MaxDatagram() {
-		ok = Send(link.SendDatagram, link.MaxDatagram(), from, d.Content, FirstCut, number)
+		ok = send(link, Datagram{Kind: FirstCut, From: true, Peer: from, Number: number, Content: d.Content})
 	} else {
+		b[0] |= fromRelay
 		copy(b[1:], from[:])
 		ok = link.SendDatagram(b)
 	}

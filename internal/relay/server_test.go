@@ -61,7 +61,7 @@ func (w *wireTap) said(t *testing.T, n int, from wire.PeerID, content string) {
 		t.Fatalf("%d datagrams came, want %d", len(w.got), n)
 	}
 	d, ok := Parse(w.got[n-1])
-	if !ok || d.Peer != from || string(d.Content) != content {
+	if !ok || !d.From || d.Peer != from || string(d.Content) != content {
 		t.Fatalf("got %+v, want %q from %x", d, content, from[0])
 	}
 }
@@ -99,6 +99,7 @@ func TestCallOpensTheWay(t *testing.T) {
 	b.said(t, 2, alice, "hello")
 	s.Forward(bob, to(alice, "hello yourself"), noon)
 	a.said(t, 1, bob, "hello yourself")
+	s.Forward(bob, Datagram{From: true, Peer: alice, Content: []byte("as if relayed")}.Append(nil), noon)
 
 	// A third has no part in it, and nobody calls the caller by it.
 	c := &wireTap{}
@@ -198,11 +199,11 @@ func TestRelayCuts(t *testing.T) {
 	for i, raw := range b.got {
 		d, ok := Parse(raw)
 		got, whole := j.Add(d)
-		if !ok || d.Peer != alice || whole != (i == 1) || whole && !bytes.Equal(got, packet) {
+		if !ok || !d.From || d.Peer != alice || whole != (i == 1) || whole && !bytes.Equal(got, packet) {
 			t.Errorf("part %d: %v, %v, %d bytes", i, ok, whole, len(got))
 		}
 	}
-	s.Forward(alice, Datagram{First, bob, 3, packet[:1200]}.Append(nil), noon)
+	s.Forward(alice, Datagram{First, false, bob, 3, packet[:1200]}.Append(nil), noon)
 	b.full = true
 	s.Forward(alice, to(bob, "x"), noon)
 	if st := s.Stats(); st.Lost != 2 || st.Packets != 1 {

@@ -1687,10 +1687,11 @@ func (x *Reserved) GetRate() uint32 {
 
 type Call struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Peer          []byte                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`       // 32 bytes: towards the relay who is called, from it who calls
+	Peer          []byte                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`       // 32 bytes: towards the relay who is called; if passed, who calls
 	Intro         []byte                 `protobuf:"bytes,2,opt,name=intro,proto3" json:"intro,omitempty"`     // 1 to 1024 bytes: a signature, 64 bytes, and the Introduction that it signs
 	Seen          []byte                 `protobuf:"bytes,3,opt,name=seen,proto3" json:"seen,omitempty"`       // from the relay: the multiaddr at which it sees the caller
 	Padding       []byte                 `protobuf:"bytes,4,opt,name=padding,proto3" json:"padding,omitempty"` // any bytes, at most 4096
+	Passed        bool                   `protobuf:"varint,5,opt,name=passed,proto3" json:"passed,omitempty"`  // on by the relay
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1751,6 +1752,13 @@ func (x *Call) GetPadding() []byte {
 		return x.Padding
 	}
 	return nil
+}
+
+func (x *Call) GetPassed() bool {
+	if x != nil {
+		return x.Passed
+	}
+	return false
 }
 
 type Called struct {
@@ -2363,12 +2371,13 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\arelease\x18\x01 \x01(\bR\arelease\":\n" +
 	"\bReserved\x12\x1a\n" +
 	"\blifetime\x18\x01 \x01(\rR\blifetime\x12\x12\n" +
-	"\x04rate\x18\x02 \x01(\rR\x04rate\"^\n" +
+	"\x04rate\x18\x02 \x01(\rR\x04rate\"v\n" +
 	"\x04Call\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\fR\x04peer\x12\x14\n" +
 	"\x05intro\x18\x02 \x01(\fR\x05intro\x12\x12\n" +
 	"\x04seen\x18\x03 \x01(\fR\x04seen\x12\x18\n" +
-	"\apadding\x18\x04 \x01(\fR\apadding\"L\n" +
+	"\apadding\x18\x04 \x01(\fR\apadding\x12\x16\n" +
+	"\x06passed\x18\x05 \x01(\bR\x06passed\"L\n" +
 	"\x06Called\x12\x14\n" +
 	"\x05intro\x18\x01 \x01(\fR\x05intro\x12\x12\n" +
 	"\x04seen\x18\x02 \x01(\fR\x04seen\x12\x18\n" +
