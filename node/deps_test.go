@@ -41,7 +41,8 @@ const house = `
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
 	internal/relay    wire
 	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
-	node              routing wire quic peerstore internal/store internal/relay internal/portmap github.com/multiformats/go-multiaddr golang.org/x/time
+	internal/punch
+	node              routing wire quic peerstore internal/store internal/relay internal/portmap internal/punch github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys

@@ -1,0 +1,85 @@
+package punch
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Endpoint is a way to the peer: from a socket of ours to an address.
+type Endpoint struct {
+	Via  int // the socket: 0 is the one that all else goes by, others are those of AddSockets
+	Addr netip.AddrPort
+}
+
+// A candidate is an endpoint that may be a path.
+type candidate struct {
+	Endpoint
+	guess bool // of a port: there may be nobody
+
+	due   time.Time // when it gets the next PING; zero: never
+	probe int       // how many it got since the schedule began
+
+	validated time.Time // when first; zero: not yet
+	rtt       time.Duration
+}
+
+// maxCandidates bounds the candidates of a session: those that the peer named, and
+// those from which its probes came.
+const maxCandidates = 48
+
+const (
+	steps     = 10 // probes at the first pace
+	firstPace = 20 * time.Millisecond
+	lastPace  = time.Second
+	guessPace = 150 * time.Millisecond
+	maxGuess  = 6 // probes to a guessed port
+)
+
+// next plans the PING after one that went now.
+func (c *candidate) next(now, end time.Time) {
+	c.probe++
+	pace := firstPace
+	if c.guess {
+		pace = guessPace
+	}
+	for i := steps; i < c.probe; i++ {
+		pace = min(pace+pace/4, lastPace)
+	}
+	c.due = now.Add(pace)
+	if c.due.After(end) || c.guess && c.probe >= maxGuess {
+		c.due = time.Time{}
+	}
+}
+
+// rank orders paths: one within the house is better than IPv6, which is better than
+// IPv4, since fewer boxes keep state for it.
+func rank(a netip.Addr) int {
+	switch {
+	case a.IsPrivate(), a.IsLoopback(), a.IsLinkLocalUnicast():
+		return 0
+	case a.Is6():
+		return 1
+	}
+	return 2
+}
+
+// Usable reports whether a probe may ever go to an address.
+func Usable(a netip.AddrPort) bool {
+	ip := a.Addr()
+	return ip.IsValid() && a.Port() != 0 && !ip.IsUnspecified() && !ip.IsMulticast() && ip.Zone() == "" &&
+		!(ip.Is4() && (ip.As4()[0] == 0 || ip.As4()[0] >= 240))
+}
+
+// After returns the n ports that follow the port of an address, which a NAT that gives
+// one after the other gives next.
+func After(a netip.AddrPort, n int) []netip.AddrPort {
+	var next []netip.AddrPort
+	port := int(a.Port())
+	for range n {
+		if port++; port > 65535 {
+			port = 1024
+		}
+		next = append(next, netip.AddrPortFrom(a.Addr(), uint16(port)))
+	}
+	return next
+}

@@ -1,0 +1,113 @@
+package punch
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"net/netip"
+)
+
+// The first byte of each kind of probe.
+const (
+	kindOpen = 0x20 + iota
+	kindPing
+	kindPong
+	kindWho
+	kindSeen
+)
+
+const (
+	// Size is the length of OPEN, PING and PONG.
+	Size     = idEnd + 8 + tagSize
+	idEnd    = 1 + 8
+	nonceEnd = idEnd + 8
+	tagSize  = 16
+
+	whoSize = 1 + 8 + 16 + 2
+)
+
+// An ID names a call to who receives its probes.
+type ID [8]byte
+
+// A direction is what probes of one peer to the other are made with.
+type direction struct {
+	id  ID
+	key [32]byte
+}
+
+func (d *direction) append(b []byte, kind byte, nonce uint64) []byte {
+	start := len(b)
+	b = append(b, kind)
+	b = append(b, d.id[:]...)
+	b = binary.BigEndian.AppendUint64(b, nonce)
+	tag := d.tag(b[start:])
+	return append(b, tag[:tagSize]...)
+}
+
+func (d *direction) tag(b []byte) [sha256.Size]byte {
+	var sum [sha256.Size]byte
+	h := hmac.New(sha256.New, d.key[:])
+	h.Write(b)
+	h.Sum(sum[:0])
+	return sum
+}
+
+// open takes a probe apart if it is genuine.
+func (d *direction) open(b []byte) (kind byte, nonce uint64, ok bool) {
+	if len(b) != Size || ID(b[1:idEnd]) != d.id {
+		return 0, 0, false
+	}
+	tag := d.tag(b[:nonceEnd])
+	if !hmac.Equal(tag[:tagSize], b[nonceEnd:]) {
+		return 0, 0, false
+	}
+	return b[0], binary.BigEndian.Uint64(b[idEnd:]), true
+}
+
+// CallOf returns which call a packet is a probe of. That says nothing of who sent it.
+func CallOf(b []byte) (ID, bool) {
+	if len(b) != Size || b[0] < kindOpen || b[0] > kindPong {
+		return ID{}, false
+	}
+	return ID(b[1:idEnd]), true
+}
+
+// AppendWho appends a WHO.
+func AppendWho(b []byte, nonce uint64) []byte {
+	b = append(b, kindWho)
+	b = binary.BigEndian.AppendUint64(b, nonce)
+	return append(b, make([]byte, whoSize-idEnd)...)
+}
+
+// AnswerWho returns the SEEN for a packet from an address, if that is a WHO.
+func AnswerWho(b []byte, from netip.AddrPort) ([]byte, bool) {
+	if len(b) != whoSize || b[0] != kindWho || !from.IsValid() {
+		return nil, false
+	}
+	a := append([]byte{kindSeen}, b[1:idEnd]...)
+	ip := from.Addr().As16()
+	a = append(a, ip[:]...)
+	return binary.BigEndian.AppendUint16(a, from.Port()), true
+}
+
+// ParseSeen takes apart a SEEN. The nonce is that of the WHO.
+func ParseSeen(b []byte) (nonce uint64, at netip.AddrPort, ok bool) {
+	if len(b) != whoSize || b[0] != kindSeen {
+		return 0, netip.AddrPort{}, false
+	}
+	ip := netip.AddrFrom16([16]byte(b[idEnd:])).Unmap()
+	at = netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[whoSize-2:]))
+	if at.Port() == 0 || ip.IsUnspecified() {
+		return 0, netip.AddrPort{}, false
+	}
+	return binary.BigEndian.Uint64(b[1:]), at, true
+}
+
+// cost is what a packet with so much payload takes of the network, IP and UDP headers
+// included.
+func cost(to netip.AddrPort, payload int) int {
+	if to.Addr().Unmap().Is4() {
+		return payload + 20 + 8
+	}
+	return payload + 40 + 8
+}

@@ -1,0 +1,187 @@
+package punch
+
+import (
+	"crypto/ecdh"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Whatever comes, and in whatever order: a session never panics, never sends more to
+// addresses that are not validated than the peer has paid, and validates an address
+// only by a fresh answer from there.
+func TestNothingThatComesDoesHarm(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &machine{now: time.Unix(1e9, 0), asked: map[uint64]Endpoint{}}
+		m.start(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"wait": func(t *rapid.T) {
+				m.now = m.now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
+			},
+			"step":    func(*rapid.T) { m.wants(t, m.s.Step(m.now, m.send(t))) },
+			"name":    func(t *rapid.T) { m.s.Name(m.now, rapid.Bool().Draw(t, "guess"), drawAddr(t)) },
+			"pay":     func(t *rapid.T) { m.pay(rapid.IntRange(0, 4096).Draw(t, "bytes")) },
+			"talk":    func(t *rapid.T) { m.s.Talk(m.now, rapid.Bool().Draw(t, "on")) },
+			"check":   func(*rapid.T) { m.s.Check(m.now) },
+			"scatter": func(t *rapid.T) { m.s.Scatter(m.now, drawAddr(t), []int{1, 2, 3, 4, 5}) },
+			"search":  func(t *rapid.T) { m.s.Search(m.now, drawAddr(t).Addr()) },
+			"answered": func(t *rapid.T) {
+				m.s.Answered(m.now, m.keys, m.send(t))
+			},
+			"probe":   func(t *rapid.T) { m.receive(t, m.peer.out.append(nil, drawKind(t), m.nonce(t))) },
+			"open":    func(t *rapid.T) { m.receive(t, m.s.opening.append(nil, kindOpen, m.nonce(t))) },
+			"again":   func(t *rapid.T) { m.receive(t, m.draw(t)) },
+			"garbage": func(t *rapid.T) { m.receive(t, rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "b")) },
+			"forged": func(t *rapid.T) {
+				b := m.peer.out.append(nil, drawKind(t), m.nonce(t))
+				b[rapid.IntRange(0, Size-1).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "by"))
+				before := m.s.State(m.now)
+				if m.receive(t, b) {
+					t.Fatal("a forged probe is taken for genuine")
+				}
+				if after := m.s.State(m.now); after != before {
+					t.Fatalf("a forged probe changes the state to %+v", after)
+				}
+			},
+			"": func(t *rapid.T) { m.check(t) },
+		})
+	})
+}
+
+// A machine drives one session, and knows the keys of its peer.
+type machine struct {
+	now   time.Time
+	s     *Session
+	keys  Keys // of the session
+	peer  Keys
+	paid  int
+	spent int
+	asked map[uint64]Endpoint // by PINGs of the session
+	came  [][]byte
+}
+
+func (m *machine) start(t *rapid.T) {
+	keys := [2]*ecdh.PrivateKey{}
+	for i := range keys {
+		var err error
+		if keys[i], err = ecdh.X25519().NewPrivateKey(append(make([]byte, 31), byte(i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	public := func(i int) [32]byte { return [32]byte(keys[i].PublicKey().Bytes()) }
+	called := rapid.Bool().Draw(t, "called")
+	m.keys, _ = NewKeys(keys[0], public(1), !called)
+	m.peer, _ = NewKeys(keys[1], public(0), called)
+	caller := public(0)
+	if called {
+		caller = public(1)
+	}
+	c := Config{Caller: caller, Rand: rand.New(rand.NewPCG(1, 2)).Uint64, Allowance: rapid.IntRange(0, 1500).Draw(t, "allowance")}
+	m.paid = c.Allowance
+	var err error
+	if called {
+		m.s, err = NewAnswer(c, m.keys, m.now, m.now)
+	} else {
+		m.s, err = NewCall(c, m.now, m.now.Add(80*time.Millisecond), []netip.AddrPort{drawAddr(t)})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *machine) send(t *rapid.T) Sender {
+	return func(to Endpoint, b []byte) {
+		if len(b) != Size || !Usable(to.Addr) {
+			t.Fatalf("%x to %v", b, to)
+		}
+		if c := m.s.find(to); c == nil || c.validated.IsZero() {
+			m.spent += cost(to.Addr, len(b))
+		}
+		kind, nonce, ok := m.peer.in.open(b)
+		if m.s.keys == nil {
+			kind, nonce, ok = m.s.opening.open(b)
+		}
+		if !ok {
+			t.Fatalf("%x is not for the peer", b)
+		}
+		if kind != kindPong {
+			m.asked[nonce] = to
+		}
+	}
+}
+
+func (m *machine) pay(n int) {
+	m.paid += n
+	m.s.Pay(n)
+}
+
+// receive hands over a packet, and fails if it validates what it should not.
+func (m *machine) receive(t *rapid.T, b []byte) bool {
+	from := Endpoint{rapid.IntRange(0, 3).Draw(t, "via"), drawAddr(t)}
+	_, nonce, _ := m.peer.out.open(b)
+	to, asked := m.asked[nonce]
+	valid := m.validated(from)
+	if len(b) == Size {
+		m.paid += cost(from.Addr, Size) // at the very most, now or when it is read
+		m.came = append(m.came, b)
+	}
+	genuine := m.s.Receive(m.now, from.Via, from.Addr, b, m.send(t))
+	if !valid && m.validated(from) && (!asked || to != from || b[0] != kindPong) {
+		t.Fatalf("%v is validated by %x, the question went to %v", from, b, to)
+	}
+	return genuine
+}
+
+func (m *machine) validated(e Endpoint) bool {
+	c := m.s.find(e)
+	return c != nil && !c.validated.IsZero()
+}
+
+func (m *machine) check(t *rapid.T) {
+	if m.spent > m.paid {
+		t.Fatalf("%d bytes to addresses not validated, paid were %d", m.spent, m.paid)
+	}
+	s := m.s
+	if len(s.candidates) > maxCandidates || len(s.sent) > maxSent || len(s.order) != len(s.sent) ||
+		len(s.answered) > maxAnswered || len(s.early) > maxEarly {
+		t.Fatal("a session grows without bound")
+	}
+}
+
+func (m *machine) wants(t *rapid.T, next time.Time) {
+	if !next.IsZero() && !next.After(m.now) {
+		t.Fatal("Step wants to be called again at once")
+	}
+}
+
+// nonce draws one that the session asked with, more often than not.
+func (m *machine) nonce(t *rapid.T) uint64 {
+	if len(m.asked) > 0 && rapid.IntRange(0, 3).Draw(t, "made up") > 0 {
+		i := rapid.IntRange(0, len(m.asked)-1).Draw(t, "which")
+		if n := min(i, len(m.s.order)-1); n >= 0 {
+			return m.s.order[n]
+		}
+	}
+	return rapid.Uint64().Draw(t, "nonce")
+}
+
+func (m *machine) draw(t *rapid.T) []byte {
+	if len(m.came) == 0 {
+		return nil
+	}
+	return rapid.SampledFrom(m.came).Draw(t, "b")
+}
+
+func drawKind(t *rapid.T) byte {
+	return rapid.SampledFrom([]byte{kindPing, kindPong, kindPong, kindOpen, kindWho}).Draw(t, "kind")
+}
+
+func drawAddr(t *rapid.T) netip.AddrPort {
+	return rapid.SampledFrom([]netip.AddrPort{
+		addr("1.2.3.4:5"), addr("1.2.3.4:6"), addr("192.168.1.1:5"), addr("[2001:db8::1]:5"), addr("10.0.0.1:7"),
+		addr("[::ffff:1.2.3.4]:5"), addr("0.0.0.0:1"), addr("224.0.0.1:5"), addr("1.2.3.4:0"), {},
+	}).Draw(t, "addr")
+}
