@@ -1,0 +1,66 @@
+package quic
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// "After 500 ms of silence on an active path ...": what is sent then goes by relay
+// as well, on both sides, and the path is taken again when it is back.
+func TestSilentPathHeals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 20*time.Millisecond)
+		h := &hub{delay: 50 * time.Millisecond}
+		wire := &atomic.Bool{}
+		var changes atomic.Int32
+		one, two := h.config(t), h.config(t)
+		one.PathChanged = func(PublicKey) { changes.Add(1) }
+		x, y := h.start(t, one, &scissors{s.listen(), wire}), h.start(t, two, &scissors{s.listen(), wire})
+		direct(t, x, y)
+		direct(t, y, x)
+		c, d := call(t, x, y)
+		w, r := streams(t, c, d)
+		exchange := func() time.Duration {
+			begin := time.Now()
+			echo(t, w, r)
+			echo(t, r, w)
+			return time.Since(begin)
+		}
+		exchange()
+		if n := h.bytes.Load(); n != 0 {
+			t.Errorf("%d bytes went by relay while the path was well", n)
+		}
+		time.Sleep(20 * time.Second)
+		for range 3 {
+			changes.Store(0)
+			wire.Store(true)
+			if took := exchange(); took > 1500*time.Millisecond {
+				t.Errorf("healing took %v", took)
+			}
+			if !c.Path().Quiet || changes.Load() == 0 {
+				t.Errorf("the path is %v, %d changes were told", c.Path(), changes.Load())
+			}
+			if took := exchange(); took > time.Second {
+				t.Errorf("then %v", took)
+			}
+			time.Sleep(30 * time.Second)
+			exchange()
+			wire.Store(false)
+			time.Sleep(2 * time.Second)
+			exchange()
+			time.Sleep(2 * time.Second)
+			exchange()
+			time.Sleep(2 * time.Second)
+			if c.Path().Quiet || d.Path().Quiet {
+				t.Errorf("paths are %v and %v", c.Path(), d.Path())
+			}
+			before := h.bytes.Load()
+			exchange()
+			if n := h.bytes.Load() - before; n != 0 {
+				t.Errorf("%d bytes went by relay when the path was back", n)
+			}
+		}
+	})
+}
