@@ -72,6 +72,11 @@ type Config struct {
 	// it runs. Clients never ask, nor does a node for sockets on loopback or IPv6 only.
 	NoPortMapping bool
 
+	// NoRelay keeps the node from relaying for others. A server relays, within
+	// limits, for peers that cannot be reached: what they send one another goes
+	// through it, which it cannot read.
+	NoRelay bool
+
 	// Admit keeps strangers out of a private network: a peer for which it
 	// returns an error is refused within the handshake. If nil, everyone may.
 	// It is called from many goroutines.

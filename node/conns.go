@@ -134,6 +134,7 @@ func (n *Node) verified(k *known) {
 // unlinked notes that a link has ended. A peer that says it leaves is gone from
 // the table at once.
 func (n *Node) unlinked(l *link, err error) {
+	n.unrelay(l)
 	n.self.sendsTo(l.addr.Addr(), time.Now())
 	if rtt := l.rtt.get(); rtt.Known() {
 		n.peers.ObserveRTT(l.id, rtt.Smoothed())

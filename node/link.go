@@ -40,6 +40,8 @@ type link struct {
 	unbidden bool                           // it came in from an IP to which we had sent nothing
 	sees     atomic.Pointer[netip.AddrPort] // where the peer sees us, by its latest word; nil: it has not said
 
+	carriage carriage // of packets that are relayed
+
 	deaf deaf // asked when requests go unanswered
 
 	requests *rate.Limiter // asked of us; nil: unlimited (loopback)

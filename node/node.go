@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/portmap"
+	"github.com/kadquic/kadquic/internal/relay"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
@@ -59,6 +60,9 @@ type Node struct {
 	dialRTT    linkRTT // from dialling a stranger to its HELLO
 	skew       skew
 	self       selfAddrs
+	relays     relays        // by which others reach us, or we them
+	relay      *relay.Server // what we do for others
+	passing    chan struct{} // one for each call that is passed on
 
 	publications *publications
 	courts       map[string]*court // by namespace
@@ -74,6 +78,8 @@ type Node struct {
 	probes    chan struct{} // one per ping of the table's
 	duties    chan struct{} // one per repair
 	published [64]byte      // signature of the peer record last published; task publish only
+
+	publishing chan struct{} // has room for one: the record is to be published now
 
 	counters counters
 	served   requestCounters
@@ -127,6 +133,9 @@ func New(config Config) (*Node, error) {
 	}
 	n.key = n.id.Key()
 	n.self.enough = n.enoughVotes
+	n.relays = newRelays()
+	n.relay = relay.NewServer(relay.Limits{})
+	n.passing, n.publishing = make(chan struct{}, maxPassing), make(chan struct{}, 1)
 	n.values = store.NewMemory(n.key, c.storeLimits())
 	n.newcomers.wake = make(chan struct{}, 1)
 	n.table = routing.NewTable(n.key, routing.TableOptions[*known]{

@@ -149,16 +149,16 @@ func (n *Node) knowsWhere(id wire.PeerID) bool {
 
 // Connect connects to a peer at an address, which must end in its /p2p/ID, and
 // returns the ID. An address that the user gives is tried at once, whatever
-// failed before.
+// failed before. It may go by a relay: see Learn.
 func (n *Node) Connect(ctx context.Context, addr ma.Multiaddr) (wire.PeerID, error) {
 	if err := n.running(); err != nil {
 		return wire.PeerID{}, err
 	}
-	t, err := splitTarget(addr)
+	id, err := n.Learn(addr)
 	if err != nil {
 		return wire.PeerID{}, fmt.Errorf("connect: %w", err)
 	}
-	return t.id, n.meet(ctx, t)
+	return id, n.meet(ctx, target{id: id})
 }
 
 // meet connects to a peer that the user named, or that was known in an earlier life.

@@ -101,6 +101,7 @@ type selfAddrs struct {
 	verdicts  map[netip.AddrPort]verdict // of places
 	record    *wire.Signed               // our word on it, signed
 	signed    []wire.Addr                // what record says
+	by        []wire.PeerID              // the relays that it names
 	checked   time.Time                  // when that was last compared
 }
 
@@ -279,12 +280,13 @@ func interfaces(l netip.AddrPort) []netip.AddrPort {
 
 // Addrs returns the addresses at which this node can be reached, as far as it
 // knows, widest scope first, each with /p2p/ID: ready to be another's bootstrap.
+// Those by relays come last.
 func (n *Node) Addrs() []ma.Multiaddr {
 	var all []ma.Multiaddr
 	for _, a := range n.self.addrs() {
 		all = append(all, wire.JoinPeer(a, n.id))
 	}
-	return all
+	return append(all, n.circuits()...)
 }
 
 // ownRecord returns our signed peer record, signed anew when our addresses have
@@ -298,11 +300,11 @@ func (n *Node) ownRecord() *wire.Signed {
 		return s.record
 	}
 	s.checked = now
-	addrs := s.addrsLocked()
-	if s.record != nil && s.record.Record.Expiry.Sub(now) > wire.MaxTTL/2 && slices.Equal(addrs, s.signed) {
+	addrs, by := s.addrsLocked(), n.heldRelays()
+	if s.record != nil && s.record.Record.Expiry.Sub(now) > wire.MaxTTL/2 && slices.Equal(addrs, s.signed) && slices.Equal(by, s.by) {
 		return s.record
 	}
-	value, err := wire.PeerInfo{Mode: n.mode(), Addrs: addrs}.Value()
+	value, err := wire.PeerInfo{Mode: n.mode(), Addrs: addrs, Relays: by}.Value()
 	if err != nil {
 		n.config.Logger.Error("peer record", "err", err)
 		return s.record
@@ -318,7 +320,7 @@ func (n *Node) ownRecord() *wire.Signed {
 		n.config.Logger.Error("peer record", "err", err)
 		return s.record
 	}
-	s.record, s.signed = r, addrs
+	s.record, s.signed, s.by = r, addrs, by
 	return r
 }
 

@@ -68,6 +68,10 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	case wire.Offer:
 		n.served.offers.Add(1)
 		return l.serveOffer(f.ID, m, now)
+	case wire.Reserve:
+		return l.serveReserve(f.ID, m, now)
+	case wire.Call:
+		return l.serveCall(f.ID, m, now)
 	case wire.Store:
 		n.served.stores.Add(1)
 		return l.serveStore(f.ID, m, now)

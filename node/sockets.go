@@ -40,6 +40,7 @@ func (n *Node) listen() error {
 			Conn:         socket,
 			MaxIn:        n.config.MaxConnections,
 			Admit:        admit,
+			Relay:        n.relayedTo,
 			CloseLeaving: wire.CloseLeaving,
 			CloseBusy:    wire.CloseBusy,
 		})

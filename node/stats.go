@@ -32,6 +32,7 @@ type Stats struct {
 	Sent, Served  Requests
 	BytesSent     uint64 // over open connections
 	BytesReceived uint64
+	Relay         RelayStats // what it does for others as their relay
 }
 
 // requestCounters count requests as they go.
@@ -94,6 +95,7 @@ func (n *Node) Stats() Stats {
 		HandedOver:  n.counters.handedOver.Load(),
 		Sent:        n.counters.sent.snapshot(),
 		Served:      n.served.snapshot(),
+		Relay:       n.relayStats(),
 	}
 	if n.disk != nil {
 		r := n.disk.Report()

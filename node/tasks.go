@@ -27,10 +27,12 @@ func (n *Node) tasks() []task {
 		{"expire", every(time.Minute, n.expire)},
 		{"announce", every(time.Minute, n.announceAddrs)},
 		{"remember", every(lookWhatIsNew, n.rememberPeers)},
-		{"publish", every(10*time.Second, n.publishSelf)},
+		{"publish", everyOr(10*time.Second, n.publishing, n.publishSelf)},
 		{"republish", every(time.Minute, n.republish)},
 		{"hand over", n.handOver},
 		{"renew", n.renew},
+		{"reserve", n.reserve},
+		{"relay", every(5*time.Second, n.tendRelays)},
 		{"store", func(context.Context) { n.writeStores() }},
 	}
 	if n.config.Discovery != nil {
@@ -45,6 +47,11 @@ func (n *Node) tasks() []task {
 // every calls f once per interval, a little jittered so that nodes started
 // together do not act together.
 func every(interval time.Duration, f func(context.Context)) func(context.Context) {
+	return everyOr(interval, nil, f)
+}
+
+// everyOr is every, and calls f also when told.
+func everyOr(interval time.Duration, told <-chan struct{}, f func(context.Context)) func(context.Context) {
 	return func(ctx context.Context) {
 		timer := time.NewTimer(interval/2 + rand.N(interval))
 		defer timer.Stop()
@@ -53,6 +60,8 @@ func every(interval time.Duration, f func(context.Context)) func(context.Context
 			case <-timer.C:
 				f(ctx)
 				timer.Reset(interval*7/8 + rand.N(interval/4))
+			case <-told:
+				f(ctx)
 			case <-ctx.Done():
 				return
 			}
@@ -113,11 +122,19 @@ func (n *Node) announceAddrs(context.Context) {
 	}
 }
 
+// tendRelays looks after what is relayed, to us, by us and for us.
+func (n *Node) tendRelays(context.Context) {
+	now := time.Now()
+	n.tendRelay(now)
+	n.tendRoutes(now)
+}
+
 // publishSelf stores our signed peer record at the nodes nearest to our key
 // whenever it is new. Those we join through have it from our HELLO; the others
-// need it once our addresses change, and when it is signed anew.
+// need it once our addresses change, and when it is signed anew. A client's record
+// is of use if it names relays, or takes the place of one that did.
 func (n *Node) publishSelf(ctx context.Context) {
-	if n.mode() != wire.ModeServer {
+	if n.mode() != wire.ModeServer && len(n.heldRelays()) == 0 && n.published == [64]byte{} {
 		return
 	}
 	r := n.ownRecord()

@@ -67,6 +67,9 @@ func (c *Conn) RemoteAddr() netip.AddrPort {
 // LocalAddr is our end.
 func (c *Conn) LocalAddr() netip.AddrPort { return addrPort(c.q.LocalAddr()) }
 
+// Transport is the one that the connection belongs to.
+func (c *Conn) Transport() *Transport { return c.t }
+
 // Dialled tells whether we dialled it; else we accepted it.
 func (c *Conn) Dialled() bool { return c.dialled }
 

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/peerstore"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Learn notes where a peer may be reached, without connecting to it, and returns
+// its ID. The address must end in /p2p/ID; it may go by a relay:
+// /…/p2p/RELAY/p2p-circuit/p2p/ID.
+func (n *Node) Learn(addr ma.Multiaddr) (wire.PeerID, error) {
+	now := time.Now()
+	if !wire.IsCircuit(addr) {
+		t, err := splitTarget(addr)
+		if err != nil {
+			return wire.PeerID{}, err
+		}
+		if t.id != n.id {
+			n.peers.Add(t.id, peerstore.SourceUser, now, 0, t.addr)
+		}
+		return t.id, nil
+	}
+	c, err := wire.ParseCircuit(addr)
+	if err != nil {
+		return wire.PeerID{}, err
+	}
+	if c.Relay == c.Peer {
+		return wire.PeerID{}, fmt.Errorf("address %q: a peer is no relay for itself: %w", addr, wire.ErrAddr)
+	}
+	if c.Peer == n.id || c.Relay == n.id {
+		return c.Peer, nil
+	}
+	if c.Addr != "" {
+		n.peers.Add(c.Relay, peerstore.SourceUser, now, 0, c.Addr)
+		n.backoff.clear(c.Relay)
+	}
+	n.relays.learn(c.Peer, c.Relay)
+	return c.Peer, nil
+}
+
+func (rs *relays) learn(peer, by wire.PeerID) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	known := slices.DeleteFunc(slices.Clone(rs.learned[peer]), func(id wire.PeerID) bool { return id == by })
+	if len(known) == 0 && len(rs.learned) >= maxLearned {
+		for old := range rs.learned { // any will do
+			delete(rs.learned, old)
+			break
+		}
+	}
+	known = slices.Insert(known, 0, by)
+	rs.learned[peer] = known[:min(len(known), wire.MaxRelays)]
+}
+
+// relaysOf returns the relays by which a peer may be reached, as far as it is
+// known: what its own record says, if we have that, and what the user told.
+func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
+	var all []wire.PeerID
+	if r := n.peers.Record(id); r != nil && n.verify(r, time.Now()) == nil {
+		if info, err := r.Record.PeerInfo(); err == nil {
+			all = append(all, info.Relays...)
+		}
+	}
+	n.relays.mu.Lock()
+	all = append(all, n.relays.learned[id]...)
+	n.relays.mu.Unlock()
+	var unique []wire.PeerID
+	for _, by := range all {
+		if by != n.id && by != id && !slices.Contains(unique, by) {
+			unique = append(unique, by)
+		}
+	}
+	return unique
+}
+
+// circuits returns the node's own addresses by its relays.
+func (n *Node) circuits() []ma.Multiaddr {
+	var all []ma.Multiaddr
+	for _, r := range n.Relays() {
+		all = append(all, wire.Circuit{Addr: r.Addr, Relay: r.ID, Peer: n.id}.Multiaddr())
+	}
+	return all
+}

@@ -1,0 +1,201 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/relay"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Serving as a relay (SPEC.md §5, internal/relay).
+
+const (
+	// callTimeout is how long whoever is called may take to answer, so that the
+	// caller hears of it within its RPCTimeout.
+	callTimeout = 4 * time.Second
+	// maxPassing bounds the calls that are being passed on.
+	maxPassing = 256
+	// maxCalls bounds the calls to us that are being answered.
+	maxCalls = 64
+)
+
+// RelayStats are what a node does for others as their relay.
+type RelayStats struct {
+	Reservations int   // held now
+	Flows        int   // pairs of peers whose packets are passed on, now
+	Calls        int64 // passed on
+	Packets      int64
+	Bytes        int64
+	Refused      int64 // reservations and calls, for a limit
+	Dropped      int64 // packets, for a limit, or because nobody had called or was there
+}
+
+func (n *Node) relayStats() RelayStats {
+	s := n.relay.Stats()
+	return RelayStats{s.Reservations, s.Flows, s.Calls, s.Packets, s.Bytes, s.Refused, s.Dropped()}
+}
+
+// relaysFor reports whether the node relays for the peer of a link.
+func (n *Node) relaysFor(l *link) bool {
+	return !n.config.NoRelay && n.mode() == wire.ModeServer && l.MaxDatagram() > 0
+}
+
+// attach makes the link known to the relay, and reads what is to be relayed.
+func (n *Node) attach(l *link) {
+	var network netip.Prefix // loopback is not limited as a network
+	if a := l.addr.Addr(); !a.IsLoopback() {
+		network = networkOf(a)
+	}
+	n.relay.Attach(l.id, network, l)
+}
+
+// unrelay forgets a link that has ended.
+func (n *Node) unrelay(l *link) {
+	n.relay.Detach(l.id, l)
+	l.unhold()
+}
+
+// hold keeps the link's connection for the sake of the peer's place here.
+func (l *link) hold() {
+	c := &l.carriage
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.release == nil {
+		c.release = l.conn.Hold()
+	}
+}
+
+func (l *link) unhold() {
+	c := &l.carriage
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.release != nil {
+		c.release()
+		c.release = nil
+	}
+}
+
+// tendRelay drops what has ended of what is done for others.
+func (n *Node) tendRelay(now time.Time) {
+	n.relay.Expire(now)
+	for _, l := range n.links.all() {
+		if !n.relay.Reserved(l.id, now) {
+			l.unhold()
+		}
+	}
+}
+
+// serveReserve gives the peer a place, or takes it back.
+func (l *link) serveReserve(id uint64, m wire.Reserve, now time.Time) error {
+	n := l.node
+	if m.Release {
+		n.relay.Release(l.id)
+		l.unhold()
+		return l.reply(id, wire.Reserved{})
+	}
+	if !n.relaysFor(l) {
+		return l.refuse(id, wire.CodeUnimplemented, "this node does not relay")
+	}
+	n.attach(l)
+	life, err := n.relay.Reserve(l.id, now)
+	if err != nil {
+		return l.refuse(id, wire.CodeBusy, "no room for another reservation")
+	}
+	l.hold()
+	l.carry()
+	return l.reply(id, wire.Reserved{Lifetime: life, Rate: n.relay.Rate()})
+}
+
+// serveCall passes a call on to whom it is for, or, if it was passed on to us,
+// has it answered. Either takes a while: it is not done in the reader.
+func (l *link) serveCall(id uint64, m wire.Call, now time.Time) error {
+	n := l.node
+	if m.Passed {
+		if !n.holdsReservation(l) {
+			return l.refuse(id, wire.CodeUnreachable, "no reservation there")
+		}
+		return l.answerCall(id, n.relays.calls, func() (wire.Message, error) {
+			c, err := n.called(l, m)
+			return c, err
+		})
+	}
+	if !n.relaysFor(l) {
+		return l.refuse(id, wire.CodeUnimplemented, "this node does not relay")
+	}
+	n.attach(l)
+	to, err := n.relay.Call(l.id, m.Peer, now)
+	l.carry() // after: what came before the call is not stray
+	if err != nil {
+		return l.refuse(id, callCode(err), "")
+	}
+	return l.answerCall(id, n.passing, func() (wire.Message, error) { return n.passOn(l, to.(*link), m) })
+}
+
+// answerCall answers a CALL by what f returns, in a goroutine that takes one of
+// the slots.
+func (l *link) answerCall(id uint64, slots chan struct{}, f func() (wire.Message, error)) error {
+	select {
+	case slots <- struct{}{}:
+	default:
+		return l.refuse(id, wire.CodeBusy, "too many calls")
+	}
+	started := l.node.spawn(func() {
+		defer func() { <-slots }()
+		m, err := f()
+		if err != nil {
+			l.refuse(id, callCode(err), "")
+			return
+		}
+		l.reply(id, m) // an error ends the link, which its reader sees
+	})
+	if !started {
+		<-slots
+	}
+	return nil
+}
+
+// passOn tells the peer of a link that another calls, and returns the answer for
+// that one.
+func (n *Node) passOn(from, to *link, m wire.Call) (wire.Message, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, min(callTimeout, n.config.RPCTimeout))
+	defer cancel()
+	reply, _, err := to.rpc.call(ctx, wire.Call{Peer: from.id, Passed: true, Intro: m.Intro, Padding: m.Padding, Seen: from.seenFor(to)})
+	if err != nil {
+		return nil, wire.CodeUnreachable
+	}
+	switch reply := reply.(type) {
+	case wire.Called:
+		reply.Seen = to.seenFor(from)
+		return reply, nil
+	case wire.Error:
+		return nil, reply.Code
+	}
+	return nil, wire.CodeUnreachable
+}
+
+// seenFor returns where we see the peer of l, if the peer of another link may be
+// told: an address of a house means nothing outside it.
+func (l *link) seenFor(other *link) wire.Addr {
+	at := l.conn.RemoteAddr()
+	if !mayTell(other.conn.RemoteAddr().Addr(), at.Addr()) {
+		return ""
+	}
+	return wire.AddrFrom(at)
+}
+
+// callCode is what a caller is told.
+func callCode(err error) wire.Code {
+	var code wire.Code
+	switch {
+	case errors.As(err, &code) && code != wire.CodeOK:
+		return code
+	case errors.Is(err, relay.ErrBusy), errors.Is(err, ErrBusy):
+		return wire.CodeBusy
+	case errors.Is(err, relay.ErrUnreachable), errors.Is(err, ErrUnreachable):
+		return wire.CodeUnreachable
+	}
+	return wire.CodeInternal
+}

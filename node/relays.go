@@ -1,0 +1,359 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/relay"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// relays is the node's own use of relays: by which its packets go to whom, and
+// the places that it holds. Goroutines share it.
+type relays struct {
+	calls chan struct{} // one for each call that comes to us and is being answered
+	wake  chan struct{} // has room for one: places are to be looked after now
+
+	mu      sync.Mutex // nothing is called while it is held
+	routes  map[wire.PeerID]*relayRoute
+	places  []*relayPlace
+	learned map[wire.PeerID][]wire.PeerID // by addresses that the user gave
+}
+
+func newRelays() relays {
+	return relays{
+		calls:   make(chan struct{}, maxCalls),
+		wake:    make(chan struct{}, 1),
+		routes:  make(map[wire.PeerID]*relayRoute),
+		learned: make(map[wire.PeerID][]wire.PeerID),
+	}
+}
+
+const (
+	// maxRelayRoutes bounds the peers that are reached by relays: some 6 KB each,
+	// for halves of packets.
+	maxRelayRoutes = 256
+	// maxRouteLinks is how many relays are remembered for one of them.
+	maxRouteLinks = 4
+	// routeLife is how long a route stays without a packet or a connection over it:
+	// as long as at the relay.
+	routeLife = 2 * time.Minute
+	// relayPulse is how often a relay in use is asked whether it is there.
+	relayPulse = 15 * time.Second
+	// maxLearned bounds the peers whose relays the user has told.
+	maxLearned = 1024
+)
+
+// A relayRoute is how packets go to a peer that is reached by relays. Guarded by
+// relays.mu, but for join.
+type relayRoute struct {
+	links  []*link // to relays; the first is in use, the others are for when it ends
+	used   time.Time
+	pinged time.Time // the relay in use
+	number uint16    // of the last packet that went in parts
+
+	join struct {
+		sync.Mutex
+		relay.Joiner
+	}
+}
+
+// carriage is what a link has to do with relaying, on either side of it.
+type carriage struct {
+	reading sync.Once
+
+	mu      sync.Mutex // guards release
+	release func()     // ends the hold for the sake of the place that the peer has here; nil: it has none
+
+	// Guarded by relays.mu.
+	early    []earlyDatagram // from the peer, a relay, of those to whom there is no route yet
+	reserved bool            // we have a place at the peer
+}
+
+// An earlyDatagram is one that came before the call that explains it: a DATAGRAM
+// frame does not wait for the stream.
+type earlyDatagram struct {
+	at time.Time
+	b  relay.Datagram
+}
+
+const (
+	maxEarly  = 16 // of one link
+	earlyLife = time.Second
+)
+
+// SendDatagram and MaxDatagram make a link one of package relay's.
+func (l *link) SendDatagram(b []byte) bool {
+	l.conn.Touch()
+	return l.conn.SendDatagram(b)
+}
+
+func (l *link) MaxDatagram() int { return l.conn.MaxDatagram() }
+
+// carry begins to read the link's datagrams, which go from then on to whom they
+// are for: another peer, if this node is the relay, or this node.
+func (l *link) carry() {
+	l.carriage.reading.Do(func() {
+		l.node.spawn(func() {
+			for {
+				b, err := l.conn.ReceiveDatagram(l.node.ctx)
+				if err != nil {
+					return
+				}
+				l.conn.Touch()
+				if d, ok := relay.Parse(b); ok && d.From {
+					l.node.relayedFrom(l, d)
+				} else {
+					l.node.relay.Forward(l.id, b, time.Now())
+				}
+			}
+		})
+	})
+}
+
+// relayedFrom takes a datagram of another peer that came by a relay. Those whom
+// nobody has introduced to us have to wait for that.
+func (n *Node) relayedFrom(l *link, d relay.Datagram) {
+	rs := &n.relays
+	rs.mu.Lock()
+	r := rs.routes[d.Peer]
+	if r == nil || !slices.Contains(r.links, l) {
+		if c := &l.carriage; c.reserved {
+			now := time.Now()
+			c.early = slices.DeleteFunc(c.early, func(e earlyDatagram) bool { return now.Sub(e.at) > earlyLife })
+			if len(c.early) < maxEarly {
+				c.early = append(c.early, earlyDatagram{now, d})
+			}
+		}
+		rs.mu.Unlock()
+		return
+	}
+	rs.mu.Unlock()
+	n.takeRelayed(l, r, d)
+}
+
+func (n *Node) takeRelayed(l *link, r *relayRoute, d relay.Datagram) {
+	if d.Kind == relay.Fuel {
+		n.fuelCame(d.Peer, relay.HeaderLen+len(d.Content))
+		return
+	}
+	r.join.Lock()
+	packet, ok := r.join.Add(d)
+	r.join.Unlock()
+	if ok {
+		n.transportTo(d.Peer, l).Deliver(publicKey(d.Peer), packet)
+	}
+}
+
+// transportTo returns the socket that has to do with a relayed peer: the one that
+// knows it, or that of the link by which it is relayed.
+func (n *Node) transportTo(id wire.PeerID, l *link) *quic.Transport {
+	if len(n.transports) > 1 {
+		for _, t := range n.transports {
+			if _, ok := t.PathTo(publicKey(id)); ok {
+				return t
+			}
+		}
+	}
+	return l.conn.Transport()
+}
+
+// relayedTo is quic.Config.Relay: it sends a packet by the relay in use for that
+// peer, or drops it.
+func (n *Node) relayedTo(key quic.PublicKey, packet []byte) {
+	id := wire.PeerID(key)
+	rs := &n.relays
+	rs.mu.Lock()
+	r := rs.routes[id]
+	l := r.link()
+	if l == nil {
+		rs.mu.Unlock()
+		return
+	}
+	r.used = time.Now()
+	r.number++
+	number := r.number
+	rs.mu.Unlock()
+	relay.Send(l, id, packet, number)
+}
+
+// link returns the link in use, nil if there is none, and forgets those that have
+// ended; with relays.mu held.
+func (r *relayRoute) link() *link {
+	if r == nil {
+		return nil
+	}
+	for len(r.links) > 0 {
+		if r.links[0].conn.Err() == nil {
+			return r.links[0]
+		}
+		r.links = r.links[1:]
+	}
+	return nil
+}
+
+// sendFuel sends a peer a relayed packet of that size, headers of QUIC not
+// counted, that only pays.
+func (n *Node) sendFuel(peer wire.PeerID, size int) {
+	rs := &n.relays
+	rs.mu.Lock()
+	l := rs.routes[peer].link()
+	rs.mu.Unlock()
+	if l == nil {
+		return
+	}
+	size = min(max(size, relay.HeaderLen), l.MaxDatagram())
+	d := relay.Datagram{Kind: relay.Fuel, Peer: peer, Content: make([]byte, max(size-relay.HeaderLen, 0))}
+	l.SendDatagram(d.Append(make([]byte, 0, size)))
+}
+
+// useRelay makes packets for peer go by l, whose peer relays, from now on. The
+// latest stands; those before it take over when it ends.
+func (n *Node) useRelay(peer wire.PeerID, l *link) {
+	rs := &n.relays
+	now := time.Now()
+	rs.mu.Lock()
+	r := rs.routes[peer]
+	if r == nil {
+		if len(rs.routes) >= maxRelayRoutes {
+			rs.dropOldest()
+		}
+		r = &relayRoute{}
+		rs.routes[peer] = r
+	}
+	r.links = slices.Insert(slices.DeleteFunc(slices.Clone(r.links), func(old *link) bool { return old == l }), 0, l)
+	r.links = r.links[:min(len(r.links), maxRouteLinks)]
+	r.used = now
+	var early []relay.Datagram
+	l.carriage.early = slices.DeleteFunc(l.carriage.early, func(e earlyDatagram) bool {
+		if e.b.Peer != peer {
+			return false
+		}
+		if now.Sub(e.at) <= earlyLife {
+			early = append(early, e.b)
+		}
+		return true
+	})
+	rs.mu.Unlock()
+	l.carry()
+	for _, d := range early {
+		n.takeRelayed(l, r, d)
+	}
+}
+
+// dropRelay undoes useRelay, if nothing else came of it.
+func (n *Node) dropRelay(peer wire.PeerID, l *link) {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if r := rs.routes[peer]; r != nil {
+		r.links = slices.DeleteFunc(slices.Clone(r.links), func(old *link) bool { return old == l })
+		if len(r.links) == 0 {
+			delete(rs.routes, peer)
+		}
+	}
+}
+
+func (rs *relays) dropOldest() {
+	var oldest wire.PeerID
+	var at time.Time
+	for id, r := range rs.routes {
+		if at.IsZero() || r.used.Before(at) {
+			oldest, at = id, r.used
+		}
+	}
+	delete(rs.routes, oldest)
+}
+
+// relayOf returns the relay in use for a peer.
+func (n *Node) relayOf(peer wire.PeerID) (wire.PeerID, bool) {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if l := rs.routes[peer].link(); l != nil {
+		return l.id, true
+	}
+	return wire.PeerID{}, false
+}
+
+var errNoDatagrams = errors.New("the peer takes no datagrams, and so cannot relay")
+
+// callBy calls a peer by a relay, to which it connects if need be, and returns
+// what the peer answers and the link to the relay. From when the call is sent
+// packets for the peer go by it.
+func (n *Node) callBy(ctx context.Context, by, to wire.PeerID, intro []byte, padding int) (wire.Called, *link, error) {
+	for try := 0; ; try++ {
+		called, l, err := n.callOnce(ctx, by, to, intro, padding)
+		if err == nil {
+			return called, l, nil
+		}
+		if try == 0 && ctx.Err() == nil && innocent(err) {
+			l.close()
+			continue
+		}
+		return wire.Called{}, nil, fmt.Errorf("call %s by %s: %w", to, by, err)
+	}
+}
+
+func (n *Node) callOnce(ctx context.Context, by, to wire.PeerID, intro []byte, padding int) (wire.Called, *link, error) {
+	l, err := n.reach(ctx, by)
+	if err != nil {
+		return wire.Called{}, nil, err
+	}
+	if l.MaxDatagram() == 0 {
+		return wire.Called{}, l, errNoDatagrams
+	}
+	n.useRelay(to, l)
+	l.conn.Touch()
+	m, rtt, err := l.rpc.call(ctx, wire.Call{Peer: to, Intro: intro, Padding: padding})
+	if err == nil {
+		n.answered(l, wire.Call{}, rtt)
+		if called, ok := m.(wire.Called); ok {
+			return called, l, nil
+		}
+		err = unexpected(by, m)
+	}
+	n.dropRelay(to, l)
+	return wire.Called{}, l, err
+}
+
+// tendRoutes keeps the relays of connections that there are, and forgets those of
+// which nothing came.
+func (n *Node) tendRoutes(now time.Time) {
+	rs := &n.relays
+	rs.mu.Lock()
+	ids := make([]wire.PeerID, 0, len(rs.routes))
+	for id := range rs.routes {
+		ids = append(ids, id)
+	}
+	rs.mu.Unlock()
+	live := make(map[wire.PeerID]bool)
+	for _, id := range ids {
+		c, ok := n.pool.Lookup(publicKey(id))
+		live[id] = ok && c.Virtual()
+	}
+	var ping []*link
+	rs.mu.Lock()
+	for id, r := range rs.routes {
+		l := r.link()
+		switch {
+		case live[id]:
+			r.used = now
+			if l != nil && now.Sub(r.pinged) >= relayPulse {
+				r.pinged, ping = now, append(ping, l)
+			}
+		case l == nil, now.Sub(r.used) > routeLife:
+			delete(rs.routes, id)
+		}
+	}
+	rs.mu.Unlock()
+	slices.SortFunc(ping, func(a, b *link) int { return a.addr.Compare(b.addr) })
+	for _, l := range slices.Compact(ping) { // it touches both ends of the link
+		n.probe(l.id)
+	}
+}

@@ -1,0 +1,326 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Getting and keeping places at relays, by which others reach a node behind a NAT.
+
+const (
+	// wantRelays is how many places a node keeps that needs them: with three, two
+	// may fail at once.
+	wantRelays = 3
+	// refusedLife is how long a peer is left alone that would not relay.
+	refusedLife = 10 * time.Minute
+	// Waits after a round that did not find enough, doubled each time.
+	minReserveWait, maxReserveWait = 2 * time.Second, time.Minute
+)
+
+// A relayPlace is a reservation of ours. What is not constant is guarded by
+// relays.mu.
+type relayPlace struct {
+	link    *link // constant
+	since   time.Time
+	expires time.Time
+	rtt     time.Duration // of the latest renewal
+	quit    chan struct{} // closed: it is not wanted any more
+	once    sync.Once
+}
+
+// RelayInfo is a relay at which the node has a place: others reach it there.
+type RelayInfo struct {
+	ID      wire.PeerID
+	Addr    wire.Addr     // of the relay
+	RTT     time.Duration // to it
+	Since   time.Time
+	Expires time.Time // unless it is renewed, as it is long before
+}
+
+// Relays returns the relays at which the node has a place, the oldest first.
+func (n *Node) Relays() []RelayInfo {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	var all []RelayInfo
+	for _, p := range rs.places {
+		all = append(all, RelayInfo{ID: p.link.id, Addr: p.link.at, RTT: p.rtt, Since: p.since, Expires: p.expires})
+	}
+	return all
+}
+
+// heldRelays is what the peer record says of them.
+func (n *Node) heldRelays() []wire.PeerID {
+	var ids []wire.PeerID
+	for _, r := range n.Relays() {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
+// holdsReservation reports whether the node has a place at the peer of a link.
+func (n *Node) holdsReservation(l *link) bool {
+	n.relays.mu.Lock()
+	defer n.relays.mu.Unlock()
+	return l.carriage.reserved
+}
+
+// wantsRelays reports whether others need a relay to reach the node: if it has
+// become a client because nobody reached it, or it looks as if a NAT stood before
+// it and no stranger has come in. A node that the user has made a client wants
+// them once it listens for an application's protocol: nobody would find it
+// otherwise. One made a server never does: the user knows better.
+func (n *Node) wantsRelays() bool {
+	switch {
+	case n.config.Mode == ModeServer:
+		return false
+	case n.config.Mode == ModeClient:
+		n.listenersMu.Lock()
+		defer n.listenersMu.Unlock()
+		return len(n.listeners) > 0
+	case n.mode() == wire.ModeClient:
+		return true
+	}
+	return n.self.looksNATed()
+}
+
+// looksNATed reports whether public peers see the node where it is not itself,
+// and nobody to whom it had sent nothing has reached it.
+func (s *selfAddrs) looksNATed() bool {
+	enough := s.enough()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.verdicts {
+		if v.reach() == ReachYes {
+			return false
+		}
+	}
+	own := s.ownLocked()
+	elsewhere, here := 0, 0 // networks that see us so: a NAT may show each another port
+	for _, vote := range s.votes.of {
+		switch {
+		case scopeOf(vote.by) != scopeGlobal || scopeOf(vote.addr.Addr()) != scopeGlobal:
+		case slices.Contains(own, vote.addr):
+			here++
+		default:
+			elsewhere++
+		}
+	}
+	return elsewhere >= enough && elsewhere > here
+}
+
+// reserve is the task that gets places as long as they are wanted, and gives them
+// back when they are not.
+func (n *Node) reserve(ctx context.Context) {
+	refused := make(map[wire.PeerID]time.Time)
+	wait := minReserveWait
+	var next time.Time // of the next round
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-n.relays.wake: // a place is gone: another at once
+			wait, next = minReserveWait, time.Time{}
+		case <-ctx.Done():
+			return
+		}
+		now := time.Now()
+		switch missing := wantRelays - len(n.Relays()); {
+		case !n.wantsRelays():
+			n.giveBack()
+			wait, next = minReserveWait, time.Time{}
+		case missing > 0 && !now.Before(next) && !n.lonely():
+			if n.reserveRound(ctx, refused) {
+				wait = minReserveWait
+			} else {
+				wait = min(2*wait, maxReserveWait)
+			}
+			next = time.Now().Add(wait)
+		}
+		timer.Reset(time.Second)
+	}
+}
+
+// giveBack ends all places.
+func (n *Node) giveBack() {
+	n.relays.mu.Lock()
+	places := slices.Clone(n.relays.places)
+	n.relays.mu.Unlock()
+	for _, p := range places {
+		p.once.Do(func() { close(p.quit) })
+	}
+}
+
+// reserveRound asks the servers nearest to our key, in different networks, for a
+// place until there are enough; then it returns true. Whoever refuses is noted.
+func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Time) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for id, at := range refused {
+		if time.Since(at) > refusedLife {
+			delete(refused, id)
+		}
+	}
+	near, err := n.walkTo(ctx, "relays", n.key)
+	if err != nil {
+		return false
+	}
+	for c := range near.lookup.Closest() {
+		if n.enoughRelays() {
+			break
+		}
+		id := c.Addr.id
+		if _, no := refused[id]; no || id == n.id || n.hasPlaceNear(c) || ctx.Err() != nil {
+			continue
+		}
+		if err := n.reserveAt(ctx, id); err != nil && ctx.Err() == nil {
+			refused[id] = time.Now()
+			n.config.Logger.Debug("no place at a relay", "peer", id, "err", err)
+		}
+	}
+	return n.enoughRelays()
+}
+
+func (n *Node) enoughRelays() bool { return len(n.Relays()) >= wantRelays }
+
+// hasPlaceNear reports whether we have a place at that peer, or in a network in
+// which it is.
+func (n *Node) hasPlaceNear(c routing.Contact[*known]) bool {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return slices.ContainsFunc(rs.places, func(p *relayPlace) bool {
+		if p.link.id == c.Addr.id {
+			return true
+		}
+		return slices.ContainsFunc(c.Addr.addrs(), func(a wire.Addr) bool {
+			ap, ok := a.AddrPort()
+			return ok && networkOf(ap.Addr()) == networkOf(p.link.addr.Addr())
+		})
+	})
+}
+
+var errNotPublic = errors.New("not a public peer")
+
+// reserveAt gets a place at a peer.
+func (n *Node) reserveAt(ctx context.Context, id wire.PeerID) error {
+	l, err := n.link(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case l.MaxDatagram() == 0:
+		return errNoDatagrams
+	case scopeOf(l.addr.Addr()) != scopeGlobal:
+		return errNotPublic
+	case n.hasPlaceNear(l.known.contact()):
+		return nil
+	}
+	p := &relayPlace{link: l, since: time.Now(), quit: make(chan struct{})}
+	if err := n.renewPlace(ctx, p); err != nil {
+		return err
+	}
+	rs := &n.relays
+	rs.mu.Lock()
+	rs.places = append(rs.places, p)
+	l.carriage.reserved = true
+	rs.mu.Unlock()
+	l.carry()
+	release := l.conn.Hold()
+	if !n.spawn(func() { n.keepPlace(p, release) }) {
+		n.dropPlace(p)
+		release()
+		return ErrClosed
+	}
+	n.config.Logger.Info("reached by a relay", "relay", id, "addr", l.at)
+	n.relaysChanged()
+	return nil
+}
+
+// renewPlace asks for a place, again or for the first time.
+func (n *Node) renewPlace(ctx context.Context, p *relayPlace) error {
+	m, rtt, err := p.link.rpc.call(ctx, wire.Reserve{})
+	if err != nil {
+		return err
+	}
+	n.answered(p.link, wire.Reserve{}, rtt)
+	r, ok := m.(wire.Reserved)
+	if !ok {
+		return unexpected(p.link.id, m)
+	}
+	if r.Lifetime < 2*relayPulse {
+		return errors.New("a place for so short a time is none")
+	}
+	n.relays.mu.Lock()
+	defer n.relays.mu.Unlock()
+	p.rtt, p.expires = rtt, time.Now().Add(r.Lifetime)
+	return nil
+}
+
+// keepPlace renews a place every 15 seconds, which keeps the NAT's mapping too,
+// until the connection ends, the relay refuses or does not answer, or the place is
+// not wanted any more.
+func (n *Node) keepPlace(p *relayPlace, release func()) {
+	defer release()
+	timer := time.NewTimer(relayPulse)
+	defer timer.Stop()
+	wanted := true
+	for wanted {
+		select {
+		case <-timer.C:
+			if n.renewPlace(n.ctx, p) == nil {
+				timer.Reset(relayPulse)
+				continue
+			}
+		case <-p.link.conn.Done():
+		case <-p.quit:
+			wanted = false
+			ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
+			p.link.rpc.call(ctx, wire.Reserve{Release: true}) // it ends there with its time otherwise
+			cancel()
+		}
+		break
+	}
+	n.dropPlace(p)
+	if n.ctx.Err() != nil {
+		return
+	}
+	n.config.Logger.Info("no longer reached by a relay", "relay", p.link.id, "wanted", wanted)
+	n.relaysChanged()
+	if wanted {
+		select {
+		case n.relays.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (n *Node) dropPlace(p *relayPlace) {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.places = slices.DeleteFunc(slices.Clone(rs.places), func(q *relayPlace) bool { return q == p })
+	p.link.carriage.reserved, p.link.carriage.early = false, nil
+}
+
+// relaysChanged has the peer record say so, and published.
+func (n *Node) relaysChanged() {
+	n.self.recheck()
+	select {
+	case n.publishing <- struct{}{}:
+	default:
+	}
+}
+
+// recheck has the next look at our record compare it with what is so.
+func (s *selfAddrs) recheck() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checked = time.Time{}
+}
