@@ -96,7 +96,7 @@ func (l *link) serveReserve(id uint64, m wire.Reserve, now time.Time) error {
 		l.unhold()
 		return l.reply(id, wire.Reserved{})
 	}
-	if !n.relaysFor(l) {
+	if !n.relaysFor(l) || !n.self.mayRelay() {
 		return l.refuse(id, wire.CodeUnimplemented, "this node does not relay")
 	}
 	n.attach(l)

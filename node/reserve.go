@@ -93,17 +93,30 @@ func (n *Node) wantsRelays() bool {
 // looksNATed reports whether public peers see the node where it is not itself,
 // and nobody to whom it had sent nothing has reached it.
 func (s *selfAddrs) looksNATed() bool {
-	enough := s.enough()
+	here, elsewhere, reached := s.seen()
+	return !reached && elsewhere >= s.enough() && elsewhere > here
+}
+
+// mayRelay reports whether those who call are likely to reach the node: some
+// public peer sees it where it is itself, or somebody has come in unbidden. One
+// of whom no public peer has said anything is in a network of its own, and serves
+// there.
+func (s *selfAddrs) mayRelay() bool {
+	here, elsewhere, reached := s.seen()
+	return reached || here > 0 || elsewhere == 0
+}
+
+// seen counts the networks of public peers that see the node at an address of its
+// own, and elsewhere, and whether somebody to whom it had sent nothing has reached
+// it.
+func (s *selfAddrs) seen() (here, elsewhere int, reached bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, v := range s.verdicts {
-		if v.reach() == ReachYes {
-			return false
-		}
+		reached = reached || v.reach() == ReachYes
 	}
 	own := s.ownLocked()
-	elsewhere, here := 0, 0 // networks that see us so: a NAT may show each another port
-	for _, vote := range s.votes.of {
+	for _, vote := range s.votes.of { // each a network: a NAT may show each another port
 		switch {
 		case scopeOf(vote.by) != scopeGlobal || scopeOf(vote.addr.Addr()) != scopeGlobal:
 		case slices.Contains(own, vote.addr):
@@ -112,7 +125,7 @@ func (s *selfAddrs) looksNATed() bool {
 			elsewhere++
 		}
 	}
-	return elsewhere >= enough && elsewhere > here
+	return here, elsewhere, reached
 }
 
 // reserve is the task that gets places as long as they are wanted, and gives them

@@ -1,0 +1,29 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A node that stands behind a NAT itself, as far as it can tell, is no relay: those
+// who call by it would not reach it. Once a peer sees it where it is, it may be.
+func TestBehindANATNobodyRelays(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.nodes[0]
+		first, second := s.stranger(0), s.stranger(1)
+		first.hello.Observed = wire.AddrFrom(host(77)) // where the NAT would be
+		k := first.meet(n)
+		if got, ok := k.ask(wire.Reserve{}).(wire.Error); !ok || got.Code != wire.CodeUnimplemented {
+			t.Errorf("a node that is seen elsewhere answers %+v", got)
+		}
+		second.hello.Observed = n.self.addrs()[0]
+		l := second.meet(n)
+		for who, k := range map[string]*talk{"first": k, "second": l} {
+			if got, ok := k.ask(wire.Reserve{}).(wire.Reserved); !ok || got.Lifetime <= 0 {
+				t.Errorf("a node that is seen where it is answers the %s %+v", who, got)
+			}
+		}
+	})
+}
