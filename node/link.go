@@ -164,7 +164,7 @@ func (l *link) exchangeHello(ctx context.Context) error {
 func (l *link) sendHello() error {
 	n := l.node
 	h := wire.Hello{Mode: n.mode(), Agent: n.config.Agent, Clock: time.Now(), Observed: l.at}
-	if h.Mode == wire.ModeServer {
+	if h.Mode == wire.ModeServer || len(n.heldRelays()) > 0 {
 		h.Record = n.ownRecord()
 	}
 	return l.rpc.out.send(wire.Frame{Body: h})

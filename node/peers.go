@@ -41,10 +41,13 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 		}
 		return p, nil
 	}
-	if c, ok := n.pool.Lookup(publicKey(id)); ok {
-		if c.Value.(*link).isUp() {
-			return n.peer(id), nil
+	connected := false
+	if c, ok := n.pool.Lookup(publicKey(id)); ok && c.Value.(*link).isUp() {
+		p := n.peer(id)
+		if p.Record != nil || c.Value.(*link).isServer() {
+			return p, nil
 		}
+		connected = true // a client may have published what it does not say
 	}
 	key := n.known.of(id).key
 	var mu sync.Mutex
@@ -68,12 +71,12 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 	if err != nil {
 		return Peer{}, fmt.Errorf("find peer %s: %w", id, err)
 	}
-	if err := n.alone(out); err != nil {
+	if err := n.alone(out); err != nil && !connected {
 		return Peer{}, fmt.Errorf("find peer %s: %w", id, err)
 	}
 	out.tellOf(n, id)
 	p := n.peer(id)
-	if p.Record == nil && !named {
+	if p.Record == nil && !named && !connected {
 		return Peer{}, fmt.Errorf("peer %s: %w", id, ErrNotFound)
 	}
 	return p, nil

@@ -149,6 +149,9 @@ func (n *Node) publishSelf(ctx context.Context) {
 		return
 	}
 	n.published = r.Signature
+	if n.mode() != wire.ModeServer {
+		n.sayRecord(r)
+	}
 }
 
 // maxBackground bounds the repairs under way.

@@ -1,0 +1,300 @@
+package node
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// relayed starts a client that listens for a protocol, and waits until it has its
+// places.
+func (s *swarm) relayed() *Node {
+	s.t.Helper()
+	n := s.add(Config{Mode: ModeClient})
+	if _, err := n.Listen("/test"); err != nil {
+		s.t.Fatal(err)
+	}
+	time.Sleep(10 * time.Second)
+	if len(n.Relays()) != wantRelays {
+		s.t.Fatalf("relays: %+v, want %d", n.Relays(), wantRelays)
+	}
+	return n
+}
+
+// namesRelays checks that the record of a peer, as another finds it, names exactly
+// the relays that the peer has.
+func (s *swarm) namesRelays(finder, n *Node) {
+	s.t.Helper()
+	p, err := finder.FindPeer(within(s.t, time.Minute), n.ID())
+	if err != nil || p.Record == nil || p.Mode != ModeClient {
+		s.t.Fatalf("found %+v, %v", p, err)
+	}
+	info, err := p.Record.Record.PeerInfo()
+	if err != nil || !slices.Equal(info.Relays, n.heldRelays()) {
+		s.t.Errorf("the record names %v, %v; the peer has %v", info.Relays, err, n.heldRelays())
+	}
+	if by := finder.relaysOf(n.ID()); !slices.Equal(by, info.Relays) {
+		s.t.Errorf("relaysOf: %v, want %v", by, info.Relays)
+	}
+}
+
+// Who cannot be reached has three places, at the servers nearest to its key, and
+// whoever looks for it finds them, though it is in nobody's table.
+func TestAClientIsFoundByItsRelays(t *testing.T) {
+	inSwarm(t, 12, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.relayed()
+		near := slices.Clone(s.nodes[:12])
+		slices.SortFunc(near, func(a, b *Node) int { return bob.Key().CompareDistance(a.Key(), b.Key()) })
+		for i, r := range bob.Relays() {
+			if r.ID != near[i].ID() || r.RTT != 20*time.Millisecond || time.Until(r.Expires) < 50*time.Minute {
+				t.Errorf("relay %d is %+v, want %s", i, r, near[i].ID())
+			}
+			if st := near[i].Stats().Relay; st.Reservations != 1 {
+				t.Errorf("relay %d: %+v", i, st)
+			}
+		}
+		s.namesRelays(s.nodes[3], bob)
+
+		addrs := bob.Addrs()
+		circuit := addrs[len(addrs)-1]
+		if c, err := wire.ParseCircuit(circuit); err != nil || c.Peer != bob.ID() || c.Relay != near[2].ID() || c.Addr == "" {
+			t.Errorf("circuit %s: %+v, %v", circuit, c, err)
+		}
+		time.Sleep(3 * time.Hour) // the places are kept, in silence
+		s.namesRelays(s.nodes[5], bob)
+		for i, n := range s.nodes[:12] {
+			if n.hasPeer(bob.ID()) > 0 {
+				t.Errorf("node %d has the client in its table", i)
+			}
+		}
+		if got := bob.Relays(); got[0].ID != near[0].ID() || time.Since(got[0].Since) < 3*time.Hour {
+			t.Errorf("the places were not kept: %+v", got)
+		}
+	})
+}
+
+// A relay that dies, one that leaves and one that has become a client are
+// replaced by others, and the record says so.
+func TestRelaysAreReplaced(t *testing.T) {
+	inSwarm(t, 10, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.relayed()
+		finder := s.nodes[0]
+		replaced := func(what string, i int, within time.Duration) {
+			t.Helper()
+			time.Sleep(within)
+			held := bob.heldRelays()
+			if len(held) != wantRelays || slices.Contains(held, s.nodes[i].ID()) {
+				t.Fatalf("%s, and %v later the relays are %v", what, within, held)
+			}
+			time.Sleep(5 * time.Second)
+			s.namesRelays(finder, bob)
+		}
+		pick := func() int {
+			for i, n := range s.nodes[:10] {
+				if i > 0 && slices.Contains(bob.heldRelays(), n.ID()) {
+					return i
+				}
+			}
+			t.Fatal("no relay left")
+			return 0
+		}
+		i := pick()
+		s.nodes[i].Close()
+		replaced("a relay leaves", i, 5*time.Second)
+		i = pick()
+		s.kill(i)
+		replaced("a relay dies", i, 40*time.Second)
+		i = pick()
+		s.nodes[i].relay.Release(bob.ID()) // as if it had forgotten: it is asked again
+		time.Sleep(20 * time.Second)
+		if !s.nodes[i].relay.Reserved(bob.ID(), time.Now()) {
+			t.Error("a place that was forgotten is not renewed")
+		}
+	})
+}
+
+// Nobody who can be reached, or serves only itself, asks for places; who stops
+// listening gives them back.
+func TestWhoWantsRelays(t *testing.T) {
+	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		client := s.add(Config{Mode: ModeClient})
+		s.add(Config{Mode: ModeServer})
+		time.Sleep(time.Minute)
+		for i, n := range s.nodes {
+			if len(n.Relays()) > 0 || n.wantsRelays() {
+				t.Errorf("node %d has relays: %+v", i, n.Relays())
+			}
+		}
+		ln, err := client.Listen("/test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if len(client.Relays()) != wantRelays {
+			t.Errorf("%d relays", len(client.Relays()))
+		}
+		ln.Close()
+		time.Sleep(time.Minute)
+		if len(client.Relays()) != 0 || client.published == [64]byte{} {
+			t.Errorf("relays that nobody wants: %+v", client.Relays())
+		}
+		for i, n := range s.nodes[:5] {
+			if st := n.Stats().Relay; st.Reservations != 0 {
+				t.Errorf("node %d: %+v", i, st)
+			}
+		}
+		p, err := s.nodes[1].FindPeer(within(t, time.Minute), client.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := p.Record.Record.PeerInfo(); err != nil || len(info.Relays) != 0 {
+			t.Errorf("the record still names %v, %v", info.Relays, err)
+		}
+	})
+}
+
+// What others see of a node tells whether a NAT stands before it, whatever the
+// NAT does to ports.
+func TestLooksNATed(t *testing.T) {
+	own := netip.MustParseAddrPort("10.0.0.5:4774")
+	public := netip.MustParseAddrPort("25.0.9.1:4774")
+	outside := func(port uint16) netip.AddrPort {
+		return netip.AddrPortFrom(netip.MustParseAddr("25.0.8.1"), port)
+	}
+	now := time.Now()
+	for _, c := range []struct {
+		name string
+		own  netip.AddrPort
+		seen []netip.AddrPort // by one network each
+		yes  bool             // somebody came in
+		want bool
+	}{
+		{"nobody has said", own, nil, false, false},
+		{"one says so", own, []netip.AddrPort{outside(1)}, false, false},
+		{"endpoint-independent", own, []netip.AddrPort{outside(1), outside(1)}, false, true},
+		{"symmetric", own, []netip.AddrPort{outside(1), outside(2), outside(3)}, false, true},
+		{"public", public, []netip.AddrPort{public, public, public}, false, false},
+		{"public, and two liars", public, []netip.AddrPort{public, public, outside(1), outside(2)}, false, false},
+		{"peers in the house", own, []netip.AddrPort{own, own, own}, false, false},
+		{"a full cone, by which somebody came in", own, []netip.AddrPort{outside(1), outside(1)}, true, false},
+	} {
+		s := selfAddrs{enough: func() int { return minVotes }, listen: []netip.AddrPort{c.own}}
+		for i, at := range c.seen {
+			s.votes.cast(host(i).Addr(), own.Port(), at, now)
+		}
+		if c.yes {
+			s.judgeLocked(c.seen[0], verdict{yes: now})
+		}
+		if got := s.looksNATed(); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// A connection is made through a relay alone: its packets of 1200 bytes go in two
+// parts each, both ways.
+func TestConnectionThroughARelay(t *testing.T) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		alice, bob := s.nodes[0], s.relayed()
+		i := slices.IndexFunc(s.nodes[1:6], func(n *Node) bool { return slices.Contains(bob.heldRelays(), n.ID()) }) + 1
+		r := s.nodes[i]
+		if _, err := alice.Learn(wire.Circuit{Addr: wire.AddrFrom(host(i)), Relay: r.ID(), Peer: bob.ID()}.Multiaddr()); err != nil {
+			t.Fatal(err)
+		}
+		if by := alice.relaysOf(bob.ID()); len(by) == 0 || by[0] != r.ID() {
+			t.Errorf("relays of Bob: %v", by)
+		}
+		// The call opens the way, whatever Bob makes of it; what the two halves of
+		// meeting do with routes they do here by hand.
+		alice.callBy(within(t, time.Minute), r.ID(), bob.ID(), []byte("x"), 100)
+		la, err := alice.link(within(t, time.Minute), r.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lb, err := bob.link(within(t, time.Minute), r.ID())
+		if err != nil || !bob.holdsReservation(lb) || bob.holdsReservation(la) {
+			t.Fatalf("Bob's place: %v", err)
+		}
+		alice.useRelay(bob.ID(), la)
+		bob.useRelay(alice.ID(), lb)
+		if by, ok := bob.relayOf(alice.ID()); !ok || by != r.ID() {
+			t.Errorf("Bob reaches Alice by %v, %v", by, ok)
+		}
+		tr := alice.transports[0]
+		at, err := tr.Virtual(publicKey(bob.ID()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, began := r.Stats().Relay, time.Now()
+		c, err := tr.Dial(within(t, time.Minute), at, publicKey(bob.ID()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close(0, "")
+		if took := time.Since(began); took > 60*time.Millisecond { // one round trip is 40 ms by the relay
+			t.Errorf("connected after %v", took)
+		}
+		if p := c.Path(); p.Kind != quic.Relayed {
+			t.Errorf("path %+v", p)
+		}
+		stream, err := c.OpenStream(within(t, time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := wire.NewWriter(stream).WriteFrame(wire.Frame{Body: wire.Hello{Mode: wire.ModeClient}}); err != nil {
+			t.Fatal(err)
+		}
+		f, err := wire.NewReader(stream, 0).ReadFrame()
+		if _, ok := f.Body.(wire.Hello); err != nil || !ok {
+			t.Fatalf("Bob says %+v, %v", f.Body, err)
+		}
+		st := r.Stats().Relay
+		if st.Flows != 1 || st.Packets-before.Packets < 8 || st.Dropped > before.Dropped {
+			t.Errorf("%+v, before %+v", st, before)
+		}
+		// Fuel is passed on as anything else is.
+		alice.sendFuel(bob.ID(), 1000)
+		time.Sleep(100 * time.Millisecond)
+		if now := r.Stats().Relay; now.Bytes-st.Bytes < 1000 {
+			t.Errorf("fuel: %d bytes passed", now.Bytes-st.Bytes)
+		}
+	})
+}
+
+// A route ends two minutes after it was of use, and there are never many.
+func TestRoutesEnd(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.nodes[0]
+		l, err := n.link(within(t, time.Minute), s.nodes[1].ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 * maxRelayRoutes {
+			n.useRelay(wire.PeerID(routing.KeyOf([]byte{byte(i >> 8), byte(i)})), l)
+			time.Sleep(time.Millisecond)
+		}
+		if got := len(n.relays.routes); got != maxRelayRoutes {
+			t.Errorf("%d routes", got)
+		}
+		last := wire.PeerID(routing.KeyOf([]byte{byte((3*maxRelayRoutes - 1) >> 8), 255}))
+		if _, ok := n.relayOf(last); !ok {
+			t.Error("the latest route is gone")
+		}
+		n.relayedTo(publicKey(last), bytes.Repeat([]byte("x"), 1200))
+		time.Sleep(routeLife + 10*time.Second)
+		if got := len(n.relays.routes); got != 0 {
+			t.Errorf("%d routes are left", got)
+		}
+		if _, ok := n.relayOf(last); ok {
+			t.Error("a route outlives its time")
+		}
+		n.relayedTo(publicKey(last), []byte("to nobody"))
+	})
+}
