@@ -63,6 +63,8 @@ func (n *Node) join(ctx context.Context) error {
 	if err := n.meetBootstrap(ctx); err != nil {
 		return err
 	}
+	n.askEarly(ctx)
+	defer n.asking.poke()
 	return n.settle(ctx)
 }
 

@@ -76,6 +76,10 @@ func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
 // linked enters a peer that has said HELLO into what we know.
 func (n *Node) linked(l *link) {
 	now := time.Now()
+	if l.isKnock() {
+		n.cameIn(l, now)
+		return
+	}
 	n.backoff.clear(l.id)
 	source := peerstore.SourceObserved
 	if l.conn.Dialled() {
@@ -135,7 +139,7 @@ func (n *Node) verified(k *known) {
 // the table at once.
 func (n *Node) unlinked(l *link, err error) {
 	n.unrelay(l)
-	n.self.sendsTo(l.addr.Addr(), time.Now())
+	n.self.sendsTo(l.addr, time.Now())
 	if rtt := l.rtt.get(); rtt.Known() {
 		n.peers.ObserveRTT(l.id, rtt.Smoothed())
 	}

@@ -76,6 +76,7 @@ func (n *Node) recall() {
 	if err != nil {
 		n.config.Logger.Warn("the peers known before are lost", "err", err)
 	}
+	n.self.sentTo(n.peers.All())
 	table, err := n.disk.Saved(stateTable)
 	if err != nil {
 		n.config.Logger.Warn("the routing table is lost", "err", err)

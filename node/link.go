@@ -35,10 +35,13 @@ type link struct {
 	rtt   linkRTT
 
 	mode      atomic.Uint32 // the peer's wire.Mode, by its latest HELLO
+	saying    sync.Mutex    // held while our mode is said again
+	said      wire.Mode     // ours, as the peer was told; guarded by saying once the link is up
 	announced wire.Addr     // where the peer was last told that we see it; task announce only
 
-	unbidden bool                           // it came in from an IP to which we had sent nothing
-	sees     atomic.Pointer[netip.AddrPort] // where the peer sees us, by its latest word; nil: it has not said
+	unbidden  bool                           // it came in from an IP to which we had sent nothing
+	freshPort bool                           // it came in from a port to which we had sent nothing
+	sees      atomic.Pointer[netip.AddrPort] // where the peer sees us, by its latest word; nil: it has not said
 
 	carriage carriage // of packets that are relayed
 
@@ -61,7 +64,8 @@ func (n *Node) newLink(c *quic.Conn) *link {
 	l.key = l.known.key
 	l.at = wire.AddrFrom(l.addr)
 	l.announced = l.at // by HELLO
-	l.unbidden = !n.self.sendsTo(l.addr.Addr(), time.Now()) && !c.Dialled()
+	ip, port := n.self.sendsTo(l.addr, time.Now())
+	l.unbidden, l.freshPort = !ip && !c.Dialled(), !port && !c.Dialled()
 	if rtt, ok := n.peers.RTT(l.id); ok {
 		l.rtt.rtt = rtt
 	} else if s := c.Stats(); s.SmoothedRTT > 0 {
@@ -104,6 +108,7 @@ func (l *link) serveUntilClosed() {
 	}
 	n.linked(l)
 	close(l.up)
+	l.sayMode() // if it has changed meanwhile
 	n.spawn(func() { l.acceptStreams() })
 
 	err = l.rpc.run(l.serve)
@@ -163,7 +168,8 @@ func (l *link) exchangeHello(ctx context.Context) error {
 
 func (l *link) sendHello() error {
 	n := l.node
-	h := wire.Hello{Mode: n.mode(), Agent: n.config.Agent, Clock: time.Now(), Observed: l.at}
+	l.said = n.mode()
+	h := wire.Hello{Mode: l.said, Agent: n.config.Agent, Clock: time.Now(), Observed: l.at}
 	if h.Mode == wire.ModeServer || len(n.heldRelays()) > 0 {
 		h.Record = n.ownRecord()
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,9 +61,18 @@ type Node struct {
 	dialRTT    linkRTT // from dialling a stranger to its HELLO
 	skew       skew
 	self       selfAddrs
-	relays     relays        // by which others reach us, or we them
-	relay      *relay.Server // what we do for others
-	passing    chan struct{} // one for each call that is passed on
+	auto       autoMode
+	asking     *asking
+	backs      *backs
+
+	// fresh opens another socket beside those of the node, on a port of its own; nil:
+	// they are simulated. onMachine: they are the machine's. Both are set before the
+	// node runs.
+	fresh     func(local netip.Addr) (net.PacketConn, error)
+	onMachine bool
+	relays    relays        // by which others reach us, or we them
+	relay     *relay.Server // what we do for others
+	passing   chan struct{} // one for each call that is passed on
 
 	publications *publications
 	courts       map[string]*court // by namespace
@@ -133,6 +143,7 @@ func New(config Config) (*Node, error) {
 	}
 	n.key = n.id.Key()
 	n.self.enough = n.enoughVotes
+	n.asking, n.backs = newAsking(), newBacks()
 	n.relays = newRelays()
 	n.relay = relay.NewServer(relay.Limits{})
 	n.passing, n.publishing = make(chan struct{}, maxPassing), make(chan struct{}, 1)
@@ -162,14 +173,6 @@ func (n *Node) ID() wire.PeerID { return n.id }
 
 // Key is the node's place in the key space: SHA3-256 of its public key.
 func (n *Node) Key() routing.Key { return n.key }
-
-// mode is how the node presents itself to others.
-func (n *Node) mode() wire.Mode {
-	if n.config.Mode == ModeClient {
-		return wire.ModeClient
-	}
-	return wire.ModeServer
-}
 
 // Start opens the sockets, starts what runs in the background, and joins the
 // network through Config.Bootstrap. When it returns nil the node has found its

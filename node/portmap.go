@@ -48,6 +48,7 @@ func (n *Node) mapPort(socket net.PacketConn) {
 		Logger: n.config.Logger,
 		Changed: func(m portmap.Mapping) {
 			n.self.mappedTo(at.Port(), m.Outside)
+			n.asking.poke()
 		},
 	}
 	switch {

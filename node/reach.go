@@ -108,7 +108,7 @@ type selfAddrs struct {
 // observed notes that a peer sees us at addr.
 func (n *Node) observed(l *link, addr wire.Addr) {
 	ap, ok := addr.AddrPort()
-	if !ok || !mayTell(l.addr.Addr(), ap.Addr()) {
+	if !ok || !mayTell(l.addr.Addr(), ap.Addr()) || l.conn.Virtual() {
 		return
 	}
 	l.sees.Store(&ap)
@@ -129,12 +129,15 @@ func (n *Node) countVotes(now time.Time) {
 		if ap := l.sees.Load(); ap != nil && l.isUp() {
 			s.votes.stand(l.addr.Addr(), l.conn.LocalAddr().Port(), *ap, now)
 		}
-		s.contacted.note(l.addr.Addr(), now)
+		s.contacted.note(l.addr, now)
 	}
 	s.votes.expire(now)
 	s.contacted.expire(now)
 	places := s.placesLocked()
 	maps.DeleteFunc(s.verdicts, func(at netip.AddrPort, _ verdict) bool {
+		if at.Port() == 0 { // seenBy
+			return !s.votes.outside(at.Addr().Is4()).IsValid()
+		}
 		return !slices.ContainsFunc(places, func(p place) bool { return p.at == at })
 	})
 }
@@ -180,6 +183,13 @@ type place struct {
 	own    bool // of a socket or an interface of this machine
 	mapped bool // by the router in front of us, as it says
 	votes  int  // by others
+}
+
+// places is placesLocked, for those who do not hold the lock.
+func (s *selfAddrs) places() []place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.placesLocked()
 }
 
 // placesLocked returns what we believe of where we are, widest scope first.

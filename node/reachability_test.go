@@ -53,7 +53,7 @@ func TestWhoWasCalledShowsNothing(t *testing.T) {
 		call := func(i int) *stranger {
 			x := s.stranger(i)
 			x.hello = wire.Hello{Mode: wire.ModeClient, Observed: wire.AddrFrom(host(0))}
-			n.self.sendsTo(x.at.Addr(), time.Now())
+			n.self.sendsTo(x.at, time.Now())
 			return x
 		}
 		called, earlier := call(0), call(1)
@@ -92,11 +92,16 @@ func TestAddressesByVerdict(t *testing.T) {
 		}
 	}
 	now := time.Now()
-	no := verdict{}.failed(wire.PeerID{1}, now).failed(wire.PeerID{2}, now).failed(wire.PeerID{2}, now)
+	via := func(i byte) netip.Prefix { return networkOf(ipv4(9, 0, i, 1)) }
+	no := verdict{}.failed(wire.PeerID{1}, via(1), now).failed(wire.PeerID{2}, via(2), now)
+	no = no.failed(wire.PeerID{2}, via(3), now).failed(wire.PeerID{3}, via(2), now)
 	if no.reach() != ReachUnknown {
-		t.Error("two noes are enough")
+		t.Error("two noes are enough, or two askers")
 	}
-	no = no.failed(wire.PeerID{3}, now)
+	if late := no.failed(wire.PeerID{3}, via(3), now.Add(noLife+1)); late.reach() != ReachUnknown || len(late.noes) != 1 {
+		t.Errorf("old noes count: %+v", late)
+	}
+	no = no.failed(wire.PeerID{3}, via(3), now)
 	want("unknown", "8.8.8.8:1", "9.9.9.9:1", "[2600::1]:1", "[2600::2]:1", "192.168.1.7:1")
 	s.judgeLocked(at("8.8.8.8:1"), no)
 	want("one fails", "8.8.8.8:1", "9.9.9.9:1", "[2600::1]:1", "[2600::2]:1", "192.168.1.7:1")
@@ -112,11 +117,16 @@ func TestContacted(t *testing.T) {
 	if c.has(ipv4(9, 9, 9, 9), now) {
 		t.Error("somebody was contacted")
 	}
-	for i := range maxContacted {
-		c.note(ipv4(9, 0, byte(i>>8), byte(i)), now)
+	at := func(ip netip.Addr) netip.AddrPort { return netip.AddrPortFrom(ip, 1) }
+	c.note(at(ipv4(9, 9, 9, 9)), now)
+	if other := netip.AddrPortFrom(ipv4(9, 9, 9, 9), 2); !c.has(other.Addr(), now) || c.hasPort(other, now) {
+		t.Error("another port of one that was contacted")
 	}
-	c.note(ipv4(8, 8, 8, 8), now)
-	if !c.has(ipv4(8, 8, 8, 8), now) || len(c.at) > maxContacted {
+	for i := range maxContacted {
+		c.note(at(ipv4(9, 0, byte(i>>8), byte(i))), now)
+	}
+	c.note(at(ipv4(8, 8, 8, 8)), now)
+	if !c.has(ipv4(8, 8, 8, 8), now) || !c.hasPort(at(ipv4(8, 8, 8, 8)), now) || len(c.at) > maxContacted || len(c.ports) > maxContacted {
 		t.Error("without room nobody is known not to have been contacted")
 	}
 	c.expire(now.Add(filterLife + 1))

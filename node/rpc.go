@@ -198,7 +198,7 @@ func (r *rpc) run(serve func(f wire.Frame, err *wire.InvalidError) error) error 
 // handle deals with one frame.
 func (r *rpc) handle(f wire.Frame, invalid *wire.InvalidError, serve func(wire.Frame, *wire.InvalidError) error) error {
 	switch f.Body.(type) {
-	case wire.Pong, wire.Nodes, wire.Value, wire.Stored, wire.Providers, wire.Wanted, wire.Error, wire.Reserved, wire.Called:
+	case wire.Pong, wire.Nodes, wire.Value, wire.Stored, wire.Providers, wire.Wanted, wire.Dialled, wire.Error, wire.Reserved, wire.Called:
 		r.finish(f.ID, result{msg: f.Body}) // a reply that comes too late is nothing wrong
 		return nil
 	}

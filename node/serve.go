@@ -19,12 +19,12 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	tooMany := l.requests != nil && !l.requests.AllowN(now, 1)
 	switch m := f.Body.(type) {
 	case wire.Observed:
-		if !tooMany {
+		if !tooMany && !l.isKnock() {
 			n.observed(l, m.Addr)
 		}
 		return nil
 	case wire.Hello:
-		if !tooMany { // it costs a signature
+		if !tooMany && !l.isKnock() { // it costs a signature
 			n.hello(l, m, now)
 		}
 		return nil
@@ -68,6 +68,9 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	case wire.Offer:
 		n.served.offers.Add(1)
 		return l.serveOffer(f.ID, m, now)
+	case wire.DialBack:
+		n.served.dialBacks.Add(1)
+		return l.serveDialBack(f.ID, m, now)
 	case wire.Reserve:
 		return l.serveReserve(f.ID, m, now)
 	case wire.Call:

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net"
 	"net/netip"
 
 	"github.com/kadquic/kadquic/quic"
@@ -28,6 +29,14 @@ func (n *Node) listen() error {
 			}
 			n.sockets = append(n.sockets, socket)
 		}
+	}
+	n.onMachine = true
+	for _, socket := range n.sockets {
+		_, ok := socket.(*net.UDPConn)
+		n.onMachine = n.onMachine && ok
+	}
+	if n.onMachine {
+		n.fresh = listenAfresh
 	}
 	for _, socket := range n.sockets {
 		var admit func(quic.PublicKey) error

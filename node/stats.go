@@ -8,12 +8,12 @@ import (
 
 // Requests counts requests by type.
 type Requests struct {
-	Ping, FindNode, FindValue, Store, Offer, GetProviders int64
+	Ping, FindNode, FindValue, Store, Offer, GetProviders, DialBack int64
 }
 
 // Total is the sum.
 func (r Requests) Total() int64 {
-	return r.Ping + r.FindNode + r.FindValue + r.Store + r.Offer + r.GetProviders
+	return r.Ping + r.FindNode + r.FindValue + r.Store + r.Offer + r.GetProviders + r.DialBack
 }
 
 // Stats is a snapshot of a node.
@@ -29,6 +29,7 @@ type Stats struct {
 	Lookups       int64    // begun, of any kind
 	Republished   int64    // records sent to their other holders again, or offered, once a round each
 	HandedOver    int64    // records sent to newcomers, one for each that lacked it
+	DialledBack   int64    // peers dialled to find out whether they are within reach
 	Sent, Served  Requests
 	BytesSent     uint64 // over open connections
 	BytesReceived uint64
@@ -37,7 +38,7 @@ type Stats struct {
 
 // requestCounters count requests as they go.
 type requestCounters struct {
-	pings, findNodes, findValues, stores, offers, getProviders atomic.Int64
+	pings, findNodes, findValues, stores, offers, getProviders, dialBacks atomic.Int64
 }
 
 func (c *requestCounters) snapshot() Requests {
@@ -48,6 +49,7 @@ func (c *requestCounters) snapshot() Requests {
 		Store:        c.stores.Load(),
 		Offer:        c.offers.Load(),
 		GetProviders: c.getProviders.Load(),
+		DialBack:     c.dialBacks.Load(),
 	}
 }
 
@@ -56,6 +58,7 @@ type counters struct {
 	lookups     atomic.Int64
 	republished atomic.Int64
 	handedOver  atomic.Int64
+	knocks      atomic.Int64
 }
 
 // sent counts a request of ours.
@@ -74,6 +77,8 @@ func (n *Node) sent(m wire.Message) {
 		c.offers.Add(1)
 	case wire.GetProviders:
 		c.getProviders.Add(1)
+	case wire.DialBack:
+		c.dialBacks.Add(1)
 	}
 }
 
@@ -93,6 +98,7 @@ func (n *Node) Stats() Stats {
 		Lookups:     n.counters.lookups.Load(),
 		Republished: n.counters.republished.Load(),
 		HandedOver:  n.counters.handedOver.Load(),
+		DialledBack: n.counters.knocks.Load(),
 		Sent:        n.counters.sent.snapshot(),
 		Served:      n.served.snapshot(),
 		Relay:       n.relayStats(),

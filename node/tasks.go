@@ -35,6 +35,9 @@ func (n *Node) tasks() []task {
 		{"relay", every(5*time.Second, n.tendRelays)},
 		{"store", func(context.Context) { n.writeStores() }},
 	}
+	if n.asks() && !n.onLoopback() {
+		tasks = append(tasks, task{"reach", n.watchReach})
+	}
 	if n.config.Discovery != nil {
 		tasks = append(tasks, task{"discover", n.discover})
 	}

@@ -21,6 +21,7 @@ type Trace struct {
 	Fail   func(FailEvent)   // or not
 	Done   func(LookupDone)  // the lookup is over
 	Peer   func(PeerEvent)   // a peer enters or leaves the routing table
+	Reach  func(ReachEvent)  // others reach the node, or do not; or its mode has changed
 }
 
 // LookupStart tells of a lookup that begins.
@@ -109,6 +110,37 @@ func (e PeerEvent) String() string {
 		return fmt.Sprintf("peer %s at %s", e.Peer, e.Addr)
 	}
 	return fmt.Sprintf("peer %s is gone", e.Peer)
+}
+
+// ReachEvent tells that an address of the node has been found to be within the
+// reach of strangers, or out of it; or that the node has become a server or a
+// client by itself, as Config.Mode allows.
+type ReachEvent struct {
+	Mode       Mode      // that it has now; ModeAuto: an address is meant
+	Why        string    // in words, of a mode
+	Addr       wire.Addr // empty: that at which whoever is asked sees the node
+	IPv6       bool      // of Addr
+	Reach, Was Reach
+}
+
+func (e ReachEvent) String() string {
+	family := "IPv4"
+	if e.IPv6 {
+		family = "IPv6"
+	}
+	switch {
+	case e.Mode != ModeAuto:
+		return fmt.Sprintf("a %v now: %s", e.Mode, e.Why)
+	case e.Addr == "":
+		return fmt.Sprintf("reached from outside by %s, wherever others see it: %v", family, e.Reach)
+	}
+	return fmt.Sprintf("reached from outside at %s: %v", e.Addr, e.Reach)
+}
+
+func (n *Node) reachEvent(e ReachEvent) {
+	if t := n.config.Trace; t != nil && t.Reach != nil {
+		t.Reach(e)
+	}
 }
 
 type traceKey struct{}

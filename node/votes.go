@@ -191,3 +191,38 @@ func medianStep(seen []netip.AddrPort) int {
 	slices.Sort(steps)
 	return steps[len(steps)/2]
 }
+
+// besides returns how many networks other than one see us at an address.
+func (v *votes) besides(addr netip.AddrPort, not netip.Prefix) (count int) {
+	for key, vote := range v.of {
+		if vote.addr == addr && key.network != not {
+			count++
+		}
+	}
+	return count
+}
+
+// outside returns the public IP of a family at which most networks see us.
+func (v *votes) outside(is4 bool) (most netip.Addr) {
+	counts := make(map[netip.Addr]int)
+	for _, vote := range v.of {
+		ip := vote.addr.Addr()
+		if ip.Is4() != is4 || scopeOf(ip) != scopeGlobal {
+			continue
+		}
+		if counts[ip]++; counts[ip] > counts[most] || counts[ip] == counts[most] && ip.Less(most) {
+			most = ip
+		}
+	}
+	return most
+}
+
+// fresh returns how many public networks have stood by where they see us since.
+func (v *votes) fresh(since time.Time) (count int) {
+	for _, vote := range v.of {
+		if scopeOf(vote.by) == scopeGlobal && !vote.at.Before(since) {
+			count++
+		}
+	}
+	return count
+}

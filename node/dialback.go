@@ -1,0 +1,246 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Serving DIAL_BACK (SPEC.md §5), in either of two parts. Asked by a peer for
+// itself, we have a third dial it, of our own choosing; asked for another, we
+// are that third. Neither blocks the reader of the link.
+
+const (
+	knockTimeout    = 3 * time.Second // for the third
+	delegateTimeout = 4 * time.Second // for who asks the third: below the RPCTimeout of the first
+	maxThirds       = 3               // asked one after another, while they are busy
+
+	maxBacks = 8 // under way, of each part
+
+	backRate  = rate.Limit(4)                  // of all
+	backBurst = 16                             //
+	netRate   = rate.Limit(1) / rate.Limit(10) // of one network, and to one
+	netBurst  = 6
+)
+
+// backs bounds what is done for others of it. Goroutines may share it.
+type backs struct {
+	knocking, delegating chan struct{} // one per each under way
+
+	mu       sync.Mutex
+	all      *rate.Limiter
+	from, to map[netip.Prefix]*rate.Limiter
+}
+
+func newBacks() *backs {
+	return &backs{
+		knocking:   make(chan struct{}, maxBacks),
+		delegating: make(chan struct{}, maxBacks),
+		all:        rate.NewLimiter(backRate, backBurst),
+		from:       make(map[netip.Prefix]*rate.Limiter),
+		to:         make(map[netip.Prefix]*rate.Limiter),
+	}
+}
+
+// allow reports whether somebody at from may make us have to dialled. Only what
+// the limit of all lets pass takes room in the maps, so they stay small: a minute
+// later it can be forgotten.
+func (b *backs) allow(from, to netip.Addr, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, side := range []struct {
+		of map[netip.Prefix]*rate.Limiter
+		at netip.Prefix
+	}{{b.from, networkOf(from)}, {b.to, networkOf(to)}} {
+		if l := side.of[side.at]; l != nil && l.TokensAt(now) < 1 {
+			return false
+		}
+	}
+	if !b.all.AllowN(now, 1) {
+		return false
+	}
+	take(b.from, networkOf(from), now)
+	take(b.to, networkOf(to), now)
+	return true
+}
+
+func take(of map[netip.Prefix]*rate.Limiter, at netip.Prefix, now time.Time) {
+	l := of[at]
+	if l == nil {
+		for other, l := range of { // those that are full again say nothing
+			if l.TokensAt(now) >= netBurst {
+				delete(of, other)
+			}
+		}
+		l = rate.NewLimiter(netRate, netBurst)
+		of[at] = l
+	}
+	l.AllowN(now, 1)
+}
+
+// dialsBack reports whether the node does this for others. It needs sockets of
+// other ports than its own; and where strangers are kept out, so are those who
+// dial back.
+func (n *Node) dialsBack() bool {
+	return n.fresh != nil && n.config.Admit == nil && n.config.RPCTimeout >= delegateTimeout && n.mode() == wire.ModeServer
+}
+
+// serveDialBack begins to answer one.
+func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
+	n := l.node
+	third := !m.Peer.IsZero()
+	switch {
+	case !n.dialsBack() || l.conn.Virtual():
+		return l.refuse(id, wire.CodeUnimplemented, "")
+	case m.Peer == l.id || m.Peer == n.id:
+		return l.refuse(id, wire.CodeInvalid, "a third must dial")
+	}
+	addrs := n.knockable(l, m)
+	if len(addrs) == 0 {
+		return l.refuse(id, wire.CodeInvalid, "no address that may be dialled")
+	}
+	slots, timeout := n.backs.delegating, delegateTimeout
+	if third {
+		slots, timeout = n.backs.knocking, knockTimeout
+	}
+	select {
+	case slots <- struct{}{}:
+	default:
+		return l.refuse(id, wire.CodeBusy, "too many are dialled")
+	}
+	if !n.backs.allow(l.addr.Addr(), addrs[0].Addr(), now) {
+		<-slots
+		return l.refuse(id, wire.CodeBusy, "too many were dialled")
+	}
+	started := n.spawn(func() {
+		defer func() { <-slots }()
+		ctx, cancel := context.WithTimeout(n.ctx, timeout)
+		defer cancel()
+		if third {
+			l.reply(id, n.dialBack(ctx, addrs[0], m.Peer))
+			return
+		}
+		l.reply(id, n.delegate(ctx, l, addrs))
+	})
+	if !started {
+		<-slots
+	}
+	return nil
+}
+
+// knockable returns the addresses of a request that may be dialled: global ones
+// that the asker may tell, not our own, of the family of the first, and either at
+// the asker's own IP, or paid for.
+func (n *Node) knockable(l *link, m wire.DialBack) (addrs []netip.AddrPort) {
+	own := n.self.places()
+	for _, a := range m.Addrs {
+		ap, ok := a.AddrPort()
+		switch {
+		case !ok || scopeOf(ap.Addr()) != scopeGlobal || !mayTell(l.addr.Addr(), ap.Addr()):
+		case ap.Addr() != l.addr.Addr() && m.Padding < wire.DialBytes:
+		case slices.ContainsFunc(own, func(p place) bool { return p.at.Addr() == ap.Addr() }):
+		case len(addrs) > 0 && addrs[0].Addr().Is4() != ap.Addr().Is4():
+		case !m.Peer.IsZero() && !n.reaches(ap.Addr()):
+		default:
+			addrs = append(addrs, ap)
+		}
+	}
+	return addrs
+}
+
+// reaches reports whether we have a socket for an address.
+func (n *Node) reaches(a netip.Addr) bool {
+	t := n.transportFor(a)
+	return t != nil && !t.LocalAddr().Addr().IsLoopback()
+}
+
+// dialBack is what a third does.
+func (n *Node) dialBack(ctx context.Context, at netip.AddrPort, id wire.PeerID) wire.Message {
+	n.counters.knocks.Add(1)
+	d := wire.Dialled{Addr: wire.AddrFrom(at), By: n.id}
+	if err := n.knock(ctx, at, id); err != nil {
+		n.config.Logger.Debug("dial back", "peer", id, "addr", at, "err", err)
+		d.Code = wire.CodeUnreachable
+	}
+	return d
+}
+
+// delegate finds a third and has it dial the asker.
+func (n *Node) delegate(ctx context.Context, asker *link, addrs []netip.AddrPort) wire.Message {
+	m := wire.DialBack{Peer: asker.id, Padding: wire.DialBytes}
+	for _, ap := range addrs {
+		m.Addrs = append(m.Addrs, wire.AddrFrom(ap))
+	}
+	for _, id := range n.thirds(asker, addrs) {
+		_, reply, err := n.request(ctx, id, m)
+		if d, ok := reply.(wire.Dialled); ok && slices.Contains(m.Addrs, d.Addr) && (d.Code == wire.CodeOK || d.Code == wire.CodeUnreachable) {
+			d.By = id
+			return d
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		n.config.Logger.Debug("a third does not dial back", "peer", id, "err", err)
+	}
+	return wire.Error{Code: wire.CodeBusy, Message: "nobody is there to dial"}
+}
+
+// thirds chooses who might dial, in what order: contacts at random, those first
+// that are connected, but none of the asker's network, nor of those of its
+// addresses, nor of our own.
+func (n *Node) thirds(asker *link, addrs []netip.AddrPort) []wire.PeerID {
+	not := []netip.Prefix{networkOf(asker.addr.Addr())}
+	for _, ap := range addrs {
+		not = append(not, networkOf(ap.Addr()))
+	}
+	for _, p := range n.self.places() {
+		not = append(not, networkOf(p.at.Addr()))
+	}
+	var near, far []wire.PeerID
+	for _, k := range n.contacts() {
+		at, ok := k.globalAddr(func(a netip.Addr) bool { return a.Is4() == addrs[0].Addr().Is4() })
+		if !ok || k.id == asker.id || slices.Contains(not, networkOf(at)) {
+			continue
+		}
+		if _, connected := n.pool.Lookup(publicKey(k.id)); connected {
+			near = append(near, k.id)
+		} else {
+			far = append(far, k.id)
+		}
+	}
+	shuffle(near)
+	shuffle(far)
+	all := append(near, far...)
+	return all[:min(len(all), maxThirds)]
+}
+
+func shuffle[T any](s []T) { rand.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] }) }
+
+// contacts are those of the routing table, in no order.
+func (n *Node) contacts() []*known {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*known, 0, n.table.Len())
+	for c := range n.table.All() {
+		all = append(all, c.Addr)
+	}
+	return all
+}
+
+// globalAddr returns the first public IP at which a peer has been authenticated
+// that is wanted.
+func (k *known) globalAddr(want func(netip.Addr) bool) (netip.Addr, bool) {
+	for _, a := range k.addrs() {
+		if ap, ok := a.AddrPort(); ok && scopeOf(ap.Addr()) == scopeGlobal && want(ap.Addr()) {
+			return ap.Addr(), true
+		}
+	}
+	return netip.Addr{}, false
+}

@@ -1,0 +1,141 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// knockAgent is what who dials back calls itself: it is nobody's peer, and what it
+// says of where it sees us is what it was told to dial.
+const knockAgent = "dial-back"
+
+// errNoKnock says that a peer which was dialled is there, but is none of ours.
+var errNoKnock = errors.New("it does not say HELLO")
+
+// knock finds out whether a peer answers at an address: as a stranger would, from
+// another port and with another key than the node's own. From its own port a NAT
+// would let it in to which the peer has sent something; and its own key would take
+// the place of the connection that the two have.
+func (n *Node) knock(ctx context.Context, to netip.AddrPort, id wire.PeerID) error {
+	socket, err := n.freshSocket(to.Addr())
+	if err != nil {
+		return err
+	}
+	key, err := quic.GenerateKey()
+	if err != nil {
+		socket.Close()
+		return err
+	}
+	p := &purse{PacketConn: socket, to: to}
+	p.left.Store(wire.DialBytes)
+	t, err := quic.NewTransport(quic.Config{
+		Key:  key,
+		ALPN: wire.ALPN(n.config.Network),
+		Conn: p,
+		Admit: func(who quic.PublicKey) error {
+			if who != quic.PublicKey(id) {
+				return errNoKnock
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	c, err := t.Dial(ctx, to, quic.PublicKey(id))
+	if err != nil {
+		return err
+	}
+	defer c.Close(wire.CloseNone, "")
+	stream, err := c.OpenStream(ctx)
+	if err != nil {
+		return err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		stream.SetDeadline(deadline)
+	}
+	hello := wire.Hello{Mode: wire.ModeClient, Agent: knockAgent, Clock: time.Now(), Observed: wire.AddrFrom(to)}
+	if err := wire.NewWriter(stream).WriteFrame(wire.Frame{Body: hello}); err != nil {
+		return err
+	}
+	f, err := wire.NewReader(stream, wire.MaxFrame).ReadFrame()
+	if err != nil {
+		return err
+	}
+	if _, ok := f.Body.(wire.Hello); !ok {
+		return fmt.Errorf("%w: its first frame is %T", errNoKnock, f.Body)
+	}
+	return nil
+}
+
+// freshSocket opens a socket on another port than the node's own, from which an
+// address can be reached.
+func (n *Node) freshSocket(to netip.Addr) (net.PacketConn, error) {
+	t := n.transportFor(to)
+	if t == nil {
+		return nil, fmt.Errorf("no socket of ours reaches %v", to)
+	}
+	return n.fresh(t.LocalAddr().Addr())
+}
+
+// listenAfresh is Node.fresh for sockets of the machine.
+func listenAfresh(local netip.Addr) (net.PacketConn, error) {
+	return quic.ListenUDP(netip.AddrPortFrom(local, 0))
+}
+
+// isKnock reports whether a link is such a one. Valid once up.
+func (l *link) isKnock() bool {
+	return !l.conn.Dialled() && l.hello.Mode == wire.ModeClient && l.hello.Agent == knockAgent
+}
+
+// A purse is a socket that talks with one address alone, and sends no more there
+// than what was paid for by whoever named it, and what has come from there itself.
+type purse struct {
+	net.PacketConn
+	to   netip.AddrPort
+	left atomic.Int64 // bytes
+}
+
+func (p *purse) WriteTo(b []byte, to net.Addr) (int, error) {
+	cost := int64(len(b))
+	if addrPortOf(to) != p.to {
+		return len(b), nil
+	}
+	if p.left.Add(-cost) < 0 {
+		p.left.Add(cost)
+		return len(b), nil // lost
+	}
+	return p.PacketConn.WriteTo(b, to)
+}
+
+func (p *purse) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		size, from, err := p.PacketConn.ReadFrom(b)
+		if err != nil {
+			return size, from, err
+		}
+		if addrPortOf(from) == p.to {
+			p.left.Add(int64(size))
+			return size, from, nil
+		}
+	}
+}
+
+// addrPortOf is the address of a UDP socket, never in IPv4-mapped form.
+func addrPortOf(a net.Addr) netip.AddrPort {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := u.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+}

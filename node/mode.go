@@ -1,0 +1,120 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// autoMode is what Config.Mode's ModeAuto has come to. Goroutines may share it.
+type autoMode struct {
+	client atomic.Bool // else server, as at first
+
+	mu    sync.Mutex // one decides at a time
+	doubt time.Time  // since when nothing says that a client is one; zero: something does
+}
+
+// maxDoubt is how long a client stays one of which nothing is known any more: one
+// that has moved learns soon what it is there, and is not to come and go meanwhile.
+const maxDoubt = time.Minute
+
+// mode is how the node presents itself to others.
+func (n *Node) mode() wire.Mode {
+	if n.config.Mode == ModeClient || n.config.Mode == ModeAuto && n.auto.client.Load() {
+		return wire.ModeClient
+	}
+	return wire.ModeServer
+}
+
+// decideMode draws the conclusion from the verdicts: a node is a server until
+// nobody reaches it at one of its addresses, and nobody at another.
+func (n *Node) decideMode(now time.Time) {
+	if n.config.Mode != ModeAuto {
+		return
+	}
+	m := &n.auto
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	yes, no, hope := n.self.sum(now)
+	was := m.client.Load()
+	client := was
+	switch {
+	case yes:
+		client, m.doubt = false, time.Time{}
+	case no:
+		client, m.doubt = was || !hope && !n.asking.trying(n.untried()), time.Time{}
+	case !was:
+	case m.doubt.IsZero():
+		m.doubt = now
+	case now.Sub(m.doubt) >= maxDoubt:
+		client, m.doubt = false, time.Time{}
+	}
+	if client != was {
+		m.client.Store(client)
+		n.modeChanged(client)
+	}
+}
+
+// sum returns what the verdicts on our addresses say together: whether strangers
+// get in anywhere, whether somewhere they do not, and whether somewhere else
+// others at least do.
+func (s *selfAddrs) sum(now time.Time) (yes, no, hope bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	add := func(v verdict) {
+		reach := v.reach()
+		yes = yes || reach == ReachYes
+		no = no || reach == ReachNo
+		hope = hope || reach == ReachUnknown && v.hopeful(now)
+	}
+	for _, p := range s.placesLocked() {
+		if scopeOf(p.at.Addr()) == scopeGlobal {
+			add(s.verdicts[p.at])
+		}
+	}
+	add(s.verdicts[seenBy(true)])
+	add(s.verdicts[seenBy(false)])
+	return yes, no, hope
+}
+
+// modeChanged lets everybody know. It must not block.
+func (n *Node) modeChanged(client bool) {
+	s := &n.self
+	s.mu.Lock()
+	s.record = nil // it says which
+	s.mu.Unlock()
+	why := n.Reachability()
+	n.config.Logger.Info("mode", "now", why.Mode, "why", why.Why)
+	n.reachEvent(ReachEvent{Mode: why.Mode, Why: why.Why})
+	select {
+	case n.publishing <- struct{}{}:
+	default:
+	}
+	for _, l := range n.links.all() {
+		if l.isUp() {
+			l.sayMode()
+		}
+	}
+	if client {
+		return
+	}
+	n.spawn(func() { // so that those near find it who are not connected
+		ctx, cancel := context.WithTimeout(n.ctx, time.Minute)
+		defer cancel()
+		if err := n.settle(ctx); err != nil && ctx.Err() == nil {
+			n.config.Logger.Info("cannot settle as a server", "err", err)
+		}
+	})
+}
+
+// sayMode sends HELLO again, if the peer does not know our mode.
+func (l *link) sayMode() {
+	l.saying.Lock()
+	defer l.saying.Unlock()
+	if l.said != l.node.mode() {
+		l.sendHello() // an error ends the link, which its reader sees
+	}
+}

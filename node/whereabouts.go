@@ -1,0 +1,197 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+const (
+	keepVotesFor = voteLife / 2 // a vote as old as that is to be renewed
+	askForVotes  = time.Minute  // at most so often
+	maxRelinked  = 5            // peers to whom a node that has moved connects anew
+	relinkWithin = 10 * time.Second
+)
+
+// lookWhere finds out whether the machine has moved to another network: then its
+// packets leave from another address. What is known of how others see and reach it
+// was true where it has been.
+func (n *Node) lookWhere(ctx context.Context) {
+	if !n.onMachine {
+		return
+	}
+	moved := false
+	for _, is4 := range []bool{true, false} {
+		moved = n.routeChanged(is4) || moved
+	}
+	if moved {
+		n.moved(ctx)
+	}
+}
+
+// routeChanged asks the machine, without sending anything, from which address it
+// sends to some peer, always the same one. An address that has gone without another
+// in its place is no move: the network is down.
+func (n *Node) routeChanged(is4 bool) bool {
+	a := n.asking
+	a.mu.Lock()
+	r := a.ways[is4]
+	a.mu.Unlock()
+	if !r.to.IsValid() {
+		for _, k := range n.contacts() {
+			if at, ok := k.globalAddr(func(a netip.Addr) bool { return a.Is4() == is4 }); ok {
+				r.to = at
+				break
+			}
+		}
+	}
+	from := sourceTo(r.to)
+	if !from.IsValid() {
+		return false
+	}
+	changed := r.from.IsValid() && r.from != from
+	r.from = from
+	a.mu.Lock()
+	a.ways[is4] = r
+	a.mu.Unlock()
+	return changed
+}
+
+// sourceTo is the address from which the machine would send to another.
+func sourceTo(to netip.Addr) netip.Addr {
+	if !to.IsValid() {
+		return netip.Addr{}
+	}
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9))) // which sends nothing
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	return addrPortOf(c.LocalAddr()).Addr()
+}
+
+// moved forgets how others see and reach us, and asks some of them anew: by new
+// connections, where those we have are not in use, as the peer may notice only
+// after a while that an old one comes from elsewhere, and tell us later still.
+func (n *Node) moved(ctx context.Context) {
+	n.config.Logger.Info("the machine has moved to another network")
+	s := &n.self
+	s.mu.Lock()
+	s.votes = votes{}
+	clear(s.verdicts)
+	s.listed, s.checked = time.Time{}, time.Time{}
+	s.mu.Unlock()
+	n.asking.mu.Lock()
+	clear(n.asking.rounds)
+	n.asking.mu.Unlock()
+	var again []wire.PeerID
+	for _, l := range n.links.all() {
+		l.sees.Store(nil)
+		if len(again) < maxRelinked && l.mayAnswer() && !l.conn.Held() {
+			again = append(again, l.id)
+			l.close()
+		}
+	}
+	for _, k := range n.contacts() {
+		if _, ok := k.globalAddr(func(netip.Addr) bool { return true }); ok && len(again) < maxRelinked && !slices.Contains(again, k.id) {
+			again = append(again, k.id)
+		}
+	}
+	n.spawn(func() {
+		ctx, cancel := context.WithTimeout(ctx, relinkWithin)
+		defer cancel()
+		var wg sync.WaitGroup
+		for _, id := range again {
+			wg.Go(func() { n.link(ctx, id) }) // one that cannot be met is noted by dial
+		}
+		wg.Wait()
+		n.asking.poke()
+	})
+}
+
+// keepVotes has some peers say where they see us, if all we know of where we are is
+// what others say, and too few have said so lately. Their votes end otherwise, in a
+// node that does nothing, and it would tell nobody of its address any more.
+func (n *Node) keepVotes(ctx context.Context, now time.Time) {
+	s := &n.self
+	s.mu.Lock()
+	enough := s.votes.fresh(now.Add(-keepVotesFor)) >= minVotes
+	for _, at := range s.ownLocked() {
+		enough = enough || scopeOf(at.Addr()) == scopeGlobal
+	}
+	voters := make(map[netip.Prefix]bool)
+	for key := range s.votes.of {
+		voters[key.network] = true
+	}
+	s.mu.Unlock()
+	a := n.asking
+	a.mu.Lock()
+	due := !enough && now.Sub(a.pinged) >= askForVotes
+	if due {
+		a.pinged = now
+	}
+	a.mu.Unlock()
+	if !due {
+		return
+	}
+	type candidate struct {
+		id      wire.PeerID
+		network netip.Prefix
+	}
+	var all []candidate
+	for _, k := range n.contacts() {
+		if at, ok := k.globalAddr(func(netip.Addr) bool { return true }); ok {
+			all = append(all, candidate{k.id, networkOf(at)})
+		}
+	}
+	shuffle(all)
+	// Always the same ones: from who is left alone for ten minutes can be learned
+	// whether strangers reach us.
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		return cmp.Or(-compareBool(voters[a.network], voters[b.network]))
+	})
+	asked := make(map[netip.Prefix]bool)
+	for _, c := range all {
+		if len(asked) > minVotes {
+			break
+		}
+		if !asked[c.network] {
+			asked[c.network] = true
+			n.probe(c.id)
+		}
+	}
+}
+
+// CheckReachability asks peers at once whether others reach the node, at each of
+// its public addresses, and waits for what they say: a few seconds. What is known
+// by then is returned also when ctx ends first, and where nobody can be asked.
+func (n *Node) CheckReachability(ctx context.Context) (Reachability, error) {
+	if err := n.running(); err != nil {
+		return Reachability{}, err
+	}
+	if !n.asks() {
+		return n.Reachability(), nil
+	}
+	force := true
+	for {
+		news := n.asking.newsChan()
+		n.askAll(n.ctx, force)
+		force = false
+		if running, _ := n.asking.state(); !running {
+			return n.Reachability(), nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return n.Reachability(), context.Cause(ctx)
+		case <-n.ctx.Done():
+			return n.Reachability(), ErrClosed
+		}
+	}
+}
