@@ -42,6 +42,9 @@ func (a *app) status(ctx context.Context) error {
 	for _, p := range s.PortMappings {
 		a.print("router       %s", routerDoes(p))
 	}
+	for _, r := range s.Relays {
+		a.print("relay        %s at %s, %v away, for %s", r.ID, r.Addr, time.Duration(r.RTT).Round(time.Millisecond), roughly(time.Since(r.Since)))
+	}
 	a.print("network      %s, as a %s", printable(s.Network), s.Mode)
 	a.print("profile      %s", printable(s.Data))
 	a.print("running      for %s, as process %d", roughly(time.Since(s.Started)), s.PID)
@@ -54,6 +57,9 @@ func (a *app) status(ctx context.Context) error {
 	a.print("published    %d kept alive%s", s.Published, unsettled)
 	a.print("for others   %s republished, %d handed over to newcomers", plural(int(s.Republished), "record"), s.HandedOver)
 	a.print("requests     %d sent, %d answered", s.Sent, s.Served)
+	if relays := relayedFor(s.Relaying); relays != "" {
+		a.print("relaying     %s", relays)
+	}
 	if s.Damaged > 0 {
 		a.print("damage       %s lost to damage on disk, see \"kad doctor\"", plural(s.Damaged, "record"))
 		for _, loss := range s.Losses {
@@ -64,6 +70,21 @@ func (a *app) status(ctx context.Context) error {
 		a.print("disk         cannot be written, so nothing new is stored: %s", oneLine(s.ReadOnly))
 	}
 	return nil
+}
+
+// relayedFor says what the node does for others as their relay; "" for nothing.
+func relayedFor(r control.Relaying) string {
+	if r == (control.Relaying{}) {
+		return ""
+	}
+	does := fmt.Sprintf("for %s with a place here, %s talking; %s passed on", plural(r.Reservations, "peer"), plural(r.Pairs, "pair"), size(r.Bytes))
+	if r.Refused > 0 {
+		does += fmt.Sprintf(", %s refused", plural(int(r.Refused), "request"))
+	}
+	if r.Dropped > 0 {
+		does += fmt.Sprintf(", %s dropped", plural(int(r.Dropped), "packet"))
+	}
+	return does
 }
 
 // size is a number of bytes for people.

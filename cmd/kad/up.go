@@ -27,7 +27,7 @@ const defaultPort = 4774
 
 func (a *app) upCommand() *cobra.Command {
 	var listen []string
-	var noLAN, noPortMap bool
+	var noLAN, noPortMap, noRelay bool
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run a node until interrupted",
@@ -36,7 +36,9 @@ it, then each peer as it enters or leaves the routing table. While it runs the
 other commands work through it. Nodes of one network on the same LAN find each
 other, by multicast DNS. Where there are none, and without --bootstrap, it is the
 first time the first of its network, and waits for others. Behind a router that
-speaks PCP, NAT-PMP or UPnP it asks that others be let in, as long as it runs.
+speaks PCP, NAT-PMP or UPnP it asks that others be let in, as long as it runs; where
+nobody gets in, public nodes relay to it. A node that others reach relays for those
+whom they do not, within limits, and cannot read what it passes on.
 
 Its identity, the records it holds, what it publishes and whom it knows are in
 the profile (--data), which is made on first use: started again, also after a
@@ -50,17 +52,18 @@ and --listen was not given. An interrupt ends it, with a goodbye to its peers.`,
   kad up --data /tmp/second --listen /ip4/127.0.0.1/udp/4775/quic-v1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.up(cmd.Context(), listen, noLAN, noPortMap)
+			return a.up(cmd.Context(), listen, noLAN, noPortMap, noRelay)
 		},
 	}
 	cmd.Flags().StringArrayVar(&listen, "listen", nil,
 		fmt.Sprintf("listen at this `MULTIADDR`, /ip4/…/udp/…/quic-v1; may be repeated; port 0 is any (default all interfaces, port %d)", defaultPort))
 	cmd.Flags().BoolVar(&noLAN, "no-lan", false, "neither look for nodes on the same LAN nor be found there")
 	cmd.Flags().BoolVar(&noPortMap, "no-portmap", false, "do not ask the router, by PCP, NAT-PMP and UPnP, to let others in")
+	cmd.Flags().BoolVar(&noRelay, "no-relay", false, "do not pass on packets of peers that cannot be reached otherwise")
 	return cmd
 }
 
-func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap bool) error {
+func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap, noRelay bool) error {
 	bootstrap, err := a.bootstrapPeers()
 	if err != nil {
 		return err
@@ -82,7 +85,7 @@ func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap bool) er
 	if config.Listen, err = listenAddrs(listen); err != nil {
 		return err
 	}
-	config.NoPortMapping = noPortMap
+	config.NoPortMapping, config.NoRelay = noPortMap, noRelay
 	if !noLAN && !onlyLoopback(config.Listen) {
 		config.Discovery = lan.New(a.network, config.Logger)
 	}

@@ -87,6 +87,29 @@ type Status struct {
 	BytesReceived uint64   `json:"bytes_received"`
 
 	PortMappings []PortMapping `json:"port_mappings,omitempty"` // of sockets that the router is asked about
+
+	Relays   []Relay  `json:"relays,omitempty"` // by which others reach the node
+	Relaying Relaying `json:"relaying"`
+}
+
+// A Relay is a peer by which others reach the node.
+type Relay struct {
+	ID      wire.PeerID `json:"id"`
+	Addr    string      `json:"addr"`
+	RTT     Duration    `json:"rtt_ms"`
+	Since   time.Time   `json:"since"`
+	Expires time.Time   `json:"expires"` // unless renewed
+}
+
+// Relaying is what the node does for others as their relay.
+type Relaying struct {
+	Reservations int   `json:"reservations"` // held by others, now
+	Pairs        int   `json:"pairs"`        // of peers whose packets are passed on, now
+	Calls        int64 `json:"calls"`        // passed on
+	Packets      int64 `json:"packets"`
+	Bytes        int64 `json:"bytes"`
+	Refused      int64 `json:"refused"` // reservations and calls, for a limit
+	Dropped      int64 `json:"dropped"` // packets
 }
 
 // A PortMapping is what the router does for one socket, so that others reach it.

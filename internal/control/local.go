@@ -76,7 +76,20 @@ func (l *local) Status(ctx context.Context) (Status, error) {
 		BytesReceived: s.BytesReceived,
 
 		PortMappings: portMappings(n),
+
+		Relays: relaysOf(n),
+		Relaying: Relaying{
+			Reservations: s.Relay.Reservations, Pairs: s.Relay.Flows, Calls: s.Relay.Calls,
+			Packets: s.Relay.Packets, Bytes: s.Relay.Bytes, Refused: s.Relay.Refused, Dropped: s.Relay.Dropped,
+		},
 	}, nil
+}
+
+func relaysOf(n *node.Node) (all []Relay) {
+	for _, r := range n.Relays() {
+		all = append(all, Relay{r.ID, r.Addr.String(), Duration(r.RTT), r.Since, r.Expires})
+	}
+	return all
 }
 
 func portMappings(n *node.Node) (all []PortMapping) {
