@@ -1,26 +1,69 @@
 package quic
 
 import (
+	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 
 	quicgo "github.com/quic-go/quic-go"
 )
 
+const (
+	idLen = 4 // of ordinary connections; quic-go's own choice too
+
+	// IDs of virtual connections end with a seal of this process. Fewer than the 8
+	// bytes that a stranger draws for its first packets (RFC 9000 §7.2).
+	virtualLen = 7
+)
+
 // connIDs draws connection IDs, which say by their first bit what kind of
 // connection it is.
-type connIDs struct{ virtual bool }
+type connIDs struct {
+	virtual bool
+	secret  [32]byte // of the seal
+}
 
 func (g connIDs) GenerateConnectionID() (quicgo.ConnectionID, error) {
-	var id [idLen]byte
-	rand.Read(id[:])
-	id[0] &^= 0x80
-	if g.virtual {
-		id[0] |= 0x80
+	var id [virtualLen]byte
+	rand.Read(id[:idLen])
+	if !g.virtual {
+		id[0] &^= 0x80
+		return quicgo.ConnectionIDFromBytes(id[:idLen]), nil
 	}
+	id[0] |= 0x80
+	g.seal(id[idLen:], id[:idLen])
 	return quicgo.ConnectionIDFromBytes(id[:]), nil
 }
 
-func (connIDs) ConnectionIDLen() int { return idLen }
+func (g connIDs) ConnectionIDLen() int {
+	if g.virtual {
+		return virtualLen
+	}
+	return idLen
+}
+
+func (g connIDs) seal(to, id []byte) {
+	var b [32 + idLen]byte
+	copy(b[copy(b[:], g.secret[:]):], id)
+	sum := sha256.Sum256(b[:])
+	copy(to, sum[:])
+}
+
+// issued tells whether a virtual ID was drawn here, since this process began.
+func (g connIDs) issued(id []byte) bool {
+	if !isVirtual(id) {
+		return false
+	}
+	var seal [virtualLen - idLen]byte
+	g.seal(seal[:], id[:idLen])
+	return bytes.Equal(seal[:], id[idLen:])
+}
+
+func isVirtual(id []byte) bool { return len(id) == virtualLen && id[0]&0x80 != 0 }
+
+// idOf is what tells virtual IDs apart.
+func idOf(id []byte) uint32 { return binary.BigEndian.Uint32(id) }
 
 // A header is what anybody can read of a QUIC packet.
 type header struct {
@@ -36,7 +79,14 @@ func readHeader(b []byte) (h header, ok bool) {
 	case len(b) < 1+idLen, b[0]&0xc0 == 0:
 		return h, false
 	case b[0]&0x80 == 0:
-		h.to = b[1 : 1+idLen]
+		n := idLen
+		if b[1]&0x80 != 0 {
+			n = virtualLen
+		}
+		if len(b) < 1+n {
+			return h, false
+		}
+		h.to = b[1 : 1+n]
 		return h, true
 	}
 	h.long = true

@@ -10,7 +10,7 @@ import (
 
 const (
 	maxPacket  = 1452 // as much as quic-go reads
-	queuedSize = 1024 // packets
+	queuedSize = 4096 // packets
 )
 
 // inner is the socket of the virtual connections: what it reads has been put in
@@ -42,7 +42,10 @@ func newInner(p *paths, local net.Addr) *inner {
 // put appends a copy of a packet to the queue, or drops it: nobody may have more
 // than half of the queue.
 func (s *inner) put(count *atomic.Int32, from *net.UDPAddr, b []byte, ecn byte) {
-	if len(b) > maxPacket || count.Add(1) > maxWaiting {
+	if len(b) > maxPacket {
+		return
+	}
+	if count.Add(1) > maxWaiting {
 		count.Add(-1)
 		return
 	}

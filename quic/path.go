@@ -36,16 +36,29 @@ import (
 // One socket carries ordinary connections and these, and one peer at one address
 // may have both, so a source address does not tell. Connection IDs do, as each
 // side chooses those that it is sent: the first bit of ours says which kind the
-// connection is. The two kinds live in two quic-go Transports, the second of
-// which has no socket but a queue (inner). Beside clarity that keeps ordinary
-// connections as fast as they were: they pay two comparisons per packet. Names
-// and one Transport for everybody were rejected for that, and for what a packet
-// with the wrong label does: quic-go takes it for a migration.
+// connection is. The two kinds live in two quic-go Transports, the second of which
+// has no socket but a queue (inner). Beside clarity that keeps ordinary connections
+// as fast as they were: they pay two comparisons per packet. Names and one
+// Transport for everybody were rejected for that, and for what a packet with the
+// wrong label does: quic-go takes it for a migration.
 //
 // A packet for the second kind belongs to the peer whose connection had that ID
-// before, else whose path has that source address. Only its first packets, whose
-// ID a stranger has drawn, need the address alone; from elsewhere they begin an
-// ordinary connection.
+// before, else whose path has that source address, else to whom IDs were last seen
+// to belong there (quic-go draws new ones every 10,000 packets, without telling
+// whose). Only its first packets, whose ID a stranger has drawn, need the address of
+// a path; from elsewhere they begin an ordinary connection. IDs of virtual
+// connections carry a seal, so that one from before a restart, which is to be reset,
+// differs from one that moves and is new: quic-go would follow the latter to its
+// address, and the path were out of our hands.
+//
+// A Port is read by itself, and all but its probes and the packets of peers with a
+// path, or IDs known to be theirs, is dropped.
+//
+// # When a path dies
+//
+// Nothing is sent to find out. Three packets in half a second and no answer, or
+// something by relay after half a second without anything from there, make the path
+// quiet: what is said goes both ways until something comes from there.
 //
 // # What nobody can do
 //

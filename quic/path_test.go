@@ -13,20 +13,21 @@ import (
 )
 
 // What two peers say goes on, whole and in order, while the path of either
-// direction changes again and again, at either side's wish.
+// direction changes again and again, at either side's wish: in memory every 50 ms,
+// with loss, on real sockets as fast as messages come.
 func TestPathsChangeBeneath(t *testing.T) {
 	inBoth(t, 0.05, func(t *testing.T, h *hub, listen func() net.PacketConn) {
 		x, y := h.start(t, h.config(t), listen()), h.start(t, h.config(t), listen())
 		c, d := call(t, x, y)
 		s, r := streams(t, c, d)
 		var wg sync.WaitGroup
-		stop := make(chan struct{})
+		stop, came := make(chan struct{}), make(chan struct{})
+		virtual := h.delay > 0
 		for _, ends := range [][2]*Stream{{s, r}, {r, s}} {
-			wg.Go(func() { count(t, ends[0], stop) })
-			wg.Go(func() { recount(t, ends[1]) })
+			wg.Go(func() { count(t, ends[0], stop, virtual) })
+			wg.Go(func() { recount(t, ends[1], came) })
 		}
-		begin, n := time.Now(), 0
-		for time.Since(begin) < 2*time.Second {
+		for n := range 200 {
 			a, b := x, y
 			if n%2 == 1 {
 				a, b = y, x
@@ -36,8 +37,13 @@ func TestPathsChangeBeneath(t *testing.T) {
 			} else {
 				relayed(t, a, b)
 			}
-			n++
-			time.Sleep(50 * time.Millisecond)
+			if virtual {
+				time.Sleep(50 * time.Millisecond)
+				continue
+			}
+			for range 10 {
+				<-came
+			}
 		}
 		close(stop)
 		wg.Wait()
@@ -49,8 +55,8 @@ func TestPathsChangeBeneath(t *testing.T) {
 	})
 }
 
-// count writes numbers until stop, then 0.
-func count(t *testing.T, w io.Writer, stop <-chan struct{}) {
+// count writes numbers until stop, then 0; one a millisecond, if slow.
+func count(t *testing.T, w io.Writer, stop <-chan struct{}, slow bool) {
 	var b [1000]byte
 	for n := uint64(1); ; n++ {
 		binary.BigEndian.PutUint64(b[:], n)
@@ -66,21 +72,27 @@ func count(t *testing.T, w io.Writer, stop <-chan struct{}) {
 		if b == [1000]byte{} {
 			return
 		}
-		time.Sleep(time.Millisecond)
+		if slow {
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
 
-// recount reads what count writes.
-func recount(t *testing.T, r io.Reader) {
+// recount reads what count writes, and tells of each to whoever listens.
+func recount(t *testing.T, r io.Reader, came chan<- struct{}) {
 	var b [1000]byte
 	for n := uint64(1); ; n++ {
 		if _, err := io.ReadFull(r, b[:]); err != nil {
 			t.Error(err)
 			return
 		}
+		select {
+		case came <- struct{}{}:
+		default:
+		}
 		switch got := binary.BigEndian.Uint64(b[:]); {
 		case got == 0:
-			if n < 100 {
+			if n < 1000 {
 				t.Errorf("only %d messages came", n)
 			}
 			return

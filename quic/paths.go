@@ -3,7 +3,6 @@ package quic
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,7 +18,8 @@ const (
 // paths are the routes of a transport, and what tells whose a packet is.
 type paths struct {
 	c      *Config
-	secret [32]byte
+	secret [32]byte       // of names
+	ids    connIDs        // of virtual connections
 	out    net.PacketConn // the socket, as wrapped
 	in     *inner
 
@@ -28,6 +28,7 @@ type paths struct {
 	byName map[netip.Addr]*route
 	byAddr map[origin]*route // validated addresses
 	byID   map[uint32]*route // connection IDs, all of virtual connections
+	strays map[origin]*route // addresses where they were seen, one for each
 	swept  time.Time
 	ports  map[*Port]struct{}
 	coming int  // ports about to be
@@ -43,9 +44,12 @@ func newPaths(c *Config) *paths {
 		byName: map[netip.Addr]*route{},
 		byAddr: map[origin]*route{},
 		byID:   map[uint32]*route{},
+		strays: map[origin]*route{},
 		ports:  map[*Port]struct{}{},
 	}
 	rand.Read(p.secret[:])
+	p.ids.virtual = true
+	rand.Read(p.ids.secret[:])
 	p.in = newInner(p, c.Conn.LocalAddr())
 	return p
 }
@@ -125,6 +129,9 @@ func (p *paths) sweep(now time.Time) {
 		if a := r.path().origin(); p.byAddr[a] == r {
 			delete(p.byAddr, a)
 		}
+		if p.strays[r.seen] == r {
+			delete(p.strays, r.seen)
+		}
 	}
 }
 
@@ -176,12 +183,13 @@ func (p *paths) changed(r *route) {
 	}
 }
 
-// learn remembers whose a connection ID is.
-func (p *paths) learn(r *route, id uint32) {
+// learn remembers whose a connection ID of ours is.
+func (p *paths) learn(r *route, whole []byte) {
+	id := idOf(whole)
 	p.mu.RLock()
 	known := p.byID[id]
 	p.mu.RUnlock()
-	if known != nil {
+	if known != nil || !p.ids.issued(whole) {
 		return
 	}
 	p.mu.Lock()
@@ -197,21 +205,39 @@ func (p *paths) learn(r *route, id uint32) {
 	p.byID[id] = r
 }
 
-// whose finds the peer to which a packet to our connection ID, from that address,
-// belongs; nil if that cannot be told. An ID of 0 is none.
-func (p *paths) whose(id uint32, from origin) *route {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if r := p.byID[id]; r != nil && id != 0 {
-		return r
+// strayed remembers an address that is not the path, but where something came from
+// for an ID of r: should the peer take another ID, this says whose it is. QUIC sees
+// to it that nobody gains by a lie.
+func (p *paths) strayed(r *route, at origin) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.strays[r.seen] == r {
+		delete(p.strays, r.seen)
 	}
-	return p.byAddr[from]
+	r.seen = at
+	p.strays[at] = r
 }
 
-// idLen is the length of our connection IDs, quic-go's own choice too. The first
-// bit of those of virtual connections is 1.
-const idLen = 4
+// whose finds the peer to which a packet to our connection ID, from that address,
+// belongs; nil if that cannot be told.
+func (p *paths) whose(id []byte, from origin) *route {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if r := p.byID[idOf(id)]; r != nil {
+		return r
+	}
+	if r := p.byAddr[from]; r != nil {
+		return r
+	}
+	if r := p.strays[from]; r != nil && p.ids.issued(id) {
+		return r
+	}
+	return nil
+}
 
-func isVirtual(id []byte) bool { return len(id) == idLen && id[0]&0x80 != 0 }
-
-func idOf(id []byte) uint32 { return binary.BigEndian.Uint32(id) }
+// at finds the peer whose path has that source address.
+func (p *paths) at(from origin) *route {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.byAddr[from]
+}

@@ -62,6 +62,52 @@ func TestRoaming(t *testing.T) {
 	})
 }
 
+// A peer that sends from an address which is not its path goes on to, also when it
+// takes another connection ID meanwhile, as quic-go does every 10,000 packets.
+func TestStrayTakesAnotherID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 40 << 20
+		s := newSim(t, time.Millisecond)
+		h := &hub{delay: time.Millisecond}
+		x, y := h.start(t, h.config(t), s.listen()), h.start(t, h.config(t), s.listen())
+		c, d := call(t, x, y)
+		w, r := streams(t, c, d)
+		done := make(chan struct{})
+		go func() {
+			for { // never long enough for the silence from there to be heeded
+				direct(t, x, y)
+				select {
+				case <-time.After(100 * time.Millisecond):
+				case <-done:
+					return
+				}
+			}
+		}()
+		go func() {
+			_, _ = w.Write(make([]byte, size))
+			_ = w.CloseWrite()
+		}()
+		b := make([]byte, 64<<10)
+		for n, last := 0, time.Now(); n < size; last = time.Now() {
+			m, err := r.Read(b)
+			if n += m; err != nil && n < size {
+				t.Error(err)
+				break
+			}
+			if took := time.Since(last); took > 300*time.Millisecond {
+				t.Errorf("nothing came for %v after %d bytes", took, n)
+			}
+		}
+		close(done)
+		if n := d.Stats().PacketsReceived; n < 30_000 || d.Path().Kind != Relayed {
+			t.Errorf("%d packets came, by %v", n, d.Path())
+		}
+		if p := d.q.RemoteAddr(); !isName(addrPort(p).Addr()) {
+			t.Errorf("QUIC followed to %v", p)
+		}
+	})
+}
+
 // A mover sends from one of two sockets, and receives at that alone.
 type mover struct {
 	socks [2]net.PacketConn

@@ -26,8 +26,9 @@ const (
 	maxCandidates = 16
 	maxCredit     = 64 << 10
 	strayEvery    = time.Second
+	maxStrays     = 8  // told in that time
 	maxIDs        = 16 // connection IDs remembered of a peer
-	maxWaiting    = 512
+	maxWaiting    = queuedSize / 2
 )
 
 // A route is how packets to one peer go, of all its virtual connections.
@@ -43,6 +44,7 @@ type route struct {
 	used  time.Time // last asked for
 	ids   [maxIDs]uint32
 	next  int
+	seen  origin // its key in paths.strays
 
 	mu     sync.Mutex // guards what follows; a leaf
 	kind   PathKind
@@ -61,6 +63,7 @@ type route struct {
 
 	stray   origin // told of last
 	strayed time.Time
+	told    int // since then
 }
 
 // An origin is where packets come from: a real address, as seen by one of our
@@ -170,9 +173,11 @@ func (r *route) came(now time.Time, from origin, n int) (turned, news bool) {
 	case r.direct != nil && r.direct.origin == from:
 		r.sent, r.heard = 0, now
 		turned, r.quiet = r.quiet, false
-	case r.stray != from || now.Sub(r.strayed) >= strayEvery:
-		r.stray, r.strayed = from, now
-		news = true
+	case now.Sub(r.strayed) >= strayEvery:
+		r.stray, r.strayed, r.told, news = from, now, 1, true
+	case r.stray != from && r.told < maxStrays:
+		r.stray, news = from, true
+		r.told++
 	}
 	return turned, news
 }

@@ -11,7 +11,7 @@ import (
 // for it in oob a batch of packets of size bytes, the last of which may be shorter.
 func (p *paths) send(b, oob []byte, size int, name *net.UDPAddr) error {
 	a := addrPort(name)
-	if !isName(a.Addr()) { // of QUIC's own migration, see take
+	if !isName(a.Addr()) { // a reset, see take
 		return p.write(b, oob, name)
 	}
 	r := p.named(a.Addr())
@@ -22,7 +22,7 @@ func (p *paths) send(b, oob []byte, size int, name *net.UDPAddr) error {
 	h, ok := readHeader(b)
 	if ok && h.long {
 		if isVirtual(h.from) {
-			p.learn(r, idOf(h.from))
+			p.learn(r, h.from)
 		}
 		first = h.calls()
 	}

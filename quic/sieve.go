@@ -31,30 +31,36 @@ func (p *paths) take(via *Port, at netip.AddrPort, b []byte, ecn byte) bool {
 	var r *route
 	switch {
 	case isVirtual(h.to):
-		r = p.whose(idOf(h.to), from)
+		r = p.whose(h.to, from)
 		if r == nil && !h.long && via == nil {
-			// The address and the ID are both new. If it is of a connection that we
-			// have, quic-go does what QUIC does; else it is one from before a restart,
-			// and reset.
-			p.in.put(&p.in.waiting, net.UDPAddrFromAddrPort(at), b, ecn)
+			// The address and the ID are both new. An ID from before a restart is to
+			// be reset. One of ours belongs to a peer that has moved and taken another
+			// ID at the same moment: what it sends by relay will say whose it is.
+			// quic-go must not see the address.
+			if !p.ids.issued(h.to) {
+				p.in.put(&p.in.waiting, net.UDPAddrFromAddrPort(at), b, ecn)
+			}
 			return true
 		}
 	case h.calls():
-		r = p.whose(0, from)
+		r = p.at(from)
 	}
 	if r == nil {
 		return false
 	}
 	if !h.long {
-		p.learn(r, idOf(h.to))
+		p.learn(r, h.to)
 	}
 	turned, news := r.came(time.Now(), from, len(b))
 	p.in.put(&r.waiting, r.addr, b, ecn)
 	if turned {
 		p.changed(r)
 	}
-	if news && p.c.Stray != nil {
-		p.c.Stray(r.key, via, at)
+	if news {
+		p.strayed(r, from)
+		if p.c.Stray != nil {
+			p.c.Stray(r.key, via, at)
+		}
 	}
 	return true
 }
@@ -74,7 +80,7 @@ func (p *paths) deliver(key PublicKey, b []byte) {
 		}
 	}
 	if !h.long {
-		p.learn(r, idOf(h.to))
+		p.learn(r, h.to)
 	}
 	turned := r.relayed(time.Now(), len(b))
 	p.in.put(&r.waiting, r.addr, b, 0)

@@ -32,7 +32,7 @@ func (t *Transport) startVirtual(acceptor *quicgo.Config) error {
 	}
 	v.q = &quicgo.Transport{
 		Conn:                  t.paths.in.socket(),
-		ConnectionIDGenerator: connIDs{virtual: true},
+		ConnectionIDGenerator: t.paths.ids,
 		TokenGeneratorKey:     t.q.TokenGeneratorKey,
 		StatelessResetKey:     t.q.StatelessResetKey,
 		VerifySourceAddress:   t.mustProve,
