@@ -1,11 +1,302 @@
 package node
 
-import "github.com/kadquic/kadquic/wire"
+import (
+	"context"
+	"crypto/ecdh"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
 
-// called answers a call that a peer, c.Peer, makes to us by a relay, the peer of l.
-func (n *Node) called(*link, wire.Call) (wire.Called, error) {
-	return wire.Called{}, wire.CodeUnimplemented
+	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+const (
+	// maxCallRelays is how many relays of a peer are tried at once; the second after
+	// callStagger, or when the first has failed.
+	maxCallRelays = 2
+	callStagger   = 300 * time.Millisecond
+	// plainAfter is when a peer is also dialled at the addresses it had, although it
+	// has relays: it may be that none of these is there any more.
+	plainAfter = time.Second
+	// callTries bounds the time for one call.
+	callFor = 5 * time.Second
+	// allowance is what we send unpaid to the addresses that a peer was known by: as
+	// much as one handshake packet, which it would get if it were dialled there.
+	allowance = quic.InitialPacketSize + 28
+)
+
+var errVirtualRelay = errors.New("a relay that has to be called itself is none")
+
+// dialCalled connects to a peer by calling it through its relays. The connection is
+// made through the relay at once, the path follows it when it is found.
+func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.PeerID) (*quic.Conn, error) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, callFor)
+	defer cancel()
+	t := n.caller()
+	name, err := t.Virtual(publicKey(id))
+	if err != nil {
+		return nil, err
+	}
+	relays = relays[:min(len(relays), maxCallRelays)]
+	sent := make(chan struct{}, len(relays))
+	results := make(chan error, len(relays))
+	call := func(relay wire.PeerID) {
+		if !n.spawn(func() { results <- n.callThroughTold(ctx, id, relay, func() { sent <- struct{}{} }) }) {
+			results <- ErrClosed
+		}
+	}
+	type dialled struct {
+		conn *quic.Conn
+		err  error
+	}
+	dials := make(chan dialled, 1)
+	var begun, answered bool
+	var started, failed int
+	var causes []error
+	stagger := time.NewTimer(0)
+	defer stagger.Stop()
+	for {
+		select {
+		case <-stagger.C:
+			if started < len(relays) && !answered {
+				call(relays[started])
+				started++
+				stagger.Reset(callStagger)
+			}
+		case <-sent:
+			if begun {
+				continue
+			}
+			begun = true
+			go func() {
+				c, err := t.Dial(ctx, name, publicKey(id))
+				dials <- dialled{c, err}
+			}()
+		case err := <-results:
+			if err == nil {
+				answered = true
+				continue
+			}
+			causes = append(causes, err)
+			if failed++; failed == len(relays) {
+				cancel()
+				if begun {
+					if d := <-dials; d.conn != nil {
+						return d.conn, nil
+					}
+				}
+				return nil, errors.Join(causes...)
+			}
+			stagger.Reset(0)
+		case d := <-dials:
+			if d.err != nil {
+				return nil, errors.Join(append(causes, d.err)...)
+			}
+			relay, _ := n.relayOf(id)
+			n.callEvent(CallEvent{Peer: id, Relay: relay, What: "connected", Took: time.Since(began)})
+			n.trysts.connected(id, began, n.pathOf(d.conn))
+			return d.conn, nil
+		case <-ctx.Done():
+			if begun {
+				if d := <-dials; d.conn != nil {
+					return d.conn, nil
+				}
+			}
+			return nil, errors.Join(append(causes, context.Cause(ctx))...)
+		}
+	}
 }
 
-// fuelCame takes in that a peer has sent so many bytes that only pay.
-func (n *Node) fuelCame(wire.PeerID, int) {}
+// callThrough calls a peer through a relay, and has a tryst make a path to it.
+func (n *Node) callThrough(ctx context.Context, id, relay wire.PeerID) error {
+	return n.callThroughTold(ctx, id, relay, func() {})
+}
+
+// callThroughTold is callThrough, that says when packets may go by the relay.
+func (n *Node) callThroughTold(ctx context.Context, id, relay wire.PeerID, sends func()) error {
+	began := time.Now()
+	err := n.callOnceThrough(ctx, id, relay, false, nil, sends)
+	if err != nil {
+		n.callEvent(CallEvent{Peer: id, Relay: relay, What: "failed", Took: time.Since(began), Err: err})
+	} else {
+		n.callEvent(CallEvent{Peer: id, Relay: relay, What: "answered", Took: time.Since(began)})
+	}
+	return err
+}
+
+// callOnceThrough makes one call.
+func (n *Node) callOnceThrough(ctx context.Context, id, relay wire.PeerID, again bool, guesses []netip.AddrPort, sends func()) error {
+	l, err := n.relayLink(ctx, relay)
+	if err != nil {
+		return fmt.Errorf("relay %s: %w", relay, err)
+	}
+	key, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	public := [32]byte(key.PublicKey().Bytes())
+	at := l.conn.RemoteAddr().Addr()
+	mapping := n.mapping()
+	if !again && (mapping == wire.MappingSequential || mapping == wire.MappingUnknown) {
+		n.foresee(ctx, id, relay, l.conn.RemoteAddr())
+	}
+	now := time.Now()
+	config := punch.Config{Caller: public, Rand: randomUint64}
+	known := n.knownAt(id, at)
+	if len(known) > 0 {
+		config.Allowance = allowance
+	}
+	s, err := punch.NewCall(config, now, now.Add(n.rttTo(l)), known)
+	if err != nil {
+		return err
+	}
+	a := &attempt{s: s, relay: relay, began: now}
+	if err := n.tellTryst(id, func(m *tryst, _ time.Time) { m.add(a) }); err != nil {
+		return err
+	}
+	give := func(f func(m *tryst, now time.Time)) {
+		if m := n.trysts.trystWith(id); m != nil {
+			m.tell(func(now time.Time) { f(m, now) })
+		}
+	}
+	intro := n.introduce(id, public, [32]byte{}, at, guesses)
+	n.useRelay(id, l)
+	sends()
+	n.callEvent(CallEvent{Peer: id, Relay: relay, What: "call"})
+	called, _, err := n.callBy(ctx, relay, id, intro.Sign(n.config.Key), wire.MaxPadding)
+	if err == nil {
+		var answer wire.Introduction
+		var keys punch.Keys
+		if answer, err = n.checkIntroduction(called.Intro, id, public); err == nil {
+			if keys, err = punch.NewKeys(key, answer.Key, true); err == nil {
+				n.payFor(id, intro)
+				give(func(m *tryst, now time.Time) {
+					m.named(now, a, answer, called.Seen, at)
+					a.s.Pay(len(called.Intro) + called.Padding)
+					m.answered(now, a, keys)
+				})
+				return nil
+			}
+		}
+	}
+	give(func(m *tryst, _ time.Time) { m.drop(a) })
+	return err
+}
+
+// foresee finds out, behind a NAT that gives one port after the other, which come next,
+// and behind one that is not known, what it does; and then calls again to say so. That
+// takes a round trip, for which the first call, by which packets are relayed, does not
+// wait.
+func (n *Node) foresee(ctx context.Context, id, relay wire.PeerID, at netip.AddrPort) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(callFor)
+	}
+	n.spawn(func() {
+		ctx, cancel := context.WithDeadline(n.ctx, deadline)
+		defer cancel()
+		if n.mapping() == wire.MappingUnknown {
+			n.learnMapping(ctx)
+		}
+		var guesses []netip.AddrPort
+		switch n.mapping() {
+		case wire.MappingSequential:
+			if guesses = n.nextPorts(ctx, at); guesses == nil {
+				return
+			}
+		case wire.MappingRandom:
+		default: // the first call can do all that there is to do
+			return
+		}
+		if err := n.callOnceThrough(ctx, id, relay, true, guesses, func() {}); err != nil {
+			n.callEvent(CallEvent{Peer: id, Relay: relay, What: "failed", Err: err})
+		}
+	})
+}
+
+// payFor sends what the peer's probes to our addresses cost, beyond what the padding
+// of the call has paid.
+func (n *Node) payFor(id wire.PeerID, intro wire.Introduction) {
+	const paid = 3 // addresses
+	for range min(len(intro.Addrs)-paid, 4) {
+		n.sendFuel(id, fuelSize)
+	}
+}
+
+// relayLink returns the link to a relay, dialled at its addresses: one that would have
+// to be called itself is none.
+func (n *Node) relayLink(ctx context.Context, relay wire.PeerID) (*link, error) {
+	n.trysts.asRelay(relay, 1)
+	defer n.trysts.asRelay(relay, -1)
+	l, err := n.reach(ctx, relay)
+	if err == nil && l.conn.Virtual() {
+		err = errVirtualRelay
+	}
+	return l, err
+}
+
+func (n *Node) rttTo(l *link) time.Duration {
+	if rtt := l.conn.Stats().SmoothedRTT; rtt > 0 {
+		return min(rtt, time.Second)
+	}
+	return 100 * time.Millisecond
+}
+
+// knownAt is where a peer was known to be before it has answered.
+func (n *Node) knownAt(id wire.PeerID, relay netip.Addr) (known []netip.AddrPort) {
+	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
+		if ap, ok := a.AddrPort(); ok && n.mayProbe(ap, relay) && len(known) < maxDialAddrs {
+			known = append(known, ap)
+		}
+	}
+	return known
+}
+
+// callRelays are the relays by which a peer may be called: not the bad one, if there is
+// another.
+func (n *Node) callRelays(id, bad wire.PeerID) []wire.PeerID {
+	relays := n.relaysOf(id)
+	if using, ok := n.relayOf(id); ok && !slices.Contains(relays, using) {
+		relays = append(relays, using)
+	}
+	if i := slices.Index(relays, bad); i >= 0 && len(relays) > 1 {
+		relays = append(slices.Delete(slices.Clone(relays), i, i+1), bad)
+	}
+	return relays
+}
+
+// named takes in where the peer says it is, and where the relay sees it.
+func (m *tryst) named(now time.Time, a *attempt, i wire.Introduction, seen wire.Addr, relay netip.Addr) {
+	guesses, addrs := m.n.probed(i, seen, relay)
+	m.n.config.Logger.Debug("introduced", "peer", m.id, "came", a.came, "mapping", i.Mapping, "ours", m.n.mapping(),
+		"addrs", i.Addrs, "seen", seen, "guesses", guesses, "probed", addrs)
+	a.s.Name(now, true, guesses...)
+	a.s.Name(now, false, addrs...)
+	at, ok := seen.AddrPort()
+	if !ok && len(addrs) > 0 {
+		at = addrs[0]
+	}
+	a.birthday.plan(now, m.n.mapping(), i, at)
+}
+
+// paid notes that the peer has sent bytes that only pay: for the youngest call that
+// may use them.
+func (m *tryst) paid(size int) {
+	select {
+	case m.do <- func(time.Time) {
+		for _, a := range slices.Backward(m.attempts) {
+			if !a.state.Found {
+				a.s.Pay(size)
+				return
+			}
+		}
+	}:
+	default: // lost like any packet
+	}
+}

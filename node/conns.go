@@ -47,6 +47,17 @@ func (ls *links) all() []*link {
 // link returns the peer's link, dialling if there is none. Callers who want the
 // same peer at once share one dial.
 func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
+	return n.linkTo(ctx, id, forRequests)
+}
+
+// What a link is wanted for. To a peer that was called through a relay, streams are
+// opened at once: it has agreed to the call, and its key is proved.
+const (
+	forRequests = iota
+	forStream
+)
+
+func (n *Node) linkTo(ctx context.Context, id wire.PeerID, wants int) (*link, error) {
 	if id == n.id {
 		return nil, errors.New("a node does not connect to itself")
 	}
@@ -62,7 +73,13 @@ func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
 		}
 	}
 	l := c.Value.(*link)
+	var begun chan struct{}
+	if c.Virtual() && wants == forStream {
+		begun = l.begun
+	}
 	select {
+	case <-begun:
+		return l, nil
 	case <-l.up:
 		if !connected && l.err == nil {
 			n.dialRTT.observe(time.Since(start))
@@ -85,7 +102,9 @@ func (n *Node) linked(l *link) {
 	if l.conn.Dialled() {
 		source = peerstore.SourceDialled
 	}
-	n.peers.Add(l.id, source, now, 0, l.at)
+	if l.at != "" {
+		n.peers.Add(l.id, source, now, 0, l.at)
+	}
 	n.verified(l.known)
 	back := n.hello(l, l.hello, now)
 	n.cameIn(l, now)
@@ -118,13 +137,16 @@ func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 // succeeded: a peer that refuses is as good as none, and is not to be tried
 // again by every lookup.
 func (n *Node) notLinked(l *link, err error) {
-	n.config.Logger.Debug("no hello", "peer", l.id, "addr", l.addr, "err", err)
-	if !l.conn.Dialled() || n.ctx.Err() != nil || innocent(err) {
+	n.config.Logger.Debug("no hello", "peer", l.id, "path", l.conn.Path(), "err", err)
+	closed, ok := errors.AsType[*quic.CloseError](err)
+	if !l.conn.Dialled() || n.ctx.Err() != nil || innocent(err) || ok && !closed.Remote {
 		return
 	}
 	now := time.Now()
 	n.backoff.failed(l.id, now)
-	n.peers.Failure(l.id, l.at, now)
+	if l.at != "" {
+		n.peers.Failure(l.id, l.at, now)
+	}
 	n.failed(l.id)
 }
 
@@ -147,7 +169,7 @@ func (n *Node) unlinked(l *link, err error) {
 	if errors.As(err, &closed) && closed.Remote && closed.Code == wire.CloseLeaving {
 		n.forget(l.id)
 	}
-	n.config.Logger.Debug("link ended", "peer", l.id, "addr", l.addr, "err", err)
+	n.config.Logger.Debug("link ended", "peer", l.id, "path", l.conn.Path(), "err", err)
 }
 
 // learn notes addresses that teller says a peer has. A peer that we did not

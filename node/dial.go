@@ -20,11 +20,15 @@ const (
 // little later than the one before it, the first that authenticates wins.
 func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error) {
 	id := wire.PeerID(key)
-	if err := n.backoff.check(id, time.Now()); err != nil {
+	relays := n.relaysOf(id)
+	if n.trysts.isToRelay(id) {
+		relays = nil
+	}
+	if err := n.backoff.check(id, time.Now()); err != nil && len(relays) == 0 { // that it was not dialled says nothing of a call
 		return nil, &unreachableError{id, []error{err}}
 	}
 	targets, nowhere := n.dialTargets(ctx, id)
-	c, causes := n.race(ctx, id, targets)
+	c, causes := n.callOrRace(ctx, id, relays, targets)
 	switch {
 	case c != nil:
 		return c, nil
@@ -33,11 +37,66 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 	case errors.Is(ctx.Err(), context.Canceled): // by the pool: the peer's own dial came first
 		return nil, context.Cause(ctx)
 	}
-	if len(targets) > 0 { // otherwise who names it next may know where it is
+	if len(targets)+len(relays) > 0 { // otherwise who names it next may know where it is
 		n.backoff.failed(id, time.Now())
 	}
 	n.failed(id)
 	return nil, &unreachableError{id, append(nowhere, causes...)}
+}
+
+// callOrRace calls a peer that has relays, and dials any other. If the call fails or
+// takes long, the peer is dialled, too: it may be where it needs none.
+func (n *Node) callOrRace(ctx context.Context, id wire.PeerID, relays []wire.PeerID, targets []dialTarget) (*quic.Conn, []error) {
+	if len(relays) == 0 {
+		return n.race(ctx, id, targets)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		conn *quic.Conn
+		errs []error
+	}
+	results := make(chan result, 2)
+	go func() {
+		c, err := n.dialCalled(ctx, id, relays)
+		results <- result{c, []error{err}}
+	}()
+	late := time.NewTimer(plainAfter)
+	defer late.Stop()
+	running, raced := 1, len(targets) == 0
+	race := func() {
+		if !raced {
+			raced = true
+			running++
+			go func() {
+				c, errs := n.race(ctx, id, targets)
+				results <- result{c, errs}
+			}()
+		}
+	}
+	var won *quic.Conn
+	var causes []error
+	for running > 0 {
+		select {
+		case <-late.C:
+			race()
+		case r := <-results:
+			running--
+			switch {
+			case r.conn == nil:
+				causes = append(causes, r.errs...)
+				if won == nil {
+					race()
+				}
+			case won == nil:
+				won, raced = r.conn, true
+				cancel()
+			default:
+				r.conn.Close(wire.CloseDuplicate, "")
+			}
+		}
+	}
+	return won, causes
 }
 
 // A dialTarget is a socket address and the multiaddr it came from.

@@ -25,9 +25,10 @@ type link struct {
 	id    wire.PeerID
 	key   routing.Key // the peer's place in the key space
 	known *known
-	addr  netip.AddrPort
-	at    wire.Addr // addr, as the peerstore names it
+	addr  netip.AddrPort // elsewhere, if the connection is virtual
+	at    wire.Addr      // addr, as the peerstore names it; "" if the connection is virtual
 
+	begun chan struct{} // closed when the request stream is open, or will never be
 	up    chan struct{} // closed when the link is up, or will never be
 	err   error         // why it is not; valid once up is closed
 	hello wire.Hello    // the peer's first; valid once up is closed without err
@@ -54,15 +55,21 @@ type link struct {
 
 func (n *Node) newLink(c *quic.Conn) *link {
 	l := &link{
-		node: n,
-		conn: c,
-		id:   wire.PeerID(c.RemoteKey()),
-		addr: c.RemoteAddr(),
-		up:   make(chan struct{}),
+		node:  n,
+		conn:  c,
+		id:    wire.PeerID(c.RemoteKey()),
+		addr:  c.RemoteAddr(),
+		begun: make(chan struct{}),
+		up:    make(chan struct{}),
+	}
+	if c.Virtual() {
+		l.addr = elsewhere
 	}
 	l.known = n.known.of(l.id)
 	l.key = l.known.key
-	l.at = wire.AddrFrom(l.addr)
+	if !c.Virtual() {
+		l.at = wire.AddrFrom(l.addr)
+	}
 	l.announced = l.at // by HELLO
 	ip, port := n.self.sendsTo(l.addr, time.Now())
 	l.unbidden, l.freshPort = !ip && !c.Dialled(), !port && !c.Dialled()
@@ -136,6 +143,7 @@ func (l *link) exchangeHello(ctx context.Context) error {
 	} else {
 		stream, err = l.conn.AcceptStream(ctx)
 	}
+	close(l.begun)
 	if err != nil {
 		return err
 	}
@@ -228,8 +236,11 @@ func (l *link) isUp() bool {
 	}
 }
 
-// isServer reports whether the peer stands in routing tables. Valid once up.
-func (l *link) isServer() bool { return wire.Mode(l.mode.Load()) == wire.ModeServer }
+// isServer reports whether the peer stands in routing tables. Valid once up. One that
+// was called through a relay does not: others could not reach it.
+func (l *link) isServer() bool {
+	return wire.Mode(l.mode.Load()) == wire.ModeServer && !l.conn.Virtual()
+}
 
 // A protocolError ends a link whose peer does not keep to the protocol.
 type protocolError struct{ what string }

@@ -61,6 +61,7 @@ type Node struct {
 	dialRTT    linkRTT // from dialling a stranger to its HELLO
 	skew       skew
 	self       selfAddrs
+	trysts     *trysts // with peers that are called through relays
 	auto       autoMode
 	asking     *asking
 	backs      *backs
@@ -142,6 +143,7 @@ func New(config Config) (*Node, error) {
 		duties:    make(chan struct{}, maxBackground),
 	}
 	n.key = n.id.Key()
+	n.trysts = newTrysts()
 	n.self.enough = n.enoughVotes
 	n.asking, n.backs = newAsking(), newBacks()
 	n.relays = newRelays()

@@ -121,11 +121,15 @@ func (n *Node) peer(id wire.PeerID) Peer {
 
 // reach returns a link to a peer, finding it first if need be.
 func (n *Node) reach(ctx context.Context, id wire.PeerID) (*link, error) {
+	return n.reachFor(ctx, id, forRequests)
+}
+
+func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, error) {
 	var err error
 	known := n.peers.AppendAddrs(nil, id, time.Now())
 	if n.knowsWhere(id) {
 		var l *link
-		if l, err = n.link(ctx, id); err == nil || ctx.Err() != nil {
+		if l, err = n.linkTo(ctx, id, wants); err == nil || ctx.Err() != nil {
 			return l, err
 		}
 	}
@@ -140,14 +144,14 @@ func (n *Node) reach(ctx context.Context, id wire.PeerID) (*link, error) {
 			n.backoff.clear(id)
 		}
 	}
-	return n.link(ctx, id)
+	return n.linkTo(ctx, id, wants)
 }
 
 func (n *Node) knowsWhere(id wire.PeerID) bool {
 	if _, ok := n.pool.Lookup(publicKey(id)); ok {
 		return true
 	}
-	return len(n.peers.AppendAddrs(nil, id, time.Now())) > 0
+	return len(n.peers.AppendAddrs(nil, id, time.Now())) > 0 || len(n.relaysOf(id)) > 0
 }
 
 // Connect connects to a peer at an address, which must end in its /p2p/ID, and

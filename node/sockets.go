@@ -38,7 +38,7 @@ func (n *Node) listen() error {
 	if n.onMachine {
 		n.fresh = listenAfresh
 	}
-	for _, socket := range n.sockets {
+	for i, socket := range n.sockets {
 		var admit func(quic.PublicKey) error
 		if n.config.Admit != nil {
 			admit = func(key quic.PublicKey) error { return n.config.Admit(wire.PeerID(key)) }
@@ -50,6 +50,8 @@ func (n *Node) listen() error {
 			MaxIn:        n.config.MaxConnections,
 			Admit:        admit,
 			Relay:        n.relayedTo,
+			Probe:        func(via *quic.Port, from netip.AddrPort, b []byte) { n.gotProbe(i, via, from, b) },
+			PathChanged:  func(key quic.PublicKey) { n.pathChanged(i, key) },
 			CloseLeaving: wire.CloseLeaving,
 			CloseBusy:    wire.CloseBusy,
 		})

@@ -38,6 +38,9 @@ func (n *Node) tasks() []task {
 	if n.asks() && !n.onLoopback() {
 		tasks = append(tasks, task{"reach", n.watchReach})
 	}
+	if !n.onLoopback() {
+		tasks = append(tasks, task{"NAT", n.keepMapping})
+	}
 	if n.config.Discovery != nil {
 		tasks = append(tasks, task{"discover", n.discover})
 	}
@@ -98,7 +101,7 @@ func (n *Node) expire(context.Context) {
 	n.backoff.sweep(now)
 	n.countVotes(now)
 	for _, l := range n.links.all() { // who is connected is still there
-		if l.isUp() {
+		if l.isUp() && !l.conn.Virtual() {
 			n.peers.Add(l.id, peerstore.SourceObserved, now, 0, wire.AddrFrom(l.conn.RemoteAddr()))
 		}
 	}
@@ -115,7 +118,7 @@ func (n *Node) expire(context.Context) {
 // where we see them now.
 func (n *Node) announceAddrs(context.Context) {
 	for _, l := range n.links.all() {
-		if !l.isUp() {
+		if !l.isUp() || l.conn.Virtual() {
 			continue
 		}
 		if at := wire.AddrFrom(l.conn.RemoteAddr()); at != "" && at != l.announced {

@@ -1,0 +1,174 @@
+package node
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/wire"
+)
+
+const echoTest = "/test/echo/1"
+
+// echoes has a node echo what comes by streams of the protocol.
+func echoes(t *testing.T, n *Node) {
+	t.Helper()
+	ln, err := n.Listen(echoTest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.Copy(c, c)
+			}()
+		}
+	}()
+}
+
+// said sends a word over a stream and waits until it comes back.
+func said(t *testing.T, c net.Conn, word string) {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, word); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, len(word))
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != word {
+		t.Fatalf("%q comes back as %q, %v", word, b, err)
+	}
+}
+
+// awaitThat waits until something is so.
+func awaitThat(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Minute); !so(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within 5 minutes", what)
+		}
+	}
+}
+
+// A pathLog keeps what a Trace says of paths and calls.
+type pathLog struct {
+	mu    sync.Mutex
+	paths []PathEvent
+	calls []CallEvent
+}
+
+func (l *pathLog) trace() *Trace {
+	return &Trace{
+		Path: func(e PathEvent) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.paths = append(l.paths, e)
+		},
+		Call: func(e CallEvent) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.calls = append(l.calls, e)
+		},
+	}
+}
+
+// A call connects by the relay within two round trips, goes on straight, and nobody is
+// told of the made-up address.
+func TestCall(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		var log pathLog
+		bob := s.add(Config{Mode: ModeClient})
+		alice := s.add(Config{Mode: ModeClient, Trace: log.trace()})
+		echoes(t, bob)
+		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		for _, a := range bob.circuits() {
+			if _, err := alice.Learn(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		awaitThat(t, "alice is connected to bob's relay", func() bool {
+			_, err := alice.Ping(t.Context(), bob.Relays()[0].ID)
+			return err == nil
+		})
+		const rtt = 80 * time.Millisecond
+		start := time.Now()
+		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		connected := time.Since(start)
+		said(t, c, "hello")
+		t.Logf("connected after %v, answered after %v, %v", connected, time.Since(start), PathOf(c))
+		if connected > 2*rtt+20*time.Millisecond {
+			t.Errorf("connected after %v, want two round trips", connected)
+		}
+		awaitThat(t, "the path is straight", func() bool {
+			a, _ := alice.PathTo(bob.ID())
+			b, _ := bob.PathTo(alice.ID())
+			return a.Kind == PathPunched && b.Kind == PathPunched
+		})
+		said(t, c, "straight on")
+		if got, want := PathOf(c), (Path{Kind: PathPunched, Addr: wire.AddrFrom(host(4))}); got != want {
+			t.Errorf("path %v, want %v", got, want)
+		}
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		for _, e := range log.calls {
+			t.Log(e)
+		}
+		if len(log.paths) != 2 || log.paths[0].Path.Kind != PathRelayed || log.paths[1].Path.Kind != PathPunched {
+			t.Errorf("paths told: %v", log.paths)
+		}
+		for _, n := range s.nodes {
+			for _, p := range []*Node{alice, bob} {
+				for _, a := range n.peers.AppendAddrs(nil, p.ID(), time.Now()) {
+					if ap, ok := a.AddrPort(); !ok || ap != host(4) && ap != host(5) {
+						t.Errorf("%v is known at %v", p.ID(), a)
+					}
+				}
+			}
+		}
+		for _, l := range append(alice.links.all(), bob.links.all()...) {
+			if l.conn.Virtual() && (l.hello.Observed != "" || l.at != "" || l.isServer()) {
+				t.Errorf("a peer that was called is told %q, and known at %q", l.hello.Observed, l.at)
+			}
+		}
+	})
+}
+
+// When nobody speaks any more, nothing of a call is left.
+func TestCallsLeaveNothing(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.add(Config{Mode: ModeClient})
+		alice := s.add(Config{Mode: ModeClient})
+		echoes(t, bob)
+		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		alice.Learn(bob.circuits()[0])
+		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said(t, c, "hello")
+		time.Sleep(10 * time.Minute)
+		said(t, c, "still there")
+		c.Close()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		for _, n := range []*Node{alice, bob} {
+			n.trysts.mu.Lock()
+			if left := len(n.trysts.of) + len(n.trysts.ids) + len(n.trysts.keyless) + len(n.trysts.paths); left > 0 {
+				t.Errorf("%d things are left of a call: %+v", left, n.trysts)
+			}
+			n.trysts.mu.Unlock()
+		}
+	})
+}

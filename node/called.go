@@ -1,0 +1,113 @@
+package node
+
+import (
+	"context"
+	"crypto/ecdh"
+	"crypto/rand"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// called answers a call that a peer, c.Peer, makes to us by a relay, the peer of l.
+// What of it is the relay's word and not signed by the caller, is where it sees the
+// caller: that gets no more than the caller's own addresses.
+func (n *Node) called(l *link, c wire.Call) (wire.Called, error) {
+	now := time.Now()
+	ms := n.trysts
+	if c.Peer == n.id || l.conn.Virtual() {
+		return wire.Called{}, wire.CodeUnreachable
+	}
+	if !ms.callers.allow(c.Peer, now) || !ms.calls.AllowN(now, 1) {
+		return wire.Called{}, wire.CodeBusy
+	}
+	if n.config.Admit != nil && n.config.Admit(c.Peer) != nil {
+		return wire.Called{}, wire.CodeUnreachable
+	}
+	intro, err := n.checkIntroduction(c.Intro, c.Peer, [32]byte{})
+	if err == nil && !ms.replays.fresh(intro.Key, now) {
+		err = errReplayed
+	}
+	if err != nil {
+		n.config.Logger.Debug("a call that is not answered", "peer", c.Peer, "relay", l.id, "err", err)
+		return wire.Called{}, wire.CodeUnreachable
+	}
+	n.useRelay(c.Peer, l)
+	answer, err := n.answerCall(l, c, intro, now)
+	n.callEvent(CallEvent{Peer: c.Peer, Relay: l.id, Came: true, What: "call", Err: err})
+	return answer, err
+}
+
+func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now time.Time) (wire.Called, error) {
+	key, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return wire.Called{}, err
+	}
+	keys, err := punch.NewKeys(key, intro.Key, false)
+	if err != nil {
+		return wire.Called{}, wire.CodeUnreachable
+	}
+	at := l.conn.RemoteAddr()
+	begin, own := now, n.mapping()
+	if own >= wire.MappingSequential { // the caller cannot know our ports before it has the answer
+		begin = now.Add(n.rttTo(l))
+	}
+	s, err := punch.NewAnswer(punch.Config{Caller: intro.Key, Rand: randomUint64}, keys, now, begin)
+	if err != nil {
+		return wire.Called{}, err
+	}
+	a := &attempt{s: s, came: true, relay: l.id, began: now}
+	err = n.tellTryst(c.Peer, func(m *tryst, now time.Time) {
+		m.add(a)
+		a.s.Pay(len(c.Intro) + c.Padding)
+		m.named(now, a, intro, c.Seen, at.Addr())
+	})
+	if err != nil {
+		return wire.Called{}, wire.CodeBusy
+	}
+	var guesses []netip.AddrPort
+	if own == wire.MappingSequential {
+		ctx, cancel := context.WithTimeout(n.ctx, time.Second)
+		guesses = n.nextPorts(ctx, at)
+		cancel()
+	}
+	public := [32]byte(key.PublicKey().Bytes())
+	answer := n.introduce(c.Peer, public, intro.Key, at.Addr(), guesses)
+	n.payFor(c.Peer, answer)
+	return wire.Called{Intro: answer.Sign(n.config.Key), Padding: wire.MaxPadding}, nil
+}
+
+// callLimits is how often each peer may call: 1 a second, 6 at once. Goroutines share
+// it.
+type callLimits struct {
+	mu sync.Mutex
+	by map[wire.PeerID]*rate.Limiter
+}
+
+const maxCallers = 1024 // remembered; further ones wait until some are forgotten
+
+func (c *callLimits) allow(id wire.PeerID, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.by[id]
+	if l == nil {
+		if len(c.by) >= maxCallers {
+			for old, l := range c.by {
+				if l.TokensAt(now) >= 6 {
+					delete(c.by, old)
+				}
+			}
+		}
+		if len(c.by) >= maxCallers {
+			return false
+		}
+		l = rate.NewLimiter(1, 6)
+		c.by[id] = l
+	}
+	return l.AllowN(now, 1)
+}

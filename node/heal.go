@@ -1,0 +1,211 @@
+package node
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// What heals a conversation. Its path breaks when a NAT forgets or a host moves, on
+// either side. QUIC's packets go by relay as well once the path has been quiet for
+// half a second; what is left to do is that the relay still finds us, for which
+// anything sent there will do (poke), and that a new path is made, by a new call. Both
+// sides do so, since only one of them may have relays, or know that it has moved.
+//
+//	path quiet, or silent      call at once, then after 1, 2, 4, … 15 s
+//	our own address changes    call at once: it is asked for every half second
+//	path relayed               call after 5, 15, 60, 60, … s
+//	relay silent               call through another relay
+//
+// All of that only while streams are open. What is promised: when a relay dies under a
+// conversation whose peer has another, a connection lives on, with a gap of up to 5
+// seconds. If the peer has none, the connection ends when QUIC gives it up.
+type heal struct {
+	calling int       // calls under way
+	next    time.Time // call, at the earliest; zero: none is planned
+	tries   int       // since there was a good path
+	straint time.Time // no call before that: not even in an emergency
+
+	local   netip.Addr // ours, on the way to the relay
+	looked  time.Time  // when that was asked
+	talked  bool       // streams were open when last looked
+	pinging bool       // the relay is being asked whether it is there
+	pinged  time.Time
+	bad     wire.PeerID // a relay that did not answer
+}
+
+const (
+	lookEvery   = 500 * time.Millisecond  // for an address of ours that has changed
+	relayEvery  = 1500 * time.Millisecond // to ask a relay that a conversation depends on
+	relayAnswer = time.Second
+	minBetween  = time.Second // calls
+)
+
+// directAfter are the pauses between calls while the path is relayed; the last repeats.
+var directAfter = []time.Duration{5 * time.Second, 15 * time.Second, time.Minute}
+
+// lost notes that the path has just been lost.
+func (h *heal) lost(now time.Time) { h.next, h.tries = now, 0 }
+
+// stepHeal does what is due and returns when to be called again.
+func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
+	h := &m.heal
+	if !conn || !talking {
+		h.talked, h.next = false, time.Time{}
+		return time.Time{}
+	}
+	at, _ := m.t.PathTo(publicKey(m.id))
+	broken := at.Quiet || m.path != nil && m.path.state.Quiet
+	relayed := at.Kind == quic.Relayed
+	switch {
+	case !h.talked: // a conversation begins
+		h.talked, h.tries, h.local, h.looked = true, 0, netip.Addr{}, time.Time{}
+		h.next = now.Add(directAfter[0])
+	case !relayed && !broken:
+		h.next, h.tries = time.Time{}, 0
+	case h.next.IsZero() && broken:
+		h.next = now
+	case h.next.IsZero():
+		h.next = now.Add(directAfter[0])
+	}
+	if now.Sub(h.looked) >= lookEvery {
+		h.looked = now
+		if m.hasMoved() {
+			h.next, h.tries = now, 0
+		}
+	}
+	if relayed || broken {
+		m.askRelay(now)
+	}
+	if !h.next.IsZero() && !now.Before(h.next) && h.calling == 0 && !now.Before(h.straint) {
+		pause := directAfter[min(h.tries, len(directAfter)-1)]
+		if broken {
+			pause = min(time.Second<<min(h.tries, 4), 15*time.Second)
+		}
+		h.tries++
+		h.next, h.straint = now.Add(pause), now.Add(minBetween)
+		m.pokeRelay()
+		m.callAgain()
+	}
+	next := h.looked.Add(lookEvery)
+	if h.next.After(now) && h.next.Before(next) {
+		next = h.next
+	}
+	return next
+}
+
+// pokeRelay sends something to the relay, so that it learns where we are now.
+func (m *tryst) pokeRelay() { m.n.sendFuel(m.id, 1) }
+
+// hasMoved reports whether this machine now sends to the relay from another address
+// than when last asked.
+func (m *tryst) hasMoved() bool {
+	if !m.n.onMachine {
+		return false
+	}
+	to := m.relayAddr()
+	if !to.IsValid() {
+		return false
+	}
+	local, ok := localFor(to)
+	h := &m.heal
+	moved := ok && h.local.IsValid() && local != h.local
+	if ok {
+		h.local = local
+	}
+	return moved
+}
+
+// relayAddr is where the relay of the conversation is.
+func (m *tryst) relayAddr() netip.AddrPort {
+	relay, ok := m.n.relayOf(m.id)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	c, ok := m.n.pool.Lookup(publicKey(relay))
+	if !ok || c.Virtual() {
+		return netip.AddrPort{}
+	}
+	return c.RemoteAddr()
+}
+
+// localFor is the address from which this machine sends to another. To connect a UDP
+// socket sends nothing.
+func localFor(to netip.AddrPort) (netip.Addr, bool) {
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	defer c.Close()
+	at, ok := c.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return at.AddrPort().Addr().Unmap(), true
+}
+
+// askRelay asks the relay that the conversation depends on whether it is there. If it
+// is not, the peer is called through another.
+func (m *tryst) askRelay(now time.Time) {
+	h := &m.heal
+	if h.pinging || now.Sub(h.pinged) < relayEvery {
+		return
+	}
+	h.pinged = now
+	relay, ok := m.n.relayOf(m.id)
+	if !ok {
+		h.next = now
+		return
+	}
+	c, ok := m.n.pool.Lookup(publicKey(relay))
+	if !ok {
+		h.bad, h.next = relay, now
+		return
+	}
+	l := c.Value.(*link)
+	if !l.isUp() {
+		return
+	}
+	h.pinging = m.n.spawn(func() {
+		ctx, cancel := context.WithTimeout(m.n.ctx, relayAnswer)
+		defer cancel()
+		_, _, err := l.rpc.call(ctx, wire.Ping{})
+		m.tell(func(now time.Time) {
+			h.pinging = false
+			if err == nil {
+				if h.bad == relay {
+					h.bad = wire.PeerID{}
+				}
+				return
+			}
+			h.bad = relay
+			h.next, h.straint = now, now
+		})
+	})
+}
+
+// callAgain calls the peer through its relays, the one last heard of first.
+func (m *tryst) callAgain() {
+	relays := m.n.callRelays(m.id, m.heal.bad)
+	if len(relays) == 0 {
+		return
+	}
+	m.heal.calling++
+	started := m.n.spawn(func() {
+		ctx, cancel := context.WithTimeout(m.n.ctx, 5*time.Second)
+		defer cancel()
+		for _, relay := range relays[:min(len(relays), maxCallRelays)] {
+			if m.n.callThrough(ctx, m.id, relay) == nil {
+				break
+			}
+		}
+		m.tell(func(time.Time) { m.heal.calling-- })
+	})
+	if !started {
+		m.heal.calling--
+	}
+}

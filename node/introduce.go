@@ -1,0 +1,158 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// maxCallAge is how long ago an introduction may have been signed, or how far in the
+// future that may seem to be.
+const maxCallAge = 2 * time.Minute
+
+var (
+	errNotForUs  = errors.New("introduction of or for another")
+	errStaleCall = errors.New("introduction of another time")
+	errReplayed  = errors.New("introduction seen before")
+)
+
+// introduce says where we are, to a peer that is to meet us. The guesses are of ports
+// that a NAT will give.
+func (n *Node) introduce(to wire.PeerID, key, reply [32]byte, relay netip.Addr, guesses []netip.AddrPort) wire.Introduction {
+	i := wire.Introduction{
+		From: n.id, To: to, Key: key, Reply: reply, At: time.Now(),
+		Mapping: n.mapping(), Birthday: true,
+	}
+	for _, a := range slices.Concat(guesses[:min(len(guesses), wire.MaxGuess)], n.candidates(relay)) {
+		if addr := wire.AddrFrom(a); addr != "" && len(i.Addrs) < wire.MaxIntroAddrs && !slices.Contains(i.Addrs, addr) {
+			i.Addrs = append(i.Addrs, addr)
+		}
+	}
+	return i
+}
+
+// mapping says what stands before us for IPv4; of IPv6 nobody translates ports.
+func (n *Node) mapping() wire.Mapping {
+	s := &n.self
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, _ := s.votes.mapping(true, func(a netip.AddrPort) bool { return slices.Contains(s.ownLocked(), a) })
+	return wire.Mapping(m)
+}
+
+// candidates are the addresses at which a peer that was told of them by a relay may
+// find us, the most likely first: those of the socket that connections by relay use.
+func (n *Node) candidates(relay netip.Addr) []netip.AddrPort {
+	local := n.caller().LocalAddr()
+	var all []netip.AddrPort
+	for _, p := range n.self.places() {
+		ip := p.at.Addr()
+		switch {
+		case p.own && p.at.Port() != local.Port(), !local.Addr().Is6() && ip.Is6():
+		case scopeOf(ip) == scopeLoopback && !relay.IsLoopback():
+		case p.votes == 0 && !p.own && !p.mapped:
+		default:
+			all = append(all, p.at)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b netip.AddrPort) int { // what is far first: it is what needs time
+		return cmp.Compare(scopeOf(b.Addr()), scopeOf(a.Addr()))
+	})
+	return all
+}
+
+// mayProbe reports whether a peer that we know through a relay may have us send probes
+// to an address. Those of our own house are for those who may be in it.
+func (n *Node) mayProbe(a netip.AddrPort, relay netip.Addr) bool {
+	if !punch.Usable(a) || a == elsewhere {
+		return false
+	}
+	switch scopeOf(a.Addr()) {
+	case scopeGlobal:
+		return true
+	case scopePrivate:
+		return slices.ContainsFunc(n.self.places(), func(p place) bool {
+			return p.own && scopeOf(p.at.Addr()) == scopePrivate && p.at.Addr().Is4() == a.Addr().Is4()
+		})
+	case scopeLoopback:
+		return relay.IsLoopback()
+	}
+	return false
+}
+
+// probed returns the addresses of an introduction that may be probed, and which are
+// guesses.
+func (n *Node) probed(i wire.Introduction, seen wire.Addr, relay netip.Addr) (guesses, addrs []netip.AddrPort) {
+	for k, a := range i.Addrs {
+		ap, ok := a.AddrPort()
+		switch {
+		case !ok || !n.mayProbe(ap, relay):
+		case i.Mapping == wire.MappingSequential && k < wire.MaxGuess && scopeOf(ap.Addr()) == scopeGlobal && ap.Addr().Is4():
+			guesses = append(guesses, ap)
+		default:
+			addrs = append(addrs, ap)
+		}
+	}
+	if ap, ok := seen.AddrPort(); ok && n.mayProbe(ap, relay) && !slices.Contains(addrs, ap) && !slices.Contains(guesses, ap) {
+		addrs = append(addrs, ap)
+	}
+	return guesses, addrs
+}
+
+// checkIntroduction verifies that peer has introduced itself to us, just now.
+func (n *Node) checkIntroduction(b []byte, peer wire.PeerID, reply [32]byte) (wire.Introduction, error) {
+	i, err := wire.ParseIntroduction(b)
+	if err != nil {
+		return i, err
+	}
+	if i.From != peer || i.To != n.id || i.Reply != reply {
+		return i, errNotForUs
+	}
+	now := time.Now()
+	by, _ := n.skew.median() // 0 if not known
+	if age := now.Add(by).Sub(i.At); age.Abs() > maxCallAge {
+		return i, fmt.Errorf("%w: %v old", errStaleCall, age.Round(time.Second))
+	}
+	return i, nil
+}
+
+// A replayCache remembers the keys of introductions for as long as these would be
+// believed. The zero value is empty; goroutines may share it.
+type replayCache struct {
+	mu    sync.Mutex
+	seen  map[[32]byte]struct{}
+	order []keyAt
+}
+
+type keyAt struct {
+	key [32]byte
+	at  time.Time
+}
+
+const maxReplays = 8192
+
+// fresh notes a key and reports whether it is new. When there is no room, none is.
+func (r *replayCache) fresh(key [32]byte, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.order) > 0 && now.Sub(r.order[0].at) > 2*maxCallAge {
+		delete(r.seen, r.order[0].key)
+		r.order = r.order[1:]
+	}
+	if _, seen := r.seen[key]; seen || len(r.order) >= maxReplays {
+		return false
+	}
+	if r.seen == nil {
+		r.seen = make(map[[32]byte]struct{})
+	}
+	r.seen[key] = struct{}{}
+	r.order = append(r.order, keyAt{key, now})
+	return true
+}

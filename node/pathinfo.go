@@ -1,0 +1,196 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// elsewhere stands for the address of a peer that was called through a relay, which
+// has none that means anything to others: a global one, from which nothing comes (RFC
+// 6666).
+var elsewhere = netip.AddrPortFrom(netip.MustParseAddr("100::"), 0)
+
+// PathKind is how packets reach a peer.
+type PathKind uint8
+
+const (
+	PathDirect  PathKind = iota // to an address that anybody could send to
+	PathPunched                 // to an address that works since both sides sent
+	PathRelayed                 // through another node
+)
+
+func (k PathKind) String() string {
+	switch k {
+	case PathDirect:
+		return "direct"
+	case PathPunched:
+		return "punched"
+	}
+	return "relayed"
+}
+
+// A Path is how packets reach a peer at present. It may change at any time while the
+// connection and its streams live on. Paths can be compared.
+type Path struct {
+	Kind  PathKind
+	Addr  wire.Addr   // of the peer; "" if relayed
+	Relay wire.PeerID // who relays; zero if nobody does
+	Quiet bool        // nothing has come that way for a while; packets go by relay too
+}
+
+// String returns "direct 192.0.2.1:4774", "relayed by 12D3KooW…" and the like.
+func (p Path) String() string {
+	s := p.Kind.String()
+	if ap, ok := p.Addr.AddrPort(); ok {
+		s += " " + ap.String()
+	} else if !p.Relay.IsZero() {
+		s += " by " + p.Relay.String()
+	}
+	if p.Quiet {
+		s += " (quiet)"
+	}
+	return s
+}
+
+// PathTo tells how packets go to a peer that is connected.
+func (n *Node) PathTo(id wire.PeerID) (Path, bool) {
+	c, ok := n.pool.Lookup(publicKey(id))
+	if !ok {
+		return Path{}, false
+	}
+	return n.pathOf(c), true
+}
+
+// PathOf tells how the packets of a stream go, that [Node.Dial] opened or a listener
+// of [Node.Listen] accepted.
+func PathOf(c net.Conn) Path {
+	s, ok := c.(*appStream)
+	if !ok {
+		return Path{}
+	}
+	conn := s.Stream.Conn()
+	if l, ok := conn.Value.(*link); ok {
+		return l.node.pathOf(conn)
+	}
+	return Path{}
+}
+
+func (n *Node) pathOf(c *quic.Conn) Path {
+	return n.nodePath(wire.PeerID(c.RemoteKey()), c.Path())
+}
+
+// nodePath says in our terms what quic says.
+func (n *Node) nodePath(id wire.PeerID, p quic.Path) Path {
+	path := Path{Kind: PathRelayed, Quiet: p.Quiet}
+	switch p.Kind {
+	case quic.Direct:
+		path.Kind = PathDirect
+	case quic.Punched:
+		path.Kind = PathPunched
+	default:
+		path.Relay, _ = n.relayOf(id)
+		return path
+	}
+	path.Addr = wire.AddrFrom(p.Addr)
+	return path
+}
+
+// CallInfo says how fast a call was.
+type CallInfo struct {
+	Began     time.Time
+	Connected time.Duration // until there was a connection
+	Direct    time.Duration // until its path went by no relay; zero: it does not yet
+}
+
+// is takes in what the path is.
+func (i *CallInfo) is(p Path, now time.Time) {
+	if p.Kind != PathRelayed && i.Direct == 0 && !i.Began.IsZero() {
+		i.Direct = max(now.Sub(i.Began), i.Connected)
+	}
+}
+
+// CallTo tells of the call by which this node has connected to a peer; false if it did
+// not call it.
+func (n *Node) CallTo(id wire.PeerID) (CallInfo, bool) {
+	ms := n.trysts
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	m := ms.of[id]
+	if m == nil || m.info.Began.IsZero() {
+		return CallInfo{}, false
+	}
+	return m.info, true
+}
+
+// connected notes that a call has connected.
+func (ms *trysts) connected(id wire.PeerID, began time.Time, p Path) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if m := ms.of[id]; m != nil {
+		now := time.Now()
+		m.info = CallInfo{Began: began, Connected: now.Sub(began)}
+		m.info.is(p, now)
+	}
+}
+
+// PathEvent tells that packets to a peer that was called, or has called, through a
+// relay go another way than before.
+type PathEvent struct {
+	Peer      wire.PeerID
+	Path, Was Path // Was is zero for the first
+}
+
+func (e PathEvent) String() string { return fmt.Sprintf("path to %s: %s", e.Peer, e.Path) }
+
+// CallEvent tells of what becomes of a call.
+type CallEvent struct {
+	Peer  wire.PeerID
+	Relay wire.PeerID   // through which it goes; zero if the peer called us through what we do not tell
+	Came  bool          // the peer called us
+	What  string        // "call", "answered", "connected", "path", "no path" or "failed"
+	Addr  wire.Addr     // of a path
+	Took  time.Duration // since the call began
+	Err   error         // of one that failed
+}
+
+func (e CallEvent) String() string {
+	s := fmt.Sprintf("call to %s: %s", e.Peer, e.What)
+	if e.Came {
+		s = fmt.Sprintf("call from %s: %s", e.Peer, e.What)
+	}
+	if ap, ok := e.Addr.AddrPort(); ok {
+		s += " " + ap.String()
+	}
+	if e.Took > 0 {
+		s += fmt.Sprintf(", after %v", e.Took.Round(100*time.Microsecond))
+	}
+	if e.Err != nil {
+		s += fmt.Sprintf(": %v", e.Err)
+	}
+	return s
+}
+
+func (n *Node) callEvent(e CallEvent) {
+	if e.Err != nil {
+		n.config.Logger.Debug("call", "peer", e.Peer, "came", e.Came, "what", e.What, "relay", e.Relay, "took", e.Took, "err", e.Err)
+	} else {
+		n.config.Logger.Debug("call", "peer", e.Peer, "came", e.Came, "what", e.What, "relay", e.Relay, "addr", e.Addr, "took", e.Took)
+	}
+	if t := n.config.Trace; t != nil && t.Call != nil {
+		t.Call(e)
+	}
+}
+
+// pathChanged is the notice of a socket that packets to a peer go another way. It must
+// not block.
+func (n *Node) pathChanged(socket int, key quic.PublicKey) {
+	if n.running() != nil {
+		return
+	}
+	n.tellPath(n.transports[socket], wire.PeerID(key))
+}

@@ -1,0 +1,362 @@
+package node
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A tryst is the making and keeping of a path to one peer, beneath whatever
+// connections there are to it. It lasts from the first call until there has been no
+// connection for a while. One goroutine, run, owns it; others tell it what happens.
+type tryst struct {
+	n  *Node
+	id wire.PeerID
+	t  *quic.Transport
+
+	probes chan probe
+	do     chan func(now time.Time)
+	wake   chan struct{} // buffered; something may have changed
+	ended  chan struct{} // closed when run has returned
+
+	info CallInfo // guarded by trysts.mu
+
+	// Owned by run.
+	attempts []*attempt
+	path     *attempt // whose path packets take; nil: they are relayed
+	heal     heal
+	last     time.Time // there was a reason to go on
+}
+
+// A probe is a packet of internal/punch that came.
+type probe struct {
+	via  *quic.Port
+	from netip.AddrPort
+	b    [punch.Size]byte
+}
+
+// An attempt is one call, ours or the peer's, and the session in which it makes a path.
+type attempt struct {
+	s     *punch.Session
+	came  bool // the peer called
+	relay wire.PeerID
+	ids   []punch.ID
+	began time.Time
+	heard time.Time // a genuine probe last
+	state punch.State
+	trim  time.Time // when ports that are not used are closed
+	over  bool      // it has said that it found no path
+
+	ports    []*quic.Port // by which it searches; socket i+1 of the session
+	birthday birthday
+	sent     map[netip.Addr]bool // who has been sent something
+}
+
+const (
+	maxAttempts = 6 // at a time, with one peer
+	// lingering is how long a tryst without connections lasts.
+	lingering = 30 * time.Second
+)
+
+func newTryst(n *Node, id wire.PeerID) *tryst {
+	return &tryst{
+		n: n, id: id, t: n.caller(),
+		probes: make(chan probe, 256),
+		do:     make(chan func(time.Time), 16),
+		wake:   make(chan struct{}, 1),
+		ended:  make(chan struct{}),
+		last:   time.Now(),
+	}
+}
+
+// gotProbe hands a probe over, or drops it.
+func (m *tryst) gotProbe(p probe) {
+	select {
+	case m.probes <- p:
+	default:
+	}
+}
+
+// poke has run look at everything.
+func (m *tryst) poke() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tell has run call f and waits for that; false if it has ended before.
+func (m *tryst) tell(f func(now time.Time)) bool {
+	done := make(chan struct{})
+	select {
+	case m.do <- func(now time.Time) { f(now); close(done) }:
+	case <-m.ended:
+		return false
+	}
+	select {
+	case <-done:
+		return true
+	case <-m.ended:
+		return false
+	}
+}
+
+// tellTryst is tell for the tryst with a peer, which begins if there is none.
+func (n *Node) tellTryst(id wire.PeerID, f func(m *tryst, now time.Time)) error {
+	for {
+		m, err := n.tryst(id)
+		if err != nil {
+			return err
+		}
+		if m.tell(func(now time.Time) { f(m, now) }) {
+			return nil
+		}
+		if n.ctx.Err() != nil {
+			return ErrClosed
+		}
+	}
+}
+
+// run is the tryst's one goroutine.
+func (m *tryst) run() {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	defer m.end()
+	for {
+		select {
+		case p := <-m.probes:
+			m.receive(time.Now(), p)
+		case f := <-m.do:
+			f(time.Now())
+		case <-m.wake:
+		case <-timer.C:
+		case <-m.n.ctx.Done():
+			return
+		}
+		now := time.Now()
+		next := m.step(now)
+		if next.IsZero() {
+			return
+		}
+		timer.Reset(max(next.Sub(now), time.Millisecond))
+	}
+}
+
+// end leaves nothing behind.
+func (m *tryst) end() {
+	m.n.trysts.end(m)
+	close(m.ended)
+	for _, a := range m.attempts {
+		a.close()
+	}
+	if m.n.ctx.Err() == nil {
+		_ = m.t.SetPath(publicKey(m.id), quic.Path{Kind: quic.Relayed}) // for lack of another
+	}
+}
+
+// receive shows a probe to the attempts.
+func (m *tryst) receive(now time.Time, p probe) {
+	for _, a := range m.attempts {
+		via := 0
+		if p.via != nil {
+			via = slices.Index(a.ports, p.via) + 1
+			if via == 0 {
+				continue
+			}
+		}
+		if a.s.Receive(now, via, p.from, p.b[:], m.sender(a)) {
+			a.heard = now
+			return
+		}
+	}
+}
+
+// sender sends the probes of an attempt.
+func (m *tryst) sender(a *attempt) punch.Sender {
+	return func(to punch.Endpoint, b []byte) {
+		if !a.sent[to.Addr.Addr()] && len(a.sent) < 64 {
+			a.sent[to.Addr.Addr()] = true
+			m.n.self.sendsTo(to.Addr, time.Now()) // filters are open to it from now on
+		}
+		if to.Via == 0 {
+			_ = m.t.SendProbe(to.Addr, b) // lost like any packet
+		} else if to.Via <= len(a.ports) {
+			_ = a.ports[to.Via-1].SendProbe(to.Addr, b)
+		}
+	}
+}
+
+// add takes in an attempt, in the place of the oldest that is of no use if there are
+// too many.
+func (m *tryst) add(a *attempt) {
+	if len(m.attempts) >= maxAttempts {
+		i := slices.IndexFunc(m.attempts, func(o *attempt) bool { return o != m.path })
+		m.drop(m.attempts[i])
+	}
+	a.sent = make(map[netip.Addr]bool)
+	a.heard = a.began
+	a.ids = a.s.IDs()
+	m.attempts = append(m.attempts, a)
+	if len(a.ids) == 0 {
+		m.n.trysts.waiting(m, 1)
+	}
+	m.n.trysts.expect(m, a.ids)
+}
+
+// answered gives an attempt of ours the keys that follow from the answer.
+func (m *tryst) answered(now time.Time, a *attempt, keys punch.Keys) {
+	if !slices.Contains(m.attempts, a) || len(a.ids) > 0 {
+		return
+	}
+	m.n.trysts.waiting(m, -1)
+	a.s.Answered(now, keys, m.sender(a))
+	a.ids = a.s.IDs()
+	m.n.trysts.expect(m, a.ids)
+}
+
+// drop ends an attempt.
+func (m *tryst) drop(a *attempt) {
+	if i := slices.Index(m.attempts, a); i >= 0 {
+		m.attempts = slices.Delete(m.attempts, i, i+1)
+	}
+	if len(a.ids) == 0 {
+		m.n.trysts.waiting(m, -1)
+	}
+	m.n.trysts.forget(a.ids)
+	a.close()
+}
+
+func (a *attempt) close() {
+	a.birthday.end()
+	for _, p := range a.ports {
+		p.Close()
+	}
+}
+
+// step does what is due and returns when to be called again; the zero time when the
+// tryst is over.
+func (m *tryst) step(now time.Time) time.Time {
+	next := now.Add(time.Second)
+	sooner := func(t time.Time) {
+		if !t.IsZero() && t.Before(next) {
+			next = t
+		}
+	}
+	conn, talking := m.conn()
+	for _, a := range slices.Clone(m.attempts) {
+		a.s.Talk(now, talking && a == m.path)
+		if !a.state.Found || a == m.path {
+			sooner(a.s.Step(now, m.sender(a)))
+			sooner(m.stepBirthday(now, a))
+		}
+		m.look(now, a)
+	}
+	m.choose(now)
+	if conn {
+		m.n.tellPath(m.t, m.id)
+	}
+	sooner(m.stepHeal(now, conn, talking))
+	if conn || len(m.attempts) > 0 && m.looking(now) || m.heal.calling > 0 {
+		m.last = now
+	}
+	if now.Sub(m.last) >= lingering {
+		return time.Time{}
+	}
+	return next
+}
+
+// conn reports whether there is a connection to the peer whose path is ours to choose,
+// and whether streams are open on it.
+func (m *tryst) conn() (is, talking bool) {
+	c, ok := m.n.pool.Lookup(publicKey(m.id))
+	if !ok || !c.Virtual() {
+		return false, false
+	}
+	return true, c.Held()
+}
+
+// looking reports whether a path is looked for still.
+func (m *tryst) looking(now time.Time) bool {
+	return slices.ContainsFunc(m.attempts, func(a *attempt) bool { return !a.state.Found && !a.s.Done(now) })
+}
+
+// look sees what has become of an attempt.
+func (m *tryst) look(now time.Time, a *attempt) {
+	was := a.state
+	a.state = a.s.State(now)
+	switch {
+	case a.state.Found && a.state.Path != was.Path:
+		a.birthday.end()
+		a.trim = now.Add(2 * time.Second) // the peer may be about to choose another
+		m.event(now, a, "path", wire.AddrFrom(a.state.Path.Addr), nil)
+	case !a.state.Found && !a.over && a.s.Done(now):
+		a.over = true
+		m.event(now, a, "no path", "", nil)
+	}
+	if a.over && a != m.path || a != m.path && a.state.Found && now.Sub(a.heard) > 2*lingering {
+		m.drop(a)
+		return
+	}
+	if a.state.Found && !a.trim.IsZero() && now.After(a.trim) {
+		a.trim = time.Time{}
+		for i, p := range a.ports {
+			if i+1 != a.state.Path.Via {
+				p.Close()
+			}
+		}
+	}
+}
+
+// choose sets the path: that of the youngest attempt that has one.
+func (m *tryst) choose(now time.Time) {
+	var best *attempt
+	for _, a := range m.attempts {
+		if a.state.Found && !a.state.Quiet && (best == nil || !a.began.Before(best.began)) {
+			best = a
+		}
+	}
+	p := quic.Path{Kind: quic.Relayed}
+	if best != nil {
+		p = quic.Path{Kind: m.kindOf(best.state.Path.Addr), Addr: best.state.Path.Addr}
+		if via := best.state.Path.Via; via > 0 {
+			p.Via = best.ports[via-1]
+		}
+	}
+	if best != nil {
+		m.path = best
+	} else if m.path != nil && !m.path.state.Found { // else it is quiet, and goes on asking
+		m.path = nil
+	}
+	at, ok := m.t.PathTo(publicKey(m.id))
+	if ok && at.Kind == p.Kind && at.Addr == p.Addr && at.Via == p.Via || !ok && best == nil {
+		return
+	}
+	if best == nil {
+		m.heal.lost(now)
+	}
+	if err := m.t.SetPath(publicKey(m.id), p); err != nil {
+		m.n.config.Logger.Debug("path cannot be set", "peer", m.id, "err", err)
+	}
+}
+
+// kindOf says whether strangers could send to an address of the peer's: it is of the
+// LAN, or the peer itself says so and it is a server.
+func (m *tryst) kindOf(a netip.AddrPort) quic.PathKind {
+	if s := scopeOf(a.Addr()); s == scopePrivate || s == scopeLoopback {
+		return quic.Direct
+	}
+	if r := m.n.peers.Record(m.id); r != nil {
+		if info, err := r.Record.PeerInfo(); err == nil && info.Mode == wire.ModeServer && slices.Contains(info.Addrs, wire.AddrFrom(a)) {
+			return quic.Direct
+		}
+	}
+	return quic.Punched
+}
+
+func (m *tryst) event(now time.Time, a *attempt, what string, addr wire.Addr, err error) {
+	m.n.callEvent(CallEvent{Peer: m.id, Relay: a.relay, Came: a.came, What: what, Addr: addr, Took: now.Sub(a.began), Err: err})
+}

@@ -1,0 +1,147 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// randomUint64 draws what nobody can foresee.
+func randomUint64() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
+const (
+	maxWhos  = 64                     // questions where others see a socket of ours, under way
+	whoAgain = 250 * time.Millisecond // they are lost like any packet
+	whoTries = 3
+
+	// whoAsked is how many networks are asked what NAT stands before us, of which
+	// minScattered must answer; lookAtNAT how soon again, when they have.
+	whoAsked  = 5
+	lookAtNAT = 4 * time.Minute
+)
+
+// whereSeen asks a node from where the packets of one of our sockets come to it. That
+// costs a round trip and 27 bytes each way; anybody between could lie.
+func (n *Node) whereSeen(ctx context.Context, by netip.AddrPort, send func(netip.AddrPort, []byte) error) (netip.AddrPort, bool) {
+	ts := n.trysts
+	nonce, answer := randomUint64(), make(chan netip.AddrPort, 1)
+	ts.mu.Lock()
+	full := len(ts.whos) >= maxWhos
+	if !full {
+		ts.whos[nonce] = answer
+	}
+	ts.mu.Unlock()
+	if full {
+		return netip.AddrPort{}, false
+	}
+	defer func() {
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		delete(ts.whos, nonce)
+	}()
+	n.self.sendsTo(by, time.Now())
+	again := time.NewTicker(whoAgain)
+	defer again.Stop()
+	for range whoTries {
+		if send(by, punch.AppendWho(nil, nonce)) != nil {
+			break
+		}
+		select {
+		case at := <-answer:
+			return at, scopeOf(at.Addr()) == scopeGlobal
+		case <-again.C:
+		case <-ctx.Done():
+			return netip.AddrPort{}, false
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+// nextPorts asks a relay where it sees a socket that has sent nothing yet, and returns
+// the ports that a NAT which gives one after the other gives next.
+func (n *Node) nextPorts(ctx context.Context, relay netip.AddrPort) []netip.AddrPort {
+	port, err := n.caller().OpenPort()
+	if err != nil {
+		return nil
+	}
+	defer port.Close()
+	at, ok := n.whereSeen(ctx, relay, port.SendProbe)
+	if !ok || !at.Addr().Is4() {
+		return nil
+	}
+	return punch.After(at, wire.MaxGuess)
+}
+
+// learnMapping asks nodes of several networks where they see us, so that it is known
+// what NAT stands before us before anybody has to be called.
+func (n *Node) learnMapping(ctx context.Context) {
+	t := n.caller()
+	var wg sync.WaitGroup
+	for _, by := range n.strangersIPv4() {
+		wg.Go(func() {
+			at, ok := n.whereSeen(ctx, by, t.SendProbe)
+			if !ok {
+				return
+			}
+			n.self.mu.Lock()
+			defer n.self.mu.Unlock()
+			n.self.votes.cast(by.Addr(), t.LocalAddr().Port(), at, time.Now())
+		})
+	}
+	wg.Wait()
+}
+
+// strangersIPv4 are servers of different networks, those first that have proved their
+// keys there.
+func (n *Node) strangersIPv4() (all []netip.AddrPort) {
+	for _, sure := range []bool{true, false} {
+		for info := range n.peers.All() {
+			for _, a := range info.Addrs {
+				ap, ok := a.Addr.AddrPort()
+				if !ok || !ap.Addr().Is4() || scopeOf(ap.Addr()) != scopeGlobal || a.Failures > 0 ||
+					a.Success.IsZero() == sure || info.Mode == wire.ModeClient {
+					continue
+				}
+				same := func(other netip.AddrPort) bool { return networkOf(other.Addr()) == networkOf(ap.Addr()) }
+				if len(all) < whoAsked && !slices.ContainsFunc(all, same) {
+					all = append(all, ap)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// keepMapping is the task that knows what NAT stands before us.
+func (n *Node) keepMapping(ctx context.Context) {
+	timer := time.NewTimer(200 * time.Millisecond)
+	defer timer.Stop()
+	wait := 500 * time.Millisecond
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		if n.mapping() == wire.MappingUnknown {
+			n.learnMapping(ctx)
+		}
+		next := lookAtNAT
+		if n.mapping() == wire.MappingUnknown {
+			wait = min(2*wait, time.Minute)
+			next = wait
+		}
+		timer.Reset(next)
+	}
+}
