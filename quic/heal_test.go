@@ -36,7 +36,7 @@ func TestSilentPathHeals(t *testing.T) {
 		for range 3 {
 			changes.Store(0)
 			wire.Store(true)
-			if took := exchange(); took > 1500*time.Millisecond {
+			if took := exchange(); took > 1200*time.Millisecond {
 				t.Errorf("healing took %v", took)
 			}
 			if !c.Path().Quiet || changes.Load() == 0 {
