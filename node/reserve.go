@@ -333,11 +333,12 @@ func (n *Node) relaysChanged() {
 
 // sayRecord tells those who are connected our record, as a server does when the
 // connection begins: what they may have of a client's is another.
-func (n *Node) sayRecord(r *wire.Signed) {
+func (n *Node) sayRecord() {
 	for _, l := range n.links.all() {
 		if l.isUp() {
-			h := wire.Hello{Mode: n.mode(), Agent: n.config.Agent, Clock: time.Now(), Observed: l.at, Record: r}
-			l.rpc.out.send(wire.Frame{Body: h}) // an error ends the link, which its reader sees
+			l.saying.Lock()
+			l.sendHello() // an error ends the link, which its reader sees
+			l.saying.Unlock()
 		}
 	}
 }

@@ -156,7 +156,7 @@ func (n *Node) publishSelf(ctx context.Context) {
 	}
 	n.published = r.Signature
 	if n.mode() != wire.ModeServer {
-		n.sayRecord(r)
+		n.sayRecord()
 	}
 }
 
