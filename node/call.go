@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/punch"
@@ -38,6 +39,13 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, callFor)
 	defer cancel()
+	calling, hangUp := context.WithTimeout(n.ctx, callFor) // the calls go on when there is a connection
+	var connected bool
+	defer func() {
+		if !connected {
+			hangUp()
+		}
+	}()
 	t := n.caller()
 	name, err := t.Virtual(publicKey(id))
 	if err != nil {
@@ -46,8 +54,20 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 	relays = relays[:min(len(relays), maxCallRelays)]
 	sent := make(chan struct{}, len(relays))
 	results := make(chan error, len(relays))
+	var calls sync.WaitGroup
+	defer func() {
+		go func() { // lest the timer stay
+			calls.Wait()
+			hangUp()
+		}()
+	}()
 	call := func(relay wire.PeerID) {
-		if !n.spawn(func() { results <- n.callThroughTold(ctx, id, relay, func() { sent <- struct{}{} }) }) {
+		calls.Add(1)
+		if !n.spawn(func() {
+			defer calls.Done()
+			results <- n.callThroughTold(calling, id, relay, func() { sent <- struct{}{} })
+		}) {
+			calls.Done()
 			results <- ErrClosed
 		}
 	}
@@ -101,6 +121,7 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 			relay, _ := n.relayOf(id)
 			n.callEvent(CallEvent{Peer: id, Relay: relay, What: "connected", Took: time.Since(began)})
 			n.trysts.connected(id, began, n.pathOf(d.conn))
+			connected = true
 			return d.conn, nil
 		case <-ctx.Done():
 			if begun {
