@@ -36,6 +36,10 @@ check: ## gofmt, go vet, staticcheck and the linters of .golangci.yml
 	go run $(STATICCHECK) ./...
 	go run $(GOLANGCI_LINT) run ./...
 
+.PHONY: matrix
+matrix: ## who connects to whom, of 81 pairs of NATs, and how fast (root, Linux)
+	go test ./internal/field -count=1 -v -timeout 30m -run 'Matrix|RandomAgainst' -field.all
+
 .PHONY: generate
 generate: ## regenerate wire/pb from wire/kad.proto (needs protoc)
 	go generate ./...

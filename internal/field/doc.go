@@ -12,6 +12,7 @@
 // Flags:
 //
 //	-field.all       all pairs of the matrix, and as many tries as the targets speak of
+//	-field.pairs     only the pairs of the matrix that match a pattern: "linux calls"
 //	-field.parallel  calls under way at a time; more is faster, and spoils the times
 //	-field.strict    the targets in time are asserted too; without it they are printed
 //	-field.trace     what the nodes log and trace is printed

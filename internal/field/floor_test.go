@@ -1,0 +1,81 @@
+package field
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+)
+
+// The floor that hauls are measured against: a stream of quic-go between two hosts,
+// with nothing of ours but the windows that ours has too.
+func floorConfig() (*tls.Config, *quicgo.Config) {
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, _ := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
+	return &tls.Config{
+			Certificates:       []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: key}},
+			NextProtos:         []string{"floor"},
+			InsecureSkipVerify: true,
+		}, &quicgo.Config{
+			MaxStreamReceiveWindow:     8 << 20,
+			MaxConnectionReceiveWindow: 16 << 20,
+		}
+}
+
+// serveFloor takes what comes, until the program ends.
+func serveFloor(at string) error {
+	t, c := floorConfig()
+	l, err := quicgo.ListenAddr(at, t, c)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			conn, err := l.Accept(context.Background())
+			if err != nil {
+				return
+			}
+			go func() {
+				if s, err := conn.AcceptStream(context.Background()); err == nil {
+					takeBulk(floorStream{s, conn})
+				}
+			}()
+		}
+	}()
+	return nil
+}
+
+// floor sends bytes to the floor of another host.
+func (p *program) floor(ctx context.Context, o order) (any, error) {
+	t, c := floorConfig()
+	conn, err := quicgo.DialAddr(ctx, o.Addrs[0], t, c)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.CloseWithError(0, "")
+	s, err := conn.OpenStreamSync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	if err := sendBulk(floorStream{s, conn}, o.Bytes); err != nil {
+		return nil, err
+	}
+	return haul{time.Since(start), "floor"}, nil
+}
+
+// A floorStream is a net.Conn with CloseWrite, as the streams of nodes are.
+type floorStream struct {
+	*quicgo.Stream
+	*quicgo.Conn
+}
+
+func (s floorStream) Close() error             { return s.Stream.Close() }
+func (s floorStream) CloseWrite() error        { return s.Stream.Close() }
+func (s floorStream) Context() context.Context { return s.Stream.Context() }

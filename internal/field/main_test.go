@@ -1,0 +1,60 @@
+package field
+
+import (
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/kadquic/kadquic/internal/natlab"
+)
+
+var (
+	all      = flag.Bool("field.all", false, "all pairs of the matrix, and all tries")
+	only     = flag.String("field.pairs", "", "only the pairs of the matrix that match a `pattern`, like \"linux calls symm\"")
+	parallel = flag.Int("field.parallel", 2, "calls under way at a `time`")
+	strict   = flag.Bool("field.strict", false, "assert the targets in time")
+	trace    = flag.Bool("field.trace", false, "print what the nodes log")
+)
+
+// patience bounds every wait; the machine may be busy.
+const patience = 60 * time.Second
+
+// The way of a packet from host to host crosses two links, so the round trip is four.
+const (
+	linkDelay = 20 * time.Millisecond
+	rtt       = 4 * linkDelay
+)
+
+// far is a lab whose hosts are one rtt from each other.
+var far = natlab.Config{Link: natlab.Link{Delay: linkDelay}}
+
+// TestMain is also the program that natlab runs on a host.
+func TestMain(m *testing.M) {
+	if text := os.Getenv(settingVariable); text != "" {
+		if err := runProgram(text, os.Stdin, os.Stdout, os.Stderr); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// target checks a time against a target of the project's: with -field.strict it must
+// keep to it, without it the test says so.
+func target(t *testing.T, what string, got, most time.Duration) {
+	t.Helper()
+	switch {
+	case got <= most:
+		t.Logf("%s: %v, target %v", what, ms(got), ms(most))
+	case *strict:
+		t.Errorf("%s: %v, want at most %v", what, ms(got), ms(most))
+	default:
+		t.Logf("%s: %v, MISSES the target %v", what, ms(got), ms(most))
+	}
+}
+
+func ms(d time.Duration) time.Duration { return d.Round(time.Millisecond) }

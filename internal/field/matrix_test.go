@@ -1,0 +1,236 @@
+package field
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/natlab"
+)
+
+// The kinds of the matrix: all that UDP of IPv4 gets through.
+var kinds = natlab.Kinds[:natlab.Carrier+1]
+
+// fewPairs has each kind on each side, and what is hard.
+var fewPairs = []pair{
+	{natlab.Public, natlab.Symmetric},
+	{natlab.Symmetric, natlab.Public},
+	{natlab.FullCone, natlab.Carrier},
+	{natlab.Carrier, natlab.AddressRestricted},
+	{natlab.AddressRestricted, natlab.FullCone},
+	{natlab.PortRestricted, natlab.PortRestricted},
+	{natlab.Linux, natlab.LinuxOpen},
+	{natlab.LinuxOpen, natlab.Linux},
+	{natlab.SymmetricSequential, natlab.PortRestricted},
+	{natlab.Linux, natlab.SymmetricSequential},
+	{natlab.PortRestricted, natlab.Symmetric},
+	{natlab.Symmetric, natlab.Symmetric},
+}
+
+type pair struct{ caller, callee natlab.Kind }
+
+func (p pair) String() string { return p.caller.String() + " calls " + p.callee.String() }
+
+// relayOnly is what no way is known for.
+func (p pair) relayOnly() bool { return p.caller == natlab.Symmetric && p.callee == natlab.Symmetric }
+
+// A cell is how a pair's call went.
+type cell struct {
+	call
+	err error
+}
+
+func (c cell) String() string {
+	switch {
+	case c.err != nil:
+		return "-"
+	case !straight(c.Path):
+		return fmt.Sprintf("r %d", c.Connected.Milliseconds())
+	case c.Direct == c.Connected:
+		return fmt.Sprintf("%c %d", c.Path[0], c.Connected.Milliseconds())
+	}
+	return fmt.Sprintf("%c %d→%d", c.Path[0], c.Connected.Milliseconds(), c.Direct.Milliseconds())
+}
+
+// straightWithin is how long a call may take to find a path without a relay.
+const straightWithin = 15 * time.Second
+
+// Who calls whom: every kind every kind. The callee is a node of the network; the
+// caller is in it too, as a client, so that nobody has let it in before it calls, and
+// has the callee's ticket: its ID, its addresses and its relays.
+func TestMatrix(t *testing.T) {
+	pairs := fewPairs
+	if *all || *only != "" {
+		pairs = nil
+		for _, a := range kinds {
+			for _, b := range kinds {
+				pairs = append(pairs, pair{a, b})
+			}
+		}
+	}
+	if *only != "" {
+		wanted := regexp.MustCompile(*only)
+		pairs = slices.DeleteFunc(pairs, func(p pair) bool { return !wanted.MatchString(p.String()) })
+	}
+	n := build(t, 6, far)
+	callers, callees := map[natlab.Kind]*peer{}, map[natlab.Kind]*peer{}
+	var from, to []natlab.Kind
+	var fromHosts, toHosts []*natlab.Host
+	for _, k := range kinds {
+		if slices.ContainsFunc(pairs, func(p pair) bool { return p.caller == k }) {
+			from, fromHosts = append(from, k), append(fromHosts, n.Home(k.String()+"-caller", k))
+		}
+		if slices.ContainsFunc(pairs, func(p pair) bool { return p.callee == k }) {
+			to, toHosts = append(to, k), append(toHosts, n.Home(k.String()+"-callee", k))
+		}
+	}
+	for i, p := range n.peers(toHosts, setting{}) {
+		callees[to[i]] = p
+	}
+	for i, p := range n.peers(fromHosts, setting{Client: true}) {
+		callers[from[i]] = p
+	}
+	tickets := map[natlab.Kind][]string{}
+	for k, p := range callees {
+		tickets[k] = p.ticket()
+	}
+	cells := callAll(pairs, func(p pair) cell {
+		var c cell
+		caller, callee := callers[p.caller], callees[p.callee]
+		if c.err = caller.do(order{Do: "learn", Addrs: tickets[p.callee]}, nil); c.err != nil {
+			return c
+		}
+		if c.err = caller.do(order{Do: "hang up", Peer: callee.ID}, nil); c.err != nil {
+			return c
+		}
+		o := order{Do: "call", Peer: callee.ID, For: straightWithin}
+		if p.relayOnly() {
+			o.For = straightWithin / 5
+		}
+		if c.err = caller.do(o, &c.call); c.err == nil {
+			c.err = caller.do(order{Do: "hang up", Peer: callee.ID}, nil)
+		}
+		return c
+	})
+	printMatrix(t, from, to, cells)
+	judge(t, pairs, cells)
+}
+
+// callAll makes the calls, some at a time, but none of two with an end in common.
+func callAll(pairs []pair, do func(pair) cell) map[pair]cell {
+	var mu sync.Mutex
+	free := sync.NewCond(&mu)
+	left, cells := slices.Clone(pairs), map[pair]cell{}
+	calling, called := map[natlab.Kind]bool{}, map[natlab.Kind]bool{}
+	busy := func(p pair) bool { return calling[p.caller] || called[p.callee] }
+	var wg sync.WaitGroup
+	for range *parallel {
+		wg.Go(func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for len(left) > 0 {
+				i := slices.IndexFunc(left, func(p pair) bool { return !busy(p) })
+				if i < 0 {
+					free.Wait()
+					continue
+				}
+				p := left[i]
+				left = slices.Delete(left, i, i+1)
+				calling[p.caller], called[p.callee] = true, true
+				mu.Unlock()
+				c := do(p)
+				mu.Lock()
+				cells[p] = c
+				calling[p.caller], called[p.callee] = false, false
+				free.Broadcast()
+			}
+		})
+	}
+	wg.Wait()
+	return cells
+}
+
+func printMatrix(t *testing.T, from, to []natlab.Kind, cells map[pair]cell) {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "calls")
+	for _, k := range to {
+		fmt.Fprintf(w, "\t%v", k)
+	}
+	for _, a := range from {
+		fmt.Fprintf(w, "\n%v", a)
+		for _, b := range to {
+			c, ok := cells[pair{a, b}]
+			if !ok {
+				fmt.Fprint(w, "\t")
+				continue
+			}
+			fmt.Fprintf(w, "\t%v", c)
+		}
+	}
+	w.Flush()
+	t.Logf("ms to connected→to a path without a relay; d direct, p punched, r by relay, - not at all\n%s", &text)
+}
+
+// judge holds the cells against what is promised.
+func judge(t *testing.T, pairs []pair, cells map[pair]cell) {
+	var direct, relayed, toDirect times
+	connected := 0
+	for _, p := range pairs {
+		c := cells[p]
+		switch {
+		case c.err != nil:
+			t.Errorf("%v: %v", p, c.err)
+			continue
+		case straight(c.Path):
+			direct, toDirect = append(direct, c.Connected), append(toDirect, c.Direct)
+		default:
+			relayed = append(relayed, c.Connected)
+			if !p.relayOnly() {
+				t.Logf("%v: by relay still after %v", p, straightWithin)
+			}
+		}
+		connected++
+	}
+	t.Logf("connected %d of %d, %d of them without a relay", connected, len(pairs), len(direct))
+	if least := len(pairs) * 75 / 81; len(direct) < least {
+		t.Errorf("%d of %d without a relay, want at least %d", len(direct), len(pairs), least)
+	}
+	t.Logf("calls that end without a relay: connected after %v, without a relay after %v", direct, toDirect)
+	t.Logf("calls that stay with one: connected after %v", relayed)
+	target(t, "call to connected, median of those that end without a relay", direct.median(), rtt*5/2+30*time.Millisecond)
+	target(t, "the worst", direct.worst(), rtt*5/2+30*time.Millisecond)
+	target(t, "call to a path without a relay, median", toDirect.median(), rtt*5/2+30*time.Millisecond)
+	target(t, "call to connected by relay, median", relayed.median(), 4*rtt)
+	target(t, "the worst", relayed.worst(), 4*rtt)
+}
+
+// times are of one kind of thing.
+type times []time.Duration
+
+func (ts times) quantile(q float64) time.Duration {
+	if len(ts) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(ts))
+	return sorted[int(q*float64(len(sorted)-1)+0.5)]
+}
+
+func (ts times) sorted() (all []time.Duration) {
+	for _, d := range slices.Sorted(slices.Values(ts)) {
+		all = append(all, ms(d))
+	}
+	return all
+}
+
+func (ts times) median() time.Duration { return ts.quantile(0.5) }
+func (ts times) worst() time.Duration  { return ts.quantile(1) }
+
+func (ts times) String() string {
+	return fmt.Sprintf("%v median, %v worst of %d", ms(ts.median()), ms(ts.worst()), len(ts))
+}

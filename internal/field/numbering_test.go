@@ -1,0 +1,90 @@
+package field
+
+import (
+	"testing"
+	"time"
+)
+
+// A talk is a numbering under way.
+type talk struct {
+	t              *testing.T
+	caller, callee *peer
+	of             uint64
+}
+
+// talks begins a numbering, and returns when it flows.
+func talks(t *testing.T, caller, callee *peer) *talk {
+	t.Helper()
+	k := &talk{t: t, caller: caller, callee: callee}
+	caller.must(order{Do: "number", Peer: callee.ID}, &k.of)
+	k.goesOn(time.Second)
+	return k
+}
+
+func (k *talk) report(p *peer) tally {
+	k.t.Helper()
+	var got tally
+	p.must(order{Do: "report", Of: k.of}, &got)
+	return got
+}
+
+// goesOn waits until as much more has come back as is said in so long a time.
+func (k *talk) goesOn(more time.Duration) {
+	k.t.Helper()
+	from := k.report(k.caller).Came
+	until(k.t, "numbers come back", func() bool {
+		return k.report(k.caller).Came >= from+uint64(more/numberEvery)
+	})
+}
+
+// goesBy waits until the caller's path suits.
+func (k *talk) goesBy(what string, suits func(path string) bool) {
+	k.t.Helper()
+	until(k.t, "numbers go "+what, func() bool { return suits(k.report(k.caller).Path) })
+}
+
+// end ends it, and checks that nothing was lost or doubled.
+func (k *talk) end(what string) (caller, callee tally) {
+	k.t.Helper()
+	k.caller.must(order{Do: "enough", Of: k.of}, &caller)
+	callee = k.report(k.callee)
+	for _, got := range []tally{caller, callee} {
+		if len(got.Wrong) > 0 {
+			k.t.Errorf("%s: numbers are lost or doubled: %v", what, got.Wrong)
+		}
+	}
+	if callee.Came < caller.Came {
+		k.t.Errorf("%s: %d came back of %d that came", what, caller.Came, callee.Came)
+	}
+	k.t.Logf("%s: %d numbers there and back, none lost or doubled, by %d streams %q; longest gap %v there, %v back; path %s",
+		what, caller.Came, caller.Dials, caller.Errs, ms(callee.Gap), ms(caller.Gap), caller.Path)
+	return caller, callee
+}
+
+// Peers without a NAT: what the rest is measured against.
+func TestNumbers(t *testing.T) {
+	n := build(t, 3, far)
+	a, b := n.public[1], n.public[2]
+	k := talks(t, a, b)
+	k.goesOn(time.Second)
+	caller, _ := k.end("between public nodes")
+	if caller.Dials != 1 {
+		t.Errorf("it took %d streams", caller.Dials)
+	}
+}
+
+// A stream that breaks is no more than a gap.
+func TestNumbersAcrossStreams(t *testing.T) {
+	n := build(t, 3, far)
+	a, b := n.public[1], n.public[2]
+	k := talks(t, a, b)
+	for range 3 {
+		a.must(order{Do: "hang up", Peer: b.ID}, nil)
+		k.goesOn(400 * time.Millisecond)
+		b.must(order{Do: "hang up", Peer: a.ID}, nil)
+		k.goesOn(400 * time.Millisecond)
+	}
+	if caller, _ := k.end("hung up six times"); caller.Dials != 7 {
+		t.Errorf("it took %d streams, want 7", caller.Dials)
+	}
+}

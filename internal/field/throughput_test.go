@@ -1,0 +1,56 @@
+package field
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/natlab"
+)
+
+// floorPort is where the floor is.
+const floorPort = 4775
+
+// How fast bytes go, without delay, and how that compares to the floor. Everything
+// shares this machine's processors, the relay's work too. Nothing is asserted.
+func TestThroughput(t *testing.T) {
+	size, runs := int64(4<<20), 1
+	if *all {
+		size, runs = 128<<20, 3
+	}
+	n := build(t, 3)
+	a := n.peer(n.Public("a"), setting{})
+	b := n.peer(n.Public("b"), setting{Floor: fmt.Sprintf(":%d", floorPort)})
+	direct := n.two(n.Home("carol", natlab.Linux), n.Home("dave", natlab.Linux))
+	direct.goesBy("straight", straight)
+	relayed := n.two(n.Home("erin", natlab.Symmetric), n.Home("frank", natlab.Symmetric))
+	a.must(order{Do: "learn", Addrs: b.ticket()}, nil)
+	floor := fmt.Sprintf("%v:%d", b.IP4(), floorPort)
+	var base time.Duration
+	for _, way := range []struct {
+		what string
+		from *peer
+		o    order
+	}{
+		{"floor: quic-go", a, order{Do: "floor", Addrs: []string{floor}}},
+		{"between public nodes", a, order{Do: "bulk", Peer: b.ID}},
+		{"through two NATs", direct.caller, order{Do: "bulk", Peer: direct.callee.ID}},
+		{"by relay", relayed.caller, order{Do: "bulk", Peer: relayed.callee.ID}},
+	} {
+		var took times
+		var h haul
+		for range runs {
+			way.o.Bytes = size
+			way.from.must(way.o, &h)
+			took = append(took, h.Took)
+		}
+		best := slices.Min(took)
+		if base == 0 {
+			base = best
+		}
+		t.Logf("%-21s %6.1f MB/s, %.2f of the floor; %s", way.what, float64(size)/1e6/best.Seconds(), base.Seconds()/best.Seconds(), h.Path)
+	}
+	direct.end("direct")
+	relayed.end("relayed")
+}
