@@ -18,7 +18,6 @@ import (
 // to it.
 type innerBatch struct {
 	*inner
-	batchWriter
 	sys   func() (syscall.RawConn, error)
 	sized atomic.Int32 // as udp.sized
 }

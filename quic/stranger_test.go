@@ -166,7 +166,7 @@ func TestRestartResets(t *testing.T) {
 			time.Sleep(time.Second)
 			h.cut.Store(false)
 			s.next = addr.IP.To4()[3] - 1
-			y = h.start(t, conf, s.listen())
+			h.start(t, conf, s.listen())
 			_, err = w.Write(make([]byte, 100)) // what is shorter than a reset gets none
 			check(t, err)
 			<-c.Done()
