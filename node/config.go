@@ -212,6 +212,9 @@ func splitBootstrap(peers []ma.Multiaddr) ([]target, error) {
 
 // splitTarget takes apart an address that a user gives, which says who is there.
 func splitTarget(p ma.Multiaddr) (target, error) {
+	if wire.IsCircuit(p) {
+		return target{}, fmt.Errorf("address %q goes by a relay: what joins a network is the relay's own address, up to /p2p-circuit: %w", p, wire.ErrAddr)
+	}
 	addr, id, err := wire.SplitPeer(p)
 	if err != nil {
 		return target{}, err

@@ -246,7 +246,7 @@ func (n *Node) useRelay(peer wire.PeerID, l *link) {
 	}
 }
 
-// dropRelay undoes useRelay, if nothing else came of it.
+// dropRelay undoes useRelay: what was used before takes over.
 func (n *Node) dropRelay(peer wire.PeerID, l *link) {
 	rs := &n.relays
 	rs.mu.Lock()
@@ -318,7 +318,11 @@ func (n *Node) callOnce(ctx context.Context, by, to wire.PeerID, intro []byte, p
 		}
 		err = unexpected(by, m)
 	}
-	n.dropRelay(to, l)
+	// Where the peer has no place nothing passes. If it is only too much, what was
+	// called for before goes on.
+	if errors.Is(err, wire.CodeUnreachable) || errors.Is(err, wire.CodeUnimplemented) {
+		n.dropRelay(to, l)
+	}
 	return wire.Called{}, l, err
 }
 

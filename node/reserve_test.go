@@ -2,11 +2,14 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/quic"
@@ -269,6 +272,81 @@ func TestConnectionThroughARelay(t *testing.T) {
 			t.Errorf("fuel: %d bytes passed", now.Bytes-st.Bytes)
 		}
 	})
+}
+
+// A call that fails takes nothing away: packets go by the relay that they went by
+// before, unless that is the one which has no place for the peer any more.
+func TestAFailedCallLeavesTheRoute(t *testing.T) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		alice, bob := s.nodes[0], s.relayed()
+		_, r := s.through(alice, bob)
+		for _, other := range s.nodes[1:6] {
+			if slices.Contains(bob.heldRelays(), other.ID()) {
+				continue
+			}
+			if _, _, err := alice.callBy(within(t, time.Minute), other.ID(), bob.ID(), []byte("x"), 0); !errors.Is(err, wire.CodeUnreachable) {
+				t.Errorf("a call by one who does not relay to Bob: %v", err)
+			}
+			if by, ok := alice.relayOf(bob.ID()); !ok || by != r.ID() {
+				t.Errorf("packets go by %v, %v, want %v", by, ok, r.ID())
+			}
+		}
+		la, err := alice.link(within(t, time.Minute), r.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		busy := 0
+		for range 100 { // more than Bob, or the relay, answers
+			alice.useRelay(bob.ID(), la)
+			if _, _, err := alice.callBy(within(t, time.Minute), r.ID(), bob.ID(), []byte("x"), 0); !errors.Is(err, ErrBusy) {
+				continue
+			}
+			busy++
+			if by, ok := alice.relayOf(bob.ID()); !ok || by != r.ID() {
+				t.Fatalf("after too many calls packets go by %v, %v", by, ok)
+			}
+		}
+		if busy == 0 {
+			t.Error("a hundred calls are not too many")
+		}
+	})
+}
+
+// What goes by a relay is an address of its own kind, which no bootstrap list takes.
+func TestCircuitAddresses(t *testing.T) {
+	n, err := New(Config{NoPortMapping: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	r, peer := wire.PeerID(routing.KeyOf("relay")), wire.PeerID(routing.KeyOf("peer"))
+	circuit := wire.Circuit{Addr: wire.AddrFrom(host(1)), Relay: r, Peer: peer}
+	if id, err := n.Learn(circuit.Multiaddr()); err != nil || id != peer {
+		t.Fatal(id, err)
+	}
+	if by := n.relaysOf(peer); !slices.Equal(by, []wire.PeerID{r}) || !n.knowsWhere(r) {
+		t.Errorf("relays %v", by)
+	}
+	for range 2 * maxLearned { // memory is bounded, and so are the relays of one peer
+		circuit.Peer = wire.PeerID(routing.KeyOf(circuit.Peer[:]))
+		n.Learn(circuit.Multiaddr())
+		n.Learn(wire.Circuit{Relay: circuit.Peer, Peer: peer}.Multiaddr())
+	}
+	if len(n.relays.learned) > maxLearned || len(n.relaysOf(peer)) > wire.MaxRelays {
+		t.Errorf("%d peers learned, %d relays of one", len(n.relays.learned), len(n.relaysOf(peer)))
+	}
+	for _, bad := range []ma.Multiaddr{
+		wire.Circuit{Relay: r, Peer: r}.Multiaddr(),
+		ma.StringCast("/p2p/" + r.String() + "/p2p-circuit"),
+		ma.StringCast("/p2p/" + r.String()),
+	} {
+		if id, err := n.Learn(bad); err == nil {
+			t.Errorf("%s is learned: %s", bad, id)
+		}
+	}
+	if _, err := New(Config{Bootstrap: []ma.Multiaddr{circuit.Multiaddr()}}); !errors.Is(err, wire.ErrAddr) {
+		t.Errorf("bootstrap by a relay: %v", err)
+	}
 }
 
 // A file goes through a relay nearly as fast as a relay lets two peers send, and

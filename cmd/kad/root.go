@@ -217,6 +217,12 @@ func peerAddr(s string) (ma.Multiaddr, error) {
 	if err != nil {
 		return nil, usagef("%q is not a multiaddr: %w", s, err)
 	}
+	if wire.IsCircuit(addr) { // which Connect takes, and a bootstrap list does not
+		if _, err := wire.ParseCircuit(addr); err != nil {
+			return nil, usagef("%w", err)
+		}
+		return addr, nil
+	}
 	at, id, err := wire.SplitPeer(addr)
 	if err != nil {
 		return nil, usagef("%w; want /ip4/…/udp/…/quic-v1/p2p/…, or ip6 or dns in place of ip4", err)
