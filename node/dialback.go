@@ -22,65 +22,84 @@ const (
 	delegateTimeout = 4 * time.Second // for who asks the third: below the RPCTimeout of the first
 	maxThirds       = 3               // asked one after another, while they are busy
 
-	maxBacks = 8 // under way, of each part
+	maxBacks = 16 // under way, of each part
+)
 
-	backRate  = rate.Limit(4)                  // of all
-	backBurst = 16                             //
-	netRate   = rate.Limit(1) / rate.Limit(10) // of one network, and to one
-	netBurst  = 6
+// A share is how much one may have done: so many a second, and a number at once.
+type share struct {
+	rate  rate.Limit
+	burst int
+}
+
+// The limits of SPEC.md §9. A node asks five peers or so, thrice within a minute,
+// about an address or two. Who delegates does it for many; and through a node by
+// which others join come many at once. 8 a second are 40 kB/s at most, and some
+// milliseconds of signing.
+var (
+	shareOfAll       = share{8, 64}
+	shareOfAsker     = share{0.2, 10} // of one network, and of what is dialled there
+	shareOfDelegator = share{1, 20}   // of one network
 )
 
 // backs bounds what is done for others of it. Goroutines may share it.
 type backs struct {
 	knocking, delegating chan struct{} // one per each under way
 
-	mu       sync.Mutex
-	all      *rate.Limiter
-	from, to map[netip.Prefix]*rate.Limiter
+	mu                      sync.Mutex
+	all                     *rate.Limiter
+	askers, thirds, dialled shares
 }
 
 func newBacks() *backs {
 	return &backs{
 		knocking:   make(chan struct{}, maxBacks),
 		delegating: make(chan struct{}, maxBacks),
-		all:        rate.NewLimiter(backRate, backBurst),
-		from:       make(map[netip.Prefix]*rate.Limiter),
-		to:         make(map[netip.Prefix]*rate.Limiter),
+		all:        rate.NewLimiter(shareOfAll.rate, shareOfAll.burst),
+		askers:     shares{shareOfAsker, make(map[netip.Prefix]*rate.Limiter)},
+		thirds:     shares{shareOfDelegator, make(map[netip.Prefix]*rate.Limiter)},
+		dialled:    shares{shareOfAsker, make(map[netip.Prefix]*rate.Limiter)},
 	}
 }
 
-// allow reports whether somebody at from may make us have to dialled. Only what
-// the limit of all lets pass takes room in the maps, so they stay small: a minute
-// later it can be forgotten.
-func (b *backs) allow(from, to netip.Addr, now time.Time) bool {
+// allow reports whether somebody at from may make us have to dialled, or dial it
+// as a third. Only what the limit of all lets pass takes room, so that there is
+// little of it: a minute later it can be forgotten.
+func (b *backs) allow(from, to netip.Addr, third bool, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, side := range []struct {
-		of map[netip.Prefix]*rate.Limiter
-		at netip.Prefix
-	}{{b.from, networkOf(from)}, {b.to, networkOf(to)}} {
-		if l := side.of[side.at]; l != nil && l.TokensAt(now) < 1 {
-			return false
-		}
+	by := b.askers
+	if third {
+		by = b.thirds
 	}
-	if !b.all.AllowN(now, 1) {
+	if by.exhausted(networkOf(from), now) || b.dialled.exhausted(networkOf(to), now) || !b.all.AllowN(now, 1) {
 		return false
 	}
-	take(b.from, networkOf(from), now)
-	take(b.to, networkOf(to), now)
+	by.take(networkOf(from), now)
+	b.dialled.take(networkOf(to), now)
 	return true
 }
 
-func take(of map[netip.Prefix]*rate.Limiter, at netip.Prefix, now time.Time) {
-	l := of[at]
+// shares are those of networks.
+type shares struct {
+	each share
+	of   map[netip.Prefix]*rate.Limiter
+}
+
+func (s shares) exhausted(network netip.Prefix, now time.Time) bool {
+	l := s.of[network]
+	return l != nil && l.TokensAt(now) < 1
+}
+
+func (s shares) take(network netip.Prefix, now time.Time) {
+	l := s.of[network]
 	if l == nil {
-		for other, l := range of { // those that are full again say nothing
-			if l.TokensAt(now) >= netBurst {
-				delete(of, other)
+		for other, l := range s.of { // those that are full again say nothing
+			if l.TokensAt(now) >= float64(s.each.burst) {
+				delete(s.of, other)
 			}
 		}
-		l = rate.NewLimiter(netRate, netBurst)
-		of[at] = l
+		l = rate.NewLimiter(s.each.rate, s.each.burst)
+		s.of[network] = l
 	}
 	l.AllowN(now, 1)
 }
@@ -115,7 +134,7 @@ func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
 	default:
 		return l.refuse(id, wire.CodeBusy, "too many are dialled")
 	}
-	if !n.backs.allow(l.addr.Addr(), addrs[0].Addr(), now) {
+	if !n.backs.allow(l.addr.Addr(), addrs[0].Addr(), third, now) {
 		<-slots
 		return l.refuse(id, wire.CodeBusy, "too many were dialled")
 	}

@@ -19,7 +19,7 @@ type autoMode struct {
 
 // maxDoubt is how long a client stays one of which nothing is known any more: one
 // that has moved learns soon what it is there, and is not to come and go meanwhile.
-const maxDoubt = time.Minute
+const maxDoubt = 20 * time.Second
 
 // mode is how the node presents itself to others.
 func (n *Node) mode() wire.Mode {

@@ -15,7 +15,7 @@ import (
 const (
 	keepVotesFor = voteLife / 2 // a vote as old as that is to be renewed
 	askForVotes  = time.Minute  // at most so often
-	maxRelinked  = 5            // peers to whom a node that has moved connects anew
+	maxRelinked  = minVotes + 1 // peers to whom a node that has moved connects anew
 	relinkWithin = 10 * time.Second
 )
 
@@ -83,7 +83,7 @@ func (n *Node) moved(ctx context.Context) {
 	n.config.Logger.Info("the machine has moved to another network")
 	s := &n.self
 	s.mu.Lock()
-	s.votes = votes{}
+	s.votes, s.contacted = votes{}, contacted{} // no filter is open here yet
 	clear(s.verdicts)
 	s.listed, s.checked = time.Time{}, time.Time{}
 	s.mu.Unlock()
@@ -91,7 +91,9 @@ func (n *Node) moved(ctx context.Context) {
 	clear(n.asking.rounds)
 	n.asking.mu.Unlock()
 	var again []wire.PeerID
+	now := time.Now()
 	for _, l := range n.links.all() {
+		n.self.sendsTo(l.addr, now) // at least a keep-alive, or a goodbye
 		l.sees.Store(nil)
 		if len(again) < maxRelinked && l.mayAnswer() && !l.conn.Held() {
 			again = append(again, l.id)

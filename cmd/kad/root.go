@@ -120,7 +120,7 @@ take.
 			a.durabilityCommand(), a.lookupCommand(), a.pingCommand(),
 		}},
 		{"The node of this profile:", []*cobra.Command{
-			a.statusCommand(), a.publishedCommand(), a.recordsCommand(),
+			a.statusCommand(), a.netcheckCommand(), a.publishedCommand(), a.recordsCommand(),
 			a.doctorCommand(), a.backupCommand(), a.restoreCommand(),
 			a.idCommand(), a.keygenCommand(),
 		}},

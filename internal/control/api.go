@@ -17,6 +17,8 @@ import (
 type API interface {
 	// Status tells what the node is and does.
 	Status(context.Context) (Status, error)
+	// Netcheck tells how others reach the node.
+	Netcheck(context.Context) (Netcheck, error)
 
 	// Put stores a record.
 	Put(context.Context, Put) (Stored, error)

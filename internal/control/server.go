@@ -67,6 +67,7 @@ func Serve(ctx context.Context, l net.Listener, api API, log *slog.Logger) error
 func mux(api API) *http.ServeMux {
 	m := http.NewServeMux()
 	m.Handle("POST /v1/status", call(func(ctx context.Context, _ struct{}) (Status, error) { return api.Status(ctx) }))
+	m.Handle("POST /v1/netcheck", call(func(ctx context.Context, _ struct{}) (Netcheck, error) { return api.Netcheck(ctx) }))
 	m.Handle("POST /v1/put", call(api.Put))
 	m.Handle("POST /v1/get", call(api.Get))
 	m.Handle("POST /v1/values", stream(api.Values))

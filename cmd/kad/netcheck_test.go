@@ -1,0 +1,173 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/control"
+	"github.com/kadquic/kadquic/internal/natlab"
+	"github.com/kadquic/kadquic/node"
+)
+
+var idLine = regexp.MustCompile(`peer ID  (\w+)`)
+
+// publicNetwork starts a network of five public nodes and returns how to join it.
+func publicNetwork(t *testing.T, lab *natlab.Lab, kad string) (bootstrap string) {
+	t.Helper()
+	var all []*inLAN
+	for i := range 5 {
+		host := lab.Public(fmt.Sprint("public", i))
+		r := &inLAN{t, host, kad, filepath.Join(t.TempDir(), host.Name()), nil}
+		args := []string{"--no-lan", "--no-portmap"}
+		if i > 0 {
+			args = append(args, "--bootstrap", bootstrap)
+		}
+		r.up(args...)
+		if i == 0 {
+			id := r.daemon.wait(t, &r.daemon.out, idLine)[1]
+			bootstrap = fmt.Sprintf("/ip4/%v/udp/%d/quic-v1/p2p/%s", host.IP4(), defaultPort, id)
+		}
+		all = append(all, r)
+	}
+	for _, r := range all[1:] {
+		r.await(`joined the network`)
+	}
+	return bootstrap
+}
+
+// netcheck is what "kad netcheck" says of a node that runs.
+func (r *inLAN) netcheck(args ...string) (c control.Netcheck) {
+	r.t.Helper()
+	out, err := r.command(append([]string{"netcheck", "--json"}, args...)...).Output()
+	if err != nil {
+		r.t.Fatalf("netcheck: %v", err)
+	}
+	if err := json.Unmarshal(out, &c); err != nil {
+		r.t.Fatalf("netcheck: %v\n%s", err, out)
+	}
+	return c
+}
+
+// finds waits until netcheck says so, and returns how long that took.
+func (r *inLAN) finds(what string, cond func(control.Netcheck) bool) (control.Netcheck, time.Duration) {
+	r.t.Helper()
+	for start := time.Now(); ; time.Sleep(200 * time.Millisecond) {
+		c := r.netcheck()
+		if cond(c) {
+			return c, time.Since(start)
+		}
+		if time.Since(start) > patience {
+			log, _ := r.daemon.err.state()
+			b, _ := json.MarshalIndent(c, "", "  ")
+			r.t.Fatalf("%s does not find within %v that it is %s:\n%s\n%s", r.host.Name(), patience, what, b, log)
+		}
+	}
+}
+
+// What stands before a node decides what it becomes, and it knows so in seconds.
+func TestNodesFindOutWhereTheyAre(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a network")
+	}
+	t.Parallel()
+	lab := natlab.New(t, natlab.Config{Link: natlab.Link{Delay: 20 * time.Millisecond}})
+	kad := command(t)
+	bootstrap := publicNetwork(t, lab, kad)
+	for _, c := range []struct {
+		kind        natlab.Kind
+		igd         bool
+		mode, reach string
+		mapping     node.Mapping
+		advice      string
+	}{
+		{natlab.Public, false, "server", "yes", node.MappingNone, "Nothing"},
+		{natlab.FullCone, false, "server", "yes", node.MappingIndependent, "Nothing"},
+		{natlab.PortRestricted, false, "client", "no", node.MappingIndependent, "forward UDP port 4774"},
+		{natlab.Symmetric, false, "client", "no", node.MappingRandom, "forward UDP port 4774"},
+		{natlab.SymmetricSequential, false, "client", "no", node.MappingSequential, "forward UDP port 4774"},
+		{natlab.Symmetric, true, "server", "yes", node.MappingUnknown, "Nothing"},
+	} {
+		name := strings.ReplaceAll(c.kind.String(), "-", "")
+		if c.igd {
+			name += "igd"
+		}
+		t.Run(name, func(t *testing.T) {
+			host := lab.Home(name, c.kind, natlab.Options{IGD: c.igd})
+			r := &inLAN{t, host, kad, filepath.Join(t.TempDir(), name), nil}
+			r.up("--no-lan", "--bootstrap", bootstrap, "-v")
+			found, took := r.finds("a "+c.mode, func(n control.Netcheck) bool { return n.Mode == c.mode && n.Reach == c.reach })
+			t.Logf("%s: a %s, reachable %s, after %v", name, found.Mode, found.Reach, took.Round(100*time.Millisecond))
+			if took > 15*time.Second {
+				t.Errorf("that took %v", took)
+			}
+			if !c.igd {
+				found, _ = r.finds(c.mapping.String(), func(n control.Netcheck) bool { return n.IPv4.Mapping == c.mapping.String() })
+			} else if !slices.ContainsFunc(found.Addrs, func(a control.OwnAddr) bool { return a.Known == "mapped" && a.Reach == "yes" && a.Told }) {
+				t.Errorf("no mapped address is told: %+v", found.Addrs)
+			}
+			if text := strings.Join(found.Advice, " "); !strings.Contains(text, c.advice) {
+				t.Errorf("advice: %q", text)
+			}
+			if text := r.run("netcheck"); !strings.Contains(text, "mode         "+c.mode) || !strings.Contains(text, "what to do") {
+				t.Errorf("for people:\n%s", text)
+			} else {
+				t.Log("\n" + text)
+			}
+			r.down()
+		})
+	}
+}
+
+// Who moves behind another NAT finds out what it is there.
+func TestModesFollowMoves(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a network")
+	}
+	t.Parallel()
+	lab := natlab.New(t)
+	kad := command(t)
+	bootstrap := publicNetwork(t, lab, kad)
+	open, shut := lab.NAT("open", natlab.FullCone), lab.NAT("shut", natlab.PortRestricted)
+	alice := &inLAN{t, lab.Host("alice", open), kad, filepath.Join(t.TempDir(), "alice"), nil}
+	alice.up("--no-lan", "--no-portmap", "--bootstrap", bootstrap, "-v")
+	alice.finds("reached", func(c control.Netcheck) bool { return c.Mode == "server" && c.Reach == "yes" })
+	alice.host.Move(shut)
+	c, took := alice.finds("a client", func(c control.Netcheck) bool { return c.Mode == "client" && c.Reach == "no" })
+	t.Logf("a client %v after the move", took)
+	if outside := c.IPv4.Outside; outside != shut.IP4() {
+		t.Errorf("it says that it is at %v, not %v", outside, shut.IP4())
+	}
+	alice.host.Move(open)
+	_, took = alice.finds("a server", func(c control.Netcheck) bool { return c.Mode == "server" && c.IPv4.Outside == open.IP4() })
+	t.Logf("a server %v after the move back", took)
+	alice.down()
+}
+
+// Without a node on the profile, netcheck runs one of its own.
+func TestNetcheckByANodeOfItsOwn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a network")
+	}
+	t.Parallel()
+	lab := natlab.New(t)
+	kad := command(t)
+	bootstrap := publicNetwork(t, lab, kad)
+	for kind, want := range map[natlab.Kind]string{natlab.Public: "yes", natlab.PortRestricted: "no"} {
+		r := &inLAN{t, lab.Home("guest"+want, kind), kad, filepath.Join(t.TempDir(), want), nil}
+		if c := r.netcheck("--bootstrap", bootstrap); c.Reach != want || c.Told || len(c.Advice) == 0 {
+			t.Errorf("%v: %+v", kind, c)
+		}
+	}
+	cut := lab.Public("cut")
+	cut.Cut()
+	out, err := (&inLAN{t, cut, kad, t.TempDir(), nil}).command("netcheck", "--bootstrap", bootstrap).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no bootstrap peer answered") || !strings.Contains(string(out), "UDP") {
+		t.Errorf("where nothing gets out: %v, %q", err, out)
+	}
+}
