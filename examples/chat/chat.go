@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ const (
 	maxName  = 24               // bytes
 	maxPeers = 64               // of a room
 	maxFind  = 30 * time.Second // between two looks into the room
+	maxPlace = 5 * time.Second  // for a relay to be found
 	help     = "* /peers or /path  who is here, and by which way    /send FILE  to all here\n" +
 		"* /ticket  what others call you by    /quit    all else is said; ✓ all who are not away have it"
 	alone = "* No way into a network is given, by --bootstrap or $KADQUIC_BOOTSTRAP: only tickets with addresses work."
@@ -69,7 +71,7 @@ func (c *chat) await(ctx context.Context, cond func() bool) error {
 	}
 }
 
-// All that follows, but meetRoom, is called in update.
+// All that follows, but wait and meetRoom, is called in update.
 
 // print shows a line. The words of others go through plain first.
 func (c *chat) print(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
@@ -85,10 +87,22 @@ func (c *chat) begin() {
 	if c.room != "" {
 		c.work.Go(c.meetRoom)
 	} else if c.called.id.IsZero() {
-		c.obey("/ticket")
+		c.work.Go(c.wait)
 	} else {
 		c.find(c.called.id)
 	}
+}
+
+// wait shows our ticket: if we seem to be behind a NAT, when a relay has a place for
+// us, so that the ticket can name it.
+func (c *chat) wait() {
+	late := time.Now().Add(maxPlace)
+	for time.Now().Before(late) && len(c.node.Relays()) == 0 && slices.ContainsFunc(c.node.Reachability().Addrs, func(a node.OwnAddr) bool {
+		return !a.Local && a.Reach != node.ReachYes
+	}) {
+		sleep(c.ctx, 50*time.Millisecond)
+	}
+	c.update(func() { c.obey("/ticket") })
 }
 
 // meetRoom tells the network that we are in the room, until we leave, and meets all

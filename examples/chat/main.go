@@ -83,6 +83,9 @@ func newChat(args []string) (*chat, error) {
 		return nil, err
 	}
 	c.alone = config.Bootstrap == nil && c.called.addrs == nil
+	config.Trace = &node.Trace{Path: func(e node.PathEvent) {
+		c.work.Go(func() { c.update(func() { c.moved(e.Peer) }) }) // who tells us is not to wait
+	}}
 	if c.node, err = node.New(config); err == nil && c.called.id == c.node.ID() {
 		err = errors.New("that is your own ticket; a second chat on this machine needs --ephemeral")
 	}

@@ -76,8 +76,12 @@ func start(t *testing.T, args ...string) *person {
 
 func startAt(t *testing.T, listen string, args ...string) *person {
 	t.Helper()
+	return startOn(t, exec.Command(os.Args[0], append([]string{listen}, args...)...))
+}
+
+func startOn(t *testing.T, cmd *exec.Cmd) *person {
+	t.Helper()
 	p := newPerson(t)
-	cmd := exec.Command(os.Args[0], append([]string{listen}, args...)...)
 	cmd.Env = append(os.Environ(), "KADQUIC_BE_CHAT=1", "HOME="+t.TempDir(), "XDG_CONFIG_HOME=")
 	cmd.Stdout, cmd.Stderr = p, p
 	var err error

@@ -22,8 +22,8 @@ const (
 	maxStreams   = 128              // that others have opened
 	maxFrame     = 32 << 10         // bytes; JSON may need six for one
 	patience     = 10 * time.Second // with who does not say hello
-	beat         = 10 * time.Second // so often something is said, so that
-	silence      = 25 * time.Second // where nothing comes for so long the connection is dead
+	beat         = 4 * time.Second  // so often something is said, so that
+	silence      = 10 * time.Second // where nothing comes for so long the connection is dead
 	maxRedial    = 30 * time.Second // between attempts to find who is away
 )
 
@@ -103,7 +103,7 @@ func (c *chat) talkOver(s net.Conn, dialled bool) (err error) {
 	if err := cmp.Or(err, receive(in, &theirs)); err != nil {
 		return err
 	}
-	if c.update(func() { p, err = c.admit(id, theirs, "direct "+s.RemoteAddr().String()) }); err != nil {
+	if c.update(func() { p, err = c.admit(id, theirs, way(node.PathOf(s))) }); err != nil {
 		return errors.Join(err, send(s, frame{Bye: err.Error()}))
 	}
 	if !dialled {
@@ -173,6 +173,24 @@ func (c *chat) tell(ctx context.Context, p *peer, s net.Conn, got uint64) {
 		}
 	}
 	sleep(ctx, time.Second) // for the other end to close
+}
+
+// way is a path as it is shown: that nothing came for a moment is no news.
+func way(p node.Path) string {
+	p.Quiet = false
+	return p.String()
+}
+
+// moved tells by which way we talk with a peer now. Streams do not notice. In update.
+func (c *chat) moved(id wire.PeerID) {
+	p, path := c.peers[id], ""
+	if at, ok := c.node.PathTo(id); ok {
+		path = way(at)
+	}
+	if p != nil && p.streams > 0 && path != "" && path != p.path {
+		p.path = path
+		c.print("* %s: now %s", p.name, path)
+	}
 }
 
 // send writes a line of JSON.

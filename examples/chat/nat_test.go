@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/natlab"
+)
+
+// Two people, each behind a NAT, and a third program on a public host, which is all
+// that they have in common. One then takes the laptop elsewhere.
+func TestBetweenNATs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a laboratory of NATs")
+	}
+	lab := natlab.New(t, natlab.Config{Link: natlab.Link{Delay: 20 * time.Millisecond}})
+	on := func(h *natlab.Host, args ...string) *person {
+		t.Helper()
+		return startOn(t, h.Command(t.Context(), os.Args[0], args...))
+	}
+	server := on(lab.Public("server"))
+	bootstrap := "--bootstrap=" + server.ticket()
+	home, cafe := lab.NAT("home", natlab.PortRestricted), lab.NAT("cafe", natlab.Linux)
+	laptop := lab.Host("bob", home)
+	alice := on(lab.Home("alice", natlab.Linux), bootstrap, "--name=alice")
+	ticket := alice.want(`(12D3KooW.*@/.*/p2p-circuit)`)
+	bob := on(laptop, bootstrap, "--name=bob", ticket)
+	bob.want(`\* alice·.... is here, .*`)
+	alice.want(`\* bob·.... is here, .*`)
+	bob.say("hello through two NATs")
+	alice.want(`bob·....: hello through two NATs`)
+	bob.want("  ✓")
+	laptop.Move(cafe)
+	const n = 20
+	for i := range n {
+		alice.say(fmt.Sprintf("alice %d", i))
+		bob.say(fmt.Sprintf("bob %d", i))
+	}
+	alice.want(fmt.Sprintf("bob·....: bob %d", n-1))
+	bob.want(fmt.Sprintf("alice·....: alice %d", n-1))
+	for i := range n {
+		if a, b := alice.count(fmt.Sprintf(": bob %d\n", i)), bob.count(fmt.Sprintf(": alice %d\n", i)); a != 1 || b != 1 {
+			t.Errorf("message %d is shown %d and %d times", i, a, b)
+		}
+	}
+	bob.quit()
+	alice.want(`\* bob·.... has left`)
+	alice.quit()
+	t.Logf("alice:\n%s\nbob:\n%s", alice.all(), bob.all())
+}
