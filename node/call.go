@@ -169,6 +169,14 @@ func (n *Node) callOnceThrough(ctx context.Context, id, relay wire.PeerID, again
 	}
 	now := time.Now()
 	config := punch.Config{Caller: public, Rand: randomUint64}
+	var ports []*quic.Port
+	if len(guesses) > 0 { // of the ports of a socket that has sent nothing yet
+		p, err := n.caller().OpenPort()
+		if err != nil {
+			return err
+		}
+		ports, config.Via = append(ports, p), 1
+	}
 	known := n.knownAt(id, at)
 	if len(known) > 0 {
 		config.Allowance = allowance
@@ -177,8 +185,9 @@ func (n *Node) callOnceThrough(ctx context.Context, id, relay wire.PeerID, again
 	if err != nil {
 		return err
 	}
-	a := &attempt{s: s, relay: relay, began: now}
+	a := &attempt{s: s, relay: relay, began: now, ports: ports}
 	if err := n.tellTryst(id, func(m *tryst, _ time.Time) { m.add(a) }); err != nil {
+		a.close()
 		return err
 	}
 	give := func(f func(m *tryst, now time.Time)) {
@@ -276,6 +285,7 @@ func (n *Node) knownAt(id wire.PeerID, relay netip.Addr) (known []netip.AddrPort
 			known = append(known, ap)
 		}
 	}
+	slices.SortStableFunc(known, farFirst)
 	return known
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -54,24 +55,32 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 	}
 	at := l.conn.RemoteAddr()
 	begin, own := now, n.mapping()
+	config := punch.Config{Caller: intro.Key, Rand: randomUint64}
 	if own >= wire.MappingSequential { // the caller cannot know our ports before it has the answer
 		begin = now.Add(n.rttTo(l))
 	}
-	s, err := punch.NewAnswer(punch.Config{Caller: intro.Key, Rand: randomUint64}, keys, now, begin)
+	var ports []*quic.Port
+	if own == wire.MappingSequential {
+		if p, err := n.caller().OpenPort(); err == nil {
+			ports, config.Via = append(ports, p), 1
+		}
+	}
+	s, err := punch.NewAnswer(config, keys, now, begin)
 	if err != nil {
 		return wire.Called{}, err
 	}
-	a := &attempt{s: s, came: true, relay: l.id, began: now}
+	a := &attempt{s: s, came: true, relay: l.id, began: now, ports: ports}
 	err = n.tellTryst(c.Peer, func(m *tryst, now time.Time) {
 		m.add(a)
 		a.s.Pay(len(c.Intro) + c.Padding)
 		m.named(now, a, intro, c.Seen, at.Addr())
 	})
 	if err != nil {
+		a.close()
 		return wire.Called{}, wire.CodeBusy
 	}
 	var guesses []netip.AddrPort
-	if own == wire.MappingSequential {
+	if len(ports) > 0 {
 		ctx, cancel := context.WithTimeout(n.ctx, time.Second)
 		guesses = n.nextPorts(ctx, at)
 		cancel()

@@ -62,11 +62,12 @@ func (n *Node) candidates(relay netip.Addr) []netip.AddrPort {
 			all = append(all, p.at)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b netip.AddrPort) int { // what is far first: it is what needs time
-		return cmp.Compare(scopeOf(b.Addr()), scopeOf(a.Addr()))
-	})
+	slices.SortStableFunc(all, farFirst)
 	return all
 }
+
+// farFirst orders by scope, the widest first: that is what needs time, and ports.
+func farFirst(a, b netip.AddrPort) int { return cmp.Compare(scopeOf(b.Addr()), scopeOf(a.Addr())) }
 
 // mayProbe reports whether a peer that we know through a relay may have us send probes
 // to an address. Those of our own house are for those who may be in it.

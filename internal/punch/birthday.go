@@ -72,7 +72,7 @@ func (s *Session) extend(now time.Time) {
 
 // hit ends the search when the peer's probe comes by one of the many ways.
 func (b *birthday) hit(from Endpoint) {
-	if from.Via != 0 || b.ip.IsValid() && from.Addr.Addr() == b.ip {
+	if b.target.IsValid() && from.Via != 0 || b.ip.IsValid() && from.Addr.Addr() == b.ip {
 		b.next = time.Time{}
 	}
 }
@@ -101,7 +101,7 @@ func (s *Session) stepBirthday(now time.Time, send Sender) time.Time {
 		return b.next
 	}
 	for range birthdayProbes {
-		e := Endpoint{0, netip.AddrPortFrom(b.ip, s.randomPort())}
+		e := Endpoint{s.via, netip.AddrPortFrom(b.ip, s.randomPort())}
 		if b.left == 0 {
 			b.next = time.Time{}
 			break

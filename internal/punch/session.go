@@ -27,11 +27,15 @@ type Config struct {
 	// Allowance is credit that nobody has paid: what one would send to the peer's
 	// addresses if there were no probes.
 	Allowance int
+	// Via is the socket that probes go by to addresses outside the house: 0, or one
+	// that has sent nothing yet, behind a NAT whose next port is foreseen.
+	Via int
 }
 
 // A Session is one side of the making of a path. Goroutines must not share it.
 type Session struct {
 	called  bool
+	via     int
 	rand    func() uint64
 	opening direction
 	keys    *Keys     // nil until the callee has answered
@@ -105,6 +109,7 @@ func newSession(c Config) (*Session, error) {
 	}
 	return &Session{
 		called:   c.Called,
+		via:      c.Via,
 		rand:     c.Rand,
 		opening:  open,
 		credit:   c.Allowance,
@@ -145,7 +150,11 @@ func (s *Session) Answered(now time.Time, keys Keys, send Sender) {
 // Name adds candidates that the peer names, in the order in which to probe them.
 func (s *Session) Name(now time.Time, guess bool, addrs ...netip.AddrPort) {
 	for _, a := range addrs {
-		s.add(Endpoint{0, a}, guess, later(now, s.begin))
+		e := Endpoint{s.via, a}
+		if rank(a.Addr().Unmap()) == 0 {
+			e.Via = 0
+		}
+		s.add(e, guess, later(now, s.begin))
 	}
 }
 
