@@ -89,7 +89,8 @@ func (s *appStream) explain(err error) error {
 
 // Listen accepts streams of an application protocol. RemoteAddr of what it
 // accepts is the socket address; [PeerOf] tells the peer's ID, which TLS has
-// proved.
+// proved. A node that others do not reach is reached by relays: see [Node.Relays].
+// A client looks for some as long as it listens.
 func (n *Node) Listen(protocol string) (net.Listener, error) {
 	if err := wire.CheckProtocol(protocol); err != nil {
 		return nil, err

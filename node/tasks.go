@@ -17,8 +17,9 @@ type task struct {
 }
 
 // tasks is all there is of them. Beside these a node has one goroutine for each
-// socket's accept, two for each connection (requests, application streams), and
-// those of operations, repairs and hand-overs under way.
+// socket's accept, two for each connection (requests, application streams) and a
+// third if it carries relayed packets, one for each place at a relay, and those of
+// operations, repairs, hand-overs and calls under way.
 func (n *Node) tasks() []task {
 	tasks := []task{
 		{"rejoin", n.rejoin},

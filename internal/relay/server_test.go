@@ -402,3 +402,29 @@ func TestServerMemory(t *testing.T) {
 		t.Errorf("%+v, %d early", st, s.early)
 	}
 }
+
+// BenchmarkForward passes on one packet.
+func BenchmarkForward(b *testing.B) {
+	s := NewServer(Limits{FlowRate: 1 << 40, FlowBurst: 1 << 40, NetworkRate: 1 << 40, NetworkBurst: 1 << 40, Rate: 1 << 40, Burst: 1 << 40})
+	s.Attach(alice, net24(1), &wireTap{})
+	s.Attach(bob, net24(2), &nowhere{})
+	s.Reserve(bob, noon)
+	s.Call(alice, bob, noon)
+	packet := to(bob, string(make([]byte, 1100)))
+	raw := bytes.Clone(packet)
+	b.SetBytes(int64(len(packet)))
+	b.ReportAllocs()
+	for b.Loop() {
+		copy(raw, packet[:HeaderLen])
+		s.Forward(alice, raw, noon)
+	}
+	if s.Stats().Dropped() > 0 {
+		b.Fatalf("%+v", s.Stats())
+	}
+}
+
+// nowhere is the link of a peer that takes everything.
+type nowhere struct{}
+
+func (*nowhere) SendDatagram([]byte) bool { return true }
+func (*nowhere) MaxDatagram() int         { return 1195 }
