@@ -47,7 +47,7 @@ func TestLoss(t *testing.T) {
 
 // One has IPv6 alone, the other IPv4: what they have in common is a relay.
 func TestIPv6AgainstIPv4(t *testing.T) {
-	n := build(t, 3, far)
+	n := build(t, 6, far)
 	six, four := n.Home("six", natlab.IPv6Firewall), n.Home("four", natlab.Linux)
 	peers := n.peers([]*natlab.Host{six, four}, setting{})
 	for i, caller := range peers {
@@ -62,6 +62,7 @@ func TestIPv6AgainstIPv4(t *testing.T) {
 		k := talks(t, caller, callee)
 		k.ends(caller.Name() + " talks to " + callee.Name())
 		caller.must(order{Do: "hang up", Peer: callee.ID}, nil)
+		callee.must(order{Do: "hang up", Peer: caller.ID}, nil)
 	}
 }
 
