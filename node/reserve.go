@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -17,6 +16,8 @@ const (
 	// wantRelays is how many places a node keeps that needs them: with three, two
 	// may fail at once.
 	wantRelays = 3
+	// needRelays is how many it wants even if they are in one network.
+	needRelays = 2
 	// refusedLife is how long a peer is left alone that would not relay.
 	refusedLife = 10 * time.Minute
 	// Waits after a round that did not find enough, doubled each time.
@@ -171,8 +172,9 @@ func (n *Node) giveBack() {
 	}
 }
 
-// reserveRound asks the servers nearest to our key, in different networks, for a
-// place until there are enough; then it returns true. Whoever refuses is noted.
+// reserveRound asks the servers nearest to our key for a place until there are
+// enough; then it returns true. Those in a network where there is a place already
+// come last, and only if there is but one. Whoever refuses is noted.
 func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -185,35 +187,38 @@ func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Ti
 	if err != nil {
 		return false
 	}
-	for c := range near.lookup.Closest() {
-		if n.enoughRelays() {
-			break
-		}
-		id := c.Addr.id
-		if _, no := refused[id]; no || id == n.id || n.hasPlaceNear(c) || ctx.Err() != nil {
-			continue
-		}
-		if err := n.reserveAt(ctx, id); err != nil && ctx.Err() == nil {
-			refused[id] = time.Now()
-			n.config.Logger.Debug("no place at a relay", "peer", id, "err", err)
+	for _, pass := range []struct {
+		want    int
+		another bool // network
+	}{{wantRelays, true}, {needRelays, false}} {
+		for c := range near.lookup.Closest() {
+			if len(n.Relays()) >= pass.want {
+				break
+			}
+			id := c.Addr.id
+			if _, no := refused[id]; no || id == n.id || ctx.Err() != nil || n.hasPlace(c.Addr, pass.another) {
+				continue
+			}
+			if err := n.reserveAt(ctx, id, pass.another); err != nil && ctx.Err() == nil {
+				refused[id] = time.Now()
+				n.config.Logger.Debug("no place at a relay", "peer", id, "err", err)
+			}
 		}
 	}
-	return n.enoughRelays()
+	return len(n.Relays()) >= wantRelays
 }
 
-func (n *Node) enoughRelays() bool { return len(n.Relays()) >= wantRelays }
-
-// hasPlaceNear reports whether we have a place at that peer, or in a network in
-// which it is.
-func (n *Node) hasPlaceNear(c routing.Contact[*known]) bool {
+// hasPlace reports whether we have a place at that peer, or, if another network is
+// wanted, in one in which it is.
+func (n *Node) hasPlace(k *known, another bool) bool {
 	rs := &n.relays
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	return slices.ContainsFunc(rs.places, func(p *relayPlace) bool {
-		if p.link.id == c.Addr.id {
+		if p.link.id == k.id {
 			return true
 		}
-		return slices.ContainsFunc(c.Addr.addrs(), func(a wire.Addr) bool {
+		return another && slices.ContainsFunc(k.addrs(), func(a wire.Addr) bool {
 			ap, ok := a.AddrPort()
 			return ok && networkOf(ap.Addr()) == networkOf(p.link.addr.Addr())
 		})
@@ -223,7 +228,7 @@ func (n *Node) hasPlaceNear(c routing.Contact[*known]) bool {
 var errNotPublic = errors.New("not a public peer")
 
 // reserveAt gets a place at a peer.
-func (n *Node) reserveAt(ctx context.Context, id wire.PeerID) error {
+func (n *Node) reserveAt(ctx context.Context, id wire.PeerID, another bool) error {
 	l, err := n.link(ctx, id)
 	switch {
 	case err != nil:
@@ -232,7 +237,7 @@ func (n *Node) reserveAt(ctx context.Context, id wire.PeerID) error {
 		return errNoDatagrams
 	case scopeOf(l.addr.Addr()) != scopeGlobal:
 		return errNotPublic
-	case n.hasPlaceNear(l.known.contact()):
+	case n.hasPlace(l.known, another): // now that it is known where it is
 		return nil
 	}
 	p := &relayPlace{link: l, since: time.Now(), quit: make(chan struct{})}

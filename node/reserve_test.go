@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -160,6 +161,31 @@ func TestWhoWantsRelays(t *testing.T) {
 		}
 		if info, err := p.Record.Record.PeerInfo(); err != nil || len(info.Relays) != 0 {
 			t.Errorf("the record still names %v, %v", info.Relays, err)
+		}
+	})
+}
+
+// Where all servers are in one network a node has two relays, which is better than
+// one.
+func TestRelaysOfOneNetwork(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		for i := range 5 {
+			at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{25, 9, 9, byte(i + 1)}), 4774)
+			c := Config{PacketConns: []net.PacketConn{s.net.Listen(at)}, Bootstrap: []ma.Multiaddr{}}
+			if i > 0 {
+				c.Bootstrap = s.nodes[0].Addrs()
+			}
+			s.add(c)
+		}
+		n := s.add(Config{Mode: ModeClient, Bootstrap: s.nodes[0].Addrs()})
+		if _, err := n.Listen("/test"); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			time.Sleep(3 * time.Minute)
+			if got := len(n.Relays()); got != needRelays {
+				t.Errorf("%d relays, want %d", got, needRelays)
+			}
 		}
 	})
 }
