@@ -111,6 +111,9 @@ func (n *Node) linked(l *link) {
 	if !back {
 		n.probe(l.id)
 	}
+	if l.isServer() {
+		n.seekOtherFamily(l.known)
+	}
 }
 
 // hello takes in what a peer says of itself, when the link begins and whenever

@@ -61,6 +61,7 @@ type Node struct {
 	dialRTT    linkRTT // from dialling a stranger to its HELLO
 	skew       skew
 	self       selfAddrs
+	families   families
 	trysts     *trysts // with peers that are called through relays
 	auto       autoMode
 	asking     *asking

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/peerstore"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// What others are told of a peer are the addresses at which we ourselves have proved
+// it. Two nodes with IPv4 and IPv6 prove one another by IPv6, and those who have only
+// IPv4 would hear of nobody. So a contact is asked for by its other family, too, once
+// it stands in the routing table: as a stranger asks (knock).
+
+// families remembers who was asked. The zero value is empty; goroutines may share it.
+type families struct {
+	mu    sync.Mutex
+	tried map[wire.PeerID]time.Time
+}
+
+const (
+	familyAgain = 10 * time.Minute
+	maxFamilies = 4096
+)
+
+// due reports whether a peer has not been asked lately, and notes that it is now.
+func (f *families) due(id wire.PeerID, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if at, ok := f.tried[id]; ok && now.Sub(at) < familyAgain {
+		return false
+	}
+	if len(f.tried) >= maxFamilies {
+		for old, at := range f.tried {
+			if now.Sub(at) >= familyAgain {
+				delete(f.tried, old)
+			}
+		}
+		if len(f.tried) >= maxFamilies {
+			return false
+		}
+	}
+	if f.tried == nil {
+		f.tried = make(map[wire.PeerID]time.Time)
+	}
+	f.tried[id] = now
+	return true
+}
+
+// seekOtherFamily asks a contact, in the background, whether it answers at the address
+// of the family by which we have not reached it, as its record says.
+func (n *Node) seekOtherFamily(k *known) {
+	if n.fresh == nil {
+		return
+	}
+	r := n.peers.Record(k.id)
+	if r == nil {
+		return
+	}
+	n.mu.Lock()
+	contact := n.table.Contains(k.key)
+	n.mu.Unlock()
+	info, err := r.Record.PeerInfo()
+	if err != nil || !contact {
+		return
+	}
+	have := map[bool]bool{}
+	for _, a := range k.addrs() {
+		if ap, ok := a.AddrPort(); ok {
+			have[ap.Addr().Is4()] = true
+		}
+	}
+	i := slices.IndexFunc(info.Addrs, func(a wire.Addr) bool {
+		ap, ok := a.AddrPort()
+		return ok && scopeOf(ap.Addr()) == scopeGlobal && !have[ap.Addr().Is4()] && n.hasFamily(ap.Addr())
+	})
+	if i < 0 || !n.families.due(k.id, time.Now()) {
+		return
+	}
+	a := info.Addrs[i]
+	n.inBackground(func(ctx context.Context) {
+		to, _ := a.AddrPort()
+		if n.knock(ctx, to, k.id) == nil {
+			n.peers.Add(k.id, peerstore.SourceDialled, time.Now(), 0, a)
+			n.verified(k)
+		}
+	})
+}
+
+// hasFamily reports whether this machine has global addresses like that one.
+func (n *Node) hasFamily(a netip.Addr) bool {
+	return slices.ContainsFunc(n.self.places(), func(p place) bool {
+		return p.own && p.at.Addr().Is4() == a.Is4() && (a.Is4() || scopeOf(p.at.Addr()) == scopeGlobal)
+	})
+}
