@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	ma "github.com/multiformats/go-multiaddr"
+
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -60,6 +62,16 @@ func (a *askers) behind(c Config, filter lets, each bool) (*Node, *home) {
 		a.t.Fatal(err)
 	}
 	return n, h
+}
+
+// addAt adds a node at an address.
+func (a *askers) addAt(at netip.AddrPort) {
+	a.t.Helper()
+	c := Config{PacketConns: []net.PacketConn{a.net.Listen(at)}, Bootstrap: []ma.Multiaddr{}}
+	if len(a.nodes) > 0 {
+		c.Bootstrap = a.nodes[0].Addrs()
+	}
+	a.add(c)
 }
 
 // firewalled adds a node with a public address that not everybody reaches.

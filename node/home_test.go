@@ -27,11 +27,13 @@ type home struct {
 	outside netip.AddrPort
 	each    bool // another port for each destination
 
-	mu      sync.Mutex
-	filter  lets
-	sockets map[netip.AddrPort]net.PacketConn // by destination; all have one if not each
-	sent    map[netip.AddrPort]time.Time      // when last
-	next    uint16
+	mu        sync.Mutex
+	filter    lets
+	by        map[netip.AddrPort]net.PacketConn // for whom came by a port that is mapped
+	forwarded net.PacketConn
+	sockets   map[netip.AddrPort]net.PacketConn // by destination; all have one if not each
+	sent      map[netip.AddrPort]time.Time      // when last
+	next      uint16
 
 	in      chan parcel
 	ended   chan struct{}
@@ -47,6 +49,7 @@ type parcel struct {
 func newHome(n *simnet.Network, inside, outside netip.AddrPort, filter lets, each bool) *home {
 	h := &home{
 		net: n, inside: inside, outside: outside, filter: filter, each: each,
+		by:      make(map[netip.AddrPort]net.PacketConn),
 		sockets: make(map[netip.AddrPort]net.PacketConn), sent: make(map[netip.AddrPort]time.Time), next: outside.Port(),
 		in: make(chan parcel, 64), ended: make(chan struct{}),
 	}
@@ -97,6 +100,26 @@ func (h *home) read(s net.PacketConn, of netip.AddrPort) {
 	}
 }
 
+// readForwarded takes in all that comes to a port that the router maps; answers go
+// out by it.
+func (h *home) readForwarded(s net.PacketConn) {
+	for {
+		b := make([]byte, 2000)
+		n, a, err := s.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		h.mu.Lock()
+		h.by[addrPortOf(a)] = s
+		h.mu.Unlock()
+		select {
+		case h.in <- parcel{b[:n], a.(*net.UDPAddr)}:
+		case <-h.ended:
+			return
+		}
+	}
+}
+
 // opens changes whom the home lets in.
 func (h *home) opens(filter lets) {
 	h.mu.Lock()
@@ -122,7 +145,10 @@ func (h *home) WriteTo(b []byte, to net.Addr) (int, error) {
 	at := addrPortOf(to)
 	h.mu.Lock()
 	h.sent[at], h.sent[netip.AddrPortFrom(at.Addr(), 0)] = time.Now(), time.Now()
-	s := h.socket(at)
+	s := h.by[at]
+	if s == nil {
+		s = h.socket(at)
+	}
 	h.mu.Unlock()
 	return s.WriteTo(b, to)
 }
@@ -133,6 +159,9 @@ func (h *home) Close() error {
 		h.mu.Lock()
 		for _, s := range h.sockets {
 			s.Close()
+		}
+		if h.forwarded != nil {
+			h.forwarded.Close()
 		}
 		h.mu.Unlock()
 		h.readers.Wait()

@@ -1,0 +1,179 @@
+package node
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/peerstore"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// What NATs do to a node: who lets everybody in makes a server of it, at the address
+// where others see it; who does not, a client. Where each peer sees it at another
+// port, no two agree on an address, and it knows all the same.
+func TestNATs(t *testing.T) {
+	for name, c := range map[string]struct {
+		filter  lets
+		each    bool
+		mode    Mode
+		reach   Reach
+		mapping Mapping
+	}{
+		"full cone":       {letsAnybody, false, ModeServer, ReachYes, MappingIndependent},
+		"port-restricted": {letsPorts, false, ModeClient, ReachNo, MappingIndependent},
+		"symmetric":       {letsPorts, true, ModeClient, ReachNo, MappingRandom},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inAskingSwarm(t, 5, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, a *askers) {
+				n, _ := a.behind(Config{}, c.filter, c.each)
+				await(t, 10*time.Second, c.mode.String(), func() bool {
+					r := n.Reachability()
+					return r.Mode == c.mode && r.Reach() == c.reach
+				})
+				r := n.Reachability()
+				if r.IPv4.Mapping != c.mapping || r.IPv4.Outside != host(5).Addr() {
+					t.Errorf("it says %+v", r.IPv4)
+				}
+				time.Sleep(3 * time.Hour)
+				if r := n.Reachability(); r.Mode != c.mode {
+					t.Errorf("three hours later: %+v", r)
+				}
+				if known := a.knownBy(n); (c.mode == ModeServer) != (known == 5) {
+					t.Errorf("%d have it in their tables", known)
+				}
+				if c.mode == ModeServer { // idle, and seen at its address still
+					if own := reachOf(n, host(5)); own.Votes < minVotes || !own.Told {
+						t.Errorf("three hours later: %+v", own)
+					}
+				}
+			})
+		})
+	}
+}
+
+// One liar, asked or dialling, makes a client of nobody.
+func TestOneLiarIsNotBelieved(t *testing.T) {
+	inAskingSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
+		lies := byte(0)
+		x := a.stranger(0)
+		x.join(a.nodes[0], func(_ wire.PeerID, m wire.Message) wire.Message {
+			switch m := m.(type) {
+			case wire.DialBack:
+				lies++
+				return wire.Dialled{Addr: m.Addrs[0], By: wire.PeerID{1, 2, lies}, Code: wire.CodeUnreachable}
+			case wire.Ping:
+				return wire.Pong{}
+			}
+			return wire.Nodes{}
+		})
+		n := a.add(Config{})
+		for range 100 {
+			time.Sleep(6 * time.Minute)
+			if r := n.Reachability(); r.Mode != ModeServer || r.Reach() == ReachNo {
+				t.Fatalf("believed: %+v", r)
+			}
+			a.nodes[0].askAll(a.nodes[0].ctx, true)
+		}
+		if lies == 0 {
+			t.Error("the liar was never asked")
+		}
+		var v verdict
+		for i := range byte(10) { // not by many who ask in its network either
+			v = v.failed(wire.PeerID{9, i}, networkOf(ipv4(44, 1, 1, i)), time.Now())
+		}
+		if v.reach() != ReachUnknown {
+			t.Error("ten in one network are believed")
+		}
+	})
+}
+
+// The router's word and that of two who came in, though to their IPs something had
+// been sent, is enough for an address that it maps.
+func TestMappedAddressIsBelievedSooner(t *testing.T) {
+	inAskingSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
+		n, h := a.behind(Config{}, letsPorts, false)
+		await(t, 10*time.Second, "a client", func() bool { return n.Reachability().Mode == ModeClient })
+		// The router gives the inside's port a place outside, where all get in.
+		mapped := netip.AddrPortFrom(host(5).Addr(), 999)
+		forward(t, a.net, h, mapped)
+		n.self.mappedTo(4774, mapped)
+		n.asking.poke()
+		await(t, 5*time.Second, "a server", func() bool { return n.Reachability().Mode == ModeServer })
+		if own := reachOf(n, mapped); own.Reach != ReachYes || !own.Told || !own.Mapped {
+			t.Errorf("mapped: %+v", own)
+		}
+		if own := reachOf(n, host(5)); own.Told {
+			t.Errorf("the address that nobody reaches is told: %+v", own)
+		}
+		n.self.mappedTo(4774, netip.AddrPort{})
+		await(t, 10*time.Minute, "a client again", func() bool { return n.Reachability().Mode == ModeClient })
+	})
+}
+
+// forward hands all that comes to an address to who is at home, as if it came there.
+func forward(t *testing.T, net *simnet.Network, h *home, at netip.AddrPort) {
+	socket := net.Listen(at)
+	h.mu.Lock()
+	h.forwarded = socket
+	h.mu.Unlock()
+	h.readers.Go(func() { h.readForwarded(socket) })
+	t.Cleanup(func() { socket.Close() })
+}
+
+// Filters that an earlier life of a node has opened are open still.
+func TestWhoWasKnownBeforeShowsNothing(t *testing.T) {
+	now := time.Now()
+	store := peerstore.New(peerstore.Options{})
+	add := func(i int, ago time.Duration) {
+		store.Add(idOf(testKey(i)), peerstore.SourceDialled, now.Add(-ago), 0, wire.AddrFrom(host(i)))
+	}
+	add(1, time.Minute)
+	add(2, filterLife+time.Minute)
+	var s selfAddrs
+	s.sentTo(store.All())
+	if !s.contacted.has(host(1).Addr(), now) || s.contacted.has(host(2).Addr(), now) || s.contacted.has(host(3).Addr(), now) {
+		t.Errorf("sent to, it says: %v", s.contacted.at)
+	}
+}
+
+// Peers on a LAN and machines by themselves have nothing to find out.
+func TestWhereNobodyIsPublic(t *testing.T) {
+	inAskingSwarm(t, 0, simnet.Options{Delay: time.Millisecond}, func(t *testing.T, a *askers) {
+		for i := range 5 {
+			at := netip.AddrPortFrom(ipv4(192, 168, byte(i), 7), 4774)
+			a.addAt(at)
+		}
+		time.Sleep(time.Hour)
+		for i, n := range a.nodes {
+			if r := n.Reachability(); r.Mode != ModeServer || r.Reach() != ReachUnknown || n.Stats().Sent.DialBack > 0 {
+				t.Errorf("node %d: %+v, %d asked", i, r, n.Stats().Sent.DialBack)
+			}
+		}
+	})
+}
+
+// Every state of an address is said in words.
+func TestReachabilitySaysWhy(t *testing.T) {
+	inAskingSwarm(t, 1, simnet.Options{}, func(t *testing.T, a *askers) {
+		n, now := a.nodes[0], time.Now()
+		public, private := place{at: host(0), own: true}, place{at: netip.MustParseAddrPort("10.0.0.1:1")}
+		mapped := place{at: host(0), mapped: true}
+		via := func(i byte) netip.Prefix { return networkOf(ipv4(9, 0, i, 1)) }
+		one := verdict{}.failed(wire.PeerID{1}, via(1), now)
+		two := one.failed(wire.PeerID{2}, via(2), now)
+		no := two.failed(wire.PeerID{3}, via(3), now)
+		said := make(map[string]bool)
+		for _, why := range []string{
+			n.whyReach(private, verdict{}, now), n.whyReach(public, verdict{}, now), n.whyReach(public, one, now),
+			n.whyReach(public, two, now), n.whyReach(public, no, now), n.whyReach(public, verdict{yes: now}, now),
+			n.whyReach(mapped, verdict{yes: now}, now), n.whyReach(public, verdict{}.letIn(via(1), now), now),
+		} {
+			if why == "" || said[why] {
+				t.Errorf("%q is said twice, or nothing", why)
+			}
+			said[why] = true
+		}
+	})
+}
