@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kadquic/kadquic/internal/control"
+	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -19,22 +20,32 @@ func (a *app) pingCommand() *cobra.Command {
 		Use:   "ping PEERID|MULTIADDR",
 		Short: "See whether a peer is there, and how far",
 		Long: `Ping connects to a peer and measures how long it takes to answer. A MULTIADDR
-(/ip4/…/udp/…/quic-v1/p2p/…) needs nothing else; a PEERID is looked up in the
-network.`,
+(/ip4/…/udp/…/quic-v1/p2p/…, or /…/p2p/RELAY/p2p-circuit/p2p/…) needs nothing else;
+a PEERID is looked up in the network.
+
+Of each answer it says which way packets go: direct, to an address that anybody can
+reach; punched, to one that works since both sides have sent there; or relayed by
+another node. It goes on until they are not relayed, at most ` + fmt.Sprint(mostPings) + ` times.`,
 		Example: `  kad ping 12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5
   kad ping -c 5 /ip4/192.0.2.1/udp/4774/quic-v1/p2p/12D3KooW…`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if count < 1 {
+			if count < 1 && cmd.Flags().Changed("count") {
 				return usagef("--count is %d, want at least 1", count)
 			}
 			return a.ping(cmd.Context(), args[0], count)
 		},
 	}
-	cmd.Flags().IntVarP(&count, "count", "c", 1, "`NUMBER` of pings, one a second")
+	cmd.Flags().IntVarP(&count, "count", "c", 0, "`NUMBER` of pings (default until no relay is needed)")
 	return cmd
 }
 
+const (
+	mostPings = 30
+	pingEvery = time.Second
+)
+
+// ping pings count times; with 0, until no relay is needed.
 func (a *app) ping(ctx context.Context, whom string, count int) error {
 	var addr ma.Multiaddr
 	var id wire.PeerID
@@ -62,10 +73,14 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 	}
 	defer done()
 
-	for i := range count {
+	times := count
+	if times == 0 {
+		times = mostPings
+	}
+	for i := range times {
 		if i > 0 {
 			select {
-			case <-time.After(time.Second):
+			case <-time.After(pingEvery):
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -82,7 +97,10 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 			ID wire.PeerID `json:"id"`
 			control.Pong
 		}{id, pong})
-		a.print("%s answered in %s", id, took(time.Duration(pong.RTT)))
+		a.print("%s answered in %s, %s", id, took(time.Duration(pong.RTT)), pong.Path)
+		if count == 0 && pong.Path.Kind != node.PathRelayed.String() {
+			break
+		}
 	}
 	return nil
 }

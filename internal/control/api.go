@@ -294,5 +294,33 @@ type Peer struct {
 
 // A Pong is the answer to a ping.
 type Pong struct {
-	RTT Duration `json:"rtt_ms"`
+	RTT  Duration `json:"rtt_ms"`
+	Path Path     `json:"path"`
+	// Of a peer that was called through a relay: how long it took until it was
+	// connected, and until its packets went straight.
+	Connected Duration `json:"connected_ms,omitempty"`
+	Direct    Duration `json:"direct_ms,omitempty"`
+}
+
+// A Path is how packets go to a peer.
+type Path struct {
+	Kind  string       `json:"kind"`            // "direct", "punched" or "relayed"
+	Addr  string       `json:"addr,omitempty"`  // of the peer, IP and port
+	Relay *wire.PeerID `json:"relay,omitempty"` // who relays
+	Quiet bool         `json:"quiet,omitempty"` // nothing came that way for a moment
+}
+
+// String says of a path what node.Path says.
+func (p Path) String() string {
+	s := p.Kind
+	switch {
+	case p.Addr != "":
+		s += " " + p.Addr
+	case p.Relay != nil:
+		s += " by " + p.Relay.String()
+	}
+	if p.Quiet {
+		s += " (quiet)"
+	}
+	return s
 }

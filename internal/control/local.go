@@ -205,7 +205,25 @@ func (l *local) Ping(ctx context.Context, p Peer) (Pong, error) {
 		return Pong{}, badRequest("%s is this node itself", p.ID)
 	}
 	rtt, err := l.node.Ping(ctx, p.ID) // which finds it first if need be
-	return Pong{Duration(rtt)}, err
+	pong := Pong{RTT: Duration(rtt)}
+	if path, ok := l.node.PathTo(p.ID); ok {
+		pong.Path = pathOf(path)
+	}
+	if call, ok := l.node.CallTo(p.ID); ok {
+		pong.Connected, pong.Direct = Duration(call.Connected), Duration(call.Direct)
+	}
+	return pong, err
+}
+
+func pathOf(p node.Path) Path {
+	path := Path{Kind: p.Kind.String(), Quiet: p.Quiet}
+	if ap, ok := p.Addr.AddrPort(); ok {
+		path.Addr = ap.String()
+	}
+	if !p.Relay.IsZero() {
+		path.Relay = &p.Relay
+	}
+	return path
 }
 
 // addrStrings are addrs as text.
