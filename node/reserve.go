@@ -21,7 +21,10 @@ const (
 	// refusedLife is how long a peer is left alone that would not relay.
 	refusedLife = 10 * time.Minute
 	// Waits after a round that did not find enough, doubled each time.
-	minReserveWait, maxReserveWait = 2 * time.Second, time.Minute
+	minReserveWait, maxReserveWait = 2 * time.Second, 30 * time.Second
+	// reserveAgain is how soon a relay is asked again that did not answer, when
+	// nobody else did either.
+	reserveAgain = time.Second
 )
 
 // A relayPlace is a reservation of ours. What is not constant is guarded by
@@ -30,7 +33,8 @@ type relayPlace struct {
 	link    *link // constant
 	since   time.Time
 	expires time.Time
-	rtt     time.Duration // of the latest renewal
+	renewed time.Time     // when it was last
+	rtt     time.Duration // of that
 	quit    chan struct{} // closed: it is not wanted any more
 	once    sync.Once
 }
@@ -277,24 +281,40 @@ func (n *Node) renewPlace(ctx context.Context, p *relayPlace) error {
 	}
 	n.relays.mu.Lock()
 	defer n.relays.mu.Unlock()
-	p.rtt, p.expires = rtt, time.Now().Add(r.Lifetime)
+	p.rtt, p.renewed = rtt, time.Now()
+	p.expires = p.renewed.Add(r.Lifetime)
 	return nil
 }
 
 // keepPlace renews a place every 15 seconds, which keeps the NAT's mapping too,
-// until the connection ends, the relay refuses or does not answer, or the place is
-// not wanted any more.
+// until the connection ends, the relay refuses or does not answer although another
+// does, or the place is not wanted any more. If none answers we are the ones who are
+// gone, perhaps for a moment only.
 func (n *Node) keepPlace(p *relayPlace, release func()) {
 	defer release()
 	timer := time.NewTimer(relayPulse)
 	defer timer.Stop()
 	wanted := true
+	var silent time.Time // when it was first asked of what it has not answered; zero: it has
 	for wanted {
 		select {
 		case <-timer.C:
-			if n.renewPlace(n.ctx, p) == nil {
+			asked := time.Now()
+			err := n.renewPlace(n.ctx, p)
+			switch {
+			case err == nil:
+				silent = time.Time{}
 				timer.Reset(relayPulse)
 				continue
+			case errors.Is(err, errTimeout):
+				if silent.IsZero() {
+					silent = asked
+				}
+				if !n.anotherAnswers(p, silent) {
+					timer.Reset(reserveAgain)
+					continue
+				}
+				p.link.close()
 			}
 		case <-p.link.conn.Done():
 		case <-p.quit:
@@ -317,6 +337,16 @@ func (n *Node) keepPlace(p *relayPlace, release func()) {
 		default:
 		}
 	}
+}
+
+// anotherAnswers reports whether any relay but that of p has answered since.
+func (n *Node) anotherAnswers(p *relayPlace, since time.Time) bool {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return slices.ContainsFunc(rs.places, func(q *relayPlace) bool {
+		return q != p && q.renewed.After(since)
+	})
 }
 
 func (n *Node) dropPlace(p *relayPlace) {

@@ -125,6 +125,37 @@ func TestRelaysAreReplaced(t *testing.T) {
 	})
 }
 
+// A node that is cut off for half a minute has its places still; for longer, it has
+// others soon after.
+func TestPlacesOutliveASilence(t *testing.T) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.relayed()
+		before := bob.Relays()
+		for _, c := range []struct {
+			away time.Duration
+			same bool
+		}{{30 * time.Second, true}, {3 * time.Minute, false}} {
+			s.net.Partition(hosts(0, 6), hosts(6, 7))
+			time.Sleep(c.away)
+			s.net.Heal()
+			time.Sleep(time.Minute)
+			got := bob.Relays()
+			if same := len(got) == wantRelays && got[0].Since.Equal(before[0].Since); len(got) != wantRelays || same != c.same {
+				t.Errorf("away for %v: %d relays, the same: %v", c.away, len(got), same)
+			}
+			if _, err := s.nodes[2].FindPeer(within(t, time.Minute), bob.ID()); err != nil {
+				t.Error(err)
+			}
+			for _, r := range got {
+				i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n.ID() == r.ID })
+				if !s.nodes[i].relay.Reserved(bob.ID(), time.Now()) {
+					t.Errorf("away for %v: node %d knows of no place", c.away, i)
+				}
+			}
+		}
+	})
+}
+
 // Nobody who can be reached, or serves only itself, asks for places; who stops
 // listening gives them back.
 func TestWhoWantsRelays(t *testing.T) {
