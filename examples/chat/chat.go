@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	ma "github.com/multiformats/go-multiaddr"
 	"golang.org/x/time/rate"
 
 	"github.com/kadquic/kadquic/node"
@@ -34,9 +35,9 @@ type chat struct {
 	ctx        context.Context // until the goodbyes are said
 	life       uint64          // random
 	name, room string
-	called     ticket // if zero: the room, or whoever calls first
-	downloads  string // "": no files
-	alone      bool   // no way into a network is given
+	called     ticket         // if zero: the room, or whoever calls first
+	downloads  string         // "": no files
+	way        []ma.Multiaddr // into the network
 	work       sync.WaitGroup
 
 	mu      sync.Mutex
@@ -71,25 +72,37 @@ func (c *chat) await(ctx context.Context, cond func() bool) error {
 	}
 }
 
-// All that follows, but wait and meetRoom, is called in update.
+// All that follows, but join, wait and meetRoom, is called in update.
 
 // print shows a line. The words of others go through plain first.
 func (c *chat) print(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
 
-// begin calls whom we want to meet.
+// begin calls whom we want to meet, at once if the ticket says where they are.
 func (c *chat) begin() {
-	if c.alone {
+	for _, a := range c.called.addrs {
+		c.node.Learn(a)
+	}
+	if c.called.addrs != nil {
+		c.find(c.called.id)
+	} else if c.way == nil {
 		c.print(alone)
 	}
-	for _, a := range c.called.addrs {
-		c.node.Learn(a) // saves asking the network
+	c.work.Go(c.join)
+}
+
+// join joins the network, and does what needs it.
+func (c *chat) join() {
+	if c.way != nil {
+		if err := c.node.Bootstrap(c.ctx, c.way...); err != nil { // the node goes on trying
+			c.update(func() { c.print("* nobody in the network answers: %s", plain(err.Error(), 300)) })
+		}
 	}
 	if c.room != "" {
-		c.work.Go(c.meetRoom)
+		c.meetRoom()
 	} else if c.called.id.IsZero() {
-		c.work.Go(c.wait)
+		c.wait()
 	} else {
-		c.find(c.called.id)
+		c.update(func() { c.find(c.called.id) })
 	}
 }
 

@@ -62,12 +62,12 @@ func newChat(args []string) (*chat, error) {
 	})
 	bootstrap := func(s string) error {
 		t, err := parseTicket(s)
-		config.Bootstrap = append(config.Bootstrap, t.addrs...)
+		c.way = append(c.way, t.addrs...)
 		return err
 	}
 	flags.Func("bootstrap", "`ADDR` or ticket of somebody in the network; may be repeated (default $KADQUIC_BOOTSTRAP)", bootstrap)
 	err := flags.Parse(args)
-	if env := os.Getenv("KADQUIC_BOOTSTRAP"); err == nil && env != "" && config.Bootstrap == nil {
+	if env := os.Getenv("KADQUIC_BOOTSTRAP"); err == nil && env != "" && c.way == nil {
 		err = bootstrap(env)
 	}
 	if err == nil && flags.NArg() > 0 {
@@ -76,13 +76,15 @@ func newChat(args []string) (*chat, error) {
 	if err == nil && (flags.NArg() > 1 || flags.NArg() == 1 && c.room != "") {
 		err = errors.New("after the flags goes one ticket at most, and none with --room")
 	}
+	if err == nil && c.downloads != "" {
+		err = os.MkdirAll(c.downloads, 0o700)
+	}
 	if err == nil && !*ephemeral {
 		config.Key, _, err = quic.LoadOrCreateKey(*key)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.alone = config.Bootstrap == nil && c.called.addrs == nil
 	config.Trace = &node.Trace{Path: func(e node.PathEvent) {
 		c.work.Go(func() { c.update(func() { c.moved(e.Peer) }) }) // who tells us is not to wait
 	}}
@@ -102,10 +104,7 @@ func (c *chat) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	c.out = s
 	defer c.work.Wait()
 	defer c.node.Close() // ends every stream
-	err = c.node.Start(ctx)
-	if nobody, ok := errors.AsType[*node.BootstrapError](err); ok { // the node goes on trying to join
-		c.print("* nobody in the network answers: %s", plain(nobody.Error(), 300))
-	} else if err != nil {
+	if err := c.node.Start(ctx); err != nil {
 		return err
 	}
 	end := func() {}

@@ -175,8 +175,12 @@ func (c *chat) tell(ctx context.Context, p *peer, s net.Conn, got uint64) {
 	sleep(ctx, time.Second) // for the other end to close
 }
 
-// way is a path as it is shown: that nothing came for a moment is no news.
+// way is a path as it is shown. Which relay, and that nothing came for a moment, is
+// no news.
 func way(p node.Path) string {
+	if p.Kind == node.PathRelayed {
+		return "by relay"
+	}
 	p.Quiet = false
 	return p.String()
 }
