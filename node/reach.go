@@ -129,7 +129,7 @@ func (n *Node) countVotes(now time.Time) {
 		if ap := l.sees.Load(); ap != nil && l.isUp() {
 			s.votes.stand(l.addr.Addr(), l.conn.LocalAddr().Port(), *ap, now)
 		}
-		s.contacted.note(l.addr, now)
+		s.contacted.note(l.conn.RemoteAddr(), now) // which of a virtual one is where its path leads
 	}
 	s.votes.expire(now)
 	s.contacted.expire(now)
