@@ -32,15 +32,21 @@ func (k *talk) report(p *peer) tally {
 func (k *talk) goesOn(more time.Duration) {
 	k.t.Helper()
 	from := k.report(k.caller).Came
-	until(k.t, "numbers come back", func() bool {
-		return k.report(k.caller).Came >= from+uint64(more/numberEvery)
-	})
+	k.until("numbers come back", func(t tally) bool { return t.Came >= from+uint64(more/numberEvery) })
 }
 
 // goesBy waits until the caller's path suits.
 func (k *talk) goesBy(what string, suits func(path string) bool) {
 	k.t.Helper()
-	until(k.t, "numbers go "+what, func() bool { return suits(k.report(k.caller).Path) })
+	k.until("numbers go "+what, func(t tally) bool { return suits(t.Path) })
+}
+
+// until waits until what the caller has got suits.
+func (k *talk) until(what string, suits func(tally) bool) {
+	k.t.Helper()
+	if !holds(func() bool { return suits(k.report(k.caller)) }) {
+		k.t.Fatalf("not within %v: %s; the caller has %+v, the callee %+v", patience, what, k.report(k.caller), k.report(k.callee))
+	}
 }
 
 // end ends it, and checks that nothing was lost or doubled.

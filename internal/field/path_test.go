@@ -14,11 +14,16 @@ import (
 	"github.com/kadquic/kadquic/node"
 )
 
+// A change is another path to a peer.
+type change struct {
+	At   time.Time
+	Peer string
+	Path string // "direct …", "punched …", "relayed by …"
+}
+
 // A pathLog is the latest path to each peer, and since when. The zero value is empty;
 // goroutines may share it.
 type pathLog struct {
-	tell func(change)
-
 	mu   sync.Mutex
 	last map[string]change
 	wake chan struct{} // closed at the next change
@@ -27,6 +32,7 @@ type pathLog struct {
 // note takes in that a path is another.
 func (l *pathLog) note(c change) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.last == nil {
 		l.last = make(map[string]change)
 	}
@@ -35,8 +41,6 @@ func (l *pathLog) note(c change) {
 		close(l.wake)
 		l.wake = nil
 	}
-	l.mu.Unlock()
-	l.tell(c)
 }
 
 // of returns the latest change of the path to a peer, and what is closed when there

@@ -31,7 +31,6 @@ type peer struct {
 	in      io.WriteCloser
 	orders  int
 	waiting map[int]chan said
-	changes []change
 }
 
 // start runs a program on a host, and returns when it has joined the network. It ends
@@ -116,9 +115,7 @@ func (p *peer) listen(out io.Reader) {
 			continue
 		}
 		p.mu.Lock()
-		if s.Change != nil {
-			p.changes = append(p.changes, *s.Change)
-		} else if c := p.waiting[s.N]; c != nil {
+		if c := p.waiting[s.N]; c != nil {
 			delete(p.waiting, s.N)
 			c <- s
 		}
@@ -190,44 +187,22 @@ func (p *peer) state() state {
 }
 
 // settled waits until the node's state suits.
-func (p *peer) settled(what string, suits func(state) bool) state {
+func (p *peer) settled(what string, suits func(state) bool) {
 	p.t.Helper()
 	var s state
-	until(p.t, p.Name()+": "+what, func() bool {
-		s = p.state()
-		return suits(s)
-	})
-	return s
-}
-
-// path is the latest path to another peer, as far as the program has told.
-func (p *peer) path(to *peer) string {
-	changes := p.pathsTo(to)
-	if len(changes) == 0 {
-		return ""
+	if !holds(func() bool { s = p.state(); return suits(s) }) {
+		p.t.Fatalf("not within %v: %s: %s; it is %+v", patience, p.Name(), what, s)
 	}
-	return changes[len(changes)-1].Path
 }
 
-func (p *peer) pathsTo(to *peer) (all []change) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.changes {
-		if c.Peer == to.ID {
-			all = append(all, c)
-		}
-	}
-	return all
-}
-
-// until waits for a condition.
-func until(t *testing.T, what string, f func() bool) {
-	t.Helper()
+// holds waits for a condition, and reports whether it came true.
+func holds(f func() bool) bool {
 	for deadline := time.Now().Add(patience); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
+			return false
 		}
 	}
+	return true
 }
 
 // A tail keeps the end of what is written to it. Goroutines may share it.

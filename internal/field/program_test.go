@@ -46,20 +46,12 @@ type order struct {
 	Forgery forgery
 }
 
-// A said is a line that the program writes: the reply to an order, or, if N is zero,
-// that the path to a peer is another.
+// A said is a line that the program writes: the reply to an order, or first, with N
+// zero, its ID.
 type said struct {
 	N      int
 	Err    string
-	Result json.RawMessage `json:",omitempty"`
-	Change *change         `json:",omitempty"`
-}
-
-// A change is another path to a peer. All programs of a test have the same clock.
-type change struct {
-	At   time.Time
-	Peer string
-	Path string // "direct …", "punched …", "relayed by …"
+	Result json.RawMessage
 }
 
 // A program is a node that takes orders.
@@ -96,7 +88,6 @@ func runProgram(text string, in io.Reader, out, errs io.Writer) error {
 		return err
 	}
 	p := &program{out: json.NewEncoder(out)}
-	p.paths.tell = func(c change) { p.say(said{Change: &c}) }
 	config, err := s.config(p, errs)
 	if err != nil {
 		return err
@@ -175,22 +166,18 @@ func serveAll(l net.Listener, serve func(net.Conn)) {
 	}
 }
 
-func (p *program) say(s said) {
-	p.outMu.Lock()
-	defer p.outMu.Unlock()
-	if p.out.Encode(s) != nil {
-		os.Exit(1) // nobody listens any more
-	}
-}
-
 func (p *program) reply(n int, result any, err error) {
 	s := said{N: n}
 	if err != nil {
 		s.Err = err.Error()
 	} else {
-		s.Result, _ = json.Marshal(result)
+		s.Result, err = json.Marshal(result)
 	}
-	p.say(s)
+	p.outMu.Lock()
+	defer p.outMu.Unlock()
+	if p.out.Encode(s) != nil || err != nil && s.Err == "" {
+		os.Exit(1) // nobody listens any more, or what is said makes no sense
+	}
 }
 
 // A state is what a node knows of itself.

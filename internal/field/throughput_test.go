@@ -1,10 +1,10 @@
 package field
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/kadquic/kadquic/internal/natlab"
 )
@@ -13,7 +13,8 @@ import (
 const floorPort = 4775
 
 // How fast bytes go, without delay, and how that compares to the floor. Everything
-// shares this machine's processors, the relay's work too. Nothing is asserted.
+// shares this machine's processors, the relay's work too. What a relay gives one pair
+// is bounded, and so less is sent by it. Nothing is asserted.
 func TestThroughput(t *testing.T) {
 	size, runs := int64(4<<20), 1
 	if *all {
@@ -27,29 +28,28 @@ func TestThroughput(t *testing.T) {
 	relayed := n.two(n.Home("erin", natlab.Symmetric), n.Home("frank", natlab.Symmetric))
 	a.must(order{Do: "learn", Addrs: b.ticket()}, nil)
 	floor := fmt.Sprintf("%v:%d", b.IP4(), floorPort)
-	var base time.Duration
+	var base float64
 	for _, way := range []struct {
 		what string
 		from *peer
+		part int64
 		o    order
 	}{
-		{"floor: quic-go", a, order{Do: "floor", Addrs: []string{floor}}},
-		{"between public nodes", a, order{Do: "bulk", Peer: b.ID}},
-		{"through two NATs", direct.caller, order{Do: "bulk", Peer: direct.callee.ID}},
-		{"by relay", relayed.caller, order{Do: "bulk", Peer: relayed.callee.ID}},
+		{"floor: quic-go", a, 1, order{Do: "floor", Addrs: []string{floor}}},
+		{"between public nodes", a, 1, order{Do: "bulk", Peer: b.ID}},
+		{"through two NATs", direct.caller, 1, order{Do: "bulk", Peer: direct.callee.ID}},
+		{"by relay", relayed.caller, 8, order{Do: "bulk", Peer: relayed.callee.ID}},
 	} {
 		var took times
 		var h haul
 		for range runs {
-			way.o.Bytes = size
+			way.o.Bytes = size / way.part
 			way.from.must(way.o, &h)
 			took = append(took, h.Took)
 		}
-		best := slices.Min(took)
-		if base == 0 {
-			base = best
-		}
-		t.Logf("%-21s %6.1f MB/s, %.2f of the floor; %s", way.what, float64(size)/1e6/best.Seconds(), base.Seconds()/best.Seconds(), h.Path)
+		rate := float64(way.o.Bytes) / slices.Min(took).Seconds()
+		base = cmp.Or(base, rate)
+		t.Logf("%-21s %6.1f MB/s, %.3f of the floor; %s", way.what, rate/1e6, rate/base, h.Path)
 	}
 	direct.end("direct")
 	relayed.end("relayed")
