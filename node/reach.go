@@ -143,11 +143,17 @@ func (n *Node) countVotes(now time.Time) {
 }
 
 // enoughVotes is how many networks must see us at an address: one will do for
-// who knows nobody else.
+// who knows nobody else. Who was met through a relay does not see us.
 func (n *Node) enoughVotes() int {
 	n.links.mu.Lock()
 	defer n.links.mu.Unlock()
-	if len(n.links.of) < minVotes {
+	voters := 0
+	for l := range n.links.of {
+		if !l.conn.Virtual() {
+			voters++
+		}
+	}
+	if voters < minVotes {
 		return 1
 	}
 	return minVotes
