@@ -107,7 +107,7 @@ func (c *chat) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := c.node.Start(ctx); err != nil {
 		return err
 	}
-	end := func() {}
+	var end context.CancelFunc
 	c.ctx, end = context.WithCancel(context.WithoutCancel(ctx)) // when ctx ends, there are goodbyes to say
 	defer end()
 	talk := func(s net.Conn) error { return c.talkOver(s, false) }
