@@ -1,0 +1,111 @@
+package node
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/relay"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// carriage is what a link has to do with relaying, on either side of it.
+type carriage struct {
+	reading sync.Once
+
+	mu      sync.Mutex // guards release
+	release func()     // ends the hold for the sake of the place that the peer has here; nil: it has none
+
+	// Guarded by relays.mu.
+	early    []earlyDatagram // from the peer, a relay, of those to whom there is no route yet
+	reserved bool            // we have a place at the peer
+}
+
+// An earlyDatagram is one that came before the call that explains it: a DATAGRAM
+// frame does not wait for the stream.
+type earlyDatagram struct {
+	at time.Time
+	b  relay.Datagram
+}
+
+const (
+	maxEarly  = 16 // of one link
+	earlyLife = time.Second
+)
+
+// SendDatagram and MaxDatagram make a link one of package relay's.
+func (l *link) SendDatagram(b []byte) bool {
+	l.conn.Touch()
+	return l.conn.SendDatagram(b)
+}
+
+func (l *link) MaxDatagram() int { return l.conn.MaxDatagram() }
+
+// carry begins to read the link's datagrams, which go from then on to whom they
+// are for: another peer, if this node is the relay, or this node.
+func (l *link) carry() {
+	l.carriage.reading.Do(func() {
+		l.node.spawn(func() {
+			for {
+				b, err := l.conn.ReceiveDatagram(l.node.ctx)
+				if err != nil {
+					return
+				}
+				l.conn.Touch()
+				if d, ok := relay.Parse(b); ok && d.From {
+					l.node.relayedFrom(l, d)
+				} else {
+					l.node.relay.Forward(l.id, b, time.Now())
+				}
+			}
+		})
+	})
+}
+
+// relayedFrom takes a datagram of another peer that came by a relay. Those whom
+// nobody has introduced to us have to wait for that.
+func (n *Node) relayedFrom(l *link, d relay.Datagram) {
+	rs := &n.relays
+	rs.mu.Lock()
+	r := rs.routes[d.Peer]
+	if r == nil || !slices.Contains(r.links, l) {
+		if c := &l.carriage; c.reserved {
+			now := time.Now()
+			c.early = slices.DeleteFunc(c.early, func(e earlyDatagram) bool { return now.Sub(e.at) > earlyLife })
+			if len(c.early) < maxEarly {
+				c.early = append(c.early, earlyDatagram{now, d})
+			}
+		}
+		rs.mu.Unlock()
+		return
+	}
+	rs.mu.Unlock()
+	n.takeRelayed(l, r, d)
+}
+
+func (n *Node) takeRelayed(l *link, r *relayRoute, d relay.Datagram) {
+	if d.Kind == relay.Fuel {
+		n.fuelCame(d.Peer, relay.HeaderLen+len(d.Content))
+		return
+	}
+	r.join.Lock()
+	packet, ok := r.join.Add(d)
+	r.join.Unlock()
+	if ok {
+		n.transportTo(d.Peer, l).Deliver(publicKey(d.Peer), packet)
+	}
+}
+
+// transportTo returns the socket that has to do with a relayed peer: the one that
+// knows it, or that of the link by which it is relayed.
+func (n *Node) transportTo(id wire.PeerID, l *link) *quic.Transport {
+	if len(n.transports) > 1 {
+		for _, t := range n.transports {
+			if _, ok := t.PathTo(publicKey(id)); ok {
+				return t
+			}
+		}
+	}
+	return l.conn.Transport()
+}

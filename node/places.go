@@ -1,0 +1,152 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A relayPlace is a reservation of ours. What is not constant is guarded by
+// relays.mu.
+type relayPlace struct {
+	link    *link // constant
+	since   time.Time
+	expires time.Time
+	renewed time.Time     // when it was last
+	rtt     time.Duration // of that
+	quit    chan struct{} // closed: it is not wanted any more
+	once    sync.Once
+}
+
+// RelayInfo is a relay at which the node has a place: others reach it there.
+type RelayInfo struct {
+	ID      wire.PeerID
+	Addr    wire.Addr     // of the relay
+	RTT     time.Duration // to it
+	Since   time.Time
+	Expires time.Time // unless it is renewed, as it is long before
+}
+
+// Relays returns the relays at which the node has a place, the oldest first.
+func (n *Node) Relays() []RelayInfo {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	var all []RelayInfo
+	for _, p := range rs.places {
+		all = append(all, RelayInfo{ID: p.link.id, Addr: p.link.at, RTT: p.rtt, Since: p.since, Expires: p.expires})
+	}
+	return all
+}
+
+// heldRelays is what the peer record says of them.
+func (n *Node) heldRelays() []wire.PeerID {
+	var ids []wire.PeerID
+	for _, r := range n.Relays() {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
+// holdsReservation reports whether the node has a place at the peer of a link.
+func (n *Node) holdsReservation(l *link) bool {
+	n.relays.mu.Lock()
+	defer n.relays.mu.Unlock()
+	return l.carriage.reserved
+}
+
+// renewPlace asks for a place, again or for the first time.
+func (n *Node) renewPlace(ctx context.Context, p *relayPlace) error {
+	m, rtt, err := p.link.rpc.call(ctx, wire.Reserve{})
+	if err != nil {
+		return err
+	}
+	n.answered(p.link, wire.Reserve{}, rtt)
+	r, ok := m.(wire.Reserved)
+	if !ok {
+		return unexpected(p.link.id, m)
+	}
+	if r.Lifetime < 2*relayPulse {
+		return errors.New("a place for so short a time is none")
+	}
+	n.relays.mu.Lock()
+	defer n.relays.mu.Unlock()
+	p.rtt, p.renewed = rtt, time.Now()
+	p.expires = p.renewed.Add(r.Lifetime)
+	return nil
+}
+
+// keepPlace renews a place every 15 seconds, which keeps the NAT's mapping too,
+// until the connection ends, the relay refuses or does not answer although another
+// does, or the place is not wanted any more. If none answers we are the ones who are
+// gone, perhaps for a moment only.
+func (n *Node) keepPlace(p *relayPlace, release func()) {
+	defer release()
+	timer := time.NewTimer(relayPulse)
+	defer timer.Stop()
+	wanted := true
+	var silent time.Time // when it was first asked of what it has not answered; zero: it has
+	for wanted {
+		select {
+		case <-timer.C:
+			asked := time.Now()
+			err := n.renewPlace(n.ctx, p)
+			switch {
+			case err == nil:
+				silent = time.Time{}
+				timer.Reset(relayPulse)
+				continue
+			case errors.Is(err, errTimeout):
+				if silent.IsZero() {
+					silent = asked
+				}
+				if !n.anotherAnswers(p, silent) {
+					timer.Reset(reserveAgain)
+					continue
+				}
+				p.link.close()
+			}
+		case <-p.link.conn.Done():
+		case <-p.quit:
+			wanted = false
+			ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
+			p.link.rpc.call(ctx, wire.Reserve{Release: true}) // it ends there with its time otherwise
+			cancel()
+		}
+		break
+	}
+	n.dropPlace(p)
+	if n.ctx.Err() != nil {
+		return
+	}
+	n.config.Logger.Info("no longer reached by a relay", "relay", p.link.id, "wanted", wanted)
+	n.relaysChanged()
+	if wanted {
+		select {
+		case n.relays.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// anotherAnswers reports whether any relay but that of p has answered since.
+func (n *Node) anotherAnswers(p *relayPlace, since time.Time) bool {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return slices.ContainsFunc(rs.places, func(q *relayPlace) bool {
+		return q != p && q.renewed.After(since)
+	})
+}
+
+func (n *Node) dropPlace(p *relayPlace) {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.places = slices.DeleteFunc(slices.Clone(rs.places), func(q *relayPlace) bool { return q == p })
+	p.link.carriage.reserved, p.link.carriage.early = false, nil
+}
