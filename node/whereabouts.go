@@ -93,7 +93,7 @@ func (n *Node) moved(ctx context.Context) {
 	var again []wire.PeerID
 	now := time.Now()
 	for _, l := range n.links.all() {
-		n.self.sendsTo(l.addr, now) // at least a keep-alive, or a goodbye
+		n.self.sendsTo(l.conn.RemoteAddr(), now) // at least a keep-alive, or a goodbye
 		l.sees.Store(nil)
 		if len(again) < maxRelinked && l.mayAnswer() && !l.conn.Held() {
 			again = append(again, l.id)

@@ -111,6 +111,7 @@ func TestNodesFindOutWhereTheyAre(t *testing.T) {
 			} else if !slices.ContainsFunc(found.Addrs, func(a control.OwnAddr) bool { return a.Known == "mapped" && a.Reach == "yes" && a.Told }) {
 				t.Errorf("no mapped address is told: %+v", found.Addrs)
 			}
+			r.await(map[string]string{"server": "reached from outside at .*: yes", "client": "a client now: .*kad netcheck"}[c.mode])
 			if text := strings.Join(found.Advice, " "); !strings.Contains(text, c.advice) {
 				t.Errorf("advice: %q", text)
 			}

@@ -71,16 +71,25 @@ func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap, noRelay
 	// What happens in the routing table is printed from here, not from the
 	// node's goroutines: a slow terminal must not stop them.
 	peers := make(chan node.PeerEvent, 4096)
+	modes := make(chan node.ReachEvent, 64)
 	config := node.Config{
 		Network: a.network,
 		Agent:   agent,
 		Logger:  a.logger(),
-		Trace: &node.Trace{Peer: func(e node.PeerEvent) {
-			select {
-			case peers <- e:
-			default: // nobody reads that fast
-			}
-		}},
+		Trace: &node.Trace{
+			Peer: func(e node.PeerEvent) {
+				select {
+				case peers <- e:
+				default: // nobody reads that fast
+				}
+			},
+			Reach: func(e node.ReachEvent) {
+				select {
+				case modes <- e:
+				default:
+				}
+			},
+		},
 	}
 	if config.Listen, err = listenAddrs(listen); err != nil {
 		return err
@@ -146,6 +155,8 @@ func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap, noRelay
 		select {
 		case e := <-peers:
 			a.peerEvent(e)
+		case e := <-modes:
+			a.reachEvent(e)
 		case err := <-joined:
 			if ctx.Err() == nil {
 				a.joinResult(n, err)
@@ -280,6 +291,33 @@ func (a *app) peerEvent(e node.PeerEvent) {
 	}
 	a.object(j)
 	a.print("%s %s (%d known)", time.Now().Format(time.TimeOnly), e, e.Peers)
+}
+
+// reachEvent tells that others reach the node, or that its mode has changed.
+func (a *app) reachEvent(e node.ReachEvent) {
+	j := struct {
+		Event string `json:"event"`
+		Mode  string `json:"mode,omitempty"`
+		Why   string `json:"why,omitempty"`
+		Addr  string `json:"addr,omitempty"`
+		Reach string `json:"reach,omitempty"`
+	}{Event: "mode", Mode: e.Mode.String(), Why: e.Why}
+	if e.Mode == node.ModeAuto {
+		j.Event, j.Mode, j.Reach = "reach", "", e.Reach.String()
+		if e.Addr != "" {
+			j.Addr = e.Addr.String()
+		}
+	}
+	a.object(j)
+	now := time.Now().Format(time.TimeOnly)
+	switch {
+	case e.Mode == node.ModeAuto:
+		a.print("%s %s", now, oneLine(e.String()))
+	case e.Mode == node.ModeClient:
+		a.print("%s %s. What to do about it: kad netcheck%s", now, oneLine(e.String()), a.dataFlag())
+	default:
+		a.print("%s %s", now, oneLine(e.String()))
+	}
 }
 
 // joinResult tells how joining through --bootstrap went. A node that found
