@@ -19,7 +19,8 @@ import (
 type Mode uint8
 
 const (
-	// ModeAuto is server until it is known that nobody can reach the node.
+	// ModeAuto is server until it is known that nobody can reach the node, and client
+	// until somebody does: see [Node.Reachability].
 	ModeAuto Mode = iota
 	// ModeServer answers requests, stores records and stands in routing tables.
 	ModeServer
@@ -79,7 +80,9 @@ type Config struct {
 
 	// Admit keeps strangers out of a private network: a peer for which it
 	// returns an error is refused within the handshake. If nil, everyone may.
-	// It is called from many goroutines.
+	// It is called from many goroutines. Peers of a private network cannot be asked
+	// whether they reach the node, for who is to find out comes as a stranger: give
+	// those that nobody reaches ModeClient.
 	Admit func(wire.PeerID) error
 
 	// Agent is what the node calls itself to others. If empty, "kadquic".

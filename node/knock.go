@@ -56,12 +56,10 @@ func (n *Node) knock(ctx context.Context, to netip.AddrPort, id wire.PeerID) err
 		return err
 	}
 	defer c.Close(wire.CloseNone, "")
+	defer context.AfterFunc(ctx, func() { c.Close(wire.CloseNone, "") })() // ends what waits below
 	stream, err := c.OpenStream(ctx)
 	if err != nil {
 		return err
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		stream.SetDeadline(deadline)
 	}
 	hello := wire.Hello{Mode: wire.ModeClient, Agent: knockAgent, Clock: time.Now(), Observed: wire.AddrFrom(to)}
 	if err := wire.NewWriter(stream).WriteFrame(wire.Frame{Body: hello}); err != nil {

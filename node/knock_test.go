@@ -215,3 +215,26 @@ func TestPurse(t *testing.T) {
 	left(130)
 	p.Close()
 }
+
+// A node that closes waits for nobody whom it dials for others.
+func TestCloseEndsDialBack(t *testing.T) {
+	inAskingSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
+		x := a.stranger(0) // who takes connections and never says HELLO
+		x.hello.Mode = wire.ModeClient
+		k := x.meet(a.nodes[0])
+		k.send(wire.Frame{ID: 1, Body: wire.DialBack{Addrs: []wire.Addr{wire.AddrFrom(x.at)}}})
+		time.Sleep(time.Second)
+		dialling := 0
+		for _, n := range a.nodes {
+			dialling += len(n.backs.knocking)
+			start := time.Now()
+			n.Close()
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("to close took %v", took)
+			}
+		}
+		if dialling != 1 {
+			t.Errorf("%d dialled", dialling)
+		}
+	})
+}
