@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/punch"
@@ -92,8 +93,16 @@ func (m *tryst) stepBirthday(now time.Time, a *attempt) time.Time {
 	return now.Add(fuelEvery)
 }
 
+// searches reports whether an attempt is searching for a random port.
+func (a *attempt) searches() bool { return a.birthday.place != nil }
+
+func (m *tryst) searching() bool { return slices.ContainsFunc(m.attempts, (*attempt).searches) }
+
 func (m *tryst) beginBirthday(now time.Time, a *attempt) bool {
 	b := &a.birthday
+	if m.searching() {
+		return false
+	}
 	places := m.n.trysts.birthdays
 	select {
 	case places <- struct{}{}:

@@ -65,7 +65,7 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 		calls.Add(1)
 		if !n.spawn(func() {
 			defer calls.Done()
-			results <- n.callThroughTold(calling, id, relay, func() { sent <- struct{}{} })
+			results <- n.callThrough(calling, id, relay, func() { sent <- struct{}{} })
 		}) {
 			calls.Done()
 			results <- ErrClosed
@@ -134,58 +134,81 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 	}
 }
 
-// callThrough calls a peer through a relay, and has a tryst make a path to it.
-func (n *Node) callThrough(ctx context.Context, id, relay wire.PeerID) error {
-	return n.callThroughTold(ctx, id, relay, func() {})
-}
-
-// callThroughTold is callThrough, that says when packets may go by the relay.
-func (n *Node) callThroughTold(ctx context.Context, id, relay wire.PeerID, sends func()) error {
-	began := time.Now()
-	err := n.callOnceThrough(ctx, id, relay, false, nil, sends)
-	if err != nil {
-		n.callEvent(CallEvent{Peer: id, Relay: relay, What: "failed", Took: time.Since(began), Err: err})
+// callThrough calls a peer through a relay, and has a tryst make a path to it. It says
+// when packets may go by the relay.
+func (n *Node) callThrough(ctx context.Context, id, relay wire.PeerID, sends func()) error {
+	l, err := n.relayLink(ctx, relay)
+	if err == nil {
+		switch n.mapping() {
+		case wire.MappingSequential, wire.MappingUnknown:
+			n.foresee(ctx, id, l)
+		}
+		err = n.callBySocket(ctx, id, l, socket{}, sends)
 	} else {
-		n.callEvent(CallEvent{Peer: id, Relay: relay, What: "answered", Took: time.Since(began)})
+		err = fmt.Errorf("relay %s: %w", relay, err)
+	}
+	if err != nil {
+		n.callEvent(CallEvent{Peer: id, Relay: relay, What: "failed", Err: err})
 	}
 	return err
 }
 
-// callOnceThrough makes one call.
-func (n *Node) callOnceThrough(ctx context.Context, id, relay wire.PeerID, again bool, guesses []netip.AddrPort, sends func()) error {
+// callAfresh is callThrough by a socket that has sent nothing yet: of which a NAT on
+// the way has not made up its mind already, nor one on the other side of its packets.
+func (n *Node) callAfresh(ctx context.Context, id, relay wire.PeerID) error {
 	l, err := n.relayLink(ctx, relay)
 	if err != nil {
 		return fmt.Errorf("relay %s: %w", relay, err)
 	}
+	var s socket
+	if m := n.mapping(); m != wire.MappingRandom && m != wire.MappingUnknown {
+		s = n.freshly(ctx, l.conn.RemoteAddr(), m)
+	}
+	if err = n.callBySocket(ctx, id, l, s, func() {}); err != nil {
+		n.callEvent(CallEvent{Peer: id, Relay: relay, What: "failed", Err: err})
+	}
+	return err
+}
+
+// A socket is the one that the probes of a call go by, and where it is seen, or may be.
+// The zero value is that of the node.
+type socket struct {
+	port *quic.Port
+	at   []netip.AddrPort
+}
+
+func (s socket) close() {
+	if s.port != nil {
+		s.port.Close()
+	}
+}
+
+// callBySocket makes one call.
+func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from socket, sends func()) error {
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
+		from.close()
 		return err
 	}
 	public := [32]byte(key.PublicKey().Bytes())
 	at := l.conn.RemoteAddr().Addr()
-	mapping := n.mapping()
-	if !again && (mapping == wire.MappingSequential || mapping == wire.MappingUnknown) {
-		n.foresee(ctx, id, relay, l.conn.RemoteAddr())
-	}
 	now := time.Now()
 	config := punch.Config{Caller: public, Rand: randomUint64}
-	var ports []*quic.Port
-	if len(guesses) > 0 { // of the ports of a socket that has sent nothing yet
-		p, err := n.caller().OpenPort()
-		if err != nil {
-			return err
-		}
-		ports, config.Via = append(ports, p), 1
+	a := &attempt{relay: l.id, began: now}
+	if from.port != nil {
+		a.ports, config.Via = []*quic.Port{from.port}, 1
 	}
-	known := n.knownAt(id, at)
+	var known []netip.AddrPort
+	if n.mapping() != wire.MappingSequential { // which would take the ports that are foreseen
+		known = n.knownAt(id, at)
+	}
 	if len(known) > 0 {
 		config.Allowance = allowance
 	}
-	s, err := punch.NewCall(config, now, now.Add(n.rttTo(l)), known)
-	if err != nil {
+	if a.s, err = punch.NewCall(config, now, now.Add(n.rttTo(l)), known); err != nil {
+		a.close()
 		return err
 	}
-	a := &attempt{s: s, relay: relay, began: now, ports: ports}
 	if err := n.tellTryst(id, func(m *tryst, _ time.Time) { m.add(a) }); err != nil {
 		a.close()
 		return err
@@ -195,11 +218,11 @@ func (n *Node) callOnceThrough(ctx context.Context, id, relay wire.PeerID, again
 			m.tell(func(now time.Time) { f(m, now) })
 		}
 	}
-	intro := n.introduce(id, public, [32]byte{}, at, guesses)
+	intro := n.introduce(id, public, [32]byte{}, at, from.at)
 	n.useRelay(id, l)
 	sends()
-	n.callEvent(CallEvent{Peer: id, Relay: relay, What: "call"})
-	called, _, err := n.callBy(ctx, relay, id, intro.Sign(n.config.Key), wire.MaxPadding)
+	n.callEvent(CallEvent{Peer: id, Relay: l.id, What: "call"})
+	called, _, err := n.callBy(ctx, l.id, id, intro.Sign(n.config.Key), wire.MaxPadding)
 	if err == nil {
 		var answer wire.Introduction
 		var keys punch.Keys
@@ -207,6 +230,7 @@ func (n *Node) callOnceThrough(ctx context.Context, id, relay wire.PeerID, again
 			if keys, err = punch.NewKeys(key, answer.Key, true); err == nil {
 				n.payFor(id, intro)
 				give(func(m *tryst, now time.Time) {
+					m.event(now, a, "answered", "", nil)
 					m.named(now, a, answer, called.Seen, at)
 					a.s.Pay(len(called.Intro) + called.Padding)
 					m.answered(now, a, keys)
@@ -223,7 +247,7 @@ func (n *Node) callOnceThrough(ctx context.Context, id, relay wire.PeerID, again
 // and behind one that is not known, what it does; and then calls again to say so. That
 // takes a round trip, for which the first call, by which packets are relayed, does not
 // wait.
-func (n *Node) foresee(ctx context.Context, id, relay wire.PeerID, at netip.AddrPort) {
+func (n *Node) foresee(ctx context.Context, id wire.PeerID, l *link) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(callFor)
@@ -234,18 +258,18 @@ func (n *Node) foresee(ctx context.Context, id, relay wire.PeerID, at netip.Addr
 		if n.mapping() == wire.MappingUnknown {
 			n.learnMapping(ctx)
 		}
-		var guesses []netip.AddrPort
+		var s socket
 		switch n.mapping() {
 		case wire.MappingSequential:
-			if guesses = n.nextPorts(ctx, at); guesses == nil {
+			if s = n.freshly(ctx, l.conn.RemoteAddr(), wire.MappingSequential); s.port == nil {
 				return
 			}
 		case wire.MappingRandom:
 		default: // the first call can do all that there is to do
 			return
 		}
-		if err := n.callOnceThrough(ctx, id, relay, true, guesses, func() {}); err != nil {
-			n.callEvent(CallEvent{Peer: id, Relay: relay, What: "failed", Err: err})
+		if err := n.callBySocket(ctx, id, l, s, func() {}); err != nil {
+			n.callEvent(CallEvent{Peer: id, Relay: l.id, What: "failed", Err: err})
 		}
 	})
 }
@@ -285,6 +309,13 @@ func (n *Node) knownAt(id wire.PeerID, relay netip.Addr) (known []netip.AddrPort
 			known = append(known, ap)
 		}
 	}
+	if m := n.trysts.trystWith(id); m != nil {
+		for _, ap := range m.toldAt() {
+			if !slices.Contains(known, ap) && len(known) < 2*maxDialAddrs {
+				known = append(known, ap)
+			}
+		}
+	}
 	slices.SortStableFunc(known, farFirst)
 	return known
 }
@@ -307,6 +338,10 @@ func (m *tryst) named(now time.Time, a *attempt, i wire.Introduction, seen wire.
 	guesses, addrs := m.n.probed(i, seen, relay)
 	m.n.config.Logger.Debug("introduced", "peer", m.id, "came", a.came, "mapping", i.Mapping, "ours", m.n.mapping(),
 		"addrs", i.Addrs, "seen", seen, "guesses", guesses, "probed", addrs)
+	m.told.Store(&addrs)
+	if i.Mapping == wire.MappingSequential && m.n.mapping() == wire.MappingSequential && (len(a.ports) == 0 || len(guesses) == 0) {
+		return // each packet would take a port that is foreseen by a call to come
+	}
 	a.s.Name(now, true, guesses...)
 	a.s.Name(now, false, addrs...)
 	at, ok := seen.AddrPort()
@@ -322,7 +357,7 @@ func (m *tryst) paid(size int) {
 	select {
 	case m.do <- func(time.Time) {
 		for _, a := range slices.Backward(m.attempts) {
-			if !a.state.Found {
+			if a.searches() || !m.searching() && !a.state.Found {
 				a.s.Pay(size)
 				return
 			}

@@ -61,6 +61,7 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 	}
 	var ports []*quic.Port
 	if own == wire.MappingSequential {
+		begin = now.Add(2 * n.rttTo(l)) // the answer has to wait
 		if p, err := n.caller().OpenPort(); err == nil {
 			ports, config.Via = append(ports, p), 1
 		}

@@ -18,7 +18,7 @@ import (
 //
 //	path quiet, or silent      call at once, then after 1, 2, 4, … 15 s
 //	our own address changes    call at once: it is asked for every half second
-//	path relayed               call after 5, 15, 60, 60, … s
+//	path relayed               call after 1, 5, 15, 60, 60, … s
 //	relay silent               call through another relay
 //
 // All of that only while streams are open. What is promised: when a relay dies under a
@@ -46,7 +46,7 @@ const (
 )
 
 // directAfter are the pauses between calls while the path is relayed; the last repeats.
-var directAfter = []time.Duration{5 * time.Second, 15 * time.Second, time.Minute}
+var directAfter = []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, time.Minute}
 
 // lost notes that the path has just been lost.
 func (h *heal) lost(now time.Time) { h.next, h.tries = now, 0 }
@@ -80,6 +80,9 @@ func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
 	}
 	if relayed || broken {
 		m.askRelay(now)
+	}
+	if !h.next.IsZero() && !now.Before(h.next) && m.searching() && !broken { // one thing after the other
+		h.next = now.Add(directAfter[0])
 	}
 	if !h.next.IsZero() && !now.Before(h.next) && h.calling == 0 && !now.Before(h.straint) {
 		pause := directAfter[min(h.tries, len(directAfter)-1)]
@@ -199,7 +202,7 @@ func (m *tryst) callAgain() {
 		ctx, cancel := context.WithTimeout(m.n.ctx, 5*time.Second)
 		defer cancel()
 		for _, relay := range relays[:min(len(relays), maxCallRelays)] {
-			if m.n.callThrough(ctx, m.id, relay) == nil {
+			if m.n.callAfresh(ctx, m.id, relay) == nil {
 				break
 			}
 		}

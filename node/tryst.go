@@ -3,6 +3,7 @@ package node
 import (
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/punch"
@@ -23,7 +24,8 @@ type tryst struct {
 	wake   chan struct{} // buffered; something may have changed
 	ended  chan struct{} // closed when run has returned
 
-	info CallInfo // guarded by trysts.mu
+	info CallInfo                         // guarded by trysts.mu
+	told atomic.Pointer[[]netip.AddrPort] // where the peer says it is, by its latest word
 
 	// Owned by run.
 	attempts []*attempt
@@ -71,6 +73,13 @@ func newTryst(n *Node, id wire.PeerID) *tryst {
 		ended:  make(chan struct{}),
 		last:   time.Now(),
 	}
+}
+
+func (m *tryst) toldAt() []netip.AddrPort {
+	if at := m.told.Load(); at != nil {
+		return *at
+	}
+	return nil
 }
 
 // gotProbe hands a probe over, or drops it.

@@ -68,6 +68,27 @@ func (n *Node) whereSeen(ctx context.Context, by netip.AddrPort, send func(netip
 	return netip.AddrPort{}, false
 }
 
+// freshly opens a socket for a call and finds out where others will see it, which takes
+// a round trip to the relay. Behind a NAT that gives one port after the other that is
+// foreseen, from where another new socket is seen. The zero socket if it cannot be had.
+func (n *Node) freshly(ctx context.Context, relay netip.AddrPort, m wire.Mapping) socket {
+	p, err := n.caller().OpenPort()
+	if err != nil {
+		return socket{}
+	}
+	s := socket{port: p}
+	if m == wire.MappingSequential {
+		s.at = n.nextPorts(ctx, relay)
+	} else if at, ok := n.whereSeen(ctx, relay, p.SendProbe); ok {
+		s.at = []netip.AddrPort{at}
+	}
+	if len(s.at) == 0 {
+		p.Close()
+		return socket{}
+	}
+	return s
+}
+
 // nextPorts asks a relay where it sees a socket that has sent nothing yet, and returns
 // the ports that a NAT which gives one after the other gives next.
 func (n *Node) nextPorts(ctx context.Context, relay netip.AddrPort) []netip.AddrPort {
