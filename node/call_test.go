@@ -145,6 +145,41 @@ func TestCall(t *testing.T) {
 	})
 }
 
+// Somebody is being dialled where it is not; the user says by whom it is relayed, and
+// does not wait for that dial.
+func TestATicketIsUsedAtOnce(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})
+		echoes(t, bob)
+		awaitThat(t, "bob has a place at a relay", func() bool { return len(bob.Relays()) > 0 })
+		if _, err := alice.Learn(wire.JoinPeer(wire.AddrFrom(host(77)), bob.ID())); err != nil {
+			t.Fatal(err)
+		}
+		pinged := make(chan struct{})
+		go func() {
+			defer close(pinged)
+			alice.Ping(t.Context(), bob.ID())
+		}()
+		time.Sleep(500 * time.Millisecond) // of virtual time: the dial is under way
+		start := time.Now()
+		for _, a := range bob.circuits() {
+			if _, err := alice.Learn(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		said(t, c, "hello")
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("answered after %v", took)
+		}
+		<-pinged
+	})
+}
+
 // When nobody speaks any more, nothing of a call is left.
 func TestCallsLeaveNothing(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {

@@ -56,6 +56,20 @@ func (rs *relays) learn(peer, by wire.PeerID) {
 	}
 	known = slices.Insert(known, 0, by)
 	rs.learned[peer] = known[:min(len(known), wire.MaxRelays)]
+	if rs.told != nil {
+		close(rs.told)
+		rs.told = nil
+	}
+}
+
+// news returns what is closed when the user next tells of a relay.
+func (rs *relays) news() <-chan struct{} {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.told == nil {
+		rs.told = make(chan struct{})
+	}
+	return rs.told
 }
 
 // relaysOf returns the relays by which a peer may be reached, as far as it is

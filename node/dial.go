@@ -45,11 +45,9 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 }
 
 // callOrRace calls a peer that has relays, and dials any other. If the call fails or
-// takes long, the peer is dialled, too: it may be where it needs none.
+// takes long, the peer is dialled, too: it may be where it needs none. If the user
+// tells of relays while the peer is being dialled, it is called, too.
 func (n *Node) callOrRace(ctx context.Context, id wire.PeerID, relays []wire.PeerID, targets []dialTarget) (*quic.Conn, []error) {
-	if len(relays) == 0 {
-		return n.race(ctx, id, targets)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -57,13 +55,15 @@ func (n *Node) callOrRace(ctx context.Context, id wire.PeerID, relays []wire.Pee
 		errs []error
 	}
 	results := make(chan result, 2)
-	go func() {
-		c, err := n.dialCalled(ctx, id, relays)
-		results <- result{c, []error{err}}
-	}()
-	late := time.NewTimer(plainAfter)
-	defer late.Stop()
-	running, raced := 1, len(targets) == 0
+	running, called, raced := 0, false, len(targets) == 0
+	call := func() {
+		called = true
+		running++
+		go func() {
+			c, err := n.dialCalled(ctx, id, relays)
+			results <- result{c, []error{err}}
+		}()
+	}
 	race := func() {
 		if !raced {
 			raced = true
@@ -74,12 +74,28 @@ func (n *Node) callOrRace(ctx context.Context, id wire.PeerID, relays []wire.Pee
 			}()
 		}
 	}
+	news := n.relays.news()
+	var late <-chan time.Time
+	if len(relays) > 0 {
+		call()
+		timer := time.NewTimer(plainAfter)
+		defer timer.Stop()
+		late = timer.C
+	} else {
+		race()
+	}
 	var won *quic.Conn
 	var causes []error
 	for running > 0 {
 		select {
-		case <-late.C:
+		case <-late:
 			race()
+		case <-news:
+			news = n.relays.news()
+			relays = n.relaysOf(id)
+			if !called && won == nil && len(relays) > 0 && !n.trysts.isToRelay(id) {
+				call()
+			}
 		case r := <-results:
 			running--
 			switch {
@@ -89,7 +105,7 @@ func (n *Node) callOrRace(ctx context.Context, id wire.PeerID, relays []wire.Pee
 					race()
 				}
 			case won == nil:
-				won, raced = r.conn, true
+				won, called, raced = r.conn, true, true
 				cancel()
 			default:
 				r.conn.Close(wire.CloseDuplicate, "")
