@@ -353,13 +353,13 @@ func (m *tryst) choose(now time.Time) {
 }
 
 // kindOf says whether strangers could send to an address of the peer's: it is of the
-// LAN, or the peer itself says so and it is a server.
+// LAN, or the peer itself says so, is a server and needs no relays.
 func (m *tryst) kindOf(a netip.AddrPort) quic.PathKind {
 	if s := scopeOf(a.Addr()); s == scopePrivate || s == scopeLoopback {
 		return quic.Direct
 	}
 	if r := m.n.peers.Record(m.id); r != nil {
-		if info, err := r.Record.PeerInfo(); err == nil && info.Mode == wire.ModeServer && slices.Contains(info.Addrs, wire.AddrFrom(a)) {
+		if info, err := r.Record.PeerInfo(); err == nil && info.Mode == wire.ModeServer && len(info.Relays) == 0 && slices.Contains(info.Addrs, wire.AddrFrom(a)) {
 			return quic.Direct
 		}
 	}
