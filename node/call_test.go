@@ -3,6 +3,7 @@ package node
 import (
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -177,6 +178,44 @@ func TestATicketIsUsedAtOnce(t *testing.T) {
 			t.Errorf("answered after %v", took)
 		}
 		<-pinged
+	})
+}
+
+// A peer is called by a relay to which there is a connection, if there is one,
+// whichever the user told of first.
+func TestARelayAtHandIsTakenFirst(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		var log pathLog
+		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient, Trace: log.trace()})
+		echoes(t, bob)
+		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		near := func(id wire.PeerID) bool {
+			_, ok := alice.pool.Lookup(publicKey(id))
+			return ok
+		}
+		if _, err := alice.Ping(t.Context(), bob.Relays()[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		far := slices.IndexFunc(bob.Relays(), func(r RelayInfo) bool { return !near(r.ID) })
+		if far < 0 {
+			t.Fatal("alice is connected to all of bob's relays")
+		}
+		circuits := bob.circuits()
+		for _, a := range append(circuits, circuits[far]) { // the latest counts most otherwise
+			if _, err := alice.Learn(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		if first := log.calls[0]; first.Relay == bob.Relays()[far].ID {
+			t.Errorf("called by %v first, to which there was no connection", first.Relay)
+		}
 	})
 }
 

@@ -73,7 +73,8 @@ func (rs *relays) news() <-chan struct{} {
 }
 
 // relaysOf returns the relays by which a peer may be reached, as far as it is
-// known: what its own record says, if we have that, and what the user told.
+// known: what its own record says, if we have that, and what the user told. Those to
+// which we are connected come first: by others a call takes a handshake longer.
 func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
 	var all []wire.PeerID
 	if r := n.peers.Record(id); r != nil && n.verify(r, time.Now()) == nil {
@@ -90,6 +91,11 @@ func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
 			unique = append(unique, by)
 		}
 	}
+	near := func(by wire.PeerID) bool {
+		_, ok := n.pool.Lookup(publicKey(by))
+		return ok
+	}
+	slices.SortStableFunc(unique, func(a, b wire.PeerID) int { return -compareBool(near(a), near(b)) })
 	return unique
 }
 
