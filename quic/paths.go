@@ -235,6 +235,16 @@ func (p *paths) whose(id []byte, from origin) *route {
 	return nil
 }
 
+// owner finds the peer whose connection ID that is known to be.
+func (p *paths) owner(id []byte) *route {
+	if !isVirtual(id) {
+		return nil
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.byID[idOf(id)]
+}
+
 // at finds the peer whose path has that source address.
 func (p *paths) at(from origin) *route {
 	p.mu.RLock()

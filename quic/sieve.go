@@ -79,6 +79,9 @@ func (p *paths) deliver(key PublicKey, b []byte) {
 			return
 		}
 	}
+	if whose := p.owner(h.to); whose != nil && whose != r {
+		return // the relay lies: quic-go would follow the packet to the route of r
+	}
 	if !h.long {
 		p.learn(r, h.to)
 	}
