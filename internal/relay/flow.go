@@ -99,8 +99,8 @@ func (s *Server) mayCall(caller, callee *peer, now time.Time) bool {
 
 // begin makes a flow; nil over a limit.
 func (s *Server) begin(at pair, caller, callee *peer) *flow {
-	n := caller.network
-	if len(s.flows) >= s.limits.Flows || n != nil && n.flows >= s.limits.NetworkFlows || callee.flows >= s.limits.PeerFlows {
+	n, l := caller.network, &s.limits
+	if len(s.flows) >= l.Flows || callee.flows >= l.PeerFlows || n != nil && (n.flows >= l.NetworkFlows || s.between(n, callee) >= max(l.PeerFlows/4, 1)) {
 		return nil
 	}
 	f := &flow{network: n, callee: callee}
@@ -110,6 +110,17 @@ func (s *Server) begin(at pair, caller, callee *peer) *flow {
 	callee.flows++
 	s.flows[at] = f
 	return f
+}
+
+// between counts the flows that peers of a network have made to one callee. They
+// may not be all that it can have: then nobody else could call it.
+func (s *Server) between(n *network, callee *peer) (count int) {
+	for _, f := range s.flows {
+		if f.network == n && f.callee == callee {
+			count++
+		}
+	}
+	return count
 }
 
 func (s *Server) end(at pair, f *flow) {

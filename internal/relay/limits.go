@@ -2,7 +2,7 @@ package relay
 
 import "time"
 
-// Limits bound what a relay does. A network is an IPv4 /24 or an IPv6 /64. The
+// Limits bound what a relay does. A network is an IPv4 /24 or an IPv6 /48. The
 // zero value of each field means its default.
 type Limits struct {
 	// Reservations held at once, in all and of one network. If zero, 128 and 8.
@@ -12,7 +12,8 @@ type Limits struct {
 	Lifetime time.Duration
 
 	// Flows between pairs at once: in all, made by callers of one network, and to
-	// one callee. If zero, 512, 64 and 64.
+	// one callee, a quarter of these by callers of one network. If zero, 512, 64 and
+	// 64.
 	Flows, NetworkFlows, PeerFlows int
 
 	// FlowIdle is how long a flow stays without a packet or a call. If zero, 2

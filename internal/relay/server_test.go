@@ -366,6 +366,39 @@ func TestCallLimits(t *testing.T) {
 	}
 }
 
+// Callers of one network cannot take all the room that there is for calls to one
+// peer.
+func TestOneNetworkLeavesRoom(t *testing.T) {
+	s, _, _ := pairOn(t, Limits{NetworkCalls: 1000, NetworkCallBurst: 1000, PeerCalls: 1000, PeerCallBurst: 1000})
+	calls := func(from, network int) (answered int) {
+		for i := range 100 {
+			s.Attach(peerID(from+i), net24(network), &wireTap{})
+			if _, err := s.Call(peerID(from+i), bob, noon); err == nil {
+				answered++
+			} else if !errors.Is(err, ErrBusy) {
+				t.Fatal(err)
+			}
+		}
+		return answered
+	}
+	for n := range 4 {
+		if got := calls(1000*n, 20+n); got != 16 {
+			t.Errorf("network %d: %d of 100 may speak with one peer, want 16", n, got)
+		}
+	}
+	if got := calls(9000, 30); got != 0 {
+		t.Errorf("%d more than 64 speak with one peer", got)
+	}
+	// Whoever spoke with it goes on to, and when they have done there is room again.
+	if _, err := s.Call(peerID(0), bob, noon); err != nil {
+		t.Error(err)
+	}
+	s.Expire(noon.Add(3 * time.Minute))
+	if _, err := s.Call(peerID(9000), bob, noon.Add(3*time.Minute)); err != nil {
+		t.Error(err)
+	}
+}
+
 // However many peers say whatever, memory stays bounded.
 func TestServerMemory(t *testing.T) {
 	s, _, _ := pairOn(t, Limits{Reservations: 1 << 20, PeerFlows: 1 << 20, PeerCallBurst: 1 << 20})
