@@ -36,7 +36,7 @@ func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.C
 	}
 	header := wire.AppendStreamHeader(nil, protocol)
 	for try := 0; ; try++ {
-		l, err := n.reachFor(ctx, id, forStream)
+		l, err := n.reachForStream(ctx, id)
 		if err != nil {
 			return nil, fmt.Errorf("dial %s: %w", id, err)
 		}

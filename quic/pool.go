@@ -120,7 +120,8 @@ func (p *Pool) drop(key PublicKey) {
 	}
 }
 
-// Add gives the pool a connection that we accepted.
+// Add gives the pool a connection that we accepted, or have dialled without being
+// asked to by Dial.
 //
 // If we are dialling that peer, our dial is ended for the sake of the accepted
 // connection. Both sides cannot do so to one another: who accepts sees a dial
@@ -175,10 +176,14 @@ func (p *Pool) insert(c *Conn) (out []farewell) {
 	return p.makeRoom()
 }
 
-// supersedes tells whether a newcomer takes the place of what we have. Of two
-// dials that crossed, both sides keep the one made by the smaller key; of two
-// that did not, the newer, as the older may be dead.
+// supersedes tells whether a newcomer takes the place of what we have. A virtual
+// connection survives what an ordinary one does not. Of two dials that crossed,
+// both sides keep the one made by the smaller key; of two that did not, the
+// newer, as the older may be dead.
 func (p *Pool) supersedes(c, old *Conn) bool {
+	if c.Virtual() != old.Virtual() {
+		return c.Virtual()
+	}
 	if c.dialled != old.dialled && c.opened.Sub(old.opened).Abs() <= crossWithin {
 		return c.dialled == (p.o.Self.Compare(c.key) < 0)
 	}
