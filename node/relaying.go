@@ -47,9 +47,18 @@ func (n *Node) relaysFor(l *link) bool {
 func (n *Node) attach(l *link) {
 	var network netip.Prefix // loopback is not limited as a network
 	if a := l.addr.Addr(); !a.IsLoopback() {
-		network = networkOf(a)
+		network = siteOf(a)
 	}
 	n.relay.Attach(l.id, network, l)
+}
+
+// siteOf is the network that a relay limits as one: an IPv6 /64 costs nothing, there
+// are 65536 of them in what one customer may have.
+func siteOf(a netip.Addr) netip.Prefix {
+	if a.Is4() {
+		return networkOf(a)
+	}
+	return prefix(a, 48)
 }
 
 // unrelay forgets a link that has ended.

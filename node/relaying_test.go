@@ -293,3 +293,21 @@ func TestRelayUnderAbuse(t *testing.T) {
 }
 
 func addrOf(ap netip.AddrPort) wire.Addr { return wire.AddrFrom(ap) }
+
+// Who has many IPv6 networks, as any customer does, is one to a relay.
+func TestManyNetworksOfOneSite(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		given := 0
+		for i := range 20 {
+			at := netip.AddrFrom16([16]byte{0x26, 1, 5: 1, 7: byte(i), 15: 1}) // a /64 each
+			if _, ok := s.strangerAt(10+i, netip.AddrPortFrom(at, 4774)).meet(s.nodes[0]).ask(wire.Reserve{}).(wire.Reserved); ok {
+				given++
+			}
+		}
+		if given != 8 {
+			t.Errorf("%d places given in one /48, want 8", given)
+		}
+		at := netip.AddrFrom16([16]byte{0x26, 1, 5: 2, 15: 1})
+		s.strangerAt(40, netip.AddrPortFrom(at, 4774)).meet(s.nodes[0]).reserve()
+	})
+}
