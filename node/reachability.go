@@ -204,6 +204,7 @@ func (n *Node) cameIn(l *link, now time.Time) {
 	at, ok := l.hello.Observed.AddrPort()
 	from := networkOf(l.addr.Addr())
 	if !ok || !l.freshPort || l.conn.Virtual() || scopeOf(l.addr.Addr()) != scopeGlobal || scopeOf(at.Addr()) != scopeGlobal ||
+		l.addr.Addr().Is4() != at.Addr().Is4() || // where it cannot have come
 		from == networkOf(at.Addr()) { // from within, by the way out
 		return
 	}

@@ -45,6 +45,18 @@ func TestWhoComesInShowsTheWay(t *testing.T) {
 	})
 }
 
+// Who comes by IPv6 does not show that IPv4 lets anybody in, whatever it says.
+func TestWhoCameByAnotherFamilyShowsNothing(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		x := s.strangerAt(10, netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x26, 1, 15: 1}), 4774))
+		x.hello.Observed = wire.AddrFrom(host(0))
+		x.meet(s.nodes[0])
+		if a := reachOf(s.nodes[0], host(0)); a.Reach != ReachUnknown {
+			t.Errorf("IPv4 is within reach, as one by IPv6 says: %+v", a)
+		}
+	})
+}
+
 // Who was sent something in the last ten minutes may come through a filter that
 // is open to nobody else.
 func TestWhoWasCalledShowsNothing(t *testing.T) {
