@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/control"
+	"github.com/kadquic/kadquic/wire"
 )
 
 // api is the node that a command works with, and done, which is to be called
@@ -125,7 +126,7 @@ func (e *noDaemonError) Error() string {
 	}
 	up := "kad up"
 	if e.flag != "" {
-		up += " --data " + printable(e.flag)
+		up += " --data " + wire.Printable(e.flag)
 	}
 	msg := fmt.Sprintf("no node runs on the profile %q. Start one in another terminal (%s)", e.dir, up)
 	if !e.own {

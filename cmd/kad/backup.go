@@ -114,7 +114,7 @@ func (a *app) backup(ctx context.Context, file string) error {
 	}
 	j.File = file
 	a.object(j)
-	a.print("%s  %s of %s, and its SECRET KEY: keep it safe", printable(file), plural(j.Records, "record"), j.ID)
+	a.print("%s  %s of %s, and its SECRET KEY: keep it safe", wire.Printable(file), plural(j.Records, "record"), j.ID)
 	return nil
 }
 

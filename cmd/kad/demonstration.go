@@ -14,6 +14,7 @@ import (
 	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
 )
 
 // A demonstration is one run of demo.
@@ -124,7 +125,7 @@ func (d *demonstration) put(ctx context.Context) error {
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("node %d puts %s: %w", m.number, printable(item.name), err)
+			return fmt.Errorf("node %d puts %s: %w", m.number, wire.Printable(item.name), err)
 		}
 		took := time.Since(start)
 		d.object(struct {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/wire"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -112,7 +113,7 @@ func (a *app) doctor(ctx context.Context, p profile) error {
 }
 
 func examineDir(p profile) finding {
-	f := finding{About: "profile", OK: true, Text: printable(p.dir)}
+	f := finding{About: "profile", OK: true, Text: wire.Printable(p.dir)}
 	info, err := os.Stat(p.dir)
 	switch {
 	case err != nil:
@@ -264,7 +265,7 @@ func (a *app) salvage(ctx context.Context, p profile) error {
 	for _, loss := range r.Losses {
 		a.print("  lost: %s", oneLine(loss))
 	}
-	a.note("The damaged database is %s; delete it when you miss nothing.", printable(old))
+	a.note("The damaged database is %s; delete it when you miss nothing.", wire.Printable(old))
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/wire"
 )
 
 func (a *app) durabilityCommand() *cobra.Command {
@@ -60,7 +61,7 @@ func (a *app) durability(ctx context.Context, which subject) error {
 	}
 	a.print("held by %d of %d", d.Held, d.Of)
 	if d.Held == 0 {
-		return fmt.Errorf("%s: %w", printable(which.text), node.ErrNotFound)
+		return fmt.Errorf("%s: %w", wire.Printable(which.text), node.ErrNotFound)
 	}
 	return nil
 }

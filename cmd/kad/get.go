@@ -89,7 +89,7 @@ func (a *app) get(ctx context.Context, s subject, o getOptions) error {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("%s: this value was found, but there may be a newer one: %w", printable(s.text), err)
+		return fmt.Errorf("%s: this value was found, but there may be a newer one: %w", wire.Printable(s.text), err)
 	}
 	return nil
 }
@@ -133,10 +133,10 @@ func (a *app) getAll(found iter.Seq2[control.Value, error], s subject, start tim
 	for _, id := range order {
 		v := newest[id]
 		a.object(newValueJSON(v, d))
-		a.print("%s  %s", id, printable(string(v.Data)))
+		a.print("%s  %s", id, wire.Printable(string(v.Data)))
 	}
 	if failed != nil && len(order) > 0 {
-		return fmt.Errorf("%s may have more: %w", printable(s.text), failed)
+		return fmt.Errorf("%s may have more: %w", wire.Printable(s.text), failed)
 	}
 	return getError(s.text, failed)
 }
@@ -169,7 +169,7 @@ func isText(b []byte) bool {
 // its hash.
 func getError(name string, err error) error {
 	if errors.Is(err, node.ErrNotFound) {
-		return fmt.Errorf("%s: %w", printable(name), node.ErrNotFound)
+		return fmt.Errorf("%s: %w", wire.Printable(name), node.ErrNotFound)
 	}
 	return err
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/kadquic/kadquic/wire"
 )
 
 // print writes one line for people to standard output; with --json nothing,
@@ -89,19 +91,10 @@ func (a *app) fail(err error) {
 	a.note("kad: %s", oneLine(err.Error()))
 }
 
-// printable returns s as it is if a terminal shows it as it is, otherwise quoted
-// as in Go. What a peer says, values among it, reaches a terminal only so.
-func printable(s string) string {
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
-		return strconv.Quote(s)
-	}
-	return s
-}
-
 // oneLine is for errors, whose text may hold a peer's words: joined causes come
 // on a line each, and stay on one.
 func oneLine(s string) string {
-	return printable(strings.ReplaceAll(s, "\n", "; "))
+	return wire.Printable(strings.ReplaceAll(s, "\n", "; "))
 }
 
 // shorten cuts s, already printable, for display beside other things.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kadquic/kadquic/internal/control"
 	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/wire"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -65,19 +66,7 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-func TestPrintable(t *testing.T) {
-	for s, want := range map[string]string{
-		"plain text, Grüße": "plain text, Grüße",
-		"":                  "",
-		"\x1b[31mred":       `"\x1b[31mred"`,
-		"a\nb":              `"a\nb"`,
-		"\xff":              `"\xff"`,
-		"\u202eleft":        `"\u202eleft"`,
-	} {
-		if got := printable(s); got != want {
-			t.Errorf("printable(%q) = %s, want %s", s, got, want)
-		}
-	}
+func TestIsText(t *testing.T) {
 	if !isText([]byte("two\n\tlines\n")) || isText([]byte("\x1b[2J")) || isText([]byte{0xff}) || isText([]byte("a\rb")) {
 		t.Error("isText takes commands to a terminal for text, or text for such")
 	}
@@ -94,7 +83,7 @@ func TestJSONIsText(t *testing.T) {
 		if err := json.Unmarshal([]byte(b.String()), &back); err != nil || back["text"] != text {
 			t.Errorf("%q came back as %q, %v", text, back["text"], err)
 		}
-		if line := strings.TrimSuffix(b.String(), "\n"); line != printable(line) {
+		if line := strings.TrimSuffix(b.String(), "\n"); line != wire.Printable(line) {
 			t.Errorf("%q is written as %q", text, line)
 		}
 	}

@@ -62,7 +62,7 @@ func publicationLine(p control.Publication, now time.Time) string {
 		line += fmt.Sprintf("  stored on %d of %d, again %s", p.Stored, p.Of, when(p.Next, now))
 	}
 	if len(p.Name) > 0 {
-		line += "  " + printable(string(p.Name))
+		line += "  " + wire.Printable(string(p.Name))
 	}
 	return line
 }
@@ -132,7 +132,7 @@ func (a *app) unpublish(ctx context.Context, which subject) error {
 	start := time.Now()
 	stored, err := api.Unpublish(ctx, control.Subject{Kind: which.kind, Key: which.key})
 	if errors.Is(err, node.ErrNotFound) {
-		return fmt.Errorf("%s is not among what this node keeps alive, which \"kad published\" lists: %w", printable(which.text), err)
+		return fmt.Errorf("%s is not among what this node keeps alive, which \"kad published\" lists: %w", wire.Printable(which.text), err)
 	}
 	if err != nil {
 		return err

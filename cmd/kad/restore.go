@@ -93,7 +93,7 @@ func (a *app) restore(ctx context.Context, file string, force bool) error {
 	defer os.RemoveAll(work)
 	b, err := a.unpack(ctx, from, work)
 	if err != nil {
-		return fmt.Errorf("restore %s: %w", printable(file), err)
+		return fmt.Errorf("restore %s: %w", wire.Printable(file), err)
 	}
 	if b.damaged > 0 {
 		a.note("kad: %d damaged records or states of the backup are left out", b.damaged)
@@ -117,9 +117,9 @@ func (a *app) restore(ctx context.Context, file string, force bool) error {
 			a.note("%s of the backup left out: older than what the node has, ended, damaged, or without room.", plural(m.Refused, "record"))
 		}
 	default:
-		a.print("%s, with %s, is in %s", done.ID, plural(done.Records, "record"), printable(p.dir))
+		a.print("%s, with %s, is in %s", done.ID, plural(done.Records, "record"), wire.Printable(p.dir))
 		if done.Aside != "" {
-			a.note("The former database is %s.", printable(done.Aside))
+			a.note("The former database is %s.", wire.Printable(done.Aside))
 		}
 	}
 	return nil

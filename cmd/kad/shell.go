@@ -158,7 +158,7 @@ func (s *shell) get(ctx context.Context, args []string) error {
 		Node    int    `json:"node"`
 		valueJSON
 	}{"get", m.number, newValueJSON(value, time.Since(start))})
-	s.app.print("%s", printable(string(value.Data)))
+	s.app.print("%s", wire.Printable(string(value.Data)))
 	return nil
 }
 

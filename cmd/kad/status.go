@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kadquic/kadquic/internal/control"
+	"github.com/kadquic/kadquic/wire"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -45,8 +46,8 @@ func (a *app) status(ctx context.Context) error {
 	for _, r := range s.Relays {
 		a.print("relay        %s at %s, %v away, for %s", r.ID, r.Addr, time.Duration(r.RTT).Round(time.Millisecond), roughly(time.Since(r.Since)))
 	}
-	a.print("network      %s, as a %s", printable(s.Network), s.Mode)
-	a.print("profile      %s", printable(s.Data))
+	a.print("network      %s, as a %s", wire.Printable(s.Network), s.Mode)
+	a.print("profile      %s", wire.Printable(s.Data))
 	a.print("running      for %s, as process %d", roughly(time.Since(s.Started)), s.PID)
 	a.print("peers        %d in the routing table, %d known, %s open", s.Peers, s.Known, plural(s.Connections, "connection"))
 	a.print("records      %d held, %s", s.Records, size(s.RecordBytes))

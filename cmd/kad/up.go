@@ -188,7 +188,7 @@ func (a *app) dataFlag() string {
 	if a.data == "" {
 		return ""
 	}
-	return " --data " + printable(a.data)
+	return " --data " + wire.Printable(a.data)
 }
 
 // serveControl answers commands on the control socket, until the function that
@@ -274,7 +274,7 @@ func (a *app) introduce(n *node.Node, p profile) {
 	for _, addr := range addrs {
 		a.print("address  %s", addr)
 	}
-	a.print("profile  %s", printable(p.dir))
+	a.print("profile  %s", wire.Printable(p.dir))
 }
 
 func (a *app) peerEvent(e node.PeerEvent) {
@@ -331,7 +331,7 @@ func (a *app) joinResult(n *node.Node, err error) {
 			Event string `json:"event"`
 			Peers int    `json:"peers"`
 		}{"joined", peers})
-		a.print("%s joined the network %s, knows %s", time.Now().Format(time.TimeOnly), printable(a.network), plural(peers, "peer"))
+		a.print("%s joined the network %s, knows %s", time.Now().Format(time.TimeOnly), wire.Printable(a.network), plural(peers, "peer"))
 	case errors.As(err, &nobody):
 		a.fail(fmt.Errorf("%w (the node runs on and goes on trying)", err))
 	default:

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/kadquic/kadquic/wire"
 )
 
 // splitWords takes a command line of the testnet apart:
@@ -90,7 +92,7 @@ func doubleQuoted(word *strings.Builder, s string) (int, error) {
 				word.WriteByte(b)
 				i += 2
 			default:
-				return 0, fmt.Errorf("unknown escape \\%s within \"…\"", printable(s[i:i+1]))
+				return 0, fmt.Errorf("unknown escape \\%s within \"…\"", wire.Printable(s[i:i+1]))
 			}
 		default:
 			word.WriteByte(s[i])
