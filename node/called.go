@@ -24,7 +24,7 @@ func (n *Node) called(l *link, c wire.Call) (wire.Called, error) {
 	if c.Peer == n.id || l.conn.Virtual() {
 		return wire.Called{}, wire.CodeUnreachable
 	}
-	if !ms.callers.allow(c.Peer, now) || !ms.calls.AllowN(now, 1) {
+	if !ms.calls.AllowN(now, 1) {
 		return wire.Called{}, wire.CodeBusy
 	}
 	if n.config.Admit != nil && n.config.Admit(c.Peer) != nil {
@@ -37,6 +37,9 @@ func (n *Node) called(l *link, c wire.Call) (wire.Called, error) {
 	if err != nil {
 		n.config.Logger.Debug("a call that is not answered", "peer", c.Peer, "relay", l.id, "err", err)
 		return wire.Called{}, wire.CodeUnreachable
+	}
+	if !ms.callers.allow(c.Peer, now) { // now that it is the caller, not the relay, who says so
+		return wire.Called{}, wire.CodeBusy
 	}
 	n.useRelay(c.Peer, l)
 	answer, err := n.answerCall(l, c, intro, now)
