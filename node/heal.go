@@ -21,7 +21,7 @@ import (
 //	path relayed               call after 1, 5, 15, 60, 60, … s
 //	relay silent               call through another relay
 //
-// All of that only while streams are open. What is promised: when a relay dies under a
+// All of that only while streams are open, and in the first seconds. What is promised: when a relay dies under a
 // conversation whose peer has another, a connection lives on, with a gap of up to 5
 // seconds. If the peer has none, the connection ends when QUIC gives it up.
 type heal struct {

@@ -28,6 +28,7 @@ type tryst struct {
 	told atomic.Pointer[[]netip.AddrPort] // where the peer says it is, by its latest word
 
 	// Owned by run.
+	began    time.Time
 	attempts []*attempt
 	path     *attempt // whose path packets take; nil: they are relayed
 	heal     heal
@@ -62,6 +63,8 @@ const (
 	maxAttempts = 6 // at a time, with one peer
 	// lingering is how long a tryst without connections lasts.
 	lingering = 30 * time.Second
+	// eager is for how long a path is looked for although no stream is open.
+	eager = 20 * time.Second
 )
 
 func newTryst(n *Node, id wire.PeerID) *tryst {
@@ -71,6 +74,7 @@ func newTryst(n *Node, id wire.PeerID) *tryst {
 		do:     make(chan func(time.Time), 16),
 		wake:   make(chan struct{}, 1),
 		ended:  make(chan struct{}),
+		began:  time.Now(),
 		last:   time.Now(),
 	}
 }
@@ -268,7 +272,7 @@ func (m *tryst) step(now time.Time) time.Time {
 	if conn {
 		m.n.tellPath(m.t, m.id)
 	}
-	sooner(m.stepHeal(now, conn, talking))
+	sooner(m.stepHeal(now, conn, talking || now.Sub(m.began) < eager))
 	if conn || len(m.attempts) > 0 && m.looking(now) || m.heal.calling > 0 {
 		m.last = now
 	}
