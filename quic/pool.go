@@ -176,15 +176,16 @@ func (p *Pool) insert(c *Conn) (out []farewell) {
 	return p.makeRoom()
 }
 
-// supersedes tells whether a newcomer takes the place of what we have. A virtual
-// connection survives what an ordinary one does not. Of two dials that crossed,
-// both sides keep the one made by the smaller key; of two that did not, the
-// newer, as the older may be dead.
+// supersedes tells whether a newcomer takes the place of what we have. Of two dials
+// that crossed, both sides keep the virtual connection, as it survives what an
+// ordinary one does not, or else the one made by the smaller key; of two that did
+// not, the newer, as the older may be dead.
 func (p *Pool) supersedes(c, old *Conn) bool {
-	if c.Virtual() != old.Virtual() {
+	crossed := c.opened.Sub(old.opened).Abs() <= crossWithin
+	switch {
+	case crossed && c.Virtual() != old.Virtual():
 		return c.Virtual()
-	}
-	if c.dialled != old.dialled && c.opened.Sub(old.opened).Abs() <= crossWithin {
+	case crossed && c.dialled != old.dialled:
 		return c.dialled == (p.o.Self.Compare(c.key) < 0)
 	}
 	return !c.opened.Before(old.opened)

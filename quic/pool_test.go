@@ -296,3 +296,29 @@ func TestPoolDeadNewcomer(t *testing.T) {
 		}
 	})
 }
+
+// A virtual connection is kept for the sake of what it survives, but not when the
+// peer has come anew by an ordinary one: it may have restarted, and know of no other.
+func TestPoolVirtualSupersedes(t *testing.T) {
+	p, begun := &Pool{}, time.Now()
+	at := func(after time.Duration, virtual bool) *Conn {
+		c := &Conn{opened: begun.Add(after)}
+		if virtual {
+			c.route = &route{}
+		}
+		return c
+	}
+	for _, c := range []struct {
+		newcomer, old *Conn
+		want          bool
+	}{
+		{at(time.Second, true), at(0, false), true},
+		{at(time.Second, false), at(0, true), false},
+		{at(time.Minute, true), at(0, false), true},
+		{at(time.Minute, false), at(0, true), true},
+	} {
+		if got := p.supersedes(c.newcomer, c.old); got != c.want {
+			t.Errorf("%v after the other, virtual %v: it takes its place: %v", c.newcomer.opened.Sub(begun), c.newcomer.Virtual(), got)
+		}
+	}
+}
