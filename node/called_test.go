@@ -1,58 +1,145 @@
 package node
 
 import (
+	"crypto/ecdh"
+	"crypto/rand"
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A relay that says that somebody calls and calls takes neither that one's share of
-// calls, which are signed, nor that of those who call by other relays.
-func TestARelayThatMakesUpCalls(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
-		alice, bob := s.add(Config{Mode: ModeClient}), s.relayed()
-		var relays []*Node // of Bob
-		for _, id := range bob.heldRelays() {
-			for _, n := range s.nodes {
-				if n.ID() == id {
-					relays = append(relays, n)
-				}
+// A call is answered only if the caller itself has made it, to us, just now, and once;
+// and not too often.
+func TestCallsThatAreNotAnswered(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		relay, bob := s.nodes[0], s.nodes[1]
+		if _, err := bob.Ping(t.Context(), relay.ID()); err != nil {
+			t.Fatal(err)
+		}
+		c, _ := bob.pool.Lookup(publicKey(relay.ID()))
+		l := c.Value.(*link)
+		alice := testKey(77)
+		var from wire.PeerID
+		copy(from[:], alice[32:])
+		intro := func(change func(*wire.Introduction)) wire.Call {
+			key, err := ecdh.X25519().GenerateKey(rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := wire.Introduction{To: bob.ID(), Key: [32]byte(key.PublicKey().Bytes()), At: time.Now()}
+			change(&i)
+			return wire.Call{Peer: from, Passed: true, Intro: i.Sign(alice), Padding: 100}
+		}
+		as := func(what string, call wire.Call, want error) {
+			t.Helper()
+			time.Sleep(2 * time.Second) // within what one may ask for
+			if _, err := bob.called(l, call); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", what, err, want)
 			}
 		}
-		liar, honest := relays[0], relays[1]
-		l, err := liar.link(within(t, time.Minute), bob.ID())
+		good := intro(func(*wire.Introduction) {})
+		as("a good one", good, nil)
+		as("the same again", good, wire.CodeUnreachable)
+		as("for another", intro(func(i *wire.Introduction) { i.To = relay.ID() }), wire.CodeUnreachable)
+		as("an answer", intro(func(i *wire.Introduction) { i.Reply[0] = 1 }), wire.CodeUnreachable)
+		as("an old one", intro(func(i *wire.Introduction) { i.At = i.At.Add(-maxCallAge - time.Second) }), wire.CodeUnreachable)
+		as("one of the future", intro(func(i *wire.Introduction) { i.At = i.At.Add(maxCallAge + 10*time.Second) }), wire.CodeUnreachable)
+		as("a worthless key", intro(func(i *wire.Introduction) { i.Key = [32]byte{1} }), wire.CodeUnreachable)
+		other := intro(func(*wire.Introduction) {})
+		other.Peer = relay.ID()
+		as("of another", other, wire.CodeUnreachable)
+		as("garbage", wire.Call{Peer: from, Intro: []byte("hello")}, wire.CodeUnreachable)
+
+		busy := 0
+		for range 20 {
+			if _, err := bob.called(l, intro(func(*wire.Introduction) {})); errors.Is(err, wire.CodeBusy) {
+				busy++
+			}
+		}
+		if busy < 12 {
+			t.Errorf("of 20 calls at once, %d are too many", busy)
+		}
+	})
+}
+
+// A peer that is known through a relay has us send probes to the world, and to our own
+// house only if we have one.
+func TestWhereProbesMayGo(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.nodes[0]
+		far, near := netip.MustParseAddr("9.9.9.9"), netip.MustParseAddr("127.0.0.1")
+		for _, c := range []struct {
+			addr  string
+			relay netip.Addr
+			want  bool
+		}{
+			{"8.8.8.8:4774", far, true},
+			{"[2600::1]:4774", far, true},
+			{"192.168.1.1:4774", far, false}, // the node of a swarm has no such address
+			{"127.0.0.1:4774", far, false},
+			{"127.0.0.1:4774", near, true},
+			{"169.254.1.1:4774", far, false},
+			{"[fe80::1]:4774", far, false},
+			{"[2002::1]:4774", far, false},
+			{"224.0.0.1:4774", far, false},
+			{"255.255.255.255:4774", far, false},
+			{"0.0.0.0:4774", far, false},
+			{"8.8.8.8:0", far, false},
+			{elsewhere.String(), far, false},
+		} {
+			if got := n.mayProbe(netip.MustParseAddrPort(c.addr), c.relay); got != c.want {
+				t.Errorf("%s, relay at %v: %v", c.addr, c.relay, got)
+			}
+		}
+	})
+}
+
+// The ordinary connection to a peer that has relays is there by luck: a conversation
+// goes by one that can be mended.
+func TestConversationsCanBeMended(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.add(Config{Mode: ModeClient})
+		alice := s.add(Config{Mode: ModeClient})
+		echoes(t, bob)
+		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		at := ma.StringCast("/ip4/" + host(4).Addr().String() + "/udp/4774/quic-v1/p2p/" + bob.ID().String())
+		if _, err := alice.Connect(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := alice.Learn(bob.circuits()[0]); err != nil {
+			t.Fatal(err)
+		}
+		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
 		if err != nil {
 			t.Fatal(err)
 		}
-		makeUp := func(peer wire.PeerID) error {
-			m, _, err := l.rpc.call(within(t, time.Minute), wire.Call{Peer: peer, Passed: true, Intro: []byte("I am Alice")})
-			if e, ok := m.(wire.Error); ok {
-				return e.Code
-			}
-			return err
-		}
-		for range 20 {
-			if err := makeUp(alice.ID()); !errors.Is(err, wire.CodeUnreachable) {
-				t.Fatalf("a call that is made up: %v", err)
-			}
-		}
-		if err := alice.callThrough(within(t, time.Minute), bob.ID(), honest.ID(), func() {}); err != nil {
-			t.Errorf("Alice herself: %v", err)
-		}
-		looked, start := 0, time.Now()
-		for i := range 400 { // as fast as requests are answered
-			if errors.Is(makeUp(wire.PeerID{1, byte(i >> 8), byte(i)}), wire.CodeUnreachable) {
-				looked++
-			}
-		}
-		if most := 81 + int(10*time.Since(start).Seconds()); looked > most || looked == 0 {
-			t.Errorf("%d calls by one relay are looked at, want at most %d", looked, most)
-		}
-		if err := alice.callThrough(within(t, time.Minute), bob.ID(), honest.ID(), func() {}); err != nil {
-			t.Errorf("Alice, meanwhile: %v", err)
+		defer c.Close()
+		said(t, c, "hello")
+		if !c.(*appStream).Stream.Conn().Virtual() {
+			t.Error("the stream goes by the ordinary connection")
 		}
 	})
+}
+
+func TestReplayCache(t *testing.T) {
+	var r replayCache
+	now := time.Now()
+	if !r.fresh([32]byte{1}, now) || r.fresh([32]byte{1}, now.Add(maxCallAge)) {
+		t.Error("a key is new once")
+	}
+	if !r.fresh([32]byte{1}, now.Add(3*maxCallAge)) || len(r.order) != 1 {
+		t.Error("keys are forgotten once they are too old to be believed")
+	}
+	for i := range maxReplays + 10 {
+		r.fresh([32]byte{2, byte(i), byte(i >> 8), byte(i >> 16)}, now.Add(3*maxCallAge))
+	}
+	if len(r.seen) != maxReplays || len(r.order) != maxReplays {
+		t.Errorf("%d keys are remembered", len(r.seen))
+	}
 }
