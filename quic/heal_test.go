@@ -1,6 +1,7 @@
 package quic
 
 import (
+	"crypto/rand"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -61,6 +62,49 @@ func TestSilentPathHeals(t *testing.T) {
 			if n := h.bytes.Load() - before; n != 0 {
 				t.Errorf("%d bytes went by relay when the path was back", n)
 			}
+		}
+	})
+}
+
+// Packets that anybody can send with the address of the path as their sender's do
+// not keep a dead path alive.
+func TestForgedPacketsKeepNoPathAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 20*time.Millisecond)
+		h := &hub{delay: 50 * time.Millisecond}
+		wire := &atomic.Bool{}
+		x, y := h.start(t, h.config(t), &scissors{s.listen(), wire}), h.start(t, h.config(t), &scissors{s.listen(), wire})
+		direct(t, x, y)
+		direct(t, y, x)
+		c, d := call(t, x, y)
+		w, r := streams(t, c, d)
+		echo(t, w, r)
+		wire.Store(true)
+		over := make(chan struct{})
+		defer close(over)
+		go func() {
+			for {
+				short, long := make([]byte, 50), make([]byte, 50)
+				rand.Read(short)
+				short[0], short[1] = 0x40|short[0]&0x3f, 0x80|short[1]
+				copy(long, []byte{0: 0xc0, 4: 1, 5: 8, 14: 7, 15: 0x80}) // as who calls
+				for _, b := range [][]byte{short, long} {
+					if !y.paths.take(nil, x.LocalAddr(), b, 0) || !x.paths.take(nil, y.LocalAddr(), b, 0) {
+						t.Errorf("%x is taken for a packet of an ordinary connection", b)
+					}
+				}
+				select {
+				case <-time.After(50 * time.Millisecond):
+				case <-over:
+					return
+				}
+			}
+		}()
+		begin := time.Now()
+		echo(t, w, r)
+		echo(t, r, w)
+		if took := time.Since(begin); took > 1200*time.Millisecond {
+			t.Errorf("healing took %v", took)
 		}
 	})
 }

@@ -183,19 +183,23 @@ func (p *paths) changed(r *route) {
 	}
 }
 
-// learn remembers whose a connection ID of ours is.
-func (p *paths) learn(r *route, whole []byte) {
+// learn remembers whose a connection ID of ours is. It is false if the ID is none,
+// as far as that shows.
+func (p *paths) learn(r *route, whole []byte) bool {
 	id := idOf(whole)
 	p.mu.RLock()
 	known := p.byID[id]
 	p.mu.RUnlock()
-	if known != nil || !p.ids.issued(whole) {
-		return
+	if known != nil {
+		return true
+	}
+	if !p.ids.issued(whole) {
+		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.byID[id] != nil {
-		return
+		return true
 	}
 	if old := r.ids[r.next]; p.byID[old] == r {
 		delete(p.byID, old)
@@ -203,6 +207,7 @@ func (p *paths) learn(r *route, whole []byte) {
 	r.ids[r.next] = id
 	r.next = (r.next + 1) % maxIDs
 	p.byID[id] = r
+	return true
 }
 
 // strayed remembers an address that is not the path, but where something came from

@@ -48,8 +48,11 @@ func (p *paths) take(via *Port, at netip.AddrPort, b []byte, ecn byte) bool {
 	if r == nil {
 		return false
 	}
-	if !h.long {
-		p.learn(r, h.to)
+	if !isVirtual(h.to) || !p.learn(r, h.to) {
+		// Of who calls, or from before a restart, or forged: to know the address is
+		// enough for it, so it shows nothing of the path.
+		p.in.put(&r.waiting, r.addr, b, ecn)
+		return true
 	}
 	turned, news := r.came(time.Now(), from, len(b))
 	p.in.put(&r.waiting, r.addr, b, ecn)
