@@ -9,14 +9,15 @@ import (
 )
 
 // A NAT that chooses its ports at random, and one that keeps to a port: each try is a
-// new caller, and so are the mappings.
+// new caller, and so are the mappings. Not among them is natlab's LinuxOpen, which a
+// packet spoils that comes before its own: a search among ports sends many such.
 func TestRandomAgainstIndependent(t *testing.T) {
 	tries := 5
 	if *all {
 		tries = 50
 	}
 	n := build(t, 6, far)
-	easy := []natlab.Kind{natlab.PortRestricted, natlab.Linux, natlab.LinuxOpen}
+	easy := []natlab.Kind{natlab.PortRestricted, natlab.Linux, natlab.Carrier}
 	var hosts []*natlab.Host
 	for _, k := range easy {
 		hosts = append(hosts, n.Home(k.String(), k))
