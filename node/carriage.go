@@ -8,8 +8,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kadquic/kadquic/internal/relay"
-	"github.com/kadquic/kadquic/quic"
-	"github.com/kadquic/kadquic/wire"
 )
 
 // carriage is what a link has to do with relaying, on either side of it.
@@ -93,10 +91,10 @@ func (n *Node) relayedFrom(l *link, d relay.Datagram) {
 		return
 	}
 	rs.mu.Unlock()
-	n.takeRelayed(l, r, d)
+	n.takeRelayed(r, d)
 }
 
-func (n *Node) takeRelayed(l *link, r *relayRoute, d relay.Datagram) {
+func (n *Node) takeRelayed(r *relayRoute, d relay.Datagram) {
 	if d.Kind == relay.Fuel {
 		n.fuelCame(d.Peer, relay.HeaderLen+len(d.Content))
 		return
@@ -105,19 +103,6 @@ func (n *Node) takeRelayed(l *link, r *relayRoute, d relay.Datagram) {
 	packet, ok := r.join.Add(d)
 	r.join.Unlock()
 	if ok {
-		n.transportTo(d.Peer, l).Deliver(publicKey(d.Peer), packet)
+		n.caller().Deliver(publicKey(d.Peer), packet)
 	}
-}
-
-// transportTo returns the socket that has to do with a relayed peer: the one that
-// knows it, or that of the link by which it is relayed.
-func (n *Node) transportTo(id wire.PeerID, l *link) *quic.Transport {
-	if len(n.transports) > 1 {
-		for _, t := range n.transports {
-			if _, ok := t.PathTo(publicKey(id)); ok {
-				return t
-			}
-		}
-	}
-	return l.conn.Transport()
 }

@@ -143,7 +143,7 @@ func (n *Node) useRelay(peer wire.PeerID, l *link) {
 	rs.mu.Unlock()
 	l.carry()
 	for _, d := range early {
-		n.takeRelayed(l, r, d)
+		n.takeRelayed(r, d)
 	}
 }
 
