@@ -29,6 +29,7 @@ type heal struct {
 	next    time.Time // call, at the earliest; zero: none is planned
 	tries   int       // since there was a good path
 	straint time.Time // no call before that: not even in an emergency
+	urgent  bool      // the next call does not wait for those under way: they may wait for who is gone
 
 	local   netip.Addr // ours, on the way to the relay
 	looked  time.Time  // when that was asked
@@ -39,10 +40,11 @@ type heal struct {
 }
 
 const (
-	lookEvery   = 500 * time.Millisecond  // for an address of ours that has changed
-	relayEvery  = 1500 * time.Millisecond // to ask a relay that a conversation depends on
+	lookEvery   = 500 * time.Millisecond // for an address of ours that has changed
+	relayEvery  = time.Second            // to ask a relay that a conversation depends on
 	relayAnswer = time.Second
 	minBetween  = time.Second // calls
+	maxUrgent   = 3           // calls under way
 )
 
 // directAfter are the pauses between calls while the path is relayed; the last repeats.
@@ -75,7 +77,10 @@ func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
 	if now.Sub(h.looked) >= lookEvery {
 		h.looked = now
 		if m.hasMoved() {
-			h.next, h.tries = now, 0
+			h.next, h.tries, h.urgent = now, 0, true
+			if m.path != nil {
+				m.path.s.Check(now)
+			}
 		}
 	}
 	if relayed || broken {
@@ -84,7 +89,8 @@ func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
 	if !h.next.IsZero() && !now.Before(h.next) && m.searching() && !broken { // one thing after the other
 		h.next = now.Add(directAfter[0])
 	}
-	if !h.next.IsZero() && !now.Before(h.next) && h.calling == 0 && !now.Before(h.straint) {
+	if !h.next.IsZero() && !now.Before(h.next) && (h.calling == 0 || h.urgent && h.calling < maxUrgent) && !now.Before(h.straint) {
+		h.urgent = false
 		pause := directAfter[min(h.tries, len(directAfter)-1)]
 		if broken {
 			pause = min(time.Second<<min(h.tries, 4), 15*time.Second)
@@ -186,7 +192,7 @@ func (m *tryst) askRelay(now time.Time) {
 				return
 			}
 			h.bad = relay
-			h.next, h.straint = now, now
+			h.next, h.straint, h.urgent = now, now, true
 		})
 	})
 }

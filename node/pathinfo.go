@@ -150,7 +150,7 @@ func (e PathEvent) String() string { return fmt.Sprintf("path to %s: %s", e.Peer
 // CallEvent tells of what becomes of a call.
 type CallEvent struct {
 	Peer  wire.PeerID
-	Relay wire.PeerID   // through which it goes; zero if the peer called us through what we do not tell
+	Relay wire.PeerID   // through which it goes
 	Came  bool          // the peer called us
 	What  string        // "call", "answered", "connected", "path", "no path" or "failed"
 	Addr  wire.Addr     // of a path
