@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -142,6 +143,36 @@ func TestCall(t *testing.T) {
 			if l.conn.Virtual() && (l.hello.Observed != "" || l.at != "" || l.isServer()) {
 				t.Errorf("a peer that was called is told %q, and known at %q", l.hello.Observed, l.at)
 			}
+		}
+	})
+}
+
+// Who was called calls back, to heal, by the relay that the call came by. The caller has
+// no place there: that fails, and what goes by the relay is none the worse for it.
+func TestCalledBackWithoutAPlace(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.add(Config{Mode: ModeClient})
+		alice := s.add(Config{Mode: ModeClient})
+		echoes(t, bob)
+		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		if _, err := alice.Learn(bob.circuits()[0]); err != nil {
+			t.Fatal(err)
+		}
+		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		said(t, c, "hello")
+		relay, ok := bob.relayOf(alice.ID())
+		if !ok {
+			t.Fatal("bob knows no relay to alice, who called")
+		}
+		if err := bob.callThrough(t.Context(), alice.ID(), relay, func() {}); !errors.Is(err, wire.CodeUnreachable) {
+			t.Fatalf("bob calls back: %v", err)
+		}
+		if still, _ := bob.relayOf(alice.ID()); still != relay {
+			t.Errorf("what goes to alice goes by %v, want %v", still, relay)
 		}
 	})
 }

@@ -42,6 +42,7 @@ func (n *Node) called(l *link, c wire.Call) (wire.Called, error) {
 		return wire.Called{}, wire.CodeBusy
 	}
 	n.useRelay(c.Peer, l)
+	n.provenRelay(c.Peer, l)
 	answer, err := n.answerCall(l, c, intro, now)
 	n.callEvent(CallEvent{Peer: c.Peer, Relay: l.id, Came: true, What: "call", Err: err})
 	return answer, err

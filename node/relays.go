@@ -54,6 +54,7 @@ const (
 // relays.mu, but for join.
 type relayRoute struct {
 	links  []*link // to relays; the first is in use, the others are for when it ends
+	proven []*link // those by which the peer has called us, or answered
 	used   time.Time
 	pinged time.Time // the relay in use
 	number uint16    // of the last packet that went in parts
@@ -147,12 +148,24 @@ func (n *Node) useRelay(peer wire.PeerID, l *link) {
 	}
 }
 
-// dropRelay undoes useRelay: what was used before takes over.
+// provenRelay notes that packets for peer pass by l: the peer has called us by it, or
+// answered our call.
+func (n *Node) provenRelay(peer wire.PeerID, l *link) {
+	rs := &n.relays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if r := rs.routes[peer]; r != nil && !slices.Contains(r.proven, l) {
+		r.proven = append(slices.DeleteFunc(slices.Clone(r.proven), func(old *link) bool { return !slices.Contains(r.links, old) }), l)
+	}
+}
+
+// dropRelay undoes useRelay: what was used before takes over. A relay by which the peer
+// has called us stays, though we cannot call the peer by it, who has no place there.
 func (n *Node) dropRelay(peer wire.PeerID, l *link) {
 	rs := &n.relays
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	if r := rs.routes[peer]; r != nil {
+	if r := rs.routes[peer]; r != nil && !slices.Contains(r.proven, l) {
 		r.links = slices.DeleteFunc(slices.Clone(r.links), func(old *link) bool { return old == l })
 		if len(r.links) == 0 {
 			delete(rs.routes, peer)
@@ -215,6 +228,7 @@ func (n *Node) callOnce(ctx context.Context, by, to wire.PeerID, intro []byte, p
 	if err == nil {
 		n.answered(l, wire.Call{}, rtt)
 		if called, ok := m.(wire.Called); ok {
+			n.provenRelay(to, l)
 			return called, l, nil
 		}
 		err = unexpected(by, m)
