@@ -314,8 +314,8 @@ func (n *Node) askOne(ctx context.Context, id wire.PeerID, at netip.AddrPort) bo
 		}
 		to = *sees
 	}
-	via := networkOf(l.addr.Addr())
-	if via == networkOf(to.Addr()) { // a neighbour of ours may reach us where others do not
+	via := siteOf(l.addr.Addr())
+	if via == siteOf(to.Addr()) { // a neighbour of ours may reach us where others do not
 		return false
 	}
 	m := wire.DialBack{Addrs: []wire.Addr{wire.AddrFrom(to)}}
@@ -380,7 +380,7 @@ func (n *Node) answerers(at netip.AddrPort, hurry bool) []wire.PeerID {
 		noes = nil
 	}
 	for i, a := range all {
-		all[i].counted = slices.ContainsFunc(noes, func(n no) bool { return n.via == networkOf(a.at) })
+		all[i].counted = slices.ContainsFunc(noes, func(n no) bool { return n.via == siteOf(a.at) })
 		all[i].stranger = !hurry && !s.contacted.has(a.at, now)
 		all[i].again = hurry && n.asking.wasAsked(a.id)
 	}
@@ -391,8 +391,8 @@ func (n *Node) answerers(at netip.AddrPort, hurry bool) []wire.PeerID {
 	var ids []wire.PeerID
 	networks := make(map[netip.Prefix]bool)
 	for _, a := range all {
-		if !networks[networkOf(a.at)] && a.id != n.id && len(ids) < maxAsked {
-			networks[networkOf(a.at)] = true
+		if !networks[siteOf(a.at)] && a.id != n.id && len(ids) < maxAsked {
+			networks[siteOf(a.at)] = true
 			ids = append(ids, a.id)
 		}
 	}

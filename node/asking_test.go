@@ -177,3 +177,19 @@ func TestReachabilitySaysWhy(t *testing.T) {
 		}
 	})
 }
+
+// Of those who have many IPv6 networks, one is asked.
+func TestOneOfASiteIsAsked(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		for i := range 6 {
+			at := netip.AddrFrom16([16]byte{0x26, 1, 5: byte(i / 3), 7: byte(i), 15: 1}) // a /64 each
+			x := s.strangerAt(10+i, netip.AddrPortFrom(at, 4774))
+			x.hello.Mode = wire.ModeServer
+			x.meet(s.nodes[0])
+		}
+		time.Sleep(time.Second)
+		if ids := s.nodes[0].answerers(host(0), true); len(ids) != 2 {
+			t.Errorf("%d are asked, of two /48", len(ids))
+		}
+	})
+}

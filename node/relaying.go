@@ -52,8 +52,9 @@ func (n *Node) attach(l *link) {
 	n.relay.Attach(l.id, network, l)
 }
 
-// siteOf is the network that a relay limits as one: an IPv6 /64 costs nothing, there
-// are 65536 of them in what one customer may have.
+// siteOf is the network that a relay limits as one, and that tells but once that it
+// does not reach us: an IPv6 /64 costs nothing, there are 65536 of them in what one
+// customer may have.
 func siteOf(a netip.Addr) netip.Prefix {
 	if a.Is4() {
 		return networkOf(a)
