@@ -40,6 +40,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		flag.Set("test.parallel", "8") // they wait more than they work
+	}
 	goleak.VerifyTestMain(m)
 }
 
