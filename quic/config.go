@@ -39,6 +39,7 @@ type Config struct {
 
 	// MaxPending bounds incoming handshakes under way, more are refused. Above
 	// half of it callers must prove their address first (Retry, RFC 9000 §8.1.2).
+	// Those who call by relay have half of it at most.
 	// Loopback is exempt. If zero, 64.
 	MaxPending int
 

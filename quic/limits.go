@@ -11,6 +11,7 @@ type counts struct {
 	maxPending, maxIn int
 
 	pending int // handshakes under way, but those from loopback
+	relayed int // of these, from made-up addresses
 	in      int // accepted connections
 	from    map[netip.Prefix]int
 }
@@ -44,6 +45,9 @@ func (n *counts) mayBegin(a netip.Addr) bool {
 	if exempt(a) {
 		return n.in < n.maxIn+n.maxPending
 	}
+	if isName(a) && n.relayed >= (n.maxPending+1)/2 {
+		return false // a relay may make up any number of peers
+	}
 	return n.pending < n.maxPending && n.mayOpen(a)
 }
 
@@ -69,15 +73,16 @@ func (n *counts) mayOpen(a netip.Addr) bool {
 }
 
 // begun and settled count a handshake, opened and closed a connection.
-func (n *counts) begun(a netip.Addr) {
-	if !exempt(a) {
-		n.pending++
-	}
-}
+func (n *counts) begun(a netip.Addr)   { n.begin(a, 1) }
+func (n *counts) settled(a netip.Addr) { n.begin(a, -1) }
 
-func (n *counts) settled(a netip.Addr) {
-	if !exempt(a) {
-		n.pending--
+func (n *counts) begin(a netip.Addr, d int) {
+	if exempt(a) {
+		return
+	}
+	n.pending += d
+	if isName(a) {
+		n.relayed += d
 	}
 }
 

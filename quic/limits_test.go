@@ -84,6 +84,29 @@ func TestPendingLimits(t *testing.T) {
 	}
 }
 
+// However many peers a relay makes up, others can call.
+func TestPendingByRelay(t *testing.T) {
+	n := &counts{maxPending: 64, maxIn: 512, from: map[netip.Prefix]int{}}
+	p := paths{}
+	var begun []netip.Addr
+	for i := range 1000 {
+		a := p.nameOf(PublicKey{byte(i), byte(i >> 8)}).Addr()
+		if n.mayBegin(a) {
+			n.begun(a)
+			begun = append(begun, a)
+		}
+	}
+	if len(begun) != 32 || !n.mayBegin(netip.MustParseAddr("192.0.2.1")) {
+		t.Errorf("%d handshakes by relay, want 32 and room for others", len(begun))
+	}
+	for _, a := range begun {
+		n.settled(a)
+	}
+	if n.pending != 0 || n.relayed != 0 {
+		t.Errorf("%+v are left", n)
+	}
+}
+
 // Handshakes that nobody completes are refused beyond the limit, cost Retry above
 // half of it, and their places are free again after the handshake timeout.
 func TestHandshakeFlood(t *testing.T) {
