@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -77,7 +78,9 @@ func TestPingBetweenNATs(t *testing.T) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: %v: %s", what, err, err.(*exec.ExitError).Stderr)
+				var exit *exec.ExitError
+				errors.As(err, &exit)
+				t.Fatalf("%s: %v: %s", what, err, exit.Stderr)
 			}
 		}
 		lines := strings.Split(out, "\n")
