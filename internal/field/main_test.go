@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		flag.Set("test.parallel", "8") // they wait more than they work
+		flag.Set("test.parallel", atOnce) // they wait more than they work
 	}
 	goleak.VerifyTestMain(m)
 }

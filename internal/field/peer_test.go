@@ -22,10 +22,12 @@ type peer struct {
 	*natlab.Host
 	ID string
 
-	t     *testing.T
-	errs  tail
-	kill  context.CancelFunc
-	ended chan struct{}
+	t       *testing.T
+	errs    tail
+	kill    context.CancelFunc
+	crashed bool          // by the test
+	ended   chan struct{} // closed when it has
+	result  error         // of the program; valid then
 
 	mu      sync.Mutex
 	in      io.WriteCloser
@@ -80,7 +82,7 @@ func launch(t *testing.T, h *natlab.Host, s setting) (*peer, error) {
 	go func() {
 		defer close(p.ended)
 		p.listen(out)
-		cmd.Wait()
+		p.result = cmd.Wait()
 	}()
 	var hello state
 	if err := p.await(t.Context(), ready, &hello); err != nil {
@@ -90,19 +92,26 @@ func launch(t *testing.T, h *natlab.Host, s setting) (*peer, error) {
 	return p, nil
 }
 
-// end ends the program, as its user would.
+// end ends the program, as its user would. One that has panicked, or raced where the
+// race detector looks, has not ended well.
 func (p *peer) end() {
 	p.in.Close()
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
 		p.t.Errorf("%s does not end", p.Name())
+		p.crash()
 	}
-	p.crash()
+	if p.result != nil && !p.crashed {
+		p.t.Errorf("%s ended with %v:\n%s", p.Name(), p.result, p.errs.String())
+		p.crashed = true // it is said
+	}
+	p.kill()
 }
 
 // crash ends it as a power failure would.
 func (p *peer) crash() {
+	p.crashed = true
 	p.kill()
 	<-p.ended
 }

@@ -24,18 +24,18 @@ func TestRandomAgainstIndependent(t *testing.T) {
 	}
 	callees := n.peers(hosts, setting{})
 	symmetric := n.NAT("symmetric", natlab.Symmetric)
-	const atOnce = 5 // start; they call one after the other
+	const batch = 5 // start; they call one after the other
 	var callers []*peer
 	var connected, toDirect times
 	for i := range tries {
-		if i%atOnce == 0 {
+		if i%batch == 0 {
 			hosts = nil
-			for k := range atOnce {
+			for k := range batch {
 				hosts = append(hosts, n.Host(fmt.Sprintf("caller-%d", i+k), symmetric))
 			}
 			callers = n.peers(hosts, setting{Client: true})
 		}
-		caller, callee := callers[i%atOnce], callees[i%len(callees)]
+		caller, callee := callers[i%batch], callees[i%len(callees)]
 		caller.must(order{Do: "learn", Addrs: callee.ticket()}, nil)
 		var c call
 		caller.must(order{Do: "call", Peer: callee.ID, For: patience / 2}, &c)
