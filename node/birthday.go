@@ -30,7 +30,7 @@ const (
 	fuelEvery = 100 * time.Millisecond
 	fuelSize  = 1100
 	// firstFuel is sent at once: what many sockets cost, or the first second's probes.
-	firstFuel = punch.Sockets * (punch.Size + 28)
+	firstFuel = (punch.Sockets + 40) * (punch.Size + 28)
 )
 
 // plan decides whether a search can help: the ports of one side are random, the other

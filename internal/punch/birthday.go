@@ -17,6 +17,9 @@ const (
 	birthdayOpens  = 16   // a pace, of sockets
 	birthdayMax    = 2000 // probes, of which 999 of 1,000 attempts need fewer
 	firstPort      = 1024
+	// birthdaySpare is how many probes' credit a search leaves: what it finds has to
+	// be asked, and answered.
+	birthdaySpare = 20
 )
 
 // A birthday is the search for a port of a NAT that gives them at random, by many
@@ -41,9 +44,9 @@ type birthday struct {
 func BirthdayPrice(random bool, ip netip.Addr) int {
 	price := cost(netip.AddrPortFrom(ip, 1), Size)
 	if random {
-		return Sockets * price
+		return (Sockets + birthdaySpare) * price
 	}
-	return birthdayMax * price
+	return (birthdayMax + birthdaySpare) * price
 }
 
 // Scatter begins a birthday search on the side with random ports: the sockets send to
@@ -89,7 +92,7 @@ func (s *Session) stepBirthday(now time.Time, send Sender) time.Time {
 	if b.target.IsValid() {
 		for range min(birthdayOpens, len(b.sockets)) {
 			e := Endpoint{b.sockets[0], b.target}
-			if s.credit < cost(e.Addr, Size) {
+			if s.credit < (1+birthdaySpare)*cost(e.Addr, Size) {
 				return b.next
 			}
 			s.ping(now, e, send)
@@ -106,7 +109,7 @@ func (s *Session) stepBirthday(now time.Time, send Sender) time.Time {
 			b.next = time.Time{}
 			break
 		}
-		if s.credit < cost(e.Addr, Size) {
+		if s.credit < (1+birthdaySpare)*cost(e.Addr, Size) {
 			break
 		}
 		s.ping(now, e, send)
