@@ -17,5 +17,26 @@
 //	-field.strict    the targets in time are asserted too; without it they are printed
 //	-field.trace     what the nodes log and trace is printed
 //
+// # Who connects to whom
+//
+// As TestMatrix measured it on two processors, all pairs, two calls at a time. All 81
+// are connected, after 170 ms (2.1 round trips), the slowest after 181; 77 have a path
+// without a relay, half of them by 172 ms, the slowest after 2.0 s: + by 350 ms, s
+// within seconds, r by relay. The row calls.
+//
+//	                 public full addr port linux open symm seq carrier
+//	public           +      +    +    +    +     +    +    +   +
+//	full-cone        +      +    +    +    +     +    +    +   +
+//	addr-restricted  +      +    +    +    +     +    +    +   +
+//	port-restricted  +      +    +    +    +     s    s    +   +
+//	linux            +      +    +    +    +     s    s    +   +
+//	linux-open       +      +    +    +    +     s    s    +   +
+//	symmetric        +      +    +    s    s     r    r    r   s
+//	symmetric-seq    +      +    +    +    +     s    r    s   +
+//	carrier          +      +    +    +    +     s    s    +   +
+//
+// Fifty callers behind a symmetric NAT against NATs that keep to a port had a path
+// without a relay after 0.5 s in the median, the slowest after 5.0 s.
+//
 // Without root, and where natlab cannot run, the tests are skipped and say why.
 package field

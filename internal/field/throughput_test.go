@@ -32,18 +32,18 @@ func TestThroughput(t *testing.T) {
 	for _, way := range []struct {
 		what string
 		from *peer
-		part int64
+		most int64 // bytes
 		o    order
 	}{
-		{"floor: quic-go", a, 1, order{Do: "floor", Addrs: []string{floor}}},
-		{"between public nodes", a, 1, order{Do: "bulk", Peer: b.ID}},
-		{"through two NATs", direct.caller, 1, order{Do: "bulk", Peer: direct.callee.ID}},
-		{"by relay", relayed.caller, 8, order{Do: "bulk", Peer: relayed.callee.ID}},
+		{"floor: quic-go", a, size, order{Do: "floor", Addrs: []string{floor}}},
+		{"between public nodes", a, size, order{Do: "bulk", Peer: b.ID}},
+		{"through two NATs", direct.caller, size, order{Do: "bulk", Peer: direct.callee.ID}},
+		{"by relay", relayed.caller, 1 << 20, order{Do: "bulk", Peer: relayed.callee.ID}},
 	} {
 		var took times
 		var h haul
 		for range runs {
-			way.o.Bytes = size / way.part
+			way.o.Bytes = min(size, way.most)
 			way.from.must(way.o, &h)
 			took = append(took, h.Took)
 		}
