@@ -108,8 +108,13 @@ func (n *Node) nextPorts(ctx context.Context, relay netip.AddrPort) []netip.Addr
 // what NAT stands before us before anybody has to be called.
 func (n *Node) learnMapping(ctx context.Context) {
 	t := n.caller()
+	strangers := n.strangersIPv4()
+	if len(strangers) < minScattered {
+		n.hearOfOthers(ctx)
+		strangers = n.strangersIPv4()
+	}
 	var wg sync.WaitGroup
-	for _, by := range n.strangersIPv4() {
+	for _, by := range strangers {
 		wg.Go(func() {
 			at, ok := n.whereSeen(ctx, by, t.SendProbe)
 			if !ok {
@@ -121,6 +126,23 @@ func (n *Node) learnMapping(ctx context.Context) {
 		})
 	}
 	wg.Wait()
+}
+
+// hearOfOthers asks a server that is connected who else there is: who has come for one
+// answer only, and got it from the first, knows nobody else.
+func (n *Node) hearOfOthers(ctx context.Context) {
+	for _, l := range n.links.all() {
+		if !l.isUp() || !l.isServer() {
+			continue
+		}
+		nodes, _, err := n.findNode(ctx, l.id, n.key)
+		for _, c := range nodes.Contacts {
+			n.learn(l.addr.Addr(), c, time.Now())
+		}
+		if err == nil {
+			return
+		}
+	}
 }
 
 // strangersIPv4 are servers of different networks, those first that have proved their
