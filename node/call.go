@@ -236,12 +236,12 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 	at := l.conn.RemoteAddr().Addr()
 	now := time.Now()
 	config := punch.Config{Caller: public, Rand: randomUint64}
-	a := &attempt{relay: l.id, began: now}
+	a := &attempt{relay: l.id, began: now, own: n.mapping()}
 	if from.port != nil {
 		a.ports, config.Via = []*quic.Port{from.port}, 1
 	}
 	var known []netip.AddrPort
-	if n.mapping() != wire.MappingSequential { // which would take the ports that are foreseen
+	if a.own != wire.MappingSequential { // which would take the ports that are foreseen
 		known = n.knownAt(id, at)
 	}
 	if len(known) > 0 {
@@ -261,6 +261,7 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 		}
 	}
 	intro := n.introduce(id, public, [32]byte{}, at, from.at)
+	intro.Mapping = a.own
 	n.useRelay(id, l)
 	sends()
 	n.callEvent(CallEvent{Peer: id, Relay: l.id, What: "call"})
@@ -381,7 +382,7 @@ func (m *tryst) named(now time.Time, a *attempt, i wire.Introduction, seen wire.
 	m.n.config.Logger.Debug("introduced", "peer", m.id, "came", a.came, "mapping", i.Mapping, "ours", m.n.mapping(),
 		"addrs", i.Addrs, "seen", seen, "guesses", guesses, "probed", addrs)
 	m.told.Store(&addrs)
-	if i.Mapping == wire.MappingSequential && m.n.mapping() == wire.MappingSequential && (len(a.ports) == 0 || len(guesses) == 0) {
+	if i.Mapping == wire.MappingSequential && a.own == wire.MappingSequential && (len(a.ports) == 0 || len(guesses) == 0) {
 		return // each packet would take a port that is foreseen by a call to come
 	}
 	a.s.Name(now, true, guesses...)
@@ -390,7 +391,7 @@ func (m *tryst) named(now time.Time, a *attempt, i wire.Introduction, seen wire.
 	if !ok && len(addrs) > 0 {
 		at = addrs[0]
 	}
-	a.birthday.plan(now, m.n.mapping(), i, at)
+	a.birthday.plan(now, a.own, i, at)
 }
 
 // paid notes that the peer has sent bytes that only pay: for the youngest call that

@@ -74,7 +74,7 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 	if err != nil {
 		return wire.Called{}, err
 	}
-	a := &attempt{s: s, came: true, relay: l.id, began: now, ports: ports}
+	a := &attempt{s: s, came: true, relay: l.id, began: now, own: own, ports: ports}
 	err = n.tellTryst(c.Peer, func(m *tryst, now time.Time) {
 		m.add(a)
 		a.s.Pay(len(c.Intro) + c.Padding)
@@ -92,6 +92,7 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 	}
 	public := [32]byte(key.PublicKey().Bytes())
 	answer := n.introduce(c.Peer, public, intro.Key, at.Addr(), guesses)
+	answer.Mapping = own
 	n.payFor(c.Peer, answer)
 	return wire.Called{Intro: answer.Sign(n.config.Key), Padding: wire.MaxPadding}, nil
 }

@@ -49,7 +49,8 @@ type attempt struct {
 	relay wire.PeerID
 	ids   []punch.ID
 	began time.Time
-	heard time.Time // a genuine probe last
+	own   wire.Mapping // of our NAT, as the peer was told: both sides decide by it who searches
+	heard time.Time    // a genuine probe last
 	state punch.State
 	trim  time.Time // when ports that are not used are closed
 	over  bool      // it has said that it found no path
