@@ -45,7 +45,8 @@ func (k *talk) goesBy(what string, suits func(path string) bool) {
 func (k *talk) until(what string, suits func(tally) bool) {
 	k.t.Helper()
 	if !holds(func() bool { return suits(k.report(k.caller)) }) {
-		k.t.Fatalf("not within %v: %s; the caller has %+v, the callee %+v", patience, what, k.report(k.caller), k.report(k.callee))
+		k.t.Fatalf("not within %v: %s\nthe caller has %+v and is %+v\nthe callee has %+v and is %+v", patience, what,
+			k.report(k.caller), k.caller.state(), k.report(k.callee), k.callee.state())
 	}
 }
 
