@@ -109,7 +109,7 @@ func (n *Node) nextPorts(ctx context.Context, relay netip.AddrPort) []netip.Addr
 func (n *Node) learnMapping(ctx context.Context) {
 	t := n.caller()
 	strangers := n.strangersIPv4()
-	if len(strangers) < minScattered {
+	if len(strangers) < minScattered && n.config.Mode == ModeClient {
 		n.hearOfOthers(ctx)
 		strangers = n.strangersIPv4()
 	}
@@ -129,7 +129,8 @@ func (n *Node) learnMapping(ctx context.Context) {
 }
 
 // hearOfOthers asks a server that is connected who else there is: who has come for one
-// answer only, and got it from the first, knows nobody else.
+// answer only, and got it from the first, knows nobody else. For clients alone: who may
+// serve wants strangers to find out whether they reach it, to whom it has sent nothing.
 func (n *Node) hearOfOthers(ctx context.Context) {
 	for _, l := range n.links.all() {
 		if !l.isUp() || !l.isServer() {
