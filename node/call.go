@@ -26,8 +26,6 @@ const (
 	plainAfter = time.Second
 	// callFor bounds the time for one call.
 	callFor = 5 * time.Second
-	// betterFor is how long somebody waits for a better connection than there is.
-	betterFor = time.Second
 	// allowance is what we send unpaid to the addresses that a peer was known by: as
 	// much as one handshake packet, which it would get if it were dialled there.
 	allowance = quic.InitialPacketSize + 28
@@ -134,46 +132,6 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 			return nil, errors.Join(append(causes, context.Cause(ctx))...)
 		}
 	}
-}
-
-// reachForStream returns a link to a peer that is fit for a conversation: to one that
-// has relays, as it is behind a NAT, a connection whose path can be mended. It may be
-// that there is an ordinary one, since a NAT has let a packet in that was for another.
-func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error) {
-	l, err := n.reachFor(ctx, id, forStream)
-	if err != nil || l.conn.Virtual() || l.addr.Addr().IsLoopback() {
-		return l, err
-	}
-	relays := n.relaysOf(id)
-	if len(relays) == 0 || !n.trysts.beginBetter(id) {
-		return l, nil
-	}
-	defer n.trysts.endBetter(id)
-	bounded, cancel := context.WithTimeout(ctx, betterFor)
-	defer cancel()
-	c, err := n.dialCalled(bounded, id, relays)
-	if err != nil {
-		return l, nil
-	}
-	n.pool.Add(c)
-	return n.linkTo(ctx, id, forStream)
-}
-
-// beginBetter and endBetter see to it that there is one such call to a peer at a time.
-func (ms *trysts) beginBetter(id wire.PeerID) bool {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	if ms.better[id] {
-		return false
-	}
-	ms.better[id] = true
-	return true
-}
-
-func (ms *trysts) endBetter(id wire.PeerID) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	delete(ms.better, id)
 }
 
 // callThrough calls a peer through a relay, and has a tryst make a path to it. It says

@@ -35,8 +35,8 @@ type trysts struct {
 	whos    map[uint64]chan netip.AddrPort
 	paths   map[wire.PeerID]Path // as told last
 	relays  map[wire.PeerID]int  // that are being dialled to be relays
-	better  map[wire.PeerID]bool // that are called although there is a connection
 
+	betters   betters
 	replays   replayCache
 	seens     *rate.Limiter // answers to WHO
 	calls     *rate.Limiter // that come, from whomever
@@ -52,7 +52,6 @@ func newTrysts() *trysts {
 		whos:      make(map[uint64]chan netip.AddrPort),
 		paths:     make(map[wire.PeerID]Path),
 		relays:    make(map[wire.PeerID]int),
-		better:    make(map[wire.PeerID]bool),
 		seens:     rate.NewLimiter(200, 200),
 		calls:     rate.NewLimiter(50, 200),
 		callers:   callLimits{by: make(map[wire.PeerID]*rate.Limiter)},
