@@ -13,8 +13,16 @@ import (
 type autoMode struct {
 	client atomic.Bool // else server, as at first
 
-	mu    sync.Mutex // one decides at a time
-	doubt time.Time  // since when nothing says that a client is one; zero: something does
+	mu      sync.Mutex // one decides at a time; nothing of the user's is called while it is held
+	doubt   time.Time  // since when nothing says that a client is one; zero: something does
+	changes []modeChange
+	telling bool // somebody is at it, in the order in which they were made
+}
+
+// A modeChange is one of which everybody is to be told.
+type modeChange struct {
+	client bool
+	why    Reachability // as it was then
 }
 
 // maxDoubt is how long a client stays one of which nothing is known any more: one
@@ -54,8 +62,20 @@ func (n *Node) decideMode(now time.Time) {
 	}
 	if client != was {
 		m.client.Store(client)
-		n.modeChanged(client)
+		m.changes = append(m.changes, modeChange{client, n.Reachability()})
 	}
+	if m.telling {
+		return
+	}
+	m.telling = true
+	for len(m.changes) > 0 {
+		c := m.changes[0]
+		m.changes = m.changes[1:]
+		m.mu.Unlock()
+		n.modeChanged(c)
+		m.mu.Lock()
+	}
+	m.telling = false
 }
 
 // sum returns what the verdicts on our addresses say together: whether strangers
@@ -80,15 +100,14 @@ func (s *selfAddrs) sum(now time.Time) (yes, no, hope bool) {
 	return yes, no, hope
 }
 
-// modeChanged lets everybody know. It must not block.
-func (n *Node) modeChanged(client bool) {
+// modeChanged lets everybody know.
+func (n *Node) modeChanged(c modeChange) {
 	s := &n.self
 	s.mu.Lock()
 	s.record = nil // it says which
 	s.mu.Unlock()
-	why := n.Reachability()
-	n.config.Logger.Info("mode", "now", why.Mode, "why", why.Why)
-	n.reachEvent(ReachEvent{Mode: why.Mode, Why: why.Why})
+	n.config.Logger.Info("mode", "now", c.why.Mode, "why", c.why.Why)
+	n.reachEvent(ReachEvent{Mode: c.why.Mode, Why: c.why.Why})
 	select {
 	case n.publishing <- struct{}{}:
 	default:
@@ -98,7 +117,7 @@ func (n *Node) modeChanged(client bool) {
 			l.sayMode()
 		}
 	}
-	if client {
+	if c.client {
 		return
 	}
 	n.spawn(func() { // so that those near find it who are not connected

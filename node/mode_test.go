@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -127,6 +128,53 @@ func TestFindPeer(t *testing.T) {
 		}
 		if _, err := client.FindPeer(within(t, time.Minute), idOf(testKey(77))); !errors.Is(err, ErrNotFound) {
 			t.Errorf("nobody: %v", err)
+		}
+	})
+}
+
+// Whoever is told of a mode may take its time: others decide meanwhile, and what they
+// decide is told after that.
+func TestModesAreToldInOrder(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		var told []Mode
+		reading, read := make(chan struct{}), make(chan struct{})
+		n := s.add(Config{Trace: &Trace{Reach: func(e ReachEvent) {
+			if e.Mode == ModeAuto {
+				return
+			}
+			if told = append(told, e.Mode); len(told) == 1 {
+				close(reading)
+				<-read
+			}
+		}}})
+		judge := func(v verdict) {
+			n.self.mu.Lock()
+			n.self.judgeLocked(host(1), v)
+			n.self.mu.Unlock()
+		}
+		now := time.Now()
+		noes := verdict{no: now}
+		for i := range enoughNoes {
+			noes.noes = append(noes.noes, no{by: wire.PeerID{byte(i)}, via: siteOf(host(10 + i).Addr()), at: now})
+		}
+		judge(noes)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			n.decideMode(now)
+		}()
+		<-reading
+		for range 3 {
+			judge(verdict{yes: now})
+			n.decideMode(now) // does not wait
+			judge(noes)
+			n.decideMode(now)
+		}
+		close(read)
+		<-ended
+		want := []Mode{ModeClient, ModeServer, ModeClient, ModeServer, ModeClient, ModeServer, ModeClient}
+		if !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
 		}
 	})
 }
