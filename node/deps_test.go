@@ -53,7 +53,7 @@ const house = `
 	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr
 	cmd/kad           routing wire quic internal/store node internal/bench internal/control internal/lan github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
-	examples/chat     routing wire quic node github.com/multiformats/go-multiaddr golang.org/x/term golang.org/x/time
+	examples/chat     routing wire quic node github.com/multiformats/go-multiaddr golang.org/x/term
 	examples/echo     wire node github.com/multiformats/go-multiaddr
 	examples/hello    routing node
 	examples/routing  routing

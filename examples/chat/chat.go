@@ -2,141 +2,87 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"os"
 	"strings"
 	"sync"
-	"time"
-
-	ma "github.com/multiformats/go-multiaddr"
-	"golang.org/x/time/rate"
 
 	"github.com/kadquic/kadquic/node"
-	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
-)
-
-const (
-	maxName  = 24               // bytes
-	maxPeers = 64               // of a room
-	maxFind  = 30 * time.Second // between two looks into the room
-	maxPlace = 5 * time.Second  // for a relay to be found
-	help     = "* /peers or /path  who is here, and by which way    /send FILE  to all here\n" +
-		"* /ticket  what others call you by    /quit    all else is said; ✓ all who are not away have it"
-	alone = "* No way into a network is given, by --bootstrap or $KADQUIC_BOOTSTRAP: only tickets with addresses work."
 )
 
 // A chat is one run of the program. Goroutines wait for what they want to be true
 // of it (await); whatever happens, happens to it in update.
 type chat struct {
-	node       *node.Node
-	ctx        context.Context // until the goodbyes are said
-	life       uint64          // random
-	name, room string
-	called     ticket         // if zero: the room, or whoever calls first
-	downloads  string         // "": no files
-	way        []ma.Multiaddr // into the network
-	work       sync.WaitGroup
+	node        *node.Node
+	ctx         context.Context // until the goodbyes are said
+	hello       frame           // says who we are
+	room        string
+	called      node.Ticket    // if it and room are zero: whoever calls first
+	downloads   *os.Root       // nil: no files
+	work, files sync.WaitGroup // files: that are being sent
 
 	mu      sync.Mutex
-	changed chan struct{} // closed and replaced by update
-	out     io.Writer     // under mu, so that lines stand in the order of what they tell
+	changed sync.Cond // by update
+	out     io.Writer // under mu, so that lines stand in the order of what they tell
 	peers   map[wire.PeerID]*peer
-	moving  int // files
 	leaving bool
+}
+
+// A peer is somebody with whom we talk. chat.mu guards its fields.
+type peer struct {
+	talk
+	id   wire.PeerID
+	name string             // and the end of the ID, for anybody may call itself anything
+	here bool               // it has answered, or asked, and not failed to since
+	path string             // by which packets last went, or "away"
+	ctx  context.Context    // as long as it is a peer of ours
+	gone context.CancelFunc // it is no more
 }
 
 func (c *chat) update(change func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change()
-	close(c.changed)
-	c.changed = make(chan struct{})
+	c.changed.Broadcast()
 }
 
 // await returns nil when cond is true; it is asked after every update.
 func (c *chat) await(ctx context.Context, cond func() bool) error {
-	for {
-		c.mu.Lock()
-		ok, changed := cond(), c.changed
-		c.mu.Unlock()
-		if ok || ctx.Err() != nil {
-			return ctx.Err()
+	defer context.AfterFunc(ctx, func() { c.update(func() {}) })()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !cond() && ctx.Err() == nil {
+		c.changed.Wait()
+	}
+	return ctx.Err()
+}
+
+// meet finds whom we want to talk with, until ctx ends.
+func (c *chat) meet(ctx context.Context) {
+	switch {
+	case c.room != "":
+		for id := range c.node.Rendezvous(ctx, c.hello.Room) {
+			c.update(func() { c.find(id) })
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
+	case !c.called.ID.IsZero():
+		for _, a := range c.called.Addrs {
+			c.node.Learn(a) // so that the network need not be asked
 		}
+		c.update(func() { c.find(c.called.ID) })
+	default:
+		ticket := c.node.Ticket(ctx)
+		c.update(func() { c.print("%s", ticket) })
 	}
 }
 
-// All that follows, but join, wait and meetRoom, is called in update.
+// All that follows is called in update.
 
-// print shows a line. The words of others go through plain first.
-func (c *chat) print(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
-
-// begin calls whom we want to meet, at once if the ticket says where they are.
-func (c *chat) begin() {
-	for _, a := range c.called.addrs {
-		c.node.Learn(a)
-	}
-	if c.called.addrs != nil {
-		c.find(c.called.id)
-	} else if c.way == nil {
-		c.print(alone)
-	}
-	c.work.Go(c.join)
-}
-
-// join joins the network, and does what needs it.
-func (c *chat) join() {
-	if c.way != nil {
-		if err := c.node.Bootstrap(c.ctx, c.way...); err != nil { // the node goes on trying
-			c.update(func() { c.print("* nobody in the network answers: %s", plain(err.Error(), 300)) })
-		}
-	}
-	if c.room != "" {
-		c.meetRoom()
-	} else if c.called.id.IsZero() {
-		c.wait()
-	} else {
-		c.update(func() { c.find(c.called.id) })
-	}
-}
-
-// wait shows our ticket: if we seem to be behind a NAT, when a relay has a place for
-// us, so that the ticket can name it.
-func (c *chat) wait() {
-	late := time.Now().Add(maxPlace)
-	for time.Now().Before(late) && len(c.node.Relays()) == 0 && slices.ContainsFunc(c.node.Reachability().Addrs, func(a node.OwnAddr) bool {
-		return !a.Local && a.Reach != node.ReachYes
-	}) {
-		sleep(c.ctx, 50*time.Millisecond)
-	}
-	c.update(func() { c.obey("/ticket") })
-}
-
-// meetRoom tells the network that we are in the room, until we leave, and meets all
-// of whom it says the same.
-func (c *chat) meetRoom() {
-	key := routing.KeyOf("kadquic chat room\x00" + c.room)
-	err := errors.New("not yet")
-	for wait := time.Second; c.ctx.Err() == nil; wait = min(2*wait, maxFind) {
-		if err != nil {
-			_, err = c.node.Provide(c.ctx, key) // kept up by the node
-		}
-		for p, err := range c.node.FindProviders(c.ctx, key) {
-			if err == nil && p.ID != c.node.ID() {
-				c.update(func() { c.find(p.ID) })
-			}
-		}
-		sleep(c.ctx, wait)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	c.node.StopProviding(ctx, key)
+// print shows a line. If there are words of others in it that a terminal would obey,
+// or that would hide something, the line is quoted as in Go.
+func (c *chat) print(format string, args ...any) {
+	fmt.Fprintln(c.out, wire.Printable(fmt.Sprintf(format, args...)))
 }
 
 // obey does what the user types.
@@ -144,31 +90,28 @@ func (c *chat) obey(line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch {
 	case word == "":
-	case word == "/ticket":
-		c.print("* others call you by this ticket:\n%s", ticket{c.node.ID(), c.node.Addrs()})
 	case word == "/peers" || word == "/path":
-		for _, p := range c.peers {
-			c.print("* %s  %s  %s", p.name, p.id, p.path)
+		for id, p := range c.peers {
+			c.print("* %s  %s  %s", p.name, id, p.path)
 		}
 	case word == "/send":
 		for _, p := range c.peers {
-			if p.streams > 0 {
+			if p.here {
 				c.offer(p, rest)
 			}
 		}
 	case word[0] == '/':
-		c.print(help)
+		c.print("* /peers or /path: who is here, and by which way; /send FILE: to all here; /quit")
+		c.print("* all else is said; ✓: all who are not away have it")
 	default:
-		if !c.called.id.IsZero() {
-			c.find(c.called.id) // they may have left, and be back
+		if !c.called.ID.IsZero() {
+			c.find(c.called.ID) // they may have left, and be back
 		} else if len(c.peers) == 0 {
 			c.print("* nobody is here")
 		}
 		for _, p := range c.peers {
-			if p.theirs != 0 || p.id == c.called.id {
-				if err := p.say(line); err != nil {
-					c.print("* not sent to %s: %v", p.name, err)
-				}
+			if err := p.say(line); err != nil {
+				c.print("* not sent to %s: %v", p.name, err)
 			}
 		}
 	}
@@ -177,8 +120,8 @@ func (c *chat) obey(line string) {
 // find returns a peer, which is called until it leaves; nil when there are too many.
 func (c *chat) find(id wire.PeerID) *peer {
 	p := c.peers[id]
-	if p == nil && len(c.peers) < maxPeers {
-		p = &peer{id: id, name: label("", id), path: "away", limit: rate.NewLimiter(20, 100)}
+	if p == nil && len(c.peers) < maxPeers && !c.leaving {
+		p = &peer{id: id, name: id.String(), path: "away"}
 		p.ctx, p.gone = context.WithCancel(c.ctx)
 		c.peers[id] = p
 		c.work.Go(func() { c.keep(p) })
@@ -191,56 +134,58 @@ func (c *chat) drop(p *peer) {
 	delete(c.peers, p.id)
 }
 
-// label is how a peer is shown. Anybody may call itself anything, so the end of its
-// ID stands with it.
-func label(name string, id wire.PeerID) string {
-	return strings.ReplaceAll(plain(name, maxName), " ", "_") + "·" + id.String()[48:]
-}
-
-// proof shows one peer, and no other, that we know the name of the room.
-func (c *chat) proof(from, to wire.PeerID) string {
-	return routing.KeyOf("kadquic chat\x00" + string(from[:]) + string(to[:]) + c.room).String()
-}
-
-// admit lets in somebody who has said hello, or says why not.
-func (c *chat) admit(id wire.PeerID, hello frame, path string) (*peer, error) {
+// heard takes in what somebody asks, and returns what to answer.
+func (c *chat) heard(id wire.PeerID, ask frame) frame {
+	known := c.peers[id] != nil || id == c.called.ID
+	open := c.room != "" || c.called.ID.IsZero() && len(c.peers) == 0
+	if ask.Life == 0 || ask.Room != c.hello.Room {
+		return frame{Bye: "not in this room"}
+	} else if !known && !open || c.find(id) == nil {
+		return frame{Bye: "busy"}
+	}
 	p := c.peers[id]
-	expected := p != nil || c.room != "" || id == c.called.id || c.called.id.IsZero() && len(c.peers) == 0
-	switch {
-	case hello.Life == 0 || hello.Bye != "":
-		return nil, errors.New("they say: " + plain(hello.Bye, 80))
-	case hello.Room != c.proof(id, c.node.ID()):
-		return nil, errors.New("not in this room")
-	case !expected, p == nil && c.leaving, c.find(id) == nil:
-		return nil, errors.New("busy")
+	c.met(p, ask)
+	for i, text := range ask.Said {
+		if p.take(ask.N+uint64(i), text) {
+			c.print("%s: %s", p.name, text)
+		}
 	}
-	p = c.peers[id]
-	p.name, p.path = label(hello.Name, id), path
-	if p.theirs != hello.Life {
-		c.print("* %s is here, %s", p.name, path)
-	} else if p.streams == 0 {
-		c.print("* %s is back, %s", p.name, path)
+	if ask.File != "" && c.downloads == nil {
+		c.print("* %s from %s: files are taken only with --downloads DIR", ask.File, p.name)
+		return frame{Bye: "files are taken only with --downloads DIR"}
 	}
-	p.streams++
-	p.meet(hello.Life)
-	c.heard(p, frame{Of: hello.Of, Got: hello.Got})
-	return p, nil
-}
-
-// heard takes in a frame. ✓ says that all who are not away have all that we said.
-func (c *chat) heard(p *peer, f frame) {
-	mark := p.acked(c.life, f)
-	for _, q := range c.peers {
-		mark = mark && (len(q.queue) == 0 || q.streams == 0)
-	}
-	if mark {
-		c.print("  ✓")
-	}
-	if f.N != 0 && p.take(f) {
-		c.print("%s: %s", p.name, plain(f.Text, maxText))
-	}
-	if f.Bye != "" && p.ctx.Err() == nil {
+	if ask.Bye != "" {
 		c.print("* %s has left", p.name)
 		c.drop(p)
 	}
+	answer := c.hello
+	answer.Got = p.got
+	return answer
+}
+
+// met notes that a peer is here, by what it says of itself. The path to it may be
+// another than before: streams do not notice.
+func (c *chat) met(p *peer, f frame) {
+	at, _ := c.node.PathTo(p.id)
+	at.Quiet = false // for a moment, perhaps: no news
+	path := at.String()
+	if !p.here || p.theirs != f.Life {
+		name := f.Name[:min(len(f.Name), maxName)]
+		p.name = strings.ReplaceAll(name, " ", "_") + "·" + p.id.String()[48:]
+		c.print("* %s is here, %s", p.name, path)
+	} else if path != p.path {
+		c.print("* %s: now %s", p.name, path)
+	}
+	p.here, p.path = true, path
+	p.meet(f.Life)
+}
+
+// mark shows ✓ if all who are not away have all that we said.
+func (c *chat) mark() {
+	for _, p := range c.peers {
+		if p.here && len(p.queue) > 0 {
+			return
+		}
+	}
+	c.print("  ✓")
 }

@@ -2,13 +2,17 @@ package main
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +20,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/wire"
 )
 
 // newNode is a bare node on loopback.
@@ -46,9 +51,9 @@ type mallory struct {
 func against(t *testing.T, p *person) mallory {
 	t.Helper()
 	m := mallory{t, newNode(t), p.chat}
-	called, err := parseTicket(p.ticket())
+	called, err := node.ParseTicket(p.ticket())
 	if err == nil {
-		_, err = m.node.Connect(t.Context(), called.addrs[0])
+		_, err = m.node.Connect(t.Context(), called.Addrs[0])
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +61,7 @@ func against(t *testing.T, p *person) mallory {
 	return m
 }
 
-func (m mallory) open(protocol string) net.Conn {
+func (m mallory) open() net.Conn {
 	m.t.Helper()
 	s, err := m.node.Dial(m.t.Context(), m.chat.node.ID(), protocol)
 	if err != nil {
@@ -66,10 +71,24 @@ func (m mallory) open(protocol string) net.Conn {
 	return s
 }
 
-// hello is a good one.
-func (m mallory) hello(life uint64, name string) frame {
-	return frame{Life: life, Name: name, Room: m.chat.proof(m.node.ID(), m.chat.node.ID())}
+// ask sends a good hello, with what is set in f besides, and what follows it, and
+// returns the answer.
+func (m mallory) ask(f frame, more string) frame {
+	m.t.Helper()
+	s := m.open()
+	defer s.Close()
+	f.Life, f.Name, f.Room = 1, cmp.Or(f.Name, "m"), m.chat.hello.Room
+	send(s, f)
+	io.WriteString(s, more)
+	s.(interface{ CloseWrite() error }).CloseWrite()
+	answer, err := receive(bufio.NewReaderSize(s, maxFrame))
+	if err != nil {
+		answer.Bye = err.Error()
+	}
+	return answer
 }
+
+func send(w io.Writer, f frame) error { return json.NewEncoder(w).Encode(f) }
 
 // ends reads to the end of a stream.
 func (m mallory) ends(s net.Conn, what string) {
@@ -85,30 +104,30 @@ func (m mallory) ends(s net.Conn, what string) {
 func TestGarbage(t *testing.T) {
 	alice := join(t)
 	m := against(t, alice)
-	wrong := m.hello(1, "x")
-	wrong.Room = strings.Repeat("0", 64)
-	line := func(v any) string { b, _ := json.Marshal(v); return string(b) + "\n" }
-	good := line(m.hello(1, "x"))
 	for what, b := range map[string]string{
 		"no JSON":            "hello\n",
 		"no object":          "[1]\n",
 		"no life":            "{}\n",
 		"a negative life":    `{"Life":-1}` + "\n",
-		"another room":       line(wrong),
+		"no key":             `{"Life":1,"Room":"tea"}` + "\n",
+		"another room":       `{"Life":1,"Room":"` + strings.Repeat("0f", 32) + `"}` + "\n",
 		"a line without end": strings.Repeat("x", 1<<20),
 		"a giant number":     `{"Life":` + strings.Repeat("9", 10000) + "}\n",
 		"deep nesting":       strings.Repeat("[", 30000) + "\n",
-		"garbage afterwards": good + "\x00\xff\n",
-		"a flood afterwards": good + strings.Repeat("y", 1<<20),
-		"a wrong type":       good + `{"Text":7}` + "\n",
+		"a wrong type":       `{"Life":1,"Said":7}` + "\n",
+		"no end":             `{"Life":0}`,
 	} {
-		s := m.open(talkProtocol)
+		s := m.open()
 		go io.WriteString(s, b)
 		m.ends(s, what)
 	}
-	if n := alice.count("x·"); n == 0 || strings.Contains(alice.all(), wrong.Room) {
+	if n := alice.count("here"); n > 0 {
 		t.Errorf("told:\n%s", alice.all())
 	}
+	s := m.open()
+	go io.WriteString(s, `{"Life":1,"Name":"x","Room":"`+m.chat.hello.Room.String()+`"}`+"\n\x00\xff"+strings.Repeat("y", 1<<20))
+	m.ends(s, "a flood behind a hello")
+	alice.want(`\* x·.... is here, .*`)
 	alice.quit()
 }
 
@@ -117,57 +136,85 @@ func TestEscapes(t *testing.T) {
 	alice := join(t)
 	m := against(t, alice)
 	evil := "\x1b[2J\x1b]0;x\a\u202eevil\n* bob has left\r\xff" + strings.Repeat("a\u0301", 9)
-	s := m.open(talkProtocol)
-	send(s, m.hello(1, evil))
-	send(s, frame{N: 1, Text: evil})
-	send(s, frame{N: 1, Text: "doubled"})
-	send(s, frame{N: 2, Text: strings.Repeat("w", maxText)})
-	send(s, frame{N: 1 << 63, Text: "last"})
-	send(s, frame{Of: alice.chat.life, Got: 1 << 62, Bye: evil})
-	alice.want(`\* .*has left`)
-	m.ends(s, "a goodbye")
-	refused := m.open(talkProtocol)
-	send(refused, frame{Life: 1, Bye: evil})
-	m.ends(refused, "a refusal")
+	m.ask(frame{Name: evil, N: 1, Said: []string{evil}}, "")
+	m.ask(frame{Name: evil, N: 1, Said: []string{"doubled", strings.Repeat("w", maxText+1)}}, "")
+	m.ask(frame{Name: evil, N: 1 << 63, Said: []string{"last"}}, "")
+	m.ask(frame{Name: evil, N: math.MaxUint64, Said: []string{"the very last", "beyond"}}, "")
+	m.ask(frame{Name: evil, File: evil, Size: 1}, "")
+	m.ask(frame{Name: evil, Bye: evil}, "")
+	alice.want(`.* has left.*`)
 	alice.quit()
 	shown := alice.all()
-	for _, bad := range []string{"\x1b", "\a", "\r", "\u202e", "\n* bob has left", "doubled"} {
+	for _, bad := range []string{"\x1b", "\a", "\r", "\u202e", "\n* bob has left", "doubled", "beyond"} {
 		if strings.Contains(shown, bad) {
 			t.Errorf("%q is shown in\n%s", bad, shown)
 		}
 	}
-	if !strings.Contains(shown, `\x1b[2J\x1b]0;x\a\u202eevil\n* bob has left\r`) || !strings.Contains(shown, ": last\n") {
+	for _, good := range []string{`\x1b[2J\x1b]0;x\a\u202eevil\n* bob has left\r`, ": last\"\n", ": the very last\"\n"} {
+		if !strings.Contains(shown, good) {
+			t.Errorf("%q is not shown in\n%s", good, shown)
+		}
+	}
+}
+
+// What a peer answers is no better than what it says.
+func TestRefusedWithEscapes(t *testing.T) {
+	n := newNode(t)
+	if err := n.Handle(protocol, 1, func(_ wire.PeerID, s net.Conn) {
+		receive(bufio.NewReaderSize(s, maxFrame))
+		send(s, frame{Bye: "\x1b[2Jgo away\n* bob has left"})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	alice := join(t, n.Ticket(t.Context()).String())
+	alice.want(`"?\* 12D3KooW.* is away; .*they say: .*go away.*`)
+	alice.quit()
+	if shown := alice.all(); strings.Contains(shown, "\x1b") || strings.Contains(shown, "\n* bob") {
 		t.Errorf("shown:\n%s", shown)
 	}
 }
 
-// Who talks too fast is slowed down, and shown no more of than the limit allows.
+// One who never acknowledges is not told the same without a pause, and one who
+// acknowledges what was never said has heard nothing.
+func TestLyingAnswers(t *testing.T) {
+	n := newNode(t)
+	asked := make(chan frame, 1000)
+	if err := n.Handle(protocol, 1, func(_ wire.PeerID, s net.Conn) {
+		f, _ := receive(bufio.NewReaderSize(s, maxFrame))
+		asked <- f
+		send(s, frame{Life: 1, Name: "m", Got: 1 << 60})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	alice := join(t, n.Ticket(t.Context()).String())
+	alice.want(`\* m·.... is here.*`)
+	alice.say("hello?")
+	alice.want(`\* m·.... is away.*`)
+	if len(asked) > 10 {
+		t.Errorf("it was asked %d times", len(asked))
+	}
+	alice.chat.called.ID = wire.PeerID{} // does not wait for it
+	alice.quit()
+	if alice.count("✓") > 0 {
+		t.Errorf("delivered:\n%s", alice.all())
+	}
+}
+
+// Who talks without an end keeps nobody from being heard, and the memory is not theirs.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	alice := join(t)
 	m := against(t, alice)
-	s := m.open(talkProtocol)
-	send(s, m.hello(1, "m"))
-	begun := time.Now()
-	flooded := make(chan struct{})
-	go func() {
-		defer close(flooded)
-		for i := range 100_000 {
-			if send(s, frame{N: uint64(i + 1), Text: strings.Repeat("spam ", 100)}) != nil {
-				return
-			}
-		}
-	}()
-	for range 150 {
-		alice.want(`m·....: spam.*`)
-	}
-	if took := time.Since(begun); took < 2*time.Second {
-		t.Errorf("150 messages are shown in %v", took)
+	spam := slices.Repeat([]string{strings.Repeat("spam ", 100)}, maxBatch)
+	for i := range uint64(200) {
+		m.ask(frame{N: i*maxBatch + 1, Said: spam}, "")
 	}
 	alice.say("/peers") // what one types is obeyed all the same
-	alice.want(`\* m·.*`)
+	alice.want(`\* m·.*12D3KooW.*`)
+	if n := alice.count(": spam"); n != 200*maxBatch {
+		t.Errorf("%d messages are shown", n)
+	}
 	alice.quit()
-	<-flooded
 }
 
 // Streams that say nothing take no more room than they are given, and leave room
@@ -177,69 +224,64 @@ func TestSilentStreams(t *testing.T) {
 	m := against(t, alice)
 	for range 3 * maxStreams {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		s, err := m.node.Dial(ctx, m.chat.node.ID(), talkProtocol)
+		s, err := m.node.Dial(ctx, m.chat.node.ID(), protocol)
 		cancel()
 		if err != nil {
 			break // refused beneath
 		}
 		defer s.Close()
 	}
-	bob := join(t, ticket{alice.chat.node.ID(), alice.chat.node.Addrs()}.String())
+	bob := join(t, alice.chat.node.Ticket(t.Context()).String())
 	bob.want(`\* ·.... is here.*`)
 	bob.quit()
 	alice.quit()
 }
 
 func TestHostileFiles(t *testing.T) {
-	to := t.TempDir()
+	dir := t.TempDir()
+	to := filepath.Join(dir, "to")
+	if err := os.Mkdir(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	alice := join(t, "--downloads="+to)
 	m := against(t, alice)
-	offer := func(p parcel, data []byte) (no string) {
-		t.Helper()
-		s := m.open(fileProtocol)
-		defer s.Close()
-		in := bufio.NewReaderSize(s, maxFrame)
-		send(s, p)
-		var a parcel
-		if err := receive(in, &a); err != nil {
-			return err.Error()
-		}
-		if a.No == "" {
-			s.Write(data)
-			s.(interface{ CloseWrite() error }).CloseWrite()
-			receive(in, &a)
-		}
-		return a.No
-	}
-	if no := offer(parcel{Name: "early", Size: 1}, nil); no != "refused" {
-		t.Errorf("a file of a stranger: %q", no)
-	}
-	s := m.open(talkProtocol)
-	send(s, m.hello(1, "m"))
+	m.ask(frame{}, "")
 	alice.want(`\* m·.* is here.*`)
-	if no := offer(parcel{Name: "../../up\x1b[2J.txt", Size: 2}, []byte("hi")); no != "" {
-		t.Errorf("refused: %q", no)
+	early := mallory{t, newNode(t), alice.chat}
+	if _, err := early.node.Connect(t.Context(), alice.chat.node.Addrs()[0]); err != nil {
+		t.Fatal(err)
 	}
-	for _, p := range []parcel{{Name: "n", Size: -1}, {Name: "n", Size: 1 << 62}} {
-		if no := offer(p, nil); no != "refused" {
-			t.Errorf("%v: %q", p, no)
+	if a := early.ask(frame{File: "early", Size: 2}, "hi"); a.Bye != "busy" {
+		t.Errorf("a file of a stranger: %+v", a)
+	}
+	if a := m.ask(frame{File: "good.txt", Size: 2}, "hi"); a.Life == 0 {
+		t.Errorf("refused: %+v", a)
+	}
+	for _, name := range []string{"../up", "/tmp/up", "..", ".", "a/b", ".bashrc", "a\x1b[2J.txt", "a\n", "\u202egpj.exe", "good.txt", strings.Repeat("x", 5000), "x\x00"} {
+		if a := m.ask(frame{File: name, Size: 2}, "no"); a.Life != 0 {
+			t.Errorf("%q is taken", name)
 		}
 	}
-	offer(parcel{Name: "short", Size: 1000}, []byte("hi"))
-	alice.want(`\* short from m·....: 2 of 1000 bytes, .*`)
-	offer(parcel{Name: "long", Size: 2}, bytes.Repeat([]byte("long"), 1000))
-	alice.want(`\* long from m·....: 2 of 2 bytes, .*`)
-	garbage := m.open(fileProtocol)
-	go io.WriteString(garbage, strings.Repeat("{", 1<<20))
-	m.ends(garbage, "garbage")
+	for _, size := range []int64{-1, 1 << 62} {
+		if a := m.ask(frame{File: "n", Size: size}, ""); a.Bye != "refused" {
+			t.Errorf("%d bytes: %+v", size, a)
+		}
+	}
+	if a := m.ask(frame{File: "short", Size: 1000}, "hi"); a.Life != 0 {
+		t.Errorf("too short: %+v", a)
+	}
+	m.ask(frame{File: "long", Size: 2}, strings.Repeat("long", 1000))
+	alice.want(`\* long: 2 of 2 bytes, .*`)
 	alice.quit()
 	var names []string
-	entries, _ := os.ReadDir(to)
-	for _, e := range entries {
-		info, _ := e.Info()
-		names = append(names, fmt.Sprintf("%s %d", e.Name(), info.Size()))
-	}
-	if got := strings.Join(names, ", "); got != "long 2, up__2J.txt 2" {
+	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if !e.IsDir() {
+			info, _ := e.Info()
+			names = append(names, fmt.Sprintf("%s %d", path[len(dir):], info.Size()))
+		}
+		return err
+	})
+	if got := strings.Join(names, ", "); got != "/to/good.txt 2, /to/long 2" {
 		t.Errorf("stored: %s", got)
 	}
 	if strings.Contains(alice.all(), "\x1b") {

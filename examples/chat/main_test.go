@@ -23,7 +23,6 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Unsetenv("KADQUIC_BOOTSTRAP")
 	goleak.VerifyTestMain(m)
 }
 

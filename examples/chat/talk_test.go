@@ -1,15 +1,17 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
-	ma "github.com/multiformats/go-multiaddr"
 	"pgregory.net/rapid"
 
-	"github.com/kadquic/kadquic/wire"
+	"github.com/kadquic/kadquic/routing"
 )
 
 // Whatever is cut when, and over however many streams at once: what one end says
@@ -20,40 +22,32 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 		a.meet(2)
 		b.meet(1)
 		type stream struct {
-			said uint64
-			way  []frame // to b
-			back []frame // to a
+			n    uint64
+			way  []string // to b
+			back uint64   // to a; 0: no answer yet
 		}
 		var streams []*stream
 		var said, shown []string
+		open := func() *stream { return &stream{n: a.told + 1, way: slices.Clone(a.queue)} }
 		step := func(s *stream, do int) {
 			switch do {
 			case 0:
-				for _, f := range a.queue {
-					if f.N > s.said {
-						s.way, s.said = append(s.way, f), f.N
+				if len(s.way) > 0 {
+					if b.take(s.n, s.way[0]) {
+						shown = append(shown, s.way[0])
 					}
+					s.n, s.way = s.n+1, s.way[1:]
 				}
 			case 1:
-				if len(s.way) > 0 {
-					if f := s.way[0]; b.take(f) {
-						shown = append(shown, f.Text)
-					}
-					s.way = s.way[1:]
-				}
+				s.back = b.got
 			case 2:
-				s.back = append(s.back, frame{Of: 1, Got: b.got})
-			case 3:
-				if len(s.back) > 0 {
-					a.acked(1, s.back[0])
-					s.back = s.back[1:]
-				}
+				a.acked(s.back)
 			}
 		}
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
 			switch do := rapid.IntRange(0, 9).Draw(t, "do"); {
 			case do == 0 && len(streams) < 3:
-				streams = append(streams, &stream{})
+				streams = append(streams, open())
 			case do == 1 && len(streams) > 0:
 				i := rapid.IntRange(0, len(streams)-1).Draw(t, "cut")
 				streams = slices.Delete(streams, i, i+1)
@@ -63,16 +57,15 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 					t.Fatal(err)
 				}
 			case len(streams) > 0:
-				step(streams[rapid.IntRange(0, len(streams)-1).Draw(t, "stream")], do%4)
+				step(streams[rapid.IntRange(0, len(streams)-1).Draw(t, "stream")], do%3)
 			}
 		}
-		last := &stream{}
-		step(last, 0)
-		for range last.way {
-			step(last, 1)
+		last := open()
+		for range len(last.way) {
+			step(last, 0)
 		}
+		step(last, 1)
 		step(last, 2)
-		step(last, 3)
 		if !slices.Equal(said, shown) || len(a.queue) > 0 {
 			t.Fatalf("said %v, shown %v, kept %v", said, shown, a.queue)
 		}
@@ -92,99 +85,40 @@ func TestTalkIsBounded(t *testing.T) {
 	if talk.say("x") == nil {
 		t.Error("too many messages were taken")
 	}
-	if talk.acked(7, frame{Of: 8, Got: 9}) || talk.acked(7, frame{}) || len(talk.queue) != maxQueued {
-		t.Error("messages of another half were acknowledged")
+	for _, never := range []uint64{0, maxQueued + 1, 1 << 63} {
+		if talk.acked(never) || len(talk.queue) != maxQueued {
+			t.Errorf("message %d was acknowledged, which was never told", never)
+		}
 	}
-	if !talk.acked(7, frame{Of: 7, Got: 1 << 63}) || len(talk.queue) != 0 {
-		t.Error("not all were acknowledged")
+	if !talk.acked(1) || talk.acked(1) || !talk.acked(maxQueued) || len(talk.queue) != 0 || talk.acked(maxQueued) {
+		t.Error("not all were acknowledged, once")
 	}
 }
 
 func TestANewHalfCountsAnew(t *testing.T) {
 	var talk talk
 	talk.meet(5)
-	talk.take(frame{N: 9})
-	if talk.meet(5); talk.take(frame{N: 9}) {
+	talk.take(9, "")
+	if talk.meet(5); talk.take(9, "") {
 		t.Error("a message was taken twice")
 	}
-	if talk.meet(6); !talk.take(frame{N: 1}) {
+	if talk.meet(6); !talk.take(1, "") {
 		t.Error("the first of a new half was not taken")
 	}
-	if talk.take(frame{N: 2, Text: strings.Repeat("x", maxText+1)}) {
+	if talk.take(2, strings.Repeat("x", maxText+1)) {
 		t.Error("too long a message was taken")
 	}
 }
 
-func TestPlain(t *testing.T) {
-	for in, want := range map[string]string{
-		"good day, Zoë 🙂 \"quoted\" a\\b": "good day, Zoë 🙂 \"quoted\" a\\b",
-		"\x1b]0;title\a\x1b[2J":           `\x1b]0;title\a\x1b[2J`,
-		"abc\u202edcba":                   `abc\u202edcba`,
-		"two\nlines\r\t\x00\x7f\u0085":    `two\nlines\r\t\x00\x7f\u0085`,
-		"\xff\xc0\xafok":                  `\xff\xc0\xafok`,
-		"\u2066\u200f\ufeff\u2028":        `\u2066\u200f\ufeff\u2028`,
-		strings.Repeat("é", 100):          strings.Repeat("é", 25) + "…",
-	} {
-		if got := plain(in, 51); got != want {
-			t.Errorf("plain(%q) = %q, want %q", in, got, want)
-		}
+// The largest batch fits a frame, however JSON escapes it.
+func TestFrameHoldsABatch(t *testing.T) {
+	f := frame{Life: math.MaxUint64, Name: strings.Repeat("\x00", maxName), Room: routing.KeyOf(""), N: math.MaxUint64}
+	for range maxBatch {
+		f.Said = append(f.Said, strings.Repeat("\x00", maxText))
 	}
-}
-
-func TestSafeName(t *testing.T) {
-	for in, want := range map[string]string{
-		"plan.pdf":               "plan.pdf",
-		"../../etc/passwd":       "passwd",
-		`..\..\boot.ini`:         "boot.ini",
-		"..":                     "file-",
-		"":                       "file-",
-		"a/":                     "file-",
-		".bashrc":                "bashrc",
-		"a\x1b[2J\u202e:b\n.txt": "a__2J__b_.txt",
-		"Grüße (1).txt":          "Grüße (1).txt",
-		"x\x00\xff.txt":          "x__.txt",
-		strings.Repeat("é", 99):  strings.Repeat("é", 50),
-	} {
-		if got := safeName(in); got != want {
-			t.Errorf("safeName(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestTicket(t *testing.T) {
-	id := wire.PeerID{1, 2, 3}
-	relay := wire.PeerID{4}
-	addr := func(s string) ma.Multiaddr {
-		m, err := ma.NewMultiaddr(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	public := addr("/ip4/192.0.2.1/udp/4774/quic-v1/p2p/" + id.String())
-	through := addr("/ip4/192.0.2.9/udp/4774/quic-v1/p2p/" + relay.String() + "/p2p-circuit/p2p/" + id.String())
-	loop := addr("/ip4/127.0.0.1/udp/4774/quic-v1/p2p/" + id.String())
-	text := ticket{id, []ma.Multiaddr{public, through, loop}}.String()
-	want := id.String() + "@/ip4/192.0.2.1/udp/4774/quic-v1,/ip4/192.0.2.9/udp/4774/quic-v1/p2p/" + relay.String() + "/p2p-circuit"
-	if text != want {
-		t.Errorf("the ticket is %s\nwant %s", text, want)
-	}
-	back, err := parseTicket(text)
-	if err != nil || back.id != id || len(back.addrs) != 2 || !back.addrs[0].Equal(public) || !back.addrs[1].Equal(through) {
-		t.Errorf("it is read as %v, %v", back, err)
-	}
-	if got, err := parseTicket(public.String()); err != nil || got.id != id || !got.addrs[0].Equal(public) {
-		t.Errorf("an address is read as %v, %v", got, err)
-	}
-	if got, err := parseTicket(id.String()); err != nil || got.id != id || got.addrs != nil {
-		t.Errorf("an ID is read as %v, %v", got, err)
-	}
-	if got := (ticket{id, []ma.Multiaddr{loop}}).String(); !strings.Contains(got, "127.0.0.1") {
-		t.Errorf("a node on loopback only has the ticket %s", got)
-	}
-	for _, bad := range []string{"", "@", "bob", "/", "/p2p/", text[:60], text[:100], "12D3KooW@/ip4/1.2.3.4", id.String() + "@x"} {
-		if got, err := parseTicket(bad); err == nil {
-			t.Errorf("%q is read as %v", bad, got)
-		}
+	var b bytes.Buffer
+	send(&b, f)
+	if got, err := receive(bufio.NewReaderSize(&b, maxFrame)); err != nil || len(got.Said) != maxBatch || got.Said[3] != f.Said[3] {
+		t.Errorf("a full frame is not received: %v", err)
 	}
 }
