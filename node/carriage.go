@@ -18,9 +18,7 @@ type carriage struct {
 	mu      sync.Mutex // guards release
 	release func()     // ends the hold for the sake of the place that the peer has here; nil: it has none
 
-	// Guarded by relays.mu.
-	early    []earlyDatagram // from the peer, a relay, of those to whom there is no route yet
-	reserved bool            // we have a place at the peer
+	early []earlyDatagram // from the peer, a relay, of those to whom there is no route yet; guarded by relays.mu
 }
 
 // mayPassOn reports whether the peer may pass on another call to us: somewhat more
@@ -80,7 +78,7 @@ func (n *Node) relayedFrom(l *link, d relay.Datagram) {
 	rs.mu.Lock()
 	r := rs.routes[d.Peer]
 	if r == nil || !slices.Contains(r.links, l) {
-		if c := &l.carriage; c.reserved {
+		if c := &l.carriage; rs.placeAtLocked(l.id) != nil {
 			now := time.Now()
 			c.early = slices.DeleteFunc(c.early, func(e earlyDatagram) bool { return now.Sub(e.at) > earlyLife })
 			if len(c.early) < maxEarly {

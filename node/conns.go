@@ -111,6 +111,7 @@ func (n *Node) linked(l *link) {
 	if !back {
 		n.probe(l.id)
 	}
+	n.movePlace(l)
 	if l.isServer() {
 		n.seekOtherFamily(l.known)
 	}

@@ -52,11 +52,21 @@ func (n *Node) heldRelays() []wire.PeerID {
 	return ids
 }
 
-// holdsReservation reports whether the node has a place at the peer of a link.
+// holdsReservation reports whether the node has a place at the peer of a link, by
+// whichever link that may be.
 func (n *Node) holdsReservation(l *link) bool {
 	n.relays.mu.Lock()
 	defer n.relays.mu.Unlock()
-	return l.carriage.reserved
+	return n.relays.placeAtLocked(l.id) != nil
+}
+
+func (rs *relays) placeAtLocked(relay wire.PeerID) *relayPlace {
+	for _, p := range rs.places {
+		if p.link.id == relay {
+			return p
+		}
+	}
+	return nil
 }
 
 // renewPlace asks for a place, again or for the first time.
@@ -83,11 +93,14 @@ func (n *Node) renewPlace(ctx context.Context, p *relayPlace) error {
 // keepPlace renews a place every 15 seconds, which keeps the NAT's mapping too,
 // until the connection ends, the relay refuses or does not answer although another
 // does, or the place is not wanted any more. If none answers we are the ones who are
-// gone, perhaps for a moment only.
-func (n *Node) keepPlace(p *relayPlace, release func()) {
+// gone, perhaps for a moment only. One that was moved to this link is asked for at once.
+func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 	defer release()
 	timer := time.NewTimer(relayPulse)
 	defer timer.Stop()
+	if moved {
+		timer.Reset(0)
+	}
 	wanted := true
 	var silent time.Time // when it was first asked of what it has not answered; zero: it has
 	for wanted {
@@ -112,6 +125,9 @@ func (n *Node) keepPlace(p *relayPlace, release func()) {
 			}
 		case <-p.link.conn.Done():
 		case <-p.quit:
+			if !n.hasStill(p) { // it was moved
+				return
+			}
 			wanted = false
 			ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
 			p.link.rpc.call(ctx, wire.Reserve{Release: true}) // it ends there with its time otherwise
@@ -119,8 +135,7 @@ func (n *Node) keepPlace(p *relayPlace, release func()) {
 		}
 		break
 	}
-	n.dropPlace(p)
-	if n.ctx.Err() != nil {
+	if !n.dropPlace(p) || n.ctx.Err() != nil {
 		return
 	}
 	n.config.Logger.Info("no longer reached by a relay", "relay", p.link.id, "wanted", wanted)
@@ -143,10 +158,13 @@ func (n *Node) anotherAnswers(p *relayPlace, since time.Time) bool {
 	})
 }
 
-func (n *Node) dropPlace(p *relayPlace) {
+// dropPlace forgets a place; false if it was already, or has been moved.
+func (n *Node) dropPlace(p *relayPlace) bool {
 	rs := &n.relays
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
+	had := slices.Contains(rs.places, p)
 	rs.places = slices.DeleteFunc(slices.Clone(rs.places), func(q *relayPlace) bool { return q == p })
-	p.link.carriage.reserved, p.link.carriage.early = false, nil
+	p.link.carriage.early = nil
+	return had
 }

@@ -201,11 +201,10 @@ func (n *Node) reserveAt(ctx context.Context, id wire.PeerID, another bool) erro
 	rs := &n.relays
 	rs.mu.Lock()
 	rs.places = append(rs.places, p)
-	l.carriage.reserved = true
 	rs.mu.Unlock()
 	l.carry()
 	release := l.conn.Hold()
-	if !n.spawn(func() { n.keepPlace(p, release) }) {
+	if !n.spawn(func() { n.keepPlace(p, release, false) }) {
 		n.dropPlace(p)
 		release()
 		return ErrClosed

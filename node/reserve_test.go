@@ -277,7 +277,7 @@ func (s *swarm) through(alice, bob *Node) (*quic.Conn, *Node) {
 		s.t.Fatal(err)
 	}
 	lb, err := bob.link(within(s.t, time.Minute), r.ID())
-	if err != nil || !bob.holdsReservation(lb) || bob.holdsReservation(la) {
+	if err != nil || !bob.holdsReservation(lb) || alice.holdsReservation(la) {
 		s.t.Fatalf("Bob's place: %v", err)
 	}
 	alice.useRelay(bob.ID(), la)

@@ -1,0 +1,72 @@
+package node
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A second link to a relay takes the place there over: calls are answered all the time,
+// whichever of the two the relay uses, and when the first ends nothing is lost.
+func TestAPlaceMovesToANewLink(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.add(Config{Mode: ModeClient})
+		echoes(t, bob)
+		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		time.Sleep(time.Minute)
+		before := bob.Relays()
+		relay := before[0].ID
+		i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n.ID() == relay })
+		first, _ := bob.pool.Lookup(publicKey(relay))
+		c, err := bob.transports[0].Dial(t.Context(), host(i), publicKey(relay))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob.pool.Add(c)
+		l, err := bob.link(t.Context(), relay)
+		if err != nil || l.conn != c {
+			t.Fatalf("the new link is not the one in use: %v", err)
+		}
+		if _, _, err := bob.callOnce(t.Context(), relay, s.nodes[0].ID(), []byte("x"), 0); err == nil { // the relay uses the new link now
+			t.Fatal("a call to who has no place is answered")
+		}
+		call := func(when string) {
+			t.Helper()
+			alice := s.add(Config{Mode: ModeClient})
+			at := wire.Circuit{Addr: wire.AddrFrom(host(i)), Relay: relay, Peer: bob.ID()}
+			if _, err := alice.Learn(at.Multiaddr()); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			conn, err := alice.Dial(t.Context(), bob.ID(), echoTest)
+			if err != nil {
+				t.Fatalf("%s: %v", when, err)
+			}
+			defer conn.Close()
+			said(t, conn, "hello")
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("%s: answered after %v", when, took)
+			}
+		}
+		call("at once")
+		time.Sleep(10 * time.Second)
+		if first.Err() == nil {
+			t.Error("the first link is held still")
+		}
+		if !s.nodes[i].relay.Reserved(bob.ID(), time.Now()) {
+			t.Error("the relay knows of no place")
+		}
+		call("when the first has ended")
+		after := bob.Relays()
+		if len(after) != wantRelays || after[0].ID != relay || !after[0].Since.Equal(before[0].Since) || !after[0].Expires.After(before[0].Expires) {
+			t.Errorf("places %+v, were %+v", after, before)
+		}
+		time.Sleep(2 * time.Hour)
+		if after := bob.Relays(); after[0].ID != relay || !after[0].Since.Equal(before[0].Since) {
+			t.Errorf("places %+v, were %+v", after, before)
+		}
+	})
+}
