@@ -38,7 +38,7 @@ func (n *Node) called(l *link, c wire.Call) (wire.Called, error) {
 		n.config.Logger.Debug("a call that is not answered", "peer", c.Peer, "relay", l.id, "err", err)
 		return wire.Called{}, wire.CodeUnreachable
 	}
-	if !ms.callers.allow(c.Peer, now) { // now that it is the caller, not the relay, who says so
+	if !ms.hasRoomFor(c.Peer) || !ms.callers.allow(c.Peer, now) { // now that it is the caller, not the relay, who says so
 		return wire.Called{}, wire.CodeBusy
 	}
 	n.useRelay(c.Peer, l)

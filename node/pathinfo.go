@@ -188,9 +188,8 @@ func (n *Node) callEvent(e CallEvent) {
 
 // pathChanged is the notice of a socket that packets to a peer go another way. It must
 // not block.
-func (n *Node) pathChanged(socket int, key quic.PublicKey) {
-	if n.running() != nil {
-		return
+func (n *Node) pathChanged(key quic.PublicKey) {
+	if m := n.trysts.trystWith(wire.PeerID(key)); m != nil {
+		m.poke() // who tells the user
 	}
-	n.tellPath(n.transports[socket], wire.PeerID(key))
 }

@@ -16,6 +16,9 @@ import (
 const (
 	// maxTrysts bounds the peers whose paths are cared for at a time.
 	maxTrysts = 1024
+	// maxCalledTrysts is how many there may be for a stranger's call to begin another:
+	// the rest is for those whom we call.
+	maxCalledTrysts = maxTrysts * 3 / 4
 	// maxKeyless bounds the calls of ours whose answer, and so whose keys, are
 	// outstanding: each is shown every probe that is nobody else's.
 	maxKeyless = 16
@@ -26,8 +29,6 @@ var errManyTrysts = errors.New("too many calls under way")
 // trysts are the peers that we call or are called by, through relays. Goroutines may
 // share it.
 type trysts struct {
-	telling sync.Mutex // held while the Trace is told of a path; before mu
-
 	mu      sync.Mutex
 	of      map[wire.PeerID]*tryst
 	ids     map[punch.ID]*tryst // of calls that have keys
@@ -85,6 +86,13 @@ func (ms *trysts) trystWith(id wire.PeerID) *tryst {
 	return ms.of[id]
 }
 
+// hasRoomFor reports whether a peer that calls may have a tryst begun.
+func (ms *trysts) hasRoomFor(id wire.PeerID) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return ms.of[id] != nil || len(ms.of) < maxCalledTrysts
+}
+
 // end forgets a tryst.
 func (ms *trysts) end(m *tryst) {
 	ms.mu.Lock()
@@ -140,11 +148,10 @@ func (ms *trysts) waiting(m *tryst, by int) {
 	}
 }
 
-// tellPath tells the Trace of a path that is not what it was.
+// tellPath tells the Trace of a path that is not what it was. It is the tryst's own
+// goroutine that does so: what is told last is so.
 func (n *Node) tellPath(socket *quic.Transport, id wire.PeerID) {
 	ms := n.trysts
-	ms.telling.Lock() // so that what is told last is so
-	defer ms.telling.Unlock()
 	at, ok := socket.PathTo(publicKey(id))
 	if !ok {
 		return

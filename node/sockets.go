@@ -51,7 +51,7 @@ func (n *Node) listen() error {
 			Admit:        admit,
 			Relay:        n.relayedTo,
 			Probe:        func(via *quic.Port, from netip.AddrPort, b []byte) { n.gotProbe(i, via, from, b) },
-			PathChanged:  func(key quic.PublicKey) { n.pathChanged(i, key) },
+			PathChanged:  n.pathChanged,
 			CloseLeaving: wire.CloseLeaving,
 			CloseBusy:    wire.CloseBusy,
 		})

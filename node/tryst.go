@@ -115,6 +115,11 @@ func (m *tryst) tell(f func(now time.Time)) bool {
 	case <-done:
 		return true
 	case <-m.ended:
+	}
+	select {
+	case <-done: // before it ended
+		return true
+	default:
 		return false
 	}
 }
@@ -147,6 +152,7 @@ func (m *tryst) run() {
 		case f := <-m.do:
 			f(time.Now())
 		case <-m.wake:
+			m.n.tellPath(m.t, m.id)
 		case <-timer.C:
 		case <-m.n.ctx.Done():
 			return
@@ -163,10 +169,10 @@ func (m *tryst) run() {
 // end leaves nothing behind.
 func (m *tryst) end() {
 	m.n.trysts.end(m)
-	close(m.ended)
 	for _, a := range m.attempts {
 		a.close()
 	}
+	close(m.ended) // now: whoever has told of an attempt may close it, too
 	if m.n.ctx.Err() == nil {
 		_ = m.t.SetPath(publicKey(m.id), quic.Path{Kind: quic.Relayed}) // for lack of another
 	}
@@ -232,11 +238,13 @@ func (m *tryst) answered(now time.Time, a *attempt, keys punch.Keys) {
 	m.n.trysts.expect(m, a.ids)
 }
 
-// drop ends an attempt.
+// drop ends an attempt, unless it has ended.
 func (m *tryst) drop(a *attempt) {
-	if i := slices.Index(m.attempts, a); i >= 0 {
-		m.attempts = slices.Delete(m.attempts, i, i+1)
+	i := slices.Index(m.attempts, a)
+	if i < 0 {
+		return
 	}
+	m.attempts = slices.Delete(m.attempts, i, i+1)
 	if len(a.ids) == 0 {
 		m.n.trysts.waiting(m, -1)
 	}
