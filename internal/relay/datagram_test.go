@@ -43,6 +43,7 @@ func TestPartsComeTogether(t *testing.T) {
 		max := rapid.SampledFrom([]int{1163, 1195, 1350, 1540}).Draw(t, "max")
 		sent := map[string]bool{}
 		var flight [][]byte
+		overtaken := 0 // deliveries while flight[0] was under way
 		got, whole := 0, 0
 		deliver := func(b []byte) {
 			if len(b) > max {
@@ -71,6 +72,12 @@ func TestPartsComeTogether(t *testing.T) {
 			whole++
 			for len(flight) > 3 || len(flight) > 0 && rapid.Bool().Draw(t, "deliver") {
 				i := rapid.IntRange(0, len(flight)-1).Draw(t, "which")
+				if overtaken++; overtaken > maxParts/2 { // what is later than that counts as lost
+					i = 0
+				}
+				if i == 0 {
+					overtaken = 0
+				}
 				deliver(flight[i])
 				flight = append(flight[:i], flight[i+1:]...)
 			}
