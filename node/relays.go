@@ -57,6 +57,7 @@ type relayRoute struct {
 	proven []*link // those by which the peer has called us, or answered
 	used   time.Time
 	pinged time.Time // the relay in use
+	live   bool      // there was a connection over it when last looked
 	number uint16    // of the last packet that went in parts
 
 	join struct {
@@ -173,15 +174,17 @@ func (n *Node) dropRelay(peer wire.PeerID, l *link) {
 	}
 }
 
+// dropOldest makes room for a route. Those of connections, which may need it when their
+// path breaks, are the last to go: strangers who call are many.
 func (rs *relays) dropOldest() {
-	var oldest wire.PeerID
-	var at time.Time
+	var oldest *relayRoute
+	var of wire.PeerID
 	for id, r := range rs.routes {
-		if at.IsZero() || r.used.Before(at) {
-			oldest, at = id, r.used
+		if oldest == nil || oldest.live && !r.live || oldest.live == r.live && r.used.Before(oldest.used) {
+			oldest, of = r, id
 		}
 	}
-	delete(rs.routes, oldest)
+	delete(rs.routes, of)
 }
 
 // relayOf returns the relay in use for a peer.
@@ -260,6 +263,7 @@ func (n *Node) tendRoutes(now time.Time) {
 	rs.mu.Lock()
 	for id, r := range rs.routes {
 		l := r.link()
+		r.live = live[id]
 		switch {
 		case live[id]:
 			r.used = now
