@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/kadquic/kadquic/wire"
 )
 
 // Two people, each with the program itself and no network but each other.
@@ -168,10 +166,8 @@ func TestInterrupted(t *testing.T) {
 
 func TestNotDelivered(t *testing.T) {
 	t.Parallel()
-	ghost := wire.PeerID{}
 	alice := join(t)
-	ghost = alice.chat.node.ID()
-	bob := join(t, ghost.String())
+	bob := join(t, alice.chat.node.ID().String())
 	bob.want(`\* 12D3KooW\w+ is away.*not found`)
 	bob.say("hello?")
 	bob.typed.Close()

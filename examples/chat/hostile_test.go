@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -93,10 +94,8 @@ func send(w io.Writer, f frame) error { return json.NewEncoder(w).Encode(f) }
 // ends reads to the end of a stream.
 func (m mallory) ends(s net.Conn, what string) {
 	m.t.Helper()
-	if _, err := io.Copy(io.Discard, s); err != nil {
-		if ne, ok := err.(net.Error); ok && ne.Timeout() {
-			m.t.Errorf("after %s the stream goes on", what)
-		}
+	if _, err := io.Copy(io.Discard, s); errors.Is(err, os.ErrDeadlineExceeded) {
+		m.t.Errorf("after %s the stream goes on", what)
 	}
 	s.Close()
 }
