@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// maxCallRelays is how many relays of a peer are tried at once; the second after
-	// callStagger, or when the first has failed.
-	maxCallRelays = 2
+	// maxCallRelays is how many relays of a peer are tried at once: each callStagger
+	// after the one before, or when that has failed. It has no more than that.
+	maxCallRelays = wantRelays
 	callStagger   = 300 * time.Millisecond
 	// plainAfter is when a peer is also dialled at the addresses it had, although it
 	// has relays: it may be that none of these is there any more.

@@ -177,6 +177,37 @@ func TestCalledBackWithoutAPlace(t *testing.T) {
 	})
 }
 
+// Of the relays that a peer has named two have died since.
+func TestCallByTheLastRelay(t *testing.T) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.add(Config{Mode: ModeClient})
+		alice := s.add(Config{Mode: ModeClient})
+		echoes(t, bob)
+		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		for _, a := range bob.circuits() {
+			if _, err := alice.Learn(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		relays := alice.relaysOf(bob.ID())
+		for i, n := range s.nodes {
+			if slices.Contains(relays[:2], n.ID()) {
+				s.kill(i)
+			}
+		}
+		start := time.Now()
+		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("connected after %v", took)
+		}
+		said(t, c, "hello")
+	})
+}
+
 // Somebody is being dialled where it is not; the user says by whom it is relayed, and
 // does not wait for that dial.
 func TestATicketIsUsedAtOnce(t *testing.T) {
@@ -205,7 +236,7 @@ func TestATicketIsUsedAtOnce(t *testing.T) {
 		}
 		defer c.Close()
 		said(t, c, "hello")
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("answered after %v", took)
 		}
 		<-pinged
