@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,13 +57,12 @@ func TestNATs(t *testing.T) {
 // One liar, asked or dialling, makes a client of nobody.
 func TestOneLiarIsNotBelieved(t *testing.T) {
 	inAskingSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
-		lies := byte(0)
+		var lies atomic.Int32
 		x := a.stranger(0)
 		x.join(a.nodes[0], func(_ wire.PeerID, m wire.Message) wire.Message {
 			switch m := m.(type) {
 			case wire.DialBack:
-				lies++
-				return wire.Dialled{Addr: m.Addrs[0], By: wire.PeerID{1, 2, lies}, Code: wire.CodeUnreachable}
+				return wire.Dialled{Addr: m.Addrs[0], By: wire.PeerID{1, 2, byte(lies.Add(1))}, Code: wire.CodeUnreachable}
 			case wire.Ping:
 				return wire.Pong{}
 			}
@@ -76,7 +76,7 @@ func TestOneLiarIsNotBelieved(t *testing.T) {
 			}
 			a.nodes[0].askAll(a.nodes[0].ctx, true)
 		}
-		if lies == 0 {
+		if lies.Load() == 0 {
 			t.Error("the liar was never asked")
 		}
 		var v verdict
