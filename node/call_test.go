@@ -50,6 +50,16 @@ func said(t *testing.T, c net.Conn, word string) {
 	}
 }
 
+// learns tells a node by which relays another is reached.
+func learns(t *testing.T, n, of *Node) {
+	t.Helper()
+	for _, a := range of.circuits() {
+		if _, err := n.Learn(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // awaitThat waits until something is so.
 func awaitThat(t *testing.T, what string, so func() bool) {
 	t.Helper()
@@ -91,11 +101,7 @@ func TestCall(t *testing.T) {
 		alice := s.add(Config{Mode: ModeClient, Trace: log.trace()})
 		echoes(t, bob)
 		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
-		for _, a := range bob.circuits() {
-			if _, err := alice.Learn(a); err != nil {
-				t.Fatal(err)
-			}
-		}
+		learns(t, alice, bob)
 		awaitThat(t, "alice is connected to bob's relay", func() bool {
 			_, err := alice.Ping(t.Context(), bob.Relays()[0].ID)
 			return err == nil
@@ -184,11 +190,7 @@ func TestCallByTheLastRelay(t *testing.T) {
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
 		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
-		for _, a := range bob.circuits() {
-			if _, err := alice.Learn(a); err != nil {
-				t.Fatal(err)
-			}
-		}
+		learns(t, alice, bob)
 		relays := alice.relaysOf(bob.ID())
 		for i, n := range s.nodes {
 			if slices.Contains(relays[:2], n.ID()) {
@@ -225,11 +227,7 @@ func TestATicketIsUsedAtOnce(t *testing.T) {
 		}()
 		time.Sleep(500 * time.Millisecond) // of virtual time: the dial is under way
 		start := time.Now()
-		for _, a := range bob.circuits() {
-			if _, err := alice.Learn(a); err != nil {
-				t.Fatal(err)
-			}
-		}
+		learns(t, alice, bob)
 		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
 		if err != nil {
 			t.Fatal(err)
