@@ -8,19 +8,6 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// relayOf is the public node by which a talk goes.
-func (n *network) relayOf(k *talk) *peer {
-	n.t.Helper()
-	path := k.report(k.caller).Path
-	for _, p := range n.public {
-		if path == relayedBy(p) {
-			return p
-		}
-	}
-	n.t.Fatalf("the path is %q, want one by relay", path)
-	return nil
-}
-
 // One host asks a relay for 1,000 places: it gets a few, those who talk through the
 // relay do not notice, and whoever comes next gets a place there.
 func TestThousandReservations(t *testing.T) {
@@ -31,7 +18,7 @@ func TestThousandReservations(t *testing.T) {
 	n := build(t, 3, far)
 	greedy := start(t, n.Public("greedy"), setting{Client: true, Bootstrap: n.join})
 	k := n.two(n.Home("alice", natlab.Symmetric), n.Home("bob", natlab.Symmetric))
-	victim := n.relayOf(k)
+	victim := k.relay(n)
 	var got greed
 	greedy.must(order{Do: "reserve", Addrs: []string{victim.at()}, Count: count}, &got)
 	t.Logf("of %d asked for, %d connected and %d have a place; the others: %v", count, got.Connected, got.Reserved, got.Why)
@@ -53,7 +40,7 @@ func TestFloodThroughOnePair(t *testing.T) {
 	n := build(t, 3, far)
 	intruders := start(t, n.Public("intruders"), setting{Client: true, Bootstrap: n.join})
 	k := n.two(n.Home("alice", natlab.Symmetric), n.Home("bob", natlab.Symmetric))
-	victim := n.relayOf(k)
+	victim := k.relay(n)
 	var got flood
 	intruders.must(order{Do: "flood", Addrs: []string{victim.at()}, For: 4 * time.Second}, &got)
 	t.Logf("%d kB sent in %v, %d kB came: %d kB/s, granted are %d kB/s",

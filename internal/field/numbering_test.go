@@ -1,6 +1,7 @@
 package field
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -39,6 +40,19 @@ func (k *talk) goesOn(more time.Duration) {
 func (k *talk) goesBy(what string, suits func(path string) bool) {
 	k.t.Helper()
 	k.until("numbers go "+what, func(t tally) bool { return suits(t.Path) })
+}
+
+// relay waits until the caller's path is by a relay, and returns that.
+func (k *talk) relay(n *network) (by *peer) {
+	k.t.Helper()
+	k.goesBy("by relay", func(path string) bool {
+		i := slices.IndexFunc(n.public, func(p *peer) bool { return path == relayedBy(p) })
+		if i >= 0 {
+			by = n.public[i]
+		}
+		return i >= 0
+	})
+	return by
 }
 
 // until waits until what the caller has got suits.
