@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -202,7 +203,7 @@ func (n *Node) subjects() (all []netip.AddrPort) {
 	count := map[bool]int{}
 	for _, p := range s.placesLocked() {
 		is4 := p.at.Addr().Is4()
-		if scopeOf(p.at.Addr()) == scopeGlobal && (count[is4] < maxSubjects || p.mapped) {
+		if reach.ScopeOf(p.at.Addr()) == reach.ScopeGlobal && (count[is4] < maxSubjects || p.mapped) {
 			all = append(all, p.at)
 			count[is4]++
 		}
@@ -309,13 +310,13 @@ func (n *Node) askOne(ctx context.Context, id wire.PeerID, at netip.AddrPort) bo
 	sees := l.sees.Load()
 	to := at
 	if to.Port() == 0 { // seenBy
-		if sees == nil || sees.Addr().Is4() != at.Addr().Is4() || scopeOf(sees.Addr()) != scopeGlobal {
+		if sees == nil || sees.Addr().Is4() != at.Addr().Is4() || reach.ScopeOf(sees.Addr()) != reach.ScopeGlobal {
 			return false
 		}
 		to = *sees
 	}
-	via := siteOf(l.addr.Addr())
-	if via == siteOf(to.Addr()) { // a neighbour of ours may reach us where others do not
+	via := reach.SiteOf(l.addr.Addr())
+	if via == reach.SiteOf(to.Addr()) { // a neighbour of ours may reach us where others do not
 		return false
 	}
 	m := wire.DialBack{Addrs: []wire.Addr{wire.AddrFrom(to)}}
@@ -343,7 +344,7 @@ func (n *Node) askOne(ctx context.Context, id wire.PeerID, at netip.AddrPort) bo
 // mayAnswer reports whether a peer can be asked: a public server, at its own
 // address.
 func (l *link) mayAnswer() bool {
-	return l.isUp() && l.isServer() && !l.conn.Virtual() && scopeOf(l.addr.Addr()) == scopeGlobal
+	return l.isUp() && l.isServer() && !l.conn.Virtual() && reach.ScopeOf(l.addr.Addr()) == reach.ScopeGlobal
 }
 
 // answerers are the peers to be asked about an address, one of each network, in
@@ -380,7 +381,7 @@ func (n *Node) answerers(at netip.AddrPort, hurry bool) []wire.PeerID {
 		noes = nil
 	}
 	for i, a := range all {
-		all[i].counted = slices.ContainsFunc(noes, func(n no) bool { return n.via == siteOf(a.at) })
+		all[i].counted = slices.ContainsFunc(noes, func(n no) bool { return n.via == reach.SiteOf(a.at) })
 		all[i].stranger = !hurry && !s.contacted.has(a.at, now)
 		all[i].again = hurry && n.asking.wasAsked(a.id)
 	}
@@ -391,8 +392,8 @@ func (n *Node) answerers(at netip.AddrPort, hurry bool) []wire.PeerID {
 	var ids []wire.PeerID
 	networks := make(map[netip.Prefix]bool)
 	for _, a := range all {
-		if !networks[siteOf(a.at)] && a.id != n.id && len(ids) < maxAsked {
-			networks[siteOf(a.at)] = true
+		if !networks[reach.SiteOf(a.at)] && a.id != n.id && len(ids) < maxAsked {
+			networks[reach.SiteOf(a.at)] = true
 			ids = append(ids, a.id)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
@@ -81,7 +82,7 @@ func TestOneLiarIsNotBelieved(t *testing.T) {
 		}
 		var v verdict
 		for i := range byte(10) { // not by many who ask in its network either
-			v = v.failed(wire.PeerID{9, i}, networkOf(ipv4(44, 1, 1, i)), time.Now())
+			v = v.failed(wire.PeerID{9, i}, reach.NetworkOf(ipv4(44, 1, 1, i)), time.Now())
 		}
 		if v.reach() != ReachUnknown {
 			t.Error("ten in one network are believed")
@@ -160,7 +161,7 @@ func TestReachabilitySaysWhy(t *testing.T) {
 		n, now := a.nodes[0], time.Now()
 		public, private := place{at: host(0), own: true}, place{at: netip.MustParseAddrPort("10.0.0.1:1")}
 		mapped := place{at: host(0), mapped: true}
-		via := func(i byte) netip.Prefix { return networkOf(ipv4(9, 0, i, 1)) }
+		via := func(i byte) netip.Prefix { return reach.NetworkOf(ipv4(9, 0, i, 1)) }
 		one := verdict{}.failed(wire.PeerID{1}, via(1), now)
 		two := one.failed(wire.PeerID{2}, via(2), now)
 		no := two.failed(wire.PeerID{3}, via(3), now)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -37,7 +38,7 @@ const (
 // has one port for everybody, and both agree.
 func (b *birthday) plan(now time.Time, own wire.Mapping, peer wire.Introduction, seen netip.AddrPort) {
 	steady := func(m wire.Mapping) bool { return m == wire.MappingNone || m == wire.MappingIndependent }
-	if !peer.Birthday || !seen.Addr().Is4() || scopeOf(seen.Addr()) != scopeGlobal {
+	if !peer.Birthday || !seen.Addr().Is4() || reach.ScopeOf(seen.Addr()) != reach.ScopeGlobal {
 		return
 	}
 	switch {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -185,7 +186,7 @@ func (n *Node) learn(teller netip.Addr, c wire.Contact, now time.Time) {
 	}
 	keep := make([]wire.Addr, 0, len(c.Addrs))
 	for _, a := range c.Addrs {
-		if ap, ok := a.AddrPort(); ok && mayTell(teller, ap.Addr()) {
+		if ap, ok := a.AddrPort(); ok && reach.MayTell(teller, ap.Addr()) {
 			keep = append(keep, a)
 		}
 	}

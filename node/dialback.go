@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -71,11 +72,11 @@ func (b *backs) allow(from, to netip.Addr, third bool, now time.Time) bool {
 	if third {
 		by = b.thirds
 	}
-	if by.exhausted(networkOf(from), now) || b.dialled.exhausted(networkOf(to), now) || !b.all.AllowN(now, 1) {
+	if by.exhausted(reach.NetworkOf(from), now) || b.dialled.exhausted(reach.NetworkOf(to), now) || !b.all.AllowN(now, 1) {
 		return false
 	}
-	by.take(networkOf(from), now)
-	b.dialled.take(networkOf(to), now)
+	by.take(reach.NetworkOf(from), now)
+	b.dialled.take(reach.NetworkOf(to), now)
 	return true
 }
 
@@ -162,7 +163,7 @@ func (n *Node) knockable(l *link, m wire.DialBack) (addrs []netip.AddrPort) {
 	for _, a := range m.Addrs {
 		ap, ok := a.AddrPort()
 		switch {
-		case !ok || scopeOf(ap.Addr()) != scopeGlobal || !mayTell(l.addr.Addr(), ap.Addr()):
+		case !ok || reach.ScopeOf(ap.Addr()) != reach.ScopeGlobal || !reach.MayTell(l.addr.Addr(), ap.Addr()):
 		case ap.Addr() != l.addr.Addr() && m.Padding < wire.DialBytes:
 		case slices.ContainsFunc(own, func(p place) bool { return p.at.Addr() == ap.Addr() }):
 		case len(addrs) > 0 && addrs[0].Addr().Is4() != ap.Addr().Is4():
@@ -215,17 +216,17 @@ func (n *Node) delegate(ctx context.Context, asker *link, addrs []netip.AddrPort
 // that are connected, but none of the asker's network, nor of those of its
 // addresses, nor of our own.
 func (n *Node) thirds(asker *link, addrs []netip.AddrPort) []wire.PeerID {
-	not := []netip.Prefix{networkOf(asker.addr.Addr())}
+	not := []netip.Prefix{reach.NetworkOf(asker.addr.Addr())}
 	for _, ap := range addrs {
-		not = append(not, networkOf(ap.Addr()))
+		not = append(not, reach.NetworkOf(ap.Addr()))
 	}
 	for _, p := range n.self.places() {
-		not = append(not, networkOf(p.at.Addr()))
+		not = append(not, reach.NetworkOf(p.at.Addr()))
 	}
 	var near, far []wire.PeerID
 	for _, k := range n.contacts() {
 		at, ok := k.globalAddr(func(a netip.Addr) bool { return a.Is4() == addrs[0].Addr().Is4() })
-		if !ok || k.id == asker.id || slices.Contains(not, networkOf(at)) {
+		if !ok || k.id == asker.id || slices.Contains(not, reach.NetworkOf(at)) {
 			continue
 		}
 		if _, connected := n.pool.Lookup(publicKey(k.id)); connected {
@@ -257,7 +258,7 @@ func (n *Node) contacts() []*known {
 // that is wanted.
 func (k *known) globalAddr(want func(netip.Addr) bool) (netip.Addr, bool) {
 	for _, a := range k.addrs() {
-		if ap, ok := a.AddrPort(); ok && scopeOf(ap.Addr()) == scopeGlobal && want(ap.Addr()) {
+		if ap, ok := a.AddrPort(); ok && reach.ScopeOf(ap.Addr()) == reach.ScopeGlobal && want(ap.Addr()) {
 			return ap.Addr(), true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -76,7 +77,7 @@ func (n *Node) seekOtherFamily(k *known) {
 	}
 	i := slices.IndexFunc(info.Addrs, func(a wire.Addr) bool {
 		ap, ok := a.AddrPort()
-		return ok && scopeOf(ap.Addr()) == scopeGlobal && !have[ap.Addr().Is4()] && n.hasFamily(ap.Addr())
+		return ok && reach.ScopeOf(ap.Addr()) == reach.ScopeGlobal && !have[ap.Addr().Is4()] && n.hasFamily(ap.Addr())
 	})
 	if i < 0 || !n.families.due(k.id, time.Now()) {
 		return
@@ -94,6 +95,6 @@ func (n *Node) seekOtherFamily(k *known) {
 // hasFamily reports whether this machine has global addresses like that one.
 func (n *Node) hasFamily(a netip.Addr) bool {
 	return slices.ContainsFunc(n.self.places(), func(p place) bool {
-		return p.own && p.at.Addr().Is4() == a.Is4() && (a.Is4() || scopeOf(p.at.Addr()) == scopeGlobal)
+		return p.own && p.at.Addr().Is4() == a.Is4() && (a.Is4() || reach.ScopeOf(p.at.Addr()) == reach.ScopeGlobal)
 	})
 }

@@ -1,8 +1,7 @@
 package node
 
 import (
-	"net/netip"
-
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/routing"
 )
 
@@ -16,18 +15,13 @@ func (n *Node) groups(c contact) []routing.Group {
 	}
 	ap, ok := at[0].AddrPort()
 	switch {
-	case !ok || scopeOf(ap.Addr()) != scopeGlobal:
+	case !ok || reach.ScopeOf(ap.Addr()) != reach.ScopeGlobal:
 		return nil
 	case ap.Addr().Is4():
-		return []routing.Group{{Name: prefix(ap.Addr(), 24), PerBucket: 2, PerTable: 5}}
+		return []routing.Group{{Name: reach.NetworkOf(ap.Addr()), PerBucket: 2, PerTable: 5}}
 	}
 	return []routing.Group{
-		{Name: prefix(ap.Addr(), 64), PerBucket: 1, PerTable: 2},
-		{Name: prefix(ap.Addr(), 48), PerBucket: 3, PerTable: 10},
+		{Name: reach.NetworkOf(ap.Addr()), PerBucket: 1, PerTable: 2},
+		{Name: reach.SiteOf(ap.Addr()), PerBucket: 3, PerTable: 10},
 	}
-}
-
-func prefix(a netip.Addr, bits int) netip.Prefix {
-	p, _ := a.Prefix(bits) // fails only for more bits than the address has
-	return p
 }

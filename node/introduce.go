@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -56,7 +57,7 @@ func (n *Node) candidates(relay netip.Addr) []netip.AddrPort {
 		ip := p.at.Addr()
 		switch {
 		case p.own && p.at.Port() != local.Port(), !local.Addr().Is6() && ip.Is6():
-		case scopeOf(ip) == scopeLoopback && !relay.IsLoopback():
+		case reach.ScopeOf(ip) == reach.ScopeLoopback && !relay.IsLoopback():
 		case p.votes == 0 && !p.own && !p.mapped:
 		default:
 			all = append(all, p.at)
@@ -67,7 +68,9 @@ func (n *Node) candidates(relay netip.Addr) []netip.AddrPort {
 }
 
 // farFirst orders by scope, the widest first: that is what needs time, and ports.
-func farFirst(a, b netip.AddrPort) int { return cmp.Compare(scopeOf(b.Addr()), scopeOf(a.Addr())) }
+func farFirst(a, b netip.AddrPort) int {
+	return cmp.Compare(reach.ScopeOf(b.Addr()), reach.ScopeOf(a.Addr()))
+}
 
 // mayProbe reports whether a peer that we know through a relay may have us send probes
 // to an address. Those of our own house are for those who may be in it.
@@ -75,14 +78,14 @@ func (n *Node) mayProbe(a netip.AddrPort, relay netip.Addr) bool {
 	if !punch.Usable(a) || a == elsewhere {
 		return false
 	}
-	switch scopeOf(a.Addr()) {
-	case scopeGlobal:
+	switch reach.ScopeOf(a.Addr()) {
+	case reach.ScopeGlobal:
 		return true
-	case scopePrivate:
+	case reach.ScopePrivate:
 		return slices.ContainsFunc(n.self.places(), func(p place) bool {
-			return p.own && scopeOf(p.at.Addr()) == scopePrivate && p.at.Addr().Is4() == a.Addr().Is4()
+			return p.own && reach.ScopeOf(p.at.Addr()) == reach.ScopePrivate && p.at.Addr().Is4() == a.Addr().Is4()
 		})
-	case scopeLoopback:
+	case reach.ScopeLoopback:
 		return relay.IsLoopback()
 	}
 	return false
@@ -95,7 +98,7 @@ func (n *Node) probed(i wire.Introduction, seen wire.Addr, relay netip.Addr) (gu
 		ap, ok := a.AddrPort()
 		switch {
 		case !ok || !n.mayProbe(ap, relay):
-		case i.Mapping == wire.MappingSequential && k < wire.MaxGuess && scopeOf(ap.Addr()) == scopeGlobal && ap.Addr().Is4():
+		case i.Mapping == wire.MappingSequential && k < wire.MaxGuess && reach.ScopeOf(ap.Addr()) == reach.ScopeGlobal && ap.Addr().Is4():
 			guesses = append(guesses, ap)
 		default:
 			addrs = append(addrs, ap)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -91,7 +92,7 @@ func (s *selfAddrs) sum(now time.Time) (yes, no, hope bool) {
 		hope = hope || reach == ReachUnknown && v.hopeful(now)
 	}
 	for _, p := range s.placesLocked() {
-		if scopeOf(p.at.Addr()) == scopeGlobal {
+		if reach.ScopeOf(p.at.Addr()) == reach.ScopeGlobal {
 			add(s.verdicts[p.at])
 		}
 	}

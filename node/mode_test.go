@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -155,7 +156,7 @@ func TestModesAreToldInOrder(t *testing.T) {
 		now := time.Now()
 		noes := verdict{no: now}
 		for i := range enoughNoes {
-			noes.noes = append(noes.noes, no{by: wire.PeerID{byte(i)}, via: siteOf(host(10 + i).Addr()), at: now})
+			noes.noes = append(noes.noes, no{by: wire.PeerID{byte(i)}, via: reach.SiteOf(host(10 + i).Addr()), at: now})
 		}
 		judge(noes)
 		ended := make(chan struct{})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/portmap"
+	"github.com/kadquic/kadquic/internal/reach"
 )
 
 // PortMapping is what the router in front of a node does for one of its sockets, so
@@ -53,7 +54,7 @@ func (n *Node) mapPort(socket net.PacketConn) {
 	}
 	switch {
 	case ip.IsUnspecified():
-	case ip.Is4() && scopeOf(ip) == scopePrivate:
+	case ip.Is4() && reach.ScopeOf(ip) == reach.ScopePrivate:
 		config.Local = ip
 	default:
 		return
@@ -78,7 +79,7 @@ func (s *selfAddrs) mappedTo(port uint16, outside netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.mapped, port)
-	if scopeOf(outside.Addr()) != scopeGlobal {
+	if reach.ScopeOf(outside.Addr()) != reach.ScopeGlobal {
 		return
 	}
 	if s.mapped == nil {
@@ -109,7 +110,7 @@ func portMapping(s portmap.State) PortMapping {
 		return p
 	}
 	p.Outside, p.Protocol, p.Expires = s.Mapping.Outside, s.Mapping.Protocol.String(), s.Mapping.Expires()
-	if scopeOf(p.Outside.Addr()) != scopeGlobal {
+	if reach.ScopeOf(p.Outside.Addr()) != reach.ScopeGlobal {
 		p.Why = fmt.Sprintf("the router's own address, %v, is not public: another NAT is in front of it", p.Outside.Addr())
 	}
 	return p

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -230,10 +231,10 @@ func (n *Node) provider(r *wire.Signed, l *link) Provider {
 	now := time.Now()
 	id := r.Record.Publisher
 	p := Provider{Contact: Contact{ID: id}, Expiry: r.Record.Expiry, From: n.id}
-	narrowest := scopeGlobal
+	narrowest := reach.ScopeGlobal
 	switch {
 	case l != nil:
-		p.From, narrowest = l.id, scopeOf(l.addr.Addr())
+		p.From, narrowest = l.id, reach.ScopeOf(l.addr.Addr())
 	case len(n.links.all()) > 0:
 		narrowest = n.scope()
 	}
@@ -245,7 +246,7 @@ func (n *Node) provider(r *wire.Signed, l *link) Provider {
 		}
 		p.Addrs = slices.DeleteFunc(n.dialable(info.Addrs), func(a wire.Addr) bool {
 			ap, _ := a.AddrPort()
-			return scopeOf(ap.Addr()) < narrowest
+			return reach.ScopeOf(ap.Addr()) < narrowest
 		})
 	}
 	if id != n.id {

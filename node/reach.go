@@ -11,60 +11,9 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
-
-// scope orders addresses by how far away they mean something.
-type scope int
-
-const (
-	scopeNone     scope = iota // unspecified, multicast, translated: never dialled because a peer said so
-	scopeLoopback              // this machine
-	scopeLink                  // this link
-	scopePrivate               // this site, or this carrier
-	scopeGlobal
-)
-
-var (
-	cgnat = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
-	ula   = netip.MustParsePrefix("fc00::/7")      // RFC 4193
-
-	// translated are the IPv6 addresses that stand for an IPv4 address, which may
-	// be of any scope.
-	translated = []netip.Prefix{
-		netip.MustParsePrefix("::/96"),         // IPv4-compatible, RFC 4291 §2.5.5.1
-		netip.MustParsePrefix("::ffff:0:0/96"), // IPv4-mapped
-		netip.MustParsePrefix("64:ff9b::/16"),  // NAT64, RFC 6052, RFC 8215
-		netip.MustParsePrefix("2002::/16"),     // 6to4, RFC 3056
-		netip.MustParsePrefix("2001::/32"),     // Teredo, RFC 4380
-	}
-)
-
-func scopeOf(a netip.Addr) scope {
-	switch {
-	case !a.IsValid() || a.IsUnspecified() || a.IsMulticast():
-		return scopeNone
-	case a.Is4() && (a.As4()[0] == 0 || a.As4()[0] >= 240): // this network; reserved, broadcast
-		return scopeNone
-	case a.IsLoopback() && !a.Is4In6():
-		return scopeLoopback
-	case a.Is6() && slices.ContainsFunc(translated, func(p netip.Prefix) bool { return p.Contains(a) }):
-		return scopeNone
-	case a.IsLinkLocalUnicast():
-		return scopeLink
-	case a.IsPrivate() || cgnat.Contains(a) || ula.Contains(a):
-		return scopePrivate
-	}
-	return scopeGlobal
-}
-
-// mayTell reports whether a peer reached at teller may make us dial addr: only
-// in the scope in which we reached it, or a wider one. So no public peer can
-// send us knocking at doors in our own house.
-func mayTell(teller, addr netip.Addr) bool {
-	s := scopeOf(addr)
-	return s != scopeNone && s >= scopeOf(teller)
-}
 
 // dialable drops addresses that nobody but our own user may make us dial: what
 // a signed record says may come from anywhere, so only global addresses and,
@@ -73,15 +22,15 @@ func (n *Node) dialable(addrs []wire.Addr) []wire.Addr {
 	widest := n.scope()
 	return slices.DeleteFunc(slices.Clone(addrs), func(a wire.Addr) bool {
 		ap, ok := a.AddrPort()
-		return !ok || scopeOf(ap.Addr()) == scopeNone || scopeOf(ap.Addr()) < widest
+		return !ok || reach.ScopeOf(ap.Addr()) == reach.ScopeNone || reach.ScopeOf(ap.Addr()) < widest
 	})
 }
 
 // scope is the widest scope in which anybody reached us, or we them.
-func (n *Node) scope() scope {
-	widest := scopeLoopback
+func (n *Node) scope() reach.Scope {
+	widest := reach.ScopeLoopback
 	for _, l := range n.links.all() {
-		widest = max(widest, scopeOf(l.addr.Addr()))
+		widest = max(widest, reach.ScopeOf(l.addr.Addr()))
 	}
 	return widest
 }
@@ -108,7 +57,7 @@ type selfAddrs struct {
 // observed notes that a peer sees us at addr.
 func (n *Node) observed(l *link, addr wire.Addr) {
 	ap, ok := addr.AddrPort()
-	if !ok || !mayTell(l.addr.Addr(), ap.Addr()) || l.conn.Virtual() {
+	if !ok || !reach.MayTell(l.addr.Addr(), ap.Addr()) || l.conn.Virtual() {
 		return
 	}
 	l.sees.Store(&ap)
@@ -222,7 +171,7 @@ func (s *selfAddrs) placesLocked() []place {
 		}
 	}
 	slices.SortFunc(places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(scopeOf(b.at.Addr()), scopeOf(a.at.Addr())), -compareBool(a.own, b.own), cmp.Compare(b.votes, a.votes), a.at.Compare(b.at))
+		return cmp.Or(cmp.Compare(reach.ScopeOf(b.at.Addr()), reach.ScopeOf(a.at.Addr())), -compareBool(a.own, b.own), cmp.Compare(b.votes, a.votes), a.at.Compare(b.at))
 	})
 	return places
 }
@@ -252,7 +201,7 @@ func (s *selfAddrs) addrsLocked() []wire.Addr {
 	places := s.placesLocked()
 	reached := func(p place) bool { return s.verdicts[p.at].reach() == ReachYes }
 	slices.SortStableFunc(places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(scopeOf(b.at.Addr()), scopeOf(a.at.Addr())), -compareBool(reached(a), reached(b)))
+		return cmp.Or(cmp.Compare(reach.ScopeOf(b.at.Addr()), reach.ScopeOf(a.at.Addr())), -compareBool(reached(a), reached(b)))
 	})
 	var addrs []wire.Addr
 	enough := s.enough()
@@ -286,7 +235,7 @@ func interfaces(l netip.AddrPort) []netip.AddrPort {
 		}
 		ip, _ := netip.AddrFromSlice(ipnet.IP)
 		ip = ip.Unmap()
-		if s := scopeOf(ip); s == scopeNone || s == scopeLink || l.Addr().Is4() && !ip.Is4() {
+		if s := reach.ScopeOf(ip); s == reach.ScopeNone || s == reach.ScopeLink || l.Addr().Is4() && !ip.Is4() {
 			continue
 		}
 		aps = append(aps, netip.AddrPortFrom(ip, l.Port()))

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -202,10 +203,10 @@ func (s *selfAddrs) sentTo(peers iter.Seq[peerstore.Info]) {
 // enough to believe the router that says it lets everybody in there.
 func (n *Node) cameIn(l *link, now time.Time) {
 	at, ok := l.hello.Observed.AddrPort()
-	from := networkOf(l.addr.Addr())
-	if !ok || !l.freshPort || l.conn.Virtual() || scopeOf(l.addr.Addr()) != scopeGlobal || scopeOf(at.Addr()) != scopeGlobal ||
+	from := reach.NetworkOf(l.addr.Addr())
+	if !ok || !l.freshPort || l.conn.Virtual() || reach.ScopeOf(l.addr.Addr()) != reach.ScopeGlobal || reach.ScopeOf(at.Addr()) != reach.ScopeGlobal ||
 		l.addr.Addr().Is4() != at.Addr().Is4() || // where it cannot have come
-		from == networkOf(at.Addr()) { // from within, by the way out
+		from == reach.NetworkOf(at.Addr()) { // from within, by the way out
 		return
 	}
 	s := &n.self

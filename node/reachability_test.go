@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -104,7 +105,7 @@ func TestAddressesByVerdict(t *testing.T) {
 		}
 	}
 	now := time.Now()
-	via := func(i byte) netip.Prefix { return networkOf(ipv4(9, 0, i, 1)) }
+	via := func(i byte) netip.Prefix { return reach.NetworkOf(ipv4(9, 0, i, 1)) }
 	no := verdict{}.failed(wire.PeerID{1}, via(1), now).failed(wire.PeerID{2}, via(2), now)
 	no = no.failed(wire.PeerID{2}, via(3), now).failed(wire.PeerID{3}, via(2), now)
 	if no.reach() != ReachUnknown {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -47,19 +48,9 @@ func (n *Node) relaysFor(l *link) bool {
 func (n *Node) attach(l *link) {
 	var network netip.Prefix // loopback is not limited as a network
 	if a := l.addr.Addr(); !a.IsLoopback() {
-		network = siteOf(a)
+		network = reach.SiteOf(a)
 	}
 	n.relay.Attach(l.id, network, l)
-}
-
-// siteOf is the network that a relay limits as one, and that tells but once that it
-// does not reach us: an IPv6 /64 costs nothing, there are 65536 of them in what one
-// customer may have.
-func siteOf(a netip.Addr) netip.Prefix {
-	if a.Is4() {
-		return networkOf(a)
-	}
-	return prefix(a, 48)
 }
 
 // unrelay forgets a link that has ended.
@@ -193,7 +184,7 @@ func (n *Node) passOn(from, to *link, m wire.Call) (wire.Message, error) {
 // told: an address of a house means nothing outside it.
 func (l *link) seenFor(other *link) wire.Addr {
 	at := l.conn.RemoteAddr()
-	if !mayTell(other.conn.RemoteAddr().Addr(), at.Addr()) {
+	if !reach.MayTell(other.conn.RemoteAddr().Addr(), at.Addr()) {
 		return ""
 	}
 	return wire.AddrFrom(at)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -73,7 +74,7 @@ func (s *selfAddrs) seen() (here, elsewhere int, reached bool) {
 	own := s.ownLocked()
 	for _, vote := range s.votes.of { // each a network: a NAT may show each another port
 		switch {
-		case scopeOf(vote.by) != scopeGlobal || scopeOf(vote.addr.Addr()) != scopeGlobal:
+		case reach.ScopeOf(vote.by) != reach.ScopeGlobal || reach.ScopeOf(vote.addr.Addr()) != reach.ScopeGlobal:
 		case slices.Contains(own, vote.addr):
 			here++
 		default:
@@ -174,7 +175,7 @@ func (n *Node) hasPlace(k *known, another bool) bool {
 		}
 		return another && slices.ContainsFunc(k.addrs(), func(a wire.Addr) bool {
 			ap, ok := a.AddrPort()
-			return ok && networkOf(ap.Addr()) == networkOf(p.link.addr.Addr())
+			return ok && reach.NetworkOf(ap.Addr()) == reach.NetworkOf(p.link.addr.Addr())
 		})
 	})
 }
@@ -189,7 +190,7 @@ func (n *Node) reserveAt(ctx context.Context, id wire.PeerID, another bool) erro
 		return err
 	case l.MaxDatagram() == 0:
 		return errNoDatagrams
-	case scopeOf(l.addr.Addr()) != scopeGlobal:
+	case reach.ScopeOf(l.addr.Addr()) != reach.ScopeGlobal:
 		return errNotPublic
 	case n.hasPlace(l.known, another): // now that it is known where it is
 		return nil

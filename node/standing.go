@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -89,7 +90,7 @@ func (n *Node) Reachability() Reachability {
 		}
 		v := s.verdicts[p.at]
 		r.Addrs = append(r.Addrs, OwnAddr{
-			Addr: a, Local: p.own, Mapped: p.mapped, Public: scopeOf(p.at.Addr()) == scopeGlobal,
+			Addr: a, Local: p.own, Mapped: p.mapped, Public: reach.ScopeOf(p.at.Addr()) == reach.ScopeGlobal,
 			Votes: p.votes, Told: slices.Contains(told, a),
 			Reach: v.reach(), Since: v.since(), Noes: len(v.noes), Why: n.whyReach(p, v, now),
 		})
@@ -111,16 +112,16 @@ func (s *selfAddrs) natLocked(is4 bool) NAT {
 
 // whyReach says why the verdict on an address is what it is.
 func (n *Node) whyReach(p place, v verdict, now time.Time) string {
-	switch reach := v.reach(); {
-	case scopeOf(p.at.Addr()) == scopeLoopback:
+	switch r := v.reach(); {
+	case reach.ScopeOf(p.at.Addr()) == reach.ScopeLoopback:
 		return "means this machine only"
-	case scopeOf(p.at.Addr()) != scopeGlobal:
+	case reach.ScopeOf(p.at.Addr()) != reach.ScopeGlobal:
 		return "means something in its own network only"
-	case reach == ReachYes && p.mapped:
+	case r == ReachYes && p.mapped:
 		return "the router lets others in, and they come"
-	case reach == ReachYes:
+	case r == ReachYes:
 		return "somebody connected to whom nothing had been sent"
-	case reach == ReachNo:
+	case r == ReachNo:
 		return fmt.Sprintf("%d peers were asked to connect, and none could", len(v.noes))
 	case v.hopeful(now):
 		return "only peers connected to whom something had been sent, and a firewall may be open to those"
@@ -146,16 +147,16 @@ func (n *Node) whyNotAsked() string {
 }
 
 func (n *Node) why(r Reachability) string {
-	reach := r.Reach()
+	sum := r.Reach()
 	public := slices.ContainsFunc(r.Addrs, func(a OwnAddr) bool { return a.Public })
 	switch {
 	case r.Told:
 		return "it was told to be one"
-	case r.Mode == ModeClient && reach == ReachNo:
+	case r.Mode == ModeClient && sum == ReachNo:
 		return fmt.Sprintf("%d peers were asked to connect to it, and none could", enoughNoes)
 	case r.Mode == ModeClient:
 		return "it has moved to where nobody has been asked yet"
-	case reach == ReachYes:
+	case sum == ReachYes:
 		return "peers connect to it to whom it had sent nothing"
 	case !n.asks():
 		return "nothing says that others cannot reach it: " + n.whyNotAsked()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -368,7 +369,7 @@ func (m *tryst) choose(now time.Time) {
 // kindOf says whether strangers could send to an address of the peer's: it is of the
 // LAN, or the peer itself says so, is a server and needs no relays.
 func (m *tryst) kindOf(a netip.AddrPort) quic.PathKind {
-	if s := scopeOf(a.Addr()); s == scopePrivate || s == scopeLoopback {
+	if s := reach.ScopeOf(a.Addr()); s == reach.ScopePrivate || s == reach.ScopeLoopback {
 		return quic.Direct
 	}
 	if r := m.n.peers.Record(m.id); r != nil {

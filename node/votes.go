@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/kadquic/kadquic/internal/reach"
 )
 
 const (
@@ -35,18 +37,10 @@ type vote struct {
 	at   time.Time // when the voter last stood by it
 }
 
-// networkOf is the network that votes, and is limited, as one.
-func networkOf(a netip.Addr) netip.Prefix {
-	if a.Is4() {
-		return prefix(a, 24)
-	}
-	return prefix(a, 64)
-}
-
 // cast takes in that a peer at by sees socket at addr, and reports whether that
 // is new.
 func (v *votes) cast(by netip.Addr, socket uint16, addr netip.AddrPort, now time.Time) bool {
-	key := voter{networkOf(by), socket}
+	key := voter{reach.NetworkOf(by), socket}
 	before, voted := v.of[key]
 	if !voted && len(v.of) >= maxVotes {
 		v.dropOldest()
@@ -61,7 +55,7 @@ func (v *votes) cast(by netip.Addr, socket uint16, addr netip.AddrPort, now time
 // stand is cast for a peer that is connected still and has said nothing new: what
 // another of its network has said since stays.
 func (v *votes) stand(by netip.Addr, socket uint16, addr netip.AddrPort, now time.Time) {
-	if before, voted := v.of[voter{networkOf(by), socket}]; !voted || before.addr == addr {
+	if before, voted := v.of[voter{reach.NetworkOf(by), socket}]; !voted || before.addr == addr {
 		v.cast(by, socket, addr, now)
 	}
 }
@@ -146,7 +140,7 @@ func (v *votes) mapping(is4 bool, isOwn func(netip.AddrPort) bool) (Mapping, int
 	seen := make(map[uint16][]netip.AddrPort)
 	var most []netip.AddrPort
 	for key, vote := range v.of {
-		if vote.addr.Addr().Is4() != is4 || scopeOf(vote.by) != scopeGlobal || scopeOf(vote.addr.Addr()) != scopeGlobal {
+		if vote.addr.Addr().Is4() != is4 || reach.ScopeOf(vote.by) != reach.ScopeGlobal || reach.ScopeOf(vote.addr.Addr()) != reach.ScopeGlobal {
 			continue
 		}
 		seen[key.socket] = append(seen[key.socket], vote.addr)
@@ -207,7 +201,7 @@ func (v *votes) outside(is4 bool) (most netip.Addr) {
 	counts := make(map[netip.Addr]int)
 	for _, vote := range v.of {
 		ip := vote.addr.Addr()
-		if ip.Is4() != is4 || scopeOf(ip) != scopeGlobal {
+		if ip.Is4() != is4 || reach.ScopeOf(ip) != reach.ScopeGlobal {
 			continue
 		}
 		if counts[ip]++; counts[ip] > counts[most] || counts[ip] == counts[most] && ip.Less(most) {
@@ -220,7 +214,7 @@ func (v *votes) outside(is4 bool) (most netip.Addr) {
 // fresh returns how many public networks have stood by where they see us since.
 func (v *votes) fresh(since time.Time) (count int) {
 	for _, vote := range v.of {
-		if scopeOf(vote.by) == scopeGlobal && !vote.at.Before(since) {
+		if reach.ScopeOf(vote.by) == reach.ScopeGlobal && !vote.at.Before(since) {
 			count++
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -125,7 +126,7 @@ func (n *Node) keepVotes(ctx context.Context, now time.Time) {
 	s.mu.Lock()
 	enough := s.votes.fresh(now.Add(-keepVotesFor)) >= minVotes
 	for _, at := range s.ownLocked() {
-		enough = enough || scopeOf(at.Addr()) == scopeGlobal
+		enough = enough || reach.ScopeOf(at.Addr()) == reach.ScopeGlobal
 	}
 	voters := make(map[netip.Prefix]bool)
 	for key := range s.votes.of {
@@ -149,7 +150,7 @@ func (n *Node) keepVotes(ctx context.Context, now time.Time) {
 	var all []candidate
 	for _, k := range n.contacts() {
 		if at, ok := k.globalAddr(func(netip.Addr) bool { return true }); ok {
-			all = append(all, candidate{k.id, networkOf(at)})
+			all = append(all, candidate{k.id, reach.NetworkOf(at)})
 		}
 	}
 	shuffle(all)

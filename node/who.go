@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -59,7 +60,7 @@ func (n *Node) whereSeen(ctx context.Context, by netip.AddrPort, send func(netip
 		}
 		select {
 		case at := <-answer:
-			return at, scopeOf(at.Addr()) == scopeGlobal
+			return at, reach.ScopeOf(at.Addr()) == reach.ScopeGlobal
 		case <-again.C:
 		case <-ctx.Done():
 			return netip.AddrPort{}, false
@@ -153,11 +154,11 @@ func (n *Node) strangersIPv4() (all []netip.AddrPort) {
 		for info := range n.peers.All() {
 			for _, a := range info.Addrs {
 				ap, ok := a.Addr.AddrPort()
-				if !ok || !ap.Addr().Is4() || scopeOf(ap.Addr()) != scopeGlobal || a.Failures > 0 ||
+				if !ok || !ap.Addr().Is4() || reach.ScopeOf(ap.Addr()) != reach.ScopeGlobal || a.Failures > 0 ||
 					a.Success.IsZero() == sure || info.Mode == wire.ModeClient {
 					continue
 				}
-				same := func(other netip.AddrPort) bool { return networkOf(other.Addr()) == networkOf(ap.Addr()) }
+				same := func(other netip.AddrPort) bool { return reach.NetworkOf(other.Addr()) == reach.NetworkOf(ap.Addr()) }
 				if len(all) < whoAsked && !slices.ContainsFunc(all, same) {
 					all = append(all, ap)
 				}
