@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -30,8 +31,10 @@ type finding struct {
 	kind   wire.Kind
 	name   []byte // nil: any
 	quorum int
+	paged  bool // every publisher's records are asked for, not the best of them
 	choose Selector
-	notify func(hit) // of each new record; may block
+	notify func(hit)      // of each new record; may block
+	pages  sync.WaitGroup // the peers that have more to tell
 
 	mu      sync.Mutex
 	best    map[wire.PeerID]hit // by publisher
@@ -58,7 +61,8 @@ func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(hit)) *find
 	}
 	return &finding{
 		node: n, key: key, kind: o.Kind, name: o.Name, quorum: o.Quorum, choose: o.Selector, notify: notify,
-		best: make(map[wire.PeerID]hit),
+		paged: o.Kind == wire.KindOpen && o.Quorum > n.config.K,
+		best:  make(map[wire.PeerID]hit),
 	}
 }
 
@@ -88,13 +92,24 @@ func (f *finding) walk(ctx context.Context) (*outcome, error) {
 	if err := n.running(); err != nil {
 		return nil, err
 	}
-	f.take(n.values.Get(time.Now(), f.kind, f.key, wire.MaxRecords), n.id)
+	most := wire.MaxRecords
+	if f.paged {
+		most = maxPaged
+	}
+	f.take(n.values.Get(time.Now(), f.kind, f.key, most), n.id)
 	if f.enough() {
 		return nil, nil
 	}
+	paging, stop := context.WithCancel(ctx)
+	defer stop()
 	out, err := n.run(ctx, walk{kind: "get", target: f.key,
 		options: lookupOptions{Quorum: f.quorum - f.answered(), Patient: true},
-		ask:     f.ask})
+		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
+			return f.ask(ctx, paging, q, out)
+		}})
+	late := time.AfterFunc(n.config.RPCTimeout, stop)
+	f.pages.Wait()
+	late.Stop()
 	if err == nil {
 		err = n.alone(out)
 	}
@@ -109,10 +124,11 @@ func (f *finding) answered() int {
 
 func (f *finding) enough() bool { return f.answered() >= f.quorum }
 
-// ask asks one peer for the records under the key.
-func (f *finding) ask(ctx context.Context, q query, out *outcome) (reply, error) {
+// ask asks one peer for the records under the key. What does not go into one reply
+// it is asked for beside the walk, which that does not hold up.
+func (f *finding) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
 	n := f.node
-	l, m, err := n.request(ctx, q.Addr.id, wire.FindValue{Key: f.key, Kind: f.kind, Count: n.config.K})
+	l, m, err := n.request(ctx, q.Addr.id, wire.FindValue{Key: f.key, Kind: f.kind, Count: n.config.K, All: f.paged})
 	if err != nil {
 		return reply{}, err
 	}
@@ -120,12 +136,48 @@ func (f *finding) ask(ctx context.Context, q query, out *outcome) (reply, error)
 	if !ok {
 		return reply{}, unexpected(q.Addr.id, m)
 	}
+	if last, ok := pageEnd(v.Records, wire.PeerID{}); f.paged && v.More && ok {
+		f.pages.Go(func() { f.rest(paging, q.Addr.id, last) })
+	}
 	return reply{closer: out.heard(l, v.Contacts), value: f.take(v.Records, q.Addr.id)}, nil
+}
+
+// rest asks a peer for the pages behind that publisher.
+func (f *finding) rest(ctx context.Context, id wire.PeerID, last wire.PeerID) {
+	n := f.node
+	for range maxPages - 1 {
+		_, m, err := n.request(ctx, id, wire.FindValue{Key: f.key, Kind: f.kind, All: true, After: last})
+		if err != nil {
+			return
+		}
+		v, _ := m.(wire.Value)
+		next, ok := pageEnd(v.Records, last)
+		if !ok {
+			return
+		}
+		if _, forged := f.accept(v.Records, id); forged >= maxForged || !v.More {
+			return
+		}
+		last = next
+	}
+	n.config.Logger.Info("peer tells of records without end", "peer", id, "key", f.key)
 }
 
 // take takes in what one node has, if it is what was asked for and good, and
 // reports whether any of it is.
 func (f *finding) take(records []*wire.Signed, from wire.PeerID) (good bool) {
+	if good, _ := f.accept(records, from); good == 0 {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answers++
+	return true
+}
+
+// accept is take of a page that is not the first, and counts what is good, and what
+// is forged: of that it takes no more than a few.
+func (f *finding) accept(records []*wire.Signed, from wire.PeerID) (good, forged int) {
 	n, now := f.node, time.Now()
 	for _, r := range records {
 		if r.Record.Key != f.key || r.Record.Kind != f.kind || len(f.name) > 0 && !bytes.Equal(r.Record.Name, f.name) {
@@ -134,18 +186,19 @@ func (f *finding) take(records []*wire.Signed, from wire.PeerID) (good bool) {
 		if !f.known(r) {
 			if err := n.verify(r, now); err != nil {
 				n.config.Logger.Info("record does not verify", "peer", from, "key", f.key, "err", err)
+				if errors.Is(err, wire.ErrBadSignature) {
+					forged++
+				}
+				if forged == maxForged {
+					return good, forged
+				}
 				continue
 			}
 		}
-		good = true
+		good++
 		f.add(hit{r, from})
 	}
-	if good {
-		f.mu.Lock()
-		f.answers++
-		f.mu.Unlock()
-	}
-	return good
+	return good, forged
 }
 
 // known reports whether this very record has been verified already.

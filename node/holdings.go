@@ -75,7 +75,7 @@ func (d Durability) Count() (count int) {
 // version.
 type Holder struct {
 	Contact
-	Versions []Version     // of each publisher, at most four of them
+	Versions []Version     // of each publisher, at most 32 of them, in order
 	Behind   bool          // another has a newer one
 	RTT      time.Duration // to ask it; zero for this node itself
 	Err      error         // why it has none: nil if it only has not
@@ -146,10 +146,10 @@ func (h *Holder) ask(ctx context.Context, f *finding) {
 	n := f.node
 	var records []*wire.Signed
 	if h.ID == n.id {
-		records = n.values.Get(time.Now(), f.kind, f.key, wire.MaxRecords)
+		records, _ = pageOf(n.values.Get(time.Now(), f.kind, f.key, maxPaged), wire.PeerID{})
 	} else {
 		start := time.Now()
-		_, m, err := n.request(ctx, h.ID, wire.FindValue{Key: f.key, Kind: f.kind})
+		_, m, err := n.request(ctx, h.ID, wire.FindValue{Key: f.key, Kind: f.kind, All: true})
 		if err != nil {
 			h.Err = err
 			return

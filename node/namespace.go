@@ -29,8 +29,9 @@ type Namespace struct {
 }
 
 // A Selector reports whether a is to be preferred to b, which is of another
-// publisher. It must be an order, and sees at most four records of each holder:
-// those that live longest. One that panics is passed over.
+// publisher. It must be an order. Unless GetOptions.Quorum ends the get before, it
+// sees the records of all publishers that the k nearest hold. One that panics is
+// passed over.
 type Selector func(a, b Value) bool
 
 // ErrRefused says that the rules of its namespace do not allow a record.

@@ -26,17 +26,6 @@ type Provider struct {
 	From   wire.PeerID // who had the record
 }
 
-const (
-	// maxPages is how many pages of providers one peer is asked for: some eight
-	// times what a node keeps under one key.
-	maxPages = 16
-	// pageBytes is the room for records in one page; contacts take a third of a
-	// frame at most.
-	pageBytes = 40 << 10
-	// maxProvided is how many providers of one key are looked at to make a page.
-	maxProvided = 1 << 10
-)
-
 // FindProviders yields the peers that provide what key stands for, each once, as
 // they are found, until the k nearest nodes have told all that they hold, or
 // the caller has seen enough. This node is among them if it provides. An error
@@ -101,7 +90,7 @@ func (c *census) run(ctx context.Context) error {
 	if err := n.running(); err != nil {
 		return err
 	}
-	for _, r := range n.values.Get(time.Now(), wire.KindProvider, c.key, maxProvided) {
+	for _, r := range n.values.Get(time.Now(), wire.KindProvider, c.key, maxPaged) {
 		c.add(r, nil)
 	}
 	paging, stop := context.WithCancel(ctx)
@@ -284,29 +273,11 @@ func (n *Node) providerValue() ([]byte, error) {
 func (l *link) serveProviders(id uint64, m wire.GetProviders, now time.Time) error {
 	room := contactRooms.Get().(*contactRoom)
 	defer contactRooms.Put(room)
-	held := l.node.values.Get(now, wire.KindProvider, m.Key, maxProvided)
-	records, more := providerPage(held, m.After)
+	held := l.node.values.Get(now, wire.KindProvider, m.Key, maxPaged)
+	records, more := pageOf(held, m.After)
 	return l.reply(id, wire.Providers{
 		Records:  records,
 		More:     more,
 		Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{}),
 	})
-}
-
-// providerPage returns what stands behind a publisher, in order of publishers,
-// as much as a page takes, and whether there is more.
-func providerPage(held []*wire.Signed, after wire.PeerID) (page []*wire.Signed, more bool) {
-	held = slices.DeleteFunc(held, func(r *wire.Signed) bool {
-		return bytes.Compare(r.Record.Publisher[:], after[:]) <= 0
-	})
-	slices.SortFunc(held, func(a, b *wire.Signed) int {
-		return bytes.Compare(a.Record.Publisher[:], b.Record.Publisher[:])
-	})
-	size := 0
-	for i, r := range held {
-		if size += r.Size(); i == wire.MaxProviders || size > pageBytes {
-			return held[:i], true
-		}
-	}
-	return held, false
 }

@@ -207,9 +207,9 @@ func TestProviderPages(t *testing.T) {
 		var got []*wire.Signed
 		for after, more := (wire.PeerID{}), true; more; {
 			var page []*wire.Signed
-			page, more = providerPage(slices.Clone(held), after)
+			page, more = pageOf(slices.Clone(held), after)
 			got = append(got, page...)
-			if more && len(page) == 0 || len(page) > wire.MaxProviders {
+			if more && len(page) == 0 || len(page) > wire.MaxPage {
 				t.Fatalf("a page of %d", len(page))
 			}
 			if n := len(wire.AppendFrame(nil, wire.Frame{ID: 1 << 60, Body: wire.Providers{Records: page, More: more, Contacts: contacts}})); n > wire.MaxFrame {
@@ -344,7 +344,7 @@ type providerLiar struct {
 }
 
 func (x *providerLiar) page(after wire.PeerID) []*wire.Signed {
-	records, _ := providerPage(slices.Clone(x.crowd), after)
+	records, _ := pageOf(slices.Clone(x.crowd), after)
 	return records
 }
 
@@ -383,10 +383,10 @@ func TestProviderLiars(t *testing.T) {
 		}, 1, 0, time.Second},
 		"endless": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			return wire.Providers{More: true, Records: x.page(m.After)}
-		}, maxPages, maxPages * wire.MaxProviders, time.Second},
+		}, maxPages, maxPages * wire.MaxPage, time.Second},
 		"the same page again": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			return wire.Providers{More: true, Records: x.page(wire.PeerID{})}
-		}, 2, wire.MaxProviders, time.Second},
+		}, 2, wire.MaxPage, time.Second},
 		"backwards": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			records := x.page(wire.PeerID{})
 			slices.Reverse(records)
@@ -396,7 +396,7 @@ func TestProviderLiars(t *testing.T) {
 			return wire.Providers{More: true}
 		}, 1, 0, time.Second},
 		"too many": {func(x *providerLiar, m wire.GetProviders) wire.Message {
-			return wire.Providers{Records: x.crowd[:wire.MaxProviders+1]}
+			return wire.Providers{Records: x.crowd[:wire.MaxPage+1]}
 		}, 1, 0, time.Second},
 		"no answer to that": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			return wire.Pong{}
@@ -406,16 +406,16 @@ func TestProviderLiars(t *testing.T) {
 				return nil
 			}
 			return wire.Providers{More: true, Records: x.page(m.After)}
-		}, 2, wire.MaxProviders, 6 * time.Second},
+		}, 2, wire.MaxPage, 6 * time.Second},
 		"slowness": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			time.Sleep(time.Duration(min(x.asks.Load()-1, 1)) * 2 * time.Second)
 			return wire.Providers{More: true, Records: x.page(m.After)}
-		}, 4, 3 * wire.MaxProviders, 6 * time.Second},
+		}, 4, 3 * wire.MaxPage, 6 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
 				x := &providerLiar{t: t}
-				for i := range (maxPages + 2) * wire.MaxProviders {
+				for i := range (maxPages + 2) * wire.MaxPage {
 					x.crowd = append(x.crowd, provided(t, 2000+i, key))
 				}
 				s.stranger(0).join(s.nodes[0], func(_ wire.PeerID, m wire.Message) wire.Message {

@@ -58,10 +58,13 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 		n.served.findValues.Add(1)
 		room := contactRooms.Get().(*contactRoom)
 		defer contactRooms.Put(room)
-		return l.reply(f.ID, wire.Value{
-			Records:  n.values.Get(now, m.Kind, m.Key, wire.MaxRecords),
-			Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{}),
-		})
+		v := wire.Value{Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{})}
+		if m.All {
+			v.Records, v.More = pageOf(n.values.Get(now, m.Kind, m.Key, maxPaged), m.After)
+		} else {
+			v.Records = n.values.Get(now, m.Kind, m.Key, wire.MaxRecords)
+		}
+		return l.reply(f.ID, v)
 	case wire.GetProviders:
 		n.served.getProviders.Add(1)
 		return l.serveProviders(f.ID, m, now)

@@ -56,6 +56,40 @@ func TestValuesYieldsEveryPublisher(t *testing.T) {
 	})
 }
 
+// Under one key may stand more than go into one reply. All of them are found, and
+// none is hidden by those who look farther ahead.
+func TestValuesOfAWholeCrowd(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		key := routing.KeyOf("guestbook")
+		const guests = wire.MaxPage + 8 // two pages
+		for i := range guests {
+			o := PutOptions{Publisher: testKey(100 + i), TTL: time.Hour}
+			if i == 7 {
+				o.TTL = 10 * time.Minute
+			}
+			s.put(s.nodes[0], key, fmt.Sprintf("guest %02d", i), o)
+		}
+		for _, n := range []*Node{s.nodes[1], s.add(Config{Mode: ModeClient})} {
+			got := make(map[string]int)
+			for v, err := range n.Values(within(t, time.Minute), key, GetOptions{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got[string(v.Data)]++
+			}
+			if len(got) != guests {
+				t.Errorf("%v found %d guests of %d: %v", n.mode(), len(got), guests, got)
+			}
+			seventh := func(a, b Value) bool { return string(a.Data) == "guest 07" }
+			s.wantGet(n, key, GetOptions{Selector: seventh}, "guest 07")
+		}
+		d, err := s.nodes[1].Durability(within(t, time.Minute), wire.KindOpen, key)
+		if err != nil || d.Count() != 4 || len(d.Holders[0].Versions) != wire.MaxPage {
+			t.Errorf("durability: %v, %+v", err, d)
+		}
+	})
+}
+
 // A newer record of a publisher who has been yielded is yielded again.
 func TestValuesYieldsTheNewerAgain(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {

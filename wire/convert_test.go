@@ -30,9 +30,13 @@ func toPB(f Frame) *pb.Frame {
 	case Nodes:
 		p.Body = &pb.Frame_Nodes{Nodes: &pb.Nodes{Contacts: contactsToPB(m.Contacts), Record: signedToPB(m.Record)}}
 	case FindValue:
-		p.Body = &pb.Frame_FindValue{FindValue: &pb.FindValue{Key: m.Key[:], Kind: pb.Kind(m.Kind), Count: uint32(m.Count)}}
+		v := &pb.FindValue{Key: m.Key[:], Kind: pb.Kind(m.Kind), Count: uint32(m.Count), All: m.All}
+		if !m.After.IsZero() {
+			v.After = m.After[:]
+		}
+		p.Body = &pb.Frame_FindValue{FindValue: v}
 	case Value:
-		p.Body = &pb.Frame_Value{Value: &pb.Value{Records: signedsToPB(m.Records), Contacts: contactsToPB(m.Contacts)}}
+		p.Body = &pb.Frame_Value{Value: &pb.Value{Records: signedsToPB(m.Records), Contacts: contactsToPB(m.Contacts), More: m.More}}
 	case Store:
 		s := &pb.Store{Records: signedsToPB(m.Records), Count: uint32(m.Count)}
 		if m.Bound != (routing.Key{}) {
@@ -151,9 +155,11 @@ func fromPB(p *pb.Frame) Frame {
 	case *pb.Frame_Nodes:
 		f.Body = Nodes{Contacts: contactsFromPB(b.Nodes.GetContacts()), Record: signedFromPB(b.Nodes.GetRecord())}
 	case *pb.Frame_FindValue:
-		f.Body = FindValue{Key: routing.Key(b.FindValue.GetKey()), Kind: Kind(b.FindValue.GetKind()), Count: countFromPB(b.FindValue.GetCount())}
+		m := FindValue{Key: routing.Key(b.FindValue.GetKey()), Kind: Kind(b.FindValue.GetKind()), Count: countFromPB(b.FindValue.GetCount()), All: b.FindValue.GetAll()}
+		copy(m.After[:], b.FindValue.GetAfter())
+		f.Body = m
 	case *pb.Frame_Value:
-		f.Body = Value{Records: signedsFromPB(b.Value.GetRecords()), Contacts: contactsFromPB(b.Value.GetContacts())}
+		f.Body = Value{Records: signedsFromPB(b.Value.GetRecords()), Contacts: contactsFromPB(b.Value.GetContacts()), More: b.Value.GetMore()}
 	case *pb.Frame_Store:
 		m := Store{Records: signedsFromPB(b.Store.GetRecords()), Count: countFromPB(b.Store.GetCount())}
 		copy(m.Bound[:], b.Store.GetBound())

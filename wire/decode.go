@@ -197,6 +197,13 @@ func parseFindValue(b []byte) (m FindValue, why reason) {
 			kind = uint32(c.bits)
 		case c.is(3, varintType):
 			m.Count = parseCount(c.bits)
+		case c.is(4, varintType):
+			m.All = c.bits != 0
+		case c.is(5, bytesType):
+			if len(c.data()) != len(m.After) {
+				return m, badPeerID
+			}
+			m.After = PeerID(c.data())
 		}
 	}
 	if why = c.or(why); why != "" {
@@ -218,9 +225,11 @@ func parseValue(b []byte) (m Value, why reason) {
 	for why == "" && c.next() {
 		switch {
 		case c.is(1, bytesType):
-			m.Records, why = parseAnother(m.Records, c.data(), MaxRecords)
+			m.Records, why = parseAnother(m.Records, c.data(), MaxPage)
 		case c.is(2, bytesType):
 			why = contacts.add(c.data())
+		case c.is(3, varintType):
+			m.More = c.bits != 0
 		}
 	}
 	if why = c.or(why); why == "" {
@@ -313,7 +322,7 @@ func parseProviders(b []byte) (m Providers, why reason) {
 	for why == "" && c.next() {
 		switch {
 		case c.is(1, bytesType):
-			m.Records, why = parseAnother(m.Records, c.data(), MaxProviders)
+			m.Records, why = parseAnother(m.Records, c.data(), MaxPage)
 		case c.is(2, varintType):
 			m.More = c.bits != 0
 		case c.is(3, bytesType):

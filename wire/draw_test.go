@@ -47,9 +47,13 @@ func drawFrame(t *rapid.T) Frame {
 		}
 		f.Body = m
 	case bodyFindValue:
-		f.Body = FindValue{Key: drawKey(t), Kind: Kind(rapid.IntRange(1, 5).Draw(t, "kind")), Count: drawCount(t)}
+		m := FindValue{Key: drawKey(t), Kind: Kind(rapid.IntRange(1, 5).Draw(t, "kind")), Count: drawCount(t), All: rapid.Bool().Draw(t, "all")}
+		if rapid.Bool().Draw(t, "behind") {
+			m.After = drawID(t)
+		}
+		f.Body = m
 	case bodyValue:
-		f.Body = Value{Records: drawSigneds(t, 0, MaxRecords), Contacts: drawContacts(t)}
+		f.Body = Value{Records: drawSigneds(t, 0, MaxRecords), Contacts: drawContacts(t), More: rapid.Bool().Draw(t, "more")}
 	case bodyStore:
 		m := Store{Records: drawSigneds(t, 1, 8), Count: drawCount(t)}
 		if rapid.Bool().Draw(t, "bounded") {
@@ -75,7 +79,7 @@ func drawFrame(t *rapid.T) Frame {
 		}
 		f.Body = m
 	case bodyProviders:
-		f.Body = Providers{Records: drawSigneds(t, 0, MaxProviders), More: rapid.Bool().Draw(t, "more"), Contacts: drawContacts(t)}
+		f.Body = Providers{Records: drawSigneds(t, 0, MaxPage), More: rapid.Bool().Draw(t, "more"), Contacts: drawContacts(t)}
 	case bodyOffer:
 		var m Offer
 		for range rapid.IntRange(1, 40).Draw(t, "offered") {

@@ -81,20 +81,32 @@ func (m Nodes) encode(b []byte) []byte {
 }
 
 func (m FindValue) size() int {
-	return sizeField(len(m.Key)) + sizeUint(uint64(m.Kind)) + sizeUint(count(m.Count))
+	n := sizeField(len(m.Key)) + sizeUint(uint64(m.Kind)) + sizeUint(count(m.Count)) + sizeUint(bit(m.All))
+	if !m.After.IsZero() {
+		n += sizeField(len(m.After))
+	}
+	return n
 }
 
 func (m FindValue) encode(b []byte) []byte {
 	b = appendBytes(b, 1, m.Key[:])
 	b = appendUint(b, 2, uint64(m.Kind))
-	return appendUint(b, 3, count(m.Count))
+	b = appendUint(b, 3, count(m.Count))
+	b = appendUint(b, 4, bit(m.All))
+	if !m.After.IsZero() {
+		b = appendBytes(b, 5, m.After[:])
+	}
+	return b
 }
 
-func (m Value) size() int { return sizeSigneds(m.Records) + sizeContacts(m.Contacts) }
+func (m Value) size() int {
+	return sizeSigneds(m.Records) + sizeContacts(m.Contacts) + sizeUint(bit(m.More))
+}
 
 func (m Value) encode(b []byte) []byte {
 	b = appendSigneds(b, 1, m.Records)
-	return appendContacts(b, 2, m.Contacts)
+	b = appendContacts(b, 2, m.Contacts)
+	return appendUint(b, 3, bit(m.More))
 }
 
 func (m Store) size() int {

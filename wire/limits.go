@@ -11,8 +11,8 @@ const (
 	MaxAddrLen    = 128            // bytes of one binary multiaddr
 	MaxRelays     = 4              // relays in one peer record
 	MaxStore      = 64             // records in one STORE
-	MaxRecords    = 4              // records in one reply to FIND_VALUE
-	MaxProviders  = 32             // records in one reply to GET_PROVIDERS
+	MaxRecords    = 4              // records in one reply to FIND_VALUE that does not ask for all
+	MaxPage       = 32             // records in one page: a reply to GET_PROVIDERS, or to a FIND_VALUE that asks for all
 	MaxOffer      = 1024           // records named in one OFFER
 	MaxDialBack   = 4              // addresses in one DIAL_BACK
 	DialBytes     = 4 * 1232       // bytes that a dial back may send before anybody answers: four of QUIC's first packets

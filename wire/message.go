@@ -107,12 +107,20 @@ type FindValue struct {
 	Key   routing.Key
 	Kind  Kind
 	Count int // contacts wanted, 0 to MaxContacts
+	// All asks for all of them, page by page, not for the best only. The page
+	// begins behind the publisher After, in the order of public keys; if that is
+	// zero, at the first.
+	All   bool
+	After PeerID
 }
 
 // Value answers FindValue.
 type Value struct {
-	Records  []*Signed // at most MaxRecords, not yet verified, the best first; empty if none is held
+	// Records are at most MaxRecords, not yet verified, the best first; to All at
+	// most MaxPage, by publisher. Empty if none is held.
+	Records  []*Signed
 	Contacts []Contact // at most MaxContacts, the nearest first
+	More     bool      // to All: there are others behind the last
 }
 
 // Store asks to keep records.
@@ -147,7 +155,7 @@ type GetProviders struct {
 
 // Providers answers GetProviders.
 type Providers struct {
-	Records  []*Signed // at most MaxProviders, not yet verified; by publisher
+	Records  []*Signed // at most MaxPage, not yet verified; by publisher
 	More     bool      // there are others behind the last
 	Contacts []Contact // at most MaxContacts, the nearest first
 }

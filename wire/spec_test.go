@@ -132,7 +132,7 @@ func TestSpecFacts(t *testing.T) {
 		fmt.Sprintf("| relays in a PeerInfo | %d |", MaxRelays),
 		fmt.Sprintf("| records in STORE | %d |", MaxStore),
 		fmt.Sprintf("| records in VALUE | %d |", MaxRecords),
-		fmt.Sprintf("| records in PROVIDERS | %d, and what fits the frame |", MaxProviders),
+		fmt.Sprintf("| records in PROVIDERS, or in VALUE of all | %d, and what fits the frame |", MaxPage),
 		fmt.Sprintf("| records named in OFFER | %d |", MaxOffer),
 		fmt.Sprintf("| `wants` of WANTED | %d bytes |", MaxOffer/8),
 		fmt.Sprintf("| `print` of a record offered | %d bytes |", len(Print{})),

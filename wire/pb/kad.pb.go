@@ -971,6 +971,8 @@ type FindValue struct {
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // 32 bytes
 	Kind          Kind                   `protobuf:"varint,2,opt,name=kind,proto3,enum=kadquic.v1.Kind" json:"kind,omitempty"`
 	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"` // contacts wanted, at most 20
+	All           bool                   `protobuf:"varint,4,opt,name=all,proto3" json:"all,omitempty"`     // not the best only, but all, page by page
+	After         []byte                 `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`  // with all: 32 bytes, or absent: the page begins behind this publisher
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1026,10 +1028,25 @@ func (x *FindValue) GetCount() uint32 {
 	return 0
 }
 
+func (x *FindValue) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *FindValue) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
 type Value struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Records       []*Signed              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`   // at most 4
+	Records       []*Signed              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`   // at most 4, the best first; of all 32, of ascending publishers
 	Contacts      []*Contact             `protobuf:"bytes,2,rep,name=contacts,proto3" json:"contacts,omitempty"` // at most 20
+	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`        // of all: there are others behind the last
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1076,6 +1093,13 @@ func (x *Value) GetContacts() []*Contact {
 		return x.Contacts
 	}
 	return nil
+}
+
+func (x *Value) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 type Store struct {
@@ -2326,14 +2350,17 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\x05count\x18\x02 \x01(\rR\x05count\"d\n" +
 	"\x05Nodes\x12/\n" +
 	"\bcontacts\x18\x01 \x03(\v2\x13.kadquic.v1.ContactR\bcontacts\x12*\n" +
-	"\x06record\x18\x02 \x01(\v2\x12.kadquic.v1.SignedR\x06record\"Y\n" +
+	"\x06record\x18\x02 \x01(\v2\x12.kadquic.v1.SignedR\x06record\"\x81\x01\n" +
 	"\tFindValue\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12$\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x10.kadquic.v1.KindR\x04kind\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\rR\x05count\"f\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12\x10\n" +
+	"\x03all\x18\x04 \x01(\bR\x03all\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\fR\x05after\"z\n" +
 	"\x05Value\x12,\n" +
 	"\arecords\x18\x01 \x03(\v2\x12.kadquic.v1.SignedR\arecords\x12/\n" +
-	"\bcontacts\x18\x02 \x03(\v2\x13.kadquic.v1.ContactR\bcontacts\"\x88\x01\n" +
+	"\bcontacts\x18\x02 \x03(\v2\x13.kadquic.v1.ContactR\bcontacts\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\x88\x01\n" +
 	"\x05Store\x12,\n" +
 	"\arecords\x18\x01 \x03(\v2\x12.kadquic.v1.SignedR\arecords\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x14\n" +
