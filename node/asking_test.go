@@ -46,7 +46,7 @@ func TestNATs(t *testing.T) {
 					t.Errorf("%d have it in their tables", known)
 				}
 				if c.mode == ModeServer { // idle, and seen at its address still
-					if own := reachOf(n, host(5)); own.Votes < minVotes || !own.Told {
+					if own := reachOf(n, host(5)); own.Votes < reach.MinVotes || !own.Told {
 						t.Errorf("three hours later: %+v", own)
 					}
 				}
@@ -80,13 +80,6 @@ func TestOneLiarIsNotBelieved(t *testing.T) {
 		if lies.Load() == 0 {
 			t.Error("the liar was never asked")
 		}
-		var v verdict
-		for i := range byte(10) { // not by many who ask in its network either
-			v = v.failed(wire.PeerID{9, i}, reach.NetworkOf(ipv4(44, 1, 1, i)), time.Now())
-		}
-		if v.reach() != ReachUnknown {
-			t.Error("ten in one network are believed")
-		}
 	})
 }
 
@@ -99,7 +92,7 @@ func TestMappedAddressIsBelievedSooner(t *testing.T) {
 		// The router gives the inside's port a place outside, where all get in.
 		mapped := netip.AddrPortFrom(host(5).Addr(), 999)
 		forward(t, a.net, h, mapped)
-		n.self.mappedTo(4774, mapped)
+		n.self.MappedTo(4774, mapped)
 		n.asking.poke()
 		await(t, 5*time.Second, "a server", func() bool { return n.Reachability().Mode == ModeServer })
 		if own := reachOf(n, mapped); own.Reach != ReachYes || !own.Told || !own.Mapped {
@@ -108,7 +101,7 @@ func TestMappedAddressIsBelievedSooner(t *testing.T) {
 		if own := reachOf(n, host(5)); own.Told {
 			t.Errorf("the address that nobody reaches is told: %+v", own)
 		}
-		n.self.mappedTo(4774, netip.AddrPort{})
+		n.self.MappedTo(4774, netip.AddrPort{})
 		await(t, 10*time.Minute, "a client again", func() bool { return n.Reachability().Mode == ModeClient })
 	})
 }
@@ -125,18 +118,20 @@ func forward(t *testing.T, net *simnet.Network, h *home, at netip.AddrPort) {
 
 // Filters that an earlier life of a node has opened are open still.
 func TestWhoWasKnownBeforeShowsNothing(t *testing.T) {
-	now := time.Now()
-	store := peerstore.New(peerstore.Options{})
-	add := func(i int, ago time.Duration) {
-		store.Add(idOf(testKey(i)), peerstore.SourceDialled, now.Add(-ago), 0, wire.AddrFrom(host(i)))
-	}
-	add(1, time.Minute)
-	add(2, filterLife+time.Minute)
-	var s selfAddrs
-	s.sentTo(store.All())
-	if !s.contacted.has(host(1).Addr(), now) || s.contacted.has(host(2).Addr(), now) || s.contacted.has(host(3).Addr(), now) {
-		t.Errorf("sent to, it says: %v", s.contacted.at)
-	}
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, now := s.nodes[0], time.Now()
+		add := func(i int, ago time.Duration) {
+			n.peers.Add(idOf(testKey(i)), peerstore.SourceDialled, now.Add(-ago), 0, wire.AddrFrom(host(i)))
+		}
+		add(1, time.Minute)
+		add(2, reach.FilterLife+time.Minute)
+		n.sentBefore()
+		for i, want := range []bool{1: true, 2: false, 3: false} {
+			if ip, port := n.self.SendsTo(host(i), now); ip != want || port != want {
+				t.Errorf("to %d something was sent: %v, %v", i, ip, port)
+			}
+		}
+	})
 }
 
 // Peers on a LAN and machines by themselves have nothing to find out.
@@ -159,17 +154,27 @@ func TestWhereNobodyIsPublic(t *testing.T) {
 func TestReachabilitySaysWhy(t *testing.T) {
 	inAskingSwarm(t, 1, simnet.Options{}, func(t *testing.T, a *askers) {
 		n, now := a.nodes[0], time.Now()
-		public, private := place{at: host(0), own: true}, place{at: netip.MustParseAddrPort("10.0.0.1:1")}
-		mapped := place{at: host(0), mapped: true}
-		via := func(i byte) netip.Prefix { return reach.NetworkOf(ipv4(9, 0, i, 1)) }
-		one := verdict{}.failed(wire.PeerID{1}, via(1), now)
-		two := one.failed(wire.PeerID{2}, via(2), now)
-		no := two.failed(wire.PeerID{3}, via(3), now)
+		public, private := reach.Place{At: host(0), Own: true}, reach.Place{At: netip.MustParseAddrPort("10.0.0.1:1")}
+		mapped := reach.Place{At: host(0), Mapped: true}
+		after := func(noes int, come ...reach.Entry) reach.Verdict {
+			s := reach.New(reach.Config{})
+			s.ListensOn(host(0))
+			for i := range byte(noes) {
+				s.CouldNot(host(0), wire.PeerID{1 + i}, reach.NetworkOf(ipv4(9, 0, i, 1)), now, now)
+			}
+			for _, e := range come {
+				s.CameIn(e, now)
+			}
+			return s.Verdict(host(0))
+		}
+		known := reach.Entry{From: ipv4(9, 9, 9, 9), At: host(0), Fresh: true}
+		stranger := known
+		stranger.Unbidden = true
 		said := make(map[string]bool)
 		for _, why := range []string{
-			n.whyReach(private, verdict{}, now), n.whyReach(public, verdict{}, now), n.whyReach(public, one, now),
-			n.whyReach(public, two, now), n.whyReach(public, no, now), n.whyReach(public, verdict{yes: now}, now),
-			n.whyReach(mapped, verdict{yes: now}, now), n.whyReach(public, verdict{}.letIn(via(1), now), now),
+			n.whyReach(private, after(0), now), n.whyReach(public, after(0), now), n.whyReach(public, after(1), now),
+			n.whyReach(public, after(2), now), n.whyReach(public, after(3), now), n.whyReach(public, after(0, stranger), now),
+			n.whyReach(mapped, after(0, stranger), now), n.whyReach(public, after(0, known), now),
 		} {
 			if why == "" || said[why] {
 				t.Errorf("%q is said twice, or nothing", why)

@@ -15,12 +15,10 @@ import (
 func TestASearchGoesByWhatWasTold(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
 		n, now := s.nodes[0], time.Now()
-		n.self.mu.Lock()
 		for i := range 4 {
 			by := netip.AddrFrom4([4]byte{25, byte(i), 0, 1})
-			n.self.votes.cast(by, 4774, netip.AddrPortFrom(netip.MustParseAddr("26.1.0.1"), uint16(9000+7919*i)), now)
+			n.self.Vote(by, 4774, netip.AddrPortFrom(netip.MustParseAddr("26.1.0.1"), uint16(9000+7919*i)), now)
 		}
-		n.self.mu.Unlock()
 		if m := n.mapping(); m != wire.MappingRandom {
 			t.Fatalf("the NAT counts as %v", m)
 		}

@@ -95,7 +95,7 @@ func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
 		_, ok := n.pool.Lookup(publicKey(by))
 		return ok
 	}
-	slices.SortStableFunc(unique, func(a, b wire.PeerID) int { return -compareBool(near(a), near(b)) })
+	slices.SortStableFunc(unique, func(a, b wire.PeerID) int { return compareBool(near(b), near(a)) })
 	return unique
 }
 
@@ -106,4 +106,15 @@ func (n *Node) circuits() []ma.Multiaddr {
 		all = append(all, wire.Circuit{Addr: r.Addr, Relay: r.ID, Peer: n.id}.Multiaddr())
 	}
 	return all
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }

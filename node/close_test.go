@@ -48,7 +48,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 	var ports []string
 	for _, n := range []*Node{a, b} {
-		ports = append(ports, fmt.Sprintf(":%d", n.self.listen[0].Port()))
+		ports = append(ports, fmt.Sprintf(":%d", n.self.Listening()[0].Port()))
 		if err := n.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}

@@ -166,7 +166,7 @@ func (n *Node) verified(k *known) {
 // the table at once.
 func (n *Node) unlinked(l *link, err error) {
 	n.unrelay(l)
-	n.self.sendsTo(l.conn.RemoteAddr(), time.Now())
+	n.self.SendsTo(l.conn.RemoteAddr(), time.Now())
 	if rtt := l.rtt.get(); rtt.Known() {
 		n.peers.ObserveRTT(l.id, rtt.Smoothed())
 	}

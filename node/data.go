@@ -76,7 +76,7 @@ func (n *Node) recall() {
 	if err != nil {
 		n.config.Logger.Warn("the peers known before are lost", "err", err)
 	}
-	n.self.sentTo(n.peers.All())
+	n.sentBefore()
 	table, err := n.disk.Saved(stateTable)
 	if err != nil {
 		n.config.Logger.Warn("the routing table is lost", "err", err)

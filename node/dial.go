@@ -206,7 +206,7 @@ func (n *Node) dialOne(ctx context.Context, id wire.PeerID, t dialTarget) (*quic
 	if transport == nil {
 		return nil, errors.New("no socket of ours reaches " + t.addr.String())
 	}
-	n.self.sendsTo(t.addr, time.Now())
+	n.self.SendsTo(t.addr, time.Now())
 	c, err := transport.Dial(ctx, t.addr, quic.PublicKey(id))
 	if err != nil {
 		if wrong, ok := errors.AsType[*quic.KeyError](err); ok { // by the name that users know

@@ -159,13 +159,13 @@ func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
 // that the asker may tell, not our own, of the family of the first, and either at
 // the asker's own IP, or paid for.
 func (n *Node) knockable(l *link, m wire.DialBack) (addrs []netip.AddrPort) {
-	own := n.self.places()
+	own := n.places()
 	for _, a := range m.Addrs {
 		ap, ok := a.AddrPort()
 		switch {
 		case !ok || reach.ScopeOf(ap.Addr()) != reach.ScopeGlobal || !reach.MayTell(l.addr.Addr(), ap.Addr()):
 		case ap.Addr() != l.addr.Addr() && m.Padding < wire.DialBytes:
-		case slices.ContainsFunc(own, func(p place) bool { return p.at.Addr() == ap.Addr() }):
+		case slices.ContainsFunc(own, func(p reach.Place) bool { return p.At.Addr() == ap.Addr() }):
 		case len(addrs) > 0 && addrs[0].Addr().Is4() != ap.Addr().Is4():
 		case !m.Peer.IsZero() && !n.reaches(ap.Addr()):
 		default:
@@ -220,8 +220,8 @@ func (n *Node) thirds(asker *link, addrs []netip.AddrPort) []wire.PeerID {
 	for _, ap := range addrs {
 		not = append(not, reach.NetworkOf(ap.Addr()))
 	}
-	for _, p := range n.self.places() {
-		not = append(not, reach.NetworkOf(p.at.Addr()))
+	for _, p := range n.places() {
+		not = append(not, reach.NetworkOf(p.At.Addr()))
 	}
 	var near, far []wire.PeerID
 	for _, k := range n.contacts() {

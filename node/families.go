@@ -94,7 +94,7 @@ func (n *Node) seekOtherFamily(k *known) {
 
 // hasFamily reports whether this machine has global addresses like that one.
 func (n *Node) hasFamily(a netip.Addr) bool {
-	return slices.ContainsFunc(n.self.places(), func(p place) bool {
-		return p.own && p.at.Addr().Is4() == a.Is4() && (a.Is4() || reach.ScopeOf(p.at.Addr()) == reach.ScopeGlobal)
+	return slices.ContainsFunc(n.places(), func(p reach.Place) bool {
+		return p.Own && p.At.Addr().Is4() == a.Is4() && (a.Is4() || reach.ScopeOf(p.At.Addr()) == reach.ScopeGlobal)
 	})
 }

@@ -41,11 +41,8 @@ func (n *Node) introduce(to wire.PeerID, key, reply [32]byte, relay netip.Addr, 
 
 // mapping says what stands before us for IPv4; of IPv6 nobody translates ports.
 func (n *Node) mapping() wire.Mapping {
-	s := &n.self
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m, _ := s.votes.mapping(true, func(a netip.AddrPort) bool { return slices.Contains(s.ownLocked(), a) })
-	return wire.Mapping(m)
+	m, _ := n.self.Mapping(true, time.Now())
+	return m
 }
 
 // candidates are the addresses at which a peer that was told of them by a relay may
@@ -53,14 +50,14 @@ func (n *Node) mapping() wire.Mapping {
 func (n *Node) candidates(relay netip.Addr) []netip.AddrPort {
 	local := n.caller().LocalAddr()
 	var all []netip.AddrPort
-	for _, p := range n.self.places() {
-		ip := p.at.Addr()
+	for _, p := range n.places() {
+		ip := p.At.Addr()
 		switch {
-		case p.own && p.at.Port() != local.Port(), !local.Addr().Is6() && ip.Is6():
+		case p.Own && p.At.Port() != local.Port(), !local.Addr().Is6() && ip.Is6():
 		case reach.ScopeOf(ip) == reach.ScopeLoopback && !relay.IsLoopback():
-		case p.votes == 0 && !p.own && !p.mapped:
+		case p.Votes == 0 && !p.Own && !p.Mapped:
 		default:
-			all = append(all, p.at)
+			all = append(all, p.At)
 		}
 	}
 	slices.SortStableFunc(all, farFirst)
@@ -82,8 +79,8 @@ func (n *Node) mayProbe(a netip.AddrPort, relay netip.Addr) bool {
 	case reach.ScopeGlobal:
 		return true
 	case reach.ScopePrivate:
-		return slices.ContainsFunc(n.self.places(), func(p place) bool {
-			return p.own && reach.ScopeOf(p.at.Addr()) == reach.ScopePrivate && p.at.Addr().Is4() == a.Addr().Is4()
+		return slices.ContainsFunc(n.places(), func(p reach.Place) bool {
+			return p.Own && reach.ScopeOf(p.At.Addr()) == reach.ScopePrivate && p.At.Addr().Is4() == a.Addr().Is4()
 		})
 	case reach.ScopeLoopback:
 		return relay.IsLoopback()

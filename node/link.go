@@ -71,7 +71,7 @@ func (n *Node) newLink(c *quic.Conn) *link {
 		l.at = wire.AddrFrom(l.addr)
 	}
 	l.announced = l.at // by HELLO
-	ip, port := n.self.sendsTo(l.addr, time.Now())
+	ip, port := n.self.SendsTo(l.addr, time.Now())
 	l.unbidden, l.freshPort = !ip && !c.Dialled(), !port && !c.Dialled()
 	if rtt, ok := n.peers.RTT(l.id); ok {
 		l.rtt.rtt = rtt

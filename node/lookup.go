@@ -273,7 +273,7 @@ func (n *Node) alone(out *outcome) error {
 // contact tells what we know of a peer to our user.
 func (n *Node) contact(id wire.PeerID) Contact {
 	if id == n.id {
-		return Contact{ID: id, Addrs: n.self.addrs()}
+		return Contact{ID: id, Addrs: n.addrs()}
 	}
 	return Contact{ID: id, Addrs: n.peers.AppendAddrs(nil, id, time.Now())}
 }

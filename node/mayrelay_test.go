@@ -18,7 +18,7 @@ func TestBehindANATNobodyRelays(t *testing.T) {
 		if got, ok := k.ask(wire.Reserve{}).(wire.Error); !ok || got.Code != wire.CodeUnimplemented {
 			t.Errorf("a node that is seen elsewhere answers %+v", got)
 		}
-		second.hello.Observed = n.self.addrs()[0]
+		second.hello.Observed = n.addrs()[0]
 		l := second.meet(n)
 		for who, k := range map[string]*talk{"first": k, "second": l} {
 			if got, ok := k.ask(wire.Reserve{}).(wire.Reserved); !ok || got.Lifetime <= 0 {

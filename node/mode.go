@@ -15,7 +15,7 @@ type autoMode struct {
 	client atomic.Bool // else server, as at first
 
 	mu      sync.Mutex // one decides at a time; nothing of the user's is called while it is held
-	doubt   time.Time  // since when nothing says that a client is one; zero: something does
+	decided reach.Decision
 	changes []modeChange
 	telling bool // somebody is at it, in the order in which they were made
 }
@@ -26,10 +26,6 @@ type modeChange struct {
 	why    Reachability // as it was then
 }
 
-// maxDoubt is how long a client stays one of which nothing is known any more: one
-// that has moved learns soon what it is there, and is not to come and go meanwhile.
-const maxDoubt = 20 * time.Second
-
 // mode is how the node presents itself to others.
 func (n *Node) mode() wire.Mode {
 	if n.config.Mode == ModeClient || n.config.Mode == ModeAuto && n.auto.client.Load() {
@@ -38,8 +34,7 @@ func (n *Node) mode() wire.Mode {
 	return wire.ModeServer
 }
 
-// decideMode draws the conclusion from the verdicts: a node is a server until
-// nobody reaches it at one of its addresses, and nobody at another.
+// decideMode draws the conclusion from the verdicts.
 func (n *Node) decideMode(now time.Time) {
 	if n.config.Mode != ModeAuto {
 		return
@@ -47,20 +42,8 @@ func (n *Node) decideMode(now time.Time) {
 	m := &n.auto
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	yes, no, hope := n.self.sum(now)
 	was := m.client.Load()
-	client := was
-	switch {
-	case yes:
-		client, m.doubt = false, time.Time{}
-	case no:
-		client, m.doubt = was || !hope && !n.asking.trying(n.untried()), time.Time{}
-	case !was:
-	case m.doubt.IsZero():
-		m.doubt = now
-	case now.Sub(m.doubt) >= maxDoubt:
-		client, m.doubt = false, time.Time{}
-	}
+	client := m.decided.Decide(n.self.Sum(now), n.asking.rounds.Trying(n.self.Untried(now)), now)
 	if client != was {
 		m.client.Store(client)
 		m.changes = append(m.changes, modeChange{client, n.Reachability()})
@@ -79,34 +62,9 @@ func (n *Node) decideMode(now time.Time) {
 	m.telling = false
 }
 
-// sum returns what the verdicts on our addresses say together: whether strangers
-// get in anywhere, whether somewhere they do not, and whether somewhere else
-// others at least do.
-func (s *selfAddrs) sum(now time.Time) (yes, no, hope bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	add := func(v verdict) {
-		reach := v.reach()
-		yes = yes || reach == ReachYes
-		no = no || reach == ReachNo
-		hope = hope || reach == ReachUnknown && v.hopeful(now)
-	}
-	for _, p := range s.placesLocked() {
-		if reach.ScopeOf(p.at.Addr()) == reach.ScopeGlobal {
-			add(s.verdicts[p.at])
-		}
-	}
-	add(s.verdicts[seenBy(true)])
-	add(s.verdicts[seenBy(false)])
-	return yes, no, hope
-}
-
 // modeChanged lets everybody know.
 func (n *Node) modeChanged(c modeChange) {
-	s := &n.self
-	s.mu.Lock()
-	s.record = nil // it says which
-	s.mu.Unlock()
+	n.record.drop() // it says which
 	n.config.Logger.Info("mode", "now", c.why.Mode, "why", c.why.Why)
 	n.reachEvent(ReachEvent{Mode: c.why.Mode, Why: c.why.Why})
 	select {

@@ -148,17 +148,16 @@ func TestModesAreToldInOrder(t *testing.T) {
 				<-read
 			}
 		}}})
-		judge := func(v verdict) {
-			n.self.mu.Lock()
-			n.self.judgeLocked(host(1), v)
-			n.self.mu.Unlock()
-		}
 		now := time.Now()
-		noes := verdict{no: now}
-		for i := range enoughNoes {
-			noes.noes = append(noes.noes, no{by: wire.PeerID{byte(i)}, via: reach.SiteOf(host(10 + i).Addr()), at: now})
+		noes := func() {
+			for i := range byte(reach.EnoughNoes) {
+				n.self.CouldNot(host(1), wire.PeerID{i}, reach.SiteOf(host(10+int(i)).Addr()), now, now)
+			}
 		}
-		judge(noes)
+		yes := func() {
+			n.self.CameIn(reach.Entry{From: host(20).Addr(), At: host(1), Fresh: true, Unbidden: true}, now)
+		}
+		noes()
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -166,9 +165,9 @@ func TestModesAreToldInOrder(t *testing.T) {
 		}()
 		<-reading
 		for range 3 {
-			judge(verdict{yes: now})
+			yes()
 			n.decideMode(now) // does not wait
-			judge(noes)
+			noes()
 			n.decideMode(now)
 		}
 		close(read)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/portmap"
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/peerstore"
@@ -60,7 +61,8 @@ type Node struct {
 	netRTT     linkRTT // of PING and FIND, to anybody
 	dialRTT    linkRTT // from dialling a stranger to its HELLO
 	skew       skew
-	self       selfAddrs
+	self       *reach.Self // where we are, and who reaches us there
+	record     ownRecord
 	families   families
 	trysts     *trysts // with peers that are called through relays
 	auto       autoMode
@@ -145,7 +147,7 @@ func New(config Config) (*Node, error) {
 	}
 	n.key = n.id.Key()
 	n.trysts = newTrysts()
-	n.self.enough = n.enoughVotes
+	n.self = n.newSelf()
 	n.asking, n.backs = newAsking(), newBacks()
 	n.relays = newRelays()
 	n.relay = relay.NewServer(relay.Limits{})

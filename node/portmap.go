@@ -48,7 +48,7 @@ func (n *Node) mapPort(socket net.PacketConn) {
 		Secret: n.config.Key.Seed(),
 		Logger: n.config.Logger,
 		Changed: func(m portmap.Mapping) {
-			n.self.mappedTo(at.Port(), m.Outside)
+			n.self.MappedTo(at.Port(), m.Outside)
 			n.asking.poke()
 		},
 	}
@@ -71,21 +71,6 @@ func (n *Node) keepMapped(m *portmap.Mapper) func(context.Context) {
 			m.Release()
 		}
 	}
-}
-
-// mappedTo notes where the router says that it lets others in to one of our ports. What
-// is not a public address is not where anybody reaches us.
-func (s *selfAddrs) mappedTo(port uint16, outside netip.AddrPort) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.mapped, port)
-	if reach.ScopeOf(outside.Addr()) != reach.ScopeGlobal {
-		return
-	}
-	if s.mapped == nil {
-		s.mapped = make(map[uint16]netip.AddrPort)
-	}
-	s.mapped[port] = outside
 }
 
 // PortMappings returns what the router in front of the node does for each of its

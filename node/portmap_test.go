@@ -10,6 +10,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/internal/portmap"
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -21,7 +22,7 @@ func TestMappedAddressesAreTriedFirst(t *testing.T) {
 		n := s.nodes[0]
 		mapped := netip.MustParseAddrPort("93.184.216.34:4774")
 		addr := wire.AddrFrom(mapped)
-		says := func() bool { return slices.Contains(n.self.addrs(), addr) }
+		says := func() bool { return slices.Contains(n.addrs(), addr) }
 		knows := func() (a OwnAddr) {
 			for _, a = range n.Reachability().Addrs {
 				if a.Addr == addr {
@@ -31,7 +32,7 @@ func TestMappedAddressesAreTriedFirst(t *testing.T) {
 			return OwnAddr{}
 		}
 		peers := []*talk{s.stranger(0).meet(n), s.stranger(1).meet(n)}
-		if n.self.mappedTo(1, mapped); says() {
+		if n.self.MappedTo(1, mapped); says() {
 			t.Error("the router is believed")
 		}
 		if a := knows(); !a.Mapped || a.Told || a.Votes != 0 {
@@ -47,14 +48,12 @@ func TestMappedAddressesAreTriedFirst(t *testing.T) {
 
 		other := netip.MustParseAddrPort("93.184.216.34:4775")
 		addr = wire.AddrFrom(other)
-		n.self.mappedTo(1, other)
-		n.self.mu.Lock()
-		n.self.judgeLocked(other, verdict{yes: time.Now()})
-		n.self.mu.Unlock()
+		n.self.MappedTo(1, other)
+		n.self.CameIn(reach.Entry{From: ipv4(9, 9, 9, 9), At: other, Fresh: true, Unbidden: true}, time.Now())
 		if a := knows(); !says() || a.Reach != ReachYes {
 			t.Errorf("somebody came in there: %+v", a)
 		}
-		if n.self.mappedTo(1, netip.AddrPort{}); says() {
+		if n.self.MappedTo(1, netip.AddrPort{}); says() {
 			t.Error("the mapping is gone, and told still")
 		}
 	})
@@ -72,9 +71,9 @@ func TestPrivateMappings(t *testing.T) {
 		if p.Outside != at || p.Protocol != "UPnP" || p.Why != want && (want == "" || !strings.Contains(p.Why, want)) {
 			t.Errorf("%s: %+v", outside, p)
 		}
-		s := selfAddrs{enough: func() int { return 1 }}
-		s.mappedTo(4774, at)
-		if got := len(s.mapped) == 1; got != (want == "") {
+		s := reach.New(reach.Config{})
+		s.MappedTo(4774, at)
+		if got := len(s.Places(time.Now())) == 1; got != (want == "") {
 			t.Errorf("%s is a candidate: %v", outside, got)
 		}
 	}
@@ -110,7 +109,7 @@ func TestWhatIsMapped(t *testing.T) {
 		if err := n.open(); err != nil { // and no task runs
 			t.Skip(err)
 		}
-		if got := len(asked) == 1; got != c.want || got && asked[0].Port != n.self.listen[0].Port() {
+		if got := len(asked) == 1; got != c.want || got && asked[0].Port != n.self.Listening()[0].Port() {
 			t.Errorf("%+v at %q: asks for %v", c.config.Mode, c.listen, asked)
 		}
 		if p := n.PortMappings(); len(p) != len(asked) || c.want && p[0].Why != "the router has not been asked yet" {

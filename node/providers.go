@@ -266,7 +266,7 @@ func (n *Node) StopProviding(ctx context.Context, key routing.Key) error {
 
 // providerValue says where this node is now: the value of its provider records.
 func (n *Node) providerValue() ([]byte, error) {
-	return wire.PeerInfo{Mode: n.mode(), Addrs: n.self.addrs()}.Value()
+	return wire.PeerInfo{Mode: n.mode(), Addrs: n.addrs()}.Value()
 }
 
 // serveProviders answers GET_PROVIDERS with a page of what is held.

@@ -88,7 +88,7 @@ func TestProvide(t *testing.T) {
 				if i == 2 {
 					mode = ModeClient
 				}
-				if p.Mode != mode || !slices.Equal(p.Addrs, want.self.addrs()) {
+				if p.Mode != mode || !slices.Equal(p.Addrs, want.addrs()) {
 					t.Errorf("provider %d: %+v", i, p)
 				}
 			}
@@ -309,7 +309,7 @@ func TestStopProviding(t *testing.T) {
 		}
 		time.Sleep(3 * time.Hour)
 		p := found(t, s.nodes[2], key)[n.ID()]
-		if p.ID != n.ID() || !slices.Equal(p.Addrs, n.self.addrs()) {
+		if p.ID != n.ID() || !slices.Equal(p.Addrs, n.addrs()) {
 			t.Errorf("after three lives: %+v", p)
 		}
 		if all := n.Published(); len(all) != 1 || all[0].Kind != wire.KindProvider || all[0].Key != key {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -66,11 +65,11 @@ func TestWhoWasCalledShowsNothing(t *testing.T) {
 		call := func(i int) *stranger {
 			x := s.stranger(i)
 			x.hello = wire.Hello{Mode: wire.ModeClient, Observed: wire.AddrFrom(host(0))}
-			n.self.sendsTo(x.at, time.Now())
+			n.self.SendsTo(x.at, time.Now())
 			return x
 		}
 		called, earlier := call(0), call(1)
-		time.Sleep(filterLife - time.Second)
+		time.Sleep(reach.FilterLife - time.Second)
 		called.meet(n)
 		if a := reachOf(n, host(0)); a.Reach != ReachUnknown {
 			t.Errorf("after one that was called: %+v", a)
@@ -81,69 +80,4 @@ func TestWhoWasCalledShowsNothing(t *testing.T) {
 			t.Errorf("after one that was called long ago: %+v", a)
 		}
 	})
-}
-
-// By IPv4 and by IPv6 apart, addresses where nobody gets in are left out once
-// others are known to be good, and those come first.
-func TestAddressesByVerdict(t *testing.T) {
-	at := func(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
-	s := selfAddrs{enough: func() int { return minVotes }}
-	for _, a := range []string{"8.8.8.8:1", "9.9.9.9:1", "192.168.1.7:1", "[2600::1]:1", "[2600::2]:1"} {
-		s.listensOn(at(a))
-	}
-	got := func() (addrs []string) {
-		for _, a := range s.addrs() {
-			ap, _ := a.AddrPort()
-			addrs = append(addrs, ap.String())
-		}
-		return addrs
-	}
-	want := func(when string, addrs ...string) {
-		t.Helper()
-		if got := got(); !slices.Equal(got, addrs) {
-			t.Errorf("%s: %v, want %v", when, got, addrs)
-		}
-	}
-	now := time.Now()
-	via := func(i byte) netip.Prefix { return reach.NetworkOf(ipv4(9, 0, i, 1)) }
-	no := verdict{}.failed(wire.PeerID{1}, via(1), now).failed(wire.PeerID{2}, via(2), now)
-	no = no.failed(wire.PeerID{2}, via(3), now).failed(wire.PeerID{3}, via(2), now)
-	if no.reach() != ReachUnknown {
-		t.Error("two noes are enough, or two askers")
-	}
-	if late := no.failed(wire.PeerID{3}, via(3), now.Add(noLife+1)); late.reach() != ReachUnknown || len(late.noes) != 1 {
-		t.Errorf("old noes count: %+v", late)
-	}
-	no = no.failed(wire.PeerID{3}, via(3), now)
-	want("unknown", "8.8.8.8:1", "9.9.9.9:1", "[2600::1]:1", "[2600::2]:1", "192.168.1.7:1")
-	s.judgeLocked(at("8.8.8.8:1"), no)
-	want("one fails", "8.8.8.8:1", "9.9.9.9:1", "[2600::1]:1", "[2600::2]:1", "192.168.1.7:1")
-	s.judgeLocked(at("[2600::2]:1"), verdict{yes: now})
-	want("IPv6 works", "[2600::2]:1", "8.8.8.8:1", "9.9.9.9:1", "[2600::1]:1", "192.168.1.7:1")
-	s.judgeLocked(at("9.9.9.9:1"), verdict{yes: now})
-	want("the other works", "9.9.9.9:1", "[2600::2]:1", "[2600::1]:1", "192.168.1.7:1")
-}
-
-func TestContacted(t *testing.T) {
-	var c contacted
-	now := time.Unix(1e9, 0)
-	if c.has(ipv4(9, 9, 9, 9), now) {
-		t.Error("somebody was contacted")
-	}
-	at := func(ip netip.Addr) netip.AddrPort { return netip.AddrPortFrom(ip, 1) }
-	c.note(at(ipv4(9, 9, 9, 9)), now)
-	if other := netip.AddrPortFrom(ipv4(9, 9, 9, 9), 2); !c.has(other.Addr(), now) || c.hasPort(other, now) {
-		t.Error("another port of one that was contacted")
-	}
-	for i := range maxContacted {
-		c.note(at(ipv4(9, 0, byte(i>>8), byte(i))), now)
-	}
-	c.note(at(ipv4(8, 8, 8, 8)), now)
-	if !c.has(ipv4(8, 8, 8, 8), now) || !c.hasPort(at(ipv4(8, 8, 8, 8)), now) || len(c.at) > maxContacted || len(c.ports) > maxContacted {
-		t.Error("without room nobody is known not to have been contacted")
-	}
-	c.expire(now.Add(filterLife + 1))
-	if c.has(ipv4(9, 0, 0, 0), now.Add(filterLife+1)) {
-		t.Error("it is never forgotten")
-	}
 }

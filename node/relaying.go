@@ -97,7 +97,7 @@ func (l *link) serveReserve(id uint64, m wire.Reserve, now time.Time) error {
 		l.unhold()
 		return l.reply(id, wire.Reserved{})
 	}
-	if !n.relaysFor(l) || !n.self.mayRelay() {
+	if !n.relaysFor(l) || !n.self.MayRelay(now) {
 		return l.refuse(id, wire.CodeUnimplemented, "this node does not relay")
 	}
 	n.attach(l)

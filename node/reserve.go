@@ -43,45 +43,7 @@ func (n *Node) wantsRelays() bool {
 	case n.mode() == wire.ModeClient:
 		return true
 	}
-	return n.self.looksNATed()
-}
-
-// looksNATed reports whether public peers see the node where it is not itself,
-// and nobody to whom it had sent nothing has reached it.
-func (s *selfAddrs) looksNATed() bool {
-	here, elsewhere, reached := s.seen()
-	return !reached && elsewhere >= s.enough() && elsewhere > here
-}
-
-// mayRelay reports whether those who call are likely to reach the node: some
-// public peer sees it where it is itself, or somebody has come in unbidden. One
-// of whom no public peer has said anything is in a network of its own, and serves
-// there.
-func (s *selfAddrs) mayRelay() bool {
-	here, elsewhere, reached := s.seen()
-	return reached || here > 0 || elsewhere == 0
-}
-
-// seen counts the networks of public peers that see the node at an address of its
-// own, and elsewhere, and whether somebody to whom it had sent nothing has reached
-// it.
-func (s *selfAddrs) seen() (here, elsewhere int, reached bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, v := range s.verdicts {
-		reached = reached || v.reach() == ReachYes
-	}
-	own := s.ownLocked()
-	for _, vote := range s.votes.of { // each a network: a NAT may show each another port
-		switch {
-		case reach.ScopeOf(vote.by) != reach.ScopeGlobal || reach.ScopeOf(vote.addr.Addr()) != reach.ScopeGlobal:
-		case slices.Contains(own, vote.addr):
-			here++
-		default:
-			elsewhere++
-		}
-	}
-	return here, elsewhere, reached
+	return n.self.LooksNATed(time.Now())
 }
 
 // reserve is the task that gets places as long as they are wanted, and gives them
@@ -217,7 +179,7 @@ func (n *Node) reserveAt(ctx context.Context, id wire.PeerID, another bool) erro
 
 // relaysChanged has the peer record say so, and published.
 func (n *Node) relaysChanged() {
-	n.self.recheck()
+	n.record.recheck()
 	select {
 	case n.publishing <- struct{}{}:
 	default:
@@ -234,11 +196,4 @@ func (n *Node) sayRecord() {
 			l.saying.Unlock()
 		}
 	}
-}
-
-// recheck has the next look at our record compare it with what is so.
-func (s *selfAddrs) recheck() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.checked = time.Time{}
 }

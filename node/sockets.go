@@ -59,7 +59,7 @@ func (n *Node) listen() error {
 			return err
 		}
 		n.transports = append(n.transports, t)
-		n.self.listensOn(t.LocalAddr())
+		n.self.ListensOn(t.LocalAddr())
 		n.mapPort(socket)
 	}
 	return nil

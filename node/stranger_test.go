@@ -51,7 +51,7 @@ func (s *swarm) strangerAt(i int, at netip.AddrPort) *stranger {
 // dial connects to a node and says nothing.
 func (x *stranger) dial(n *Node) *quic.Conn {
 	x.t.Helper()
-	ap, _ := n.self.addrs()[0].AddrPort()
+	ap, _ := n.addrs()[0].AddrPort()
 	c, err := x.Dial(within(x.t, time.Minute), ap, quic.PublicKey(n.ID()))
 	if err != nil {
 		x.t.Fatalf("stranger dials: %v", err)

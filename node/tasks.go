@@ -36,10 +36,10 @@ func (n *Node) tasks() []task {
 		{"relay", every(5*time.Second, n.tendRelays)},
 		{"store", func(context.Context) { n.writeStores() }},
 	}
-	if n.asks() && !n.onLoopback() {
+	if n.asks() && !n.self.OnLoopback() {
 		tasks = append(tasks, task{"reach", n.watchReach})
 	}
-	if !n.onLoopback() {
+	if !n.self.OnLoopback() {
 		tasks = append(tasks, task{"NAT", n.keepMapping})
 	}
 	if n.config.Discovery != nil {

@@ -95,6 +95,6 @@ func (n *Node) lacksRelay() bool {
 	if len(n.Relays()) > 0 || n.config.Mode == ModeServer {
 		return false
 	}
-	_, elsewhere, reached := n.self.seen()
+	_, elsewhere, reached := n.self.Seen(time.Now())
 	return n.wantsRelays() || elsewhere > 0 && !reached
 }

@@ -201,7 +201,7 @@ func (m *tryst) sender(a *attempt) punch.Sender {
 	return func(to punch.Endpoint, b []byte) {
 		if !a.sent[to.Addr.Addr()] && len(a.sent) < 64 {
 			a.sent[to.Addr.Addr()] = true
-			m.n.self.sendsTo(to.Addr, time.Now()) // filters are open to it from now on
+			m.n.self.SendsTo(to.Addr, time.Now()) // filters are open to it from now on
 		}
 		if to.Via == 0 {
 			_ = m.t.SendProbe(to.Addr, b) // lost like any packet

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -14,9 +13,8 @@ import (
 )
 
 const (
-	keepVotesFor = voteLife / 2 // a vote as old as that is to be renewed
-	askForVotes  = time.Minute  // at most so often
-	maxRelinked  = minVotes + 1 // peers to whom a node that has moved connects anew
+	askForVotes  = time.Minute        // at most so often
+	maxRelinked  = reach.MinVotes + 1 // peers to whom a node that has moved connects anew
 	relinkWithin = 10 * time.Second
 )
 
@@ -82,19 +80,13 @@ func sourceTo(to netip.Addr) netip.Addr {
 // after a while that an old one comes from elsewhere, and tell us later still.
 func (n *Node) moved(ctx context.Context) {
 	n.config.Logger.Info("the machine has moved to another network")
-	s := &n.self
-	s.mu.Lock()
-	s.votes, s.contacted = votes{}, contacted{} // no filter is open here yet
-	clear(s.verdicts)
-	s.listed, s.checked = time.Time{}, time.Time{}
-	s.mu.Unlock()
-	n.asking.mu.Lock()
-	clear(n.asking.rounds)
-	n.asking.mu.Unlock()
+	n.self.Moved()
+	n.record.recheck()
+	n.asking.rounds.Forget()
 	var again []wire.PeerID
 	now := time.Now()
 	for _, l := range n.links.all() {
-		n.self.sendsTo(l.conn.RemoteAddr(), now) // at least a keep-alive, or a goodbye
+		n.self.SendsTo(l.conn.RemoteAddr(), now) // at least a keep-alive, or a goodbye
 		l.sees.Store(nil)
 		if len(again) < maxRelinked && l.mayAnswer() && !l.conn.Held() {
 			again = append(again, l.id)
@@ -122,20 +114,9 @@ func (n *Node) moved(ctx context.Context) {
 // what others say, and too few have said so lately. Their votes end otherwise, in a
 // node that does nothing, and it would tell nobody of its address any more.
 func (n *Node) keepVotes(ctx context.Context, now time.Time) {
-	s := &n.self
-	s.mu.Lock()
-	enough := s.votes.fresh(now.Add(-keepVotesFor)) >= minVotes
-	for _, at := range s.ownLocked() {
-		enough = enough || reach.ScopeOf(at.Addr()) == reach.ScopeGlobal
-	}
-	voters := make(map[netip.Prefix]bool)
-	for key := range s.votes.of {
-		voters[key.network] = true
-	}
-	s.mu.Unlock()
 	a := n.asking
 	a.mu.Lock()
-	due := !enough && now.Sub(a.pinged) >= askForVotes
+	due := now.Sub(a.pinged) >= askForVotes && n.self.NeedsVotes(now)
 	if due {
 		a.pinged = now
 	}
@@ -157,44 +138,16 @@ func (n *Node) keepVotes(ctx context.Context, now time.Time) {
 	// Always the same ones: from who is left alone for ten minutes can be learned
 	// whether strangers reach us.
 	slices.SortStableFunc(all, func(a, b candidate) int {
-		return cmp.Or(-compareBool(voters[a.network], voters[b.network]))
+		return compareBool(n.self.HasVoted(b.network), n.self.HasVoted(a.network))
 	})
 	asked := make(map[netip.Prefix]bool)
 	for _, c := range all {
-		if len(asked) > minVotes {
+		if len(asked) > reach.MinVotes {
 			break
 		}
 		if !asked[c.network] {
 			asked[c.network] = true
 			n.probe(c.id)
-		}
-	}
-}
-
-// CheckReachability asks peers at once whether others reach the node, at each of
-// its public addresses, and waits for what they say: a few seconds. What is known
-// by then is returned also when ctx ends first, and where nobody can be asked.
-func (n *Node) CheckReachability(ctx context.Context) (Reachability, error) {
-	if err := n.running(); err != nil {
-		return Reachability{}, err
-	}
-	if !n.asks() {
-		return n.Reachability(), nil
-	}
-	force := true
-	for {
-		news := n.asking.newsChan()
-		n.askAll(n.ctx, force)
-		force = false
-		if running, _ := n.asking.state(); !running {
-			return n.Reachability(), nil
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return n.Reachability(), context.Cause(ctx)
-		case <-n.ctx.Done():
-			return n.Reachability(), ErrClosed
 		}
 	}
 }

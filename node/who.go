@@ -27,7 +27,7 @@ const (
 	whoTries = 3
 
 	// whoAsked is how many networks are asked what NAT stands before us, of which
-	// minScattered must answer; lookAtNAT how soon again, when they have.
+	// reach.MinScattered must answer; lookAtNAT how soon again, when they have.
 	whoAsked  = 5
 	lookAtNAT = 4 * time.Minute
 )
@@ -51,7 +51,7 @@ func (n *Node) whereSeen(ctx context.Context, by netip.AddrPort, send func(netip
 		defer ts.mu.Unlock()
 		delete(ts.whos, nonce)
 	}()
-	n.self.sendsTo(by, time.Now())
+	n.self.SendsTo(by, time.Now())
 	again := time.NewTicker(whoAgain)
 	defer again.Stop()
 	for range whoTries {
@@ -110,7 +110,7 @@ func (n *Node) nextPorts(ctx context.Context, relay netip.AddrPort) []netip.Addr
 func (n *Node) learnMapping(ctx context.Context) {
 	t := n.caller()
 	strangers := n.strangersIPv4()
-	if len(strangers) < minScattered && n.config.Mode == ModeClient {
+	if len(strangers) < reach.MinScattered && n.config.Mode == ModeClient {
 		n.hearOfOthers(ctx)
 		strangers = n.strangersIPv4()
 	}
@@ -121,9 +121,7 @@ func (n *Node) learnMapping(ctx context.Context) {
 			if !ok {
 				return
 			}
-			n.self.mu.Lock()
-			defer n.self.mu.Unlock()
-			n.self.votes.cast(by.Addr(), t.LocalAddr().Port(), at, time.Now())
+			n.self.Vote(by.Addr(), t.LocalAddr().Port(), at, time.Now())
 		})
 	}
 	wg.Wait()

@@ -11,6 +11,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -50,7 +51,7 @@ func TestObservedAddressesNeedTwoObservers(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
 		n := s.nodes[0]
 		mapped := wire.AddrFrom(netip.MustParseAddrPort("93.184.216.34:1234"))
-		says := func(addr wire.Addr) bool { return slices.Contains(n.self.addrs(), addr) }
+		says := func(addr wire.Addr) bool { return slices.Contains(n.addrs(), addr) }
 		liar, honest := s.stranger(0), s.stranger(1)
 		sameIP := s.strangerAt(2, netip.AddrPortFrom(strangerHost(1).Addr(), 5))
 
@@ -83,8 +84,8 @@ func TestObservedAddressesNeedTwoObservers(t *testing.T) {
 		if len(n.Addrs()) != 2 {
 			t.Errorf("addresses: %v", n.Addrs())
 		}
-		time.Sleep(2 * recheckAddrs)
-		if info, err := n.ownRecord().Record.PeerInfo(); err != nil || !slices.Equal(info.Addrs, n.self.addrs()) {
+		time.Sleep(2 * reach.RecheckAfter)
+		if info, err := n.ownRecord().Record.PeerInfo(); err != nil || !slices.Equal(info.Addrs, n.addrs()) {
 			t.Errorf("the record says %v, %v", info.Addrs, err)
 		}
 	})
@@ -192,7 +193,7 @@ func TestBootstrapByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	name := ma.StringCast(fmt.Sprintf("/dns4/localhost/udp/%d/quic-v1/p2p/%s", a.self.listen[0].Port(), a.ID()))
+	name := ma.StringCast(fmt.Sprintf("/dns4/localhost/udp/%d/quic-v1/p2p/%s", a.self.Listening()[0].Port(), a.ID()))
 	b, err := New(Config{Listen: loopback, Bootstrap: []ma.Multiaddr{name}})
 	if err != nil {
 		t.Fatal(err)

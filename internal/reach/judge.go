@@ -1,0 +1,101 @@
+package reach
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A Change tells that the answer for an address is another than it was.
+type Change struct {
+	At          netip.AddrPort // or SeenBy
+	Answer, Was Answer
+}
+
+// An Entry is a connection that somebody has opened to us.
+type Entry struct {
+	From netip.Addr     // whose it is
+	At   netip.AddrPort // at which it reached us, as it says
+	// Fresh: nothing had been sent to the port that it came from. Unbidden: nor to
+	// any other of its IP, so that no filter can have been open to it.
+	Fresh, Unbidden bool
+}
+
+// CameIn takes in that a peer has connected to us. If no filter can have been
+// open to it, the address at which it says it reached us can be reached. If one
+// can have been, but not for the port it came from, that is a reason to hope; and
+// enough to believe the router that says it lets everybody in there. It reports
+// whether that has been looked at.
+func (s *Self) CameIn(e Entry, now time.Time) (changes []Change, ok bool) {
+	from := NetworkOf(e.From)
+	if !e.Fresh || ScopeOf(e.From) != ScopeGlobal || ScopeOf(e.At.Addr()) != ScopeGlobal ||
+		e.From.Is4() != e.At.Addr().Is4() || // where it cannot have come
+		from == NetworkOf(e.At.Addr()) { // from within, by the way out
+		return nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := slices.Contains(s.ownLocked(now), e.At)
+	mapped := s.isMappedLocked(e.At)
+	if !own && !mapped && s.votes.besides(e.At, from) < MinVotes-1 { // by its own word alone
+		return nil, false
+	}
+	v := s.verdicts[e.At].letIn(from, now)
+	if e.Unbidden || mapped && len(v.known) >= enoughKnown {
+		v = Verdict{yes: now}
+	}
+	changes = s.judgeLocked(e.At, v)
+	if v.Answer() == Yes && !own && !mapped {
+		delete(s.verdicts, SeenBy(e.At.Addr().Is4()))
+	}
+	return changes, true
+}
+
+// CouldNot takes in that the peer by could not connect to us at an address, or, where
+// every peer sees us at another one, at that where the asker sees us: as somebody in
+// the network via says, who was asked then. It reports whether that told something.
+func (s *Self) CouldNot(at netip.AddrPort, by wire.PeerID, via netip.Prefix, asked, now time.Time) (changes []Change, counts bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.verdicts[at]
+	if before.yes.After(asked) { // somebody has come in meanwhile
+		return nil, false
+	}
+	v := before.failed(by, via, now)
+	changes = s.judgeLocked(at, v)
+	if seen := SeenBy(at.Addr().Is4()); at != seen && !slices.Contains(s.ownLocked(now), at) && !s.isMappedLocked(at) {
+		changes = append(changes, s.judgeLocked(seen, s.verdicts[seen].failed(by, via, now))...)
+	}
+	return changes, len(v.noes) != len(before.noes) || v.Answer() == No
+}
+
+// SeenBy stands for the address at which whoever is asked sees us, which a NAT
+// may make another one for each. Its port is 0.
+func SeenBy(is4 bool) netip.AddrPort {
+	if is4 {
+		return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	}
+	return netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
+}
+
+// judgeLocked sets the verdict on an address, and returns what is to be told of it.
+func (s *Self) judgeLocked(at netip.AddrPort, v Verdict) []Change {
+	was := s.verdicts[at].Answer()
+	s.verdicts[at] = v
+	if v.Answer() == was {
+		return nil
+	}
+	return []Change{{at, v.Answer(), was}}
+}
+
+// Verdict returns the one on an address.
+func (s *Self) Verdict(at netip.AddrPort) Verdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.verdicts[at]
+}
+
+// Answer returns that of the verdict on an address.
+func (s *Self) Answer(at netip.AddrPort) Answer { return s.Verdict(at).Answer() }

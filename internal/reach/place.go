@@ -1,0 +1,143 @@
+package reach
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+// RecheckAfter is how long what we know of our addresses stands unexamined: to
+// list the machine's interfaces for every HELLO would be a system call each.
+const RecheckAfter = 5 * time.Second
+
+// A Place is where the node may be, and how we know.
+type Place struct {
+	At     netip.AddrPort
+	Own    bool // of a socket or an interface of this machine
+	Mapped bool // by the router in front of us, as it says
+	Votes  int  // by others
+}
+
+// ownLocked returns the addresses of the sockets, as the machine has them.
+func (s *Self) ownLocked(now time.Time) []netip.AddrPort {
+	if !s.listed.IsZero() && now.Sub(s.listed) < RecheckAfter {
+		return s.own
+	}
+	s.own, s.listed = nil, now
+	for _, l := range s.listen {
+		if l.Addr().IsUnspecified() {
+			s.own = append(s.own, s.interfaces(l)...)
+		} else {
+			s.own = append(s.own, l)
+		}
+	}
+	return s.own
+}
+
+// interfaces returns the addresses of the machine for a socket bound to none in
+// particular. 0.0.0.0 is nowhere.
+func (s *Self) interfaces(l netip.AddrPort) (aps []netip.AddrPort) {
+	if s.config.Machine == nil {
+		return nil
+	}
+	for _, ip := range s.config.Machine() {
+		if at := ScopeOf(ip); at == ScopeNone || at == ScopeLink || l.Addr().Is4() && !ip.Is4() {
+			continue
+		}
+		aps = append(aps, netip.AddrPortFrom(ip, l.Port()))
+	}
+	return aps
+}
+
+// enough is how many networks must see us at an address: one will do for who knows
+// nobody else.
+func (s *Self) enough() int {
+	if s.config.Alone != nil && s.config.Alone() {
+		return 1
+	}
+	return MinVotes
+}
+
+// Places returns what we believe of where we are, widest scope first.
+func (s *Self) Places(now time.Time) []Place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.placesLocked(now)
+}
+
+func (s *Self) placesLocked(now time.Time) []Place {
+	counts := s.votes.counts()
+	var places []Place
+	for _, at := range s.ownLocked(now) {
+		if !slices.ContainsFunc(places, func(p Place) bool { return p.At == at }) {
+			places = append(places, Place{At: at, Own: true, Votes: counts[at]})
+		}
+		delete(counts, at)
+	}
+	for _, at := range s.mapped {
+		if slices.ContainsFunc(places, func(p Place) bool { return p.At == at }) {
+			continue
+		}
+		places = append(places, Place{At: at, Mapped: true, Votes: counts[at]})
+		delete(counts, at)
+	}
+	enough := s.enough()
+	for at, n := range counts {
+		if n >= enough {
+			places = append(places, Place{At: at, Votes: n})
+		}
+	}
+	slices.SortFunc(places, func(a, b Place) int {
+		return cmp.Or(cmp.Compare(b.scope(), a.scope()), compareBool(b.Own, a.Own), cmp.Compare(b.Votes, a.Votes), a.At.Compare(b.At))
+	})
+	return places
+}
+
+func (p Place) scope() Scope { return ScopeOf(p.At.Addr()) }
+
+// Addrs returns where the node can be reached, widest scope first, and first in
+// it where somebody has come in. Where nobody can is left out once it is known
+// where they can, by IPv4 and IPv6 apart; and so is what only the router says, until
+// others have seen it to be true.
+func (s *Self) Addrs(now time.Time) []wire.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addrsLocked(now)
+}
+
+func (s *Self) addrsLocked(now time.Time) []wire.Addr {
+	places := s.placesLocked(now)
+	reached := func(p Place) bool { return s.verdicts[p.At].Answer() == Yes }
+	slices.SortStableFunc(places, func(a, b Place) int {
+		return cmp.Or(cmp.Compare(b.scope(), a.scope()), compareBool(reached(b), reached(a)))
+	})
+	var addrs []wire.Addr
+	enough := s.enough()
+	for _, p := range places {
+		if p.Mapped && p.Votes < enough && !reached(p) {
+			continue
+		}
+		another := func(q Place) bool { return reached(q) && q.At.Addr().Is4() == p.At.Addr().Is4() }
+		if s.verdicts[p.At].Answer() == No && slices.ContainsFunc(places, another) {
+			continue
+		}
+		if a := wire.AddrFrom(p.At); a != "" && len(addrs) < wire.MaxAddrs {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}

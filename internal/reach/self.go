@@ -1,0 +1,106 @@
+package reach
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Config is what a [Self] asks its node. Both functions are called while it is locked:
+// they must not call it.
+type Config struct {
+	// Alone reports whether the node knows hardly anybody: then it believes one who
+	// says where it is. If nil, it is not.
+	Alone func() bool
+	// Machine returns the addresses of the machine's interfaces. If nil, there are none.
+	Machine func() []netip.Addr
+}
+
+// Self is where a node is, what others see of it, and who reaches it there. Make it
+// with [New]. Goroutines may share it.
+type Self struct {
+	config Config
+
+	mu        sync.Mutex
+	listen    []netip.AddrPort
+	own       []netip.AddrPort // of the sockets and of the interfaces they listen on
+	listed    time.Time        // when that was asked of the machine
+	votes     votes
+	contacted contacted
+	mapped    map[uint16]netip.AddrPort  // by a router, which says so, to our ports
+	verdicts  map[netip.AddrPort]Verdict // of places, and of SeenBy
+}
+
+// New makes a Self that knows nothing.
+func New(c Config) *Self {
+	return &Self{config: c, mapped: make(map[uint16]netip.AddrPort), verdicts: make(map[netip.AddrPort]Verdict)}
+}
+
+// ListensOn notes the address of a socket.
+func (s *Self) ListensOn(a netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listen = append(s.listen, a)
+	s.listed = time.Time{}
+}
+
+// Listening returns the addresses of the sockets, in their order.
+func (s *Self) Listening() []netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.listen)
+}
+
+// OnLoopback reports whether all sockets are bound to loopback addresses: there is
+// nothing to find out about those.
+func (s *Self) OnLoopback() bool {
+	return !slices.ContainsFunc(s.Listening(), func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() })
+}
+
+// MappedTo notes where the router says that it lets others in to one of our ports. What
+// is not a public address is not where anybody reaches us.
+func (s *Self) MappedTo(port uint16, outside netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mapped, port)
+	if ScopeOf(outside.Addr()) == ScopeGlobal {
+		s.mapped[port] = outside
+	}
+}
+
+func (s *Self) isMappedLocked(at netip.AddrPort) bool {
+	for _, m := range s.mapped {
+		if m == at {
+			return true
+		}
+	}
+	return false
+}
+
+// Moved forgets how others see and reach us: that was true where the machine has been.
+// No filter is open here yet.
+func (s *Self) Moved() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.votes, s.contacted = votes{}, contacted{}
+	clear(s.verdicts)
+	s.listed = time.Time{}
+}
+
+// Expire drops what is too old to be true still, and what was known of addresses that
+// are ours no more.
+func (s *Self) Expire(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.votes.expire(now)
+	s.contacted.expire(now)
+	places := s.placesLocked(now)
+	maps.DeleteFunc(s.verdicts, func(at netip.AddrPort, _ Verdict) bool {
+		if at.Port() == 0 { // SeenBy
+			return !s.votes.outside(at.Addr().Is4()).IsValid()
+		}
+		return !slices.ContainsFunc(places, func(p Place) bool { return p.At == at })
+	})
+}

@@ -1,0 +1,80 @@
+package reach
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+const (
+	maxSubjects = 3  // addresses of one family
+	maxAsked    = 12 // peers asked in a round, those that are busy among them
+)
+
+// Subjects are the addresses to be asked about: all places of global scope, and
+// where a family has none, though peers see us at one, SeenBy.
+func (s *Self) Subjects(now time.Time) (all []netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count := map[bool]int{}
+	for _, p := range s.placesLocked(now) {
+		is4 := p.At.Addr().Is4()
+		if p.scope() == ScopeGlobal && (count[is4] < maxSubjects || p.Mapped) {
+			all = append(all, p.At)
+			count[is4]++
+		}
+	}
+	for _, is4 := range []bool{true, false} {
+		if count[is4] == 0 && s.votes.outside(is4).IsValid() {
+			all = append(all, SeenBy(is4))
+		}
+	}
+	return all
+}
+
+// Untried are the subjects on which there is no verdict.
+func (s *Self) Untried(now time.Time) []netip.AddrPort {
+	return slices.DeleteFunc(s.Subjects(now), func(at netip.AddrPort) bool { return s.Answer(at) != Unknown })
+}
+
+// An Answerer is a public server that might be asked about an address.
+type Answerer struct {
+	ID        wire.PeerID
+	At        netip.Addr
+	Connected bool
+	Again     bool // it was asked a moment ago
+}
+
+// Answerers chooses of those in all, in whose order nothing is meant, who is to be asked
+// about an address, one of each network, in this order: whose word would count, as
+// nobody of its network has said no; where there is no hurry, who has been sent
+// something lately, so that the others become strangers again, who alone can tell; else
+// who was not asked a moment ago; who is connected.
+func (s *Self) Answerers(at netip.AddrPort, hurry bool, all []Answerer, now time.Time) []wire.PeerID {
+	type ranked struct {
+		Answerer
+		counted, stranger, again bool
+	}
+	var queue []ranked
+	s.mu.Lock()
+	v := s.verdicts[at]
+	for _, a := range all {
+		queue = append(queue, ranked{a, v.vouched(SiteOf(a.At)), !hurry && !s.contacted.has(a.At, now), hurry && a.Again})
+	}
+	s.mu.Unlock()
+	slices.SortStableFunc(queue, func(a, b ranked) int {
+		return cmp.Or(compareBool(a.counted, b.counted), compareBool(a.stranger, b.stranger), compareBool(a.again, b.again), compareBool(b.Connected, a.Connected))
+	})
+	var ids []wire.PeerID
+	networks := make(map[netip.Prefix]bool)
+	for _, a := range queue {
+		if !networks[SiteOf(a.At)] && len(ids) < maxAsked {
+			networks[SiteOf(a.At)] = true
+			ids = append(ids, a.ID)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/internal/reach"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// What package reach knows of the node itself comes from here: what peers say, who
+// connects, and what the machine tells.
+
+// newSelf makes it, for New.
+func (n *Node) newSelf() *reach.Self {
+	return reach.New(reach.Config{Alone: n.knowsHardlyAnybody, Machine: machineAddrs})
+}
+
+// knowsHardlyAnybody reports whether there are not enough connected who see us. Who
+// was met through a relay does not.
+func (n *Node) knowsHardlyAnybody() bool {
+	n.links.mu.Lock()
+	defer n.links.mu.Unlock()
+	voters := 0
+	for l := range n.links.of {
+		if !l.conn.Virtual() {
+			voters++
+		}
+	}
+	return voters < reach.MinVotes
+}
+
+// machineAddrs returns the addresses of the machine's interfaces.
+func machineAddrs() (ips []netip.Addr) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range all {
+		if ipnet, ok := a.(*net.IPNet); ok {
+			ip, _ := netip.AddrFromSlice(ipnet.IP)
+			ips = append(ips, ip.Unmap())
+		}
+	}
+	return ips
+}
+
+// observed notes that a peer sees us at addr.
+func (n *Node) observed(l *link, addr wire.Addr) {
+	ap, ok := addr.AddrPort()
+	if !ok || !reach.MayTell(l.addr.Addr(), ap.Addr()) || l.conn.Virtual() {
+		return
+	}
+	l.sees.Store(&ap)
+	n.self.Vote(l.addr.Addr(), l.conn.LocalAddr().Port(), ap, time.Now())
+}
+
+// countVotes lets the votes of those who are connected stand, and drops those
+// that have ended, with what was known of addresses that are ours no more.
+func (n *Node) countVotes(now time.Time) {
+	for _, l := range n.links.all() {
+		if ap := l.sees.Load(); ap != nil && l.isUp() {
+			n.self.Stand(l.addr.Addr(), l.conn.LocalAddr().Port(), *ap, now)
+		}
+		n.self.SendsTo(l.conn.RemoteAddr(), now) // which of a virtual one is where its path leads
+	}
+	n.self.Expire(now)
+}
+
+// sentBefore notes the peers that an earlier life of the node was in touch with: what
+// it sent them may have opened filters that are open still.
+func (n *Node) sentBefore() {
+	for info := range n.peers.All() {
+		for _, a := range info.Addrs {
+			if ap, ok := a.Addr.AddrPort(); ok && !a.Success.IsZero() {
+				n.self.SendsTo(ap, a.Success)
+			}
+		}
+	}
+}
+
+// cameIn takes in that a peer has connected to us.
+func (n *Node) cameIn(l *link, now time.Time) {
+	at, ok := l.hello.Observed.AddrPort()
+	if !ok || l.conn.Virtual() {
+		return
+	}
+	changes, ok := n.self.CameIn(reach.Entry{From: l.addr.Addr(), At: at, Fresh: l.freshPort, Unbidden: l.unbidden}, now)
+	if ok {
+		n.judged(changes, now)
+	}
+}
+
+// judged is called when verdicts have changed, or may have.
+func (n *Node) judged(changes []reach.Change, now time.Time) {
+	for _, c := range changes {
+		e := ReachEvent{Addr: wire.AddrFrom(c.At), IPv6: !c.At.Addr().Is4(), Reach: Reach(c.Answer), Was: Reach(c.Was)}
+		n.config.Logger.Info("reachability", "addr", e.Addr, "now", e.Reach, "was", e.Was)
+		n.reachEvent(e)
+	}
+	n.asking.tell()
+	n.decideMode(now)
+}
+
+// places returns what we believe of where we are, widest scope first.
+func (n *Node) places() []reach.Place { return n.self.Places(time.Now()) }
+
+// addrs returns where others can reach us, the best first.
+func (n *Node) addrs() []wire.Addr { return n.self.Addrs(time.Now()) }
+
+// dialable drops addresses that nobody but our own user may make us dial: what
+// a signed record says may come from anywhere, so only global addresses and,
+// where we are in the same scope ourselves, narrower ones. Names may mean any.
+func (n *Node) dialable(addrs []wire.Addr) []wire.Addr {
+	widest := n.scope()
+	return slices.DeleteFunc(slices.Clone(addrs), func(a wire.Addr) bool {
+		ap, ok := a.AddrPort()
+		return !ok || reach.ScopeOf(ap.Addr()) == reach.ScopeNone || reach.ScopeOf(ap.Addr()) < widest
+	})
+}
+
+// scope is the widest scope in which anybody reached us, or we them.
+func (n *Node) scope() reach.Scope {
+	widest := reach.ScopeLoopback
+	for _, l := range n.links.all() {
+		widest = max(widest, reach.ScopeOf(l.addr.Addr()))
+	}
+	return widest
+}
+
+// Addrs returns the addresses at which this node can be reached, as far as it
+// knows, widest scope first, each with /p2p/ID: ready to be another's bootstrap.
+// Those by relays come last.
+func (n *Node) Addrs() []ma.Multiaddr {
+	var all []ma.Multiaddr
+	for _, a := range n.addrs() {
+		all = append(all, wire.JoinPeer(a, n.id))
+	}
+	return append(all, n.circuits()...)
+}

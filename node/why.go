@@ -1,0 +1,65 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/reach"
+)
+
+// whyReach says why the verdict on an address is what it is.
+func (n *Node) whyReach(p reach.Place, v reach.Verdict, now time.Time) string {
+	switch a := v.Answer(); {
+	case reach.ScopeOf(p.At.Addr()) == reach.ScopeLoopback:
+		return "means this machine only"
+	case reach.ScopeOf(p.At.Addr()) != reach.ScopeGlobal:
+		return "means something in its own network only"
+	case a == reach.Yes && p.Mapped:
+		return "the router lets others in, and they come"
+	case a == reach.Yes:
+		return "somebody connected to whom nothing had been sent"
+	case a == reach.No:
+		return fmt.Sprintf("%d peers were asked to connect, and none could", v.Noes())
+	case v.Hopeful(now):
+		return "only peers connected to whom something had been sent, and a firewall may be open to those"
+	case !n.asks():
+		return n.whyNotAsked()
+	case v.Noes() == 1:
+		return "1 peer was asked to connect, and could not; more are asked"
+	case v.Noes() > 1:
+		return fmt.Sprintf("%d peers were asked to connect, and could not; more are asked", v.Noes())
+	}
+	return "nobody has been found yet who could tell"
+}
+
+// whyNotAsked says why nobody is asked whether it reaches the node.
+func (n *Node) whyNotAsked() string {
+	switch {
+	case n.config.Admit != nil:
+		return "in a private network nobody is asked: strangers, by whom alone it shows, are kept out"
+	case n.config.Mode == ModeClient:
+		return "clients do not ask"
+	}
+	return "this node asks nobody"
+}
+
+func (n *Node) why(r Reachability) string {
+	sum := r.Reach()
+	public := slices.ContainsFunc(r.Addrs, func(a OwnAddr) bool { return a.Public })
+	switch {
+	case r.Told:
+		return "it was told to be one"
+	case r.Mode == ModeClient && sum == ReachNo:
+		return fmt.Sprintf("%d peers were asked to connect to it, and none could", reach.EnoughNoes)
+	case r.Mode == ModeClient:
+		return "it has moved to where nobody has been asked yet"
+	case sum == ReachYes:
+		return "peers connect to it to whom it had sent nothing"
+	case !n.asks():
+		return "nothing says that others cannot reach it: " + n.whyNotAsked()
+	case !public && r.IPv4.Votes+r.IPv6.Votes == 0:
+		return "nothing says that others cannot reach it: nobody sees it at a public address"
+	}
+	return "nothing says that others cannot reach it"
+}
