@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kadquic/kadquic/internal/natlab"
 )
@@ -99,7 +100,11 @@ func (r *inLAN) await(pattern string) {
 func (r *inLAN) down() {
 	r.t.Helper()
 	r.daemon.cmd.Process.Signal(os.Interrupt)
-	<-r.daemon.ended
+	select {
+	case <-r.daemon.ended:
+	case <-time.After(patience):
+		r.daemon.fatal(r.t, "still there %v after an interrupt", patience)
+	}
 	if r.daemon.result != nil {
 		text, _ := r.daemon.err.state()
 		r.t.Errorf("kad up ended with %v:\n%s", r.daemon.result, text)

@@ -45,10 +45,15 @@ func TestUpMapsItsPort(t *testing.T) {
 		t.Error("a stranger reaches one who did not ask for it")
 	}
 	want := regexp.MustCompile(fmt.Sprintf(`(?m)^router       lets others in at %v:%d, by (PCP|NAT-PMP|UPnP), until`, alice.host.NAT().IP4(), defaultPort))
-	if got := alice.run("status"); !want.MatchString(got) {
-		t.Errorf("alice says of the router:\n%s", got)
-	} else if told := "address      " + outside(alice); !strings.Contains(got, told) {
-		t.Errorf("a stranger has come in, and she does not tell others of it:\n%s\nwant %s", got, told)
+	told := "address      " + outside(alice) // since a stranger has come in
+	for deadline := time.Now().Add(patience); ; {
+		got := alice.run("status")
+		if want.MatchString(got) && strings.Contains(got, told) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("alice says of the router and of herself:\n%s\nwant %v and %s", got, want, told)
+		}
 	}
 	if got := hermit.run("status"); strings.Contains(got, "router") {
 		t.Errorf("the hermit says of the router:\n%s", got)

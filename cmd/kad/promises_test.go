@@ -66,25 +66,29 @@ func newPromises(t testing.TB, most int) *promises {
 }
 
 // client starts a node in the publisher's name that uses the node at addr, and no
-// other. Nil if that cannot be reached.
+// other. Nil if that cannot be reached before ctx ends.
 func (p *promises) client(ctx context.Context, addr string) *node.Node {
 	peer, err := peerAddr(addr)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	listen, _ := listenAddrs([]string{"/ip4/127.0.0.1/udp/0/quic-v1"})
-	n, err := node.New(node.Config{Key: p.key, Mode: node.ModeClient, Listen: listen, RepublishInterval: -1})
+	n, err := node.New(node.Config{Key: p.key, Mode: node.ModeClient, Listen: listen, RepublishInterval: -1, RPCTimeout: patience})
 	if err == nil {
 		err = n.Start(ctx)
 	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if _, err := n.Connect(ctx, peer); err != nil {
-		n.Kill()
-		return nil
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := n.Connect(ctx, peer); err == nil {
+			return n
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			n.Kill()
+			return nil
+		}
 	}
-	return n
 }
 
 // write puts records, several at once, until ctx ends.

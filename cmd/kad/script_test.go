@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 //	wait-out NAME regexp   wait until its standard output matches
 //	wait-err NAME regexp   wait until its standard error matches
 //	spoil FILE             overwrite its first bytes
+//	silent NAME            put into $NAME a UDP port where nobody answers
+//	free NAME              put into $NAME a UDP port that nobody has, nor gets by chance
 //	capture NAME regexp    put what the group in regexp matches of the last standard output in $NAME
 func TestScripts(t *testing.T) {
 	if testing.Short() {
@@ -58,6 +60,7 @@ func TestScripts(t *testing.T) {
 			"capture":  cmdCapture,
 			"spoil":    cmdSpoil,
 			"silent":   cmdSilent,
+			"free":     cmdFree,
 		},
 	})
 }
@@ -111,14 +114,6 @@ func cmdSpoil(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-// A daemon is a running kad up.
-type daemon struct {
-	cmd      *exec.Cmd
-	out, err watched
-	ended    chan struct{} // closed when it has
-	result   error         // of Wait, once ended
-}
-
 // cmdSilent binds a UDP port where nobody answers, and puts its number into an
 // environment variable: silent NAME.
 func cmdSilent(ts *testscript.TestScript, neg bool, args []string) {
@@ -129,6 +124,31 @@ func cmdSilent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { socket.Close() })
 	ts.Setenv(args[0], strconv.Itoa(socket.LocalAddr().(*net.UDPAddr).Port))
+}
+
+// cmdFree finds a UDP port for nodes that come and go. It is below those that systems
+// give to whoever asks for any: meanwhile nobody else gets it.
+func cmdFree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: free NAME")
+	}
+	for range 1000 {
+		at := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 10_000 + rand.IntN(20_000)}
+		if socket, err := net.ListenUDP("udp4", at); err == nil {
+			socket.Close()
+			ts.Setenv(args[0], strconv.Itoa(at.Port))
+			return
+		}
+	}
+	ts.Fatalf("no port is free")
+}
+
+// A daemon is a running kad up.
+type daemon struct {
+	cmd      *exec.Cmd
+	out, err watched
+	ended    chan struct{} // closed when it has
+	result   error         // of Wait, once ended
 }
 
 type daemonsKey struct{}
@@ -146,7 +166,7 @@ func namedDaemon(ts *testscript.TestScript, name string) *daemon {
 }
 
 // patience bounds every wait; the machine may be busy.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 var addrLine = regexp.MustCompile(`(/ip4/127\.0\.0\.1/udp/[1-9][0-9]*/quic-v1/p2p/\w+)`)
 

@@ -68,7 +68,7 @@ func (m mallory) open() net.Conn {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	s.SetDeadline(time.Now().Add(30 * time.Second))
+	s.SetDeadline(time.Now().Add(patient))
 	return s
 }
 

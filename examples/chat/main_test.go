@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// patient is how long anything may take: who is away is redialled twice a minute, and
+// the machine may be busy.
+const patient = 2 * time.Minute
+
 const here = "--listen=/ip4/127.0.0.1/udp/0/quic-v1"
 
 // A person types lines into a chat and reads what comes.
@@ -130,7 +134,7 @@ func (p *person) say(lines ...string) {
 func (p *person) want(re string) string {
 	p.t.Helper()
 	line := regexp.MustCompile("(?m)^" + re + "$")
-	late := time.After(30 * time.Second)
+	late := time.After(patient)
 	for {
 		p.mu.Lock()
 		rest, more := p.read.String()[p.seen:], p.more
@@ -163,7 +167,7 @@ func (p *person) quit() {
 	p.typed.Close()
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patient):
 		p.t.Fatalf("does not end:\n%s", p.tail())
 	}
 	if p.err != nil {

@@ -21,7 +21,7 @@ var tiny = Options{N: 8, M: 20, C: 3, bulk: 1 << 20, trips: 20, contacts: 1000, 
 // run runs a workload and returns its report as JSON has it.
 func run(t *testing.T, name string) map[string]any {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var progress bytes.Buffer
 	report, err := Run(ctx, name, tiny, &progress)

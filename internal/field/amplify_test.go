@@ -28,7 +28,13 @@ func TestNobodyAmplifies(t *testing.T) {
 	}
 	var told []*lie
 	for _, v := range victims {
-		relay := n.atOf(v.state().Relays[0])
+		var relay string
+		v.settled("a place at a relay", func(s state) bool {
+			if len(s.Relays) > 0 {
+				relay = n.atOf(s.Relays[0])
+			}
+			return relay != ""
+		})
 		for _, f := range lies {
 			told = append(told,
 				n.lie("a call of "+v.Name(), f, func(l *lie) error {

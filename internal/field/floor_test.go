@@ -23,6 +23,8 @@ func floorConfig() (*tls.Config, *quicgo.Config) {
 			NextProtos:         []string{"floor"},
 			InsecureSkipVerify: true,
 		}, &quicgo.Config{
+			HandshakeIdleTimeout:       patience,
+			MaxIdleTimeout:             patience,
 			MaxStreamReceiveWindow:     8 << 20,
 			MaxConnectionReceiveWindow: 16 << 20,
 		}

@@ -18,8 +18,10 @@ func TestSmallMTU(t *testing.T) {
 				k.goesBy("straight", straight)
 			}
 			var h haul
-			k.caller.must(order{Do: "bulk", Peer: k.callee.ID, Bytes: 300_000}, &h)
-			if straight(h.Path) != (kind == natlab.Linux) {
+			if !holds(func() bool { // on a busy machine a path may be quiet for a moment
+				k.caller.must(order{Do: "bulk", Peer: k.callee.ID, Bytes: 300_000}, &h)
+				return straight(h.Path) == (kind == natlab.Linux)
+			}) {
 				t.Errorf("bytes went %s", h.Path)
 			}
 			t.Logf("300 kB took %v, %s", ms(h.Took), h.Path)

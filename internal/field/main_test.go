@@ -19,8 +19,9 @@ var (
 	trace    = flag.Bool("field.trace", false, "print what the nodes log")
 )
 
-// patience bounds every wait; the machine may be busy.
-const patience = 60 * time.Second
+// patience bounds every wait. The machine may be busy; and two whose path has been by
+// relay for a while look for another only once a minute.
+const patience = 2 * time.Minute
 
 // The way of a packet from host to host crosses two links, so the round trip is four.
 const (

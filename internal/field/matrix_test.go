@@ -58,7 +58,7 @@ func (c cell) String() string {
 }
 
 // straightWithin is how long a call may take to find a path without a relay.
-const straightWithin = 15 * time.Second
+const straightWithin = 30 * time.Second
 
 // Who calls whom: every kind every kind. The callee is a node of the network; the
 // caller is in it too, as a client, so that nobody has let it in before it calls, and
@@ -110,7 +110,7 @@ func TestMatrix(t *testing.T) {
 		}
 		o := order{Do: "call", Peer: callee.ID, For: straightWithin}
 		if p.relayOnly() {
-			o.For = straightWithin / 5
+			o.For = straightWithin / 10
 		}
 		if c.err = caller.do(o, &c.call); c.err == nil {
 			c.err = caller.do(order{Do: "hang up", Peer: callee.ID}, nil)

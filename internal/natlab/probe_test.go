@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// patience is how long a packet may take that should arrive.
-const patience = 3 * time.Second
+// patience is how long a packet may take that should arrive; the machine may be busy.
+const patience = 30 * time.Second
 
 // grace is how long one may take that should not, after another sent later has arrived.
-const grace = 5 * time.Millisecond
+const grace = 50 * time.Millisecond
 
 // A socket of a host, for probes.
 type socket struct {
