@@ -42,7 +42,7 @@ const house = `
 	internal/relay    wire
 	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
 	internal/punch
-	internal/reach    wire
+	internal/reach    wire golang.org/x/time
 	node              routing wire quic peerstore internal/store internal/relay internal/portmap internal/punch internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go

@@ -5,10 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
@@ -26,83 +23,14 @@ const (
 	maxBacks = 16 // under way, of each part
 )
 
-// A share is how much one may have done: so many a second, and a number at once.
-type share struct {
-	rate  rate.Limit
-	burst int
-}
-
-// The limits of SPEC.md §9. A node asks five peers or so, thrice within a minute,
-// about an address or two. Who delegates does it for many; and through a node by
-// which others join come many at once. 8 a second are 40 kB/s at most, and some
-// milliseconds of signing.
-var (
-	shareOfAll       = share{8, 64}
-	shareOfAsker     = share{0.2, 10} // of one network, and of what is dialled there
-	shareOfDelegator = share{1, 20}   // of one network
-)
-
-// backs bounds what is done for others of it. Goroutines may share it.
+// backs is what is done for others of it. Goroutines may share it.
 type backs struct {
 	knocking, delegating chan struct{} // one per each under way
-
-	mu                      sync.Mutex
-	all                     *rate.Limiter
-	askers, thirds, dialled shares
+	limits               *reach.Limits
 }
 
 func newBacks() *backs {
-	return &backs{
-		knocking:   make(chan struct{}, maxBacks),
-		delegating: make(chan struct{}, maxBacks),
-		all:        rate.NewLimiter(shareOfAll.rate, shareOfAll.burst),
-		askers:     shares{shareOfAsker, make(map[netip.Prefix]*rate.Limiter)},
-		thirds:     shares{shareOfDelegator, make(map[netip.Prefix]*rate.Limiter)},
-		dialled:    shares{shareOfAsker, make(map[netip.Prefix]*rate.Limiter)},
-	}
-}
-
-// allow reports whether somebody at from may make us have to dialled, or dial it
-// as a third. Only what the limit of all lets pass takes room, so that there is
-// little of it: a minute later it can be forgotten.
-func (b *backs) allow(from, to netip.Addr, third bool, now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	by := b.askers
-	if third {
-		by = b.thirds
-	}
-	if by.exhausted(reach.NetworkOf(from), now) || b.dialled.exhausted(reach.NetworkOf(to), now) || !b.all.AllowN(now, 1) {
-		return false
-	}
-	by.take(reach.NetworkOf(from), now)
-	b.dialled.take(reach.NetworkOf(to), now)
-	return true
-}
-
-// shares are those of networks.
-type shares struct {
-	each share
-	of   map[netip.Prefix]*rate.Limiter
-}
-
-func (s shares) exhausted(network netip.Prefix, now time.Time) bool {
-	l := s.of[network]
-	return l != nil && l.TokensAt(now) < 1
-}
-
-func (s shares) take(network netip.Prefix, now time.Time) {
-	l := s.of[network]
-	if l == nil {
-		for other, l := range s.of { // those that are full again say nothing
-			if l.TokensAt(now) >= float64(s.each.burst) {
-				delete(s.of, other)
-			}
-		}
-		l = rate.NewLimiter(s.each.rate, s.each.burst)
-		s.of[network] = l
-	}
-	l.AllowN(now, 1)
+	return &backs{knocking: make(chan struct{}, maxBacks), delegating: make(chan struct{}, maxBacks), limits: reach.NewLimits()}
 }
 
 // dialsBack reports whether the node does this for others. It needs sockets of
@@ -135,7 +63,7 @@ func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
 	default:
 		return l.refuse(id, wire.CodeBusy, "too many are dialled")
 	}
-	if !n.backs.allow(l.addr.Addr(), addrs[0].Addr(), third, now) {
+	if !n.backs.limits.Allow(l.addr.Addr(), addrs[0].Addr(), third, now) {
 		<-slots
 		return l.refuse(id, wire.CodeBusy, "too many were dialled")
 	}

@@ -9,6 +9,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -82,7 +83,7 @@ func TestNobodyIsPestered(t *testing.T) {
 			if d, ok := last.(wire.Dialled); ok != c.pay || ok && (d.Code != wire.CodeUnreachable || d.Addr != v.addr() || d.By.IsZero() || d.By == x.id) {
 				t.Errorf("%s: the answer is %#v", c.name, last)
 			}
-			if most := int64(shareOfAsker.burst+3) * wire.DialBytes; got > most {
+			if most := int64(reach.AskerBurst+3) * wire.DialBytes; got > most {
 				t.Errorf("%s: %d bytes arrive, of so many requests at most %d may", c.name, got, most)
 			}
 			t.Logf("%-34s %6d bytes sent, %5d arrive, %5d answered", c.name, sent, v.got.Load(), v.put.Load())
@@ -138,47 +139,6 @@ func TestDialBackRefused(t *testing.T) {
 			t.Errorf("private: %+v", r)
 		}
 	})
-}
-
-// Who asks too often, or for too many, waits.
-func TestDialBackShares(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	count := func(b *backs, n int, third bool, from, to func(int) netip.Addr) (allowed int) {
-		for i := range n {
-			if b.allow(from(i), to(i), third, now) {
-				allowed++
-			}
-		}
-		return allowed
-	}
-	one := func(int) netip.Addr { return ipv4(9, 9, 9, 9) }
-	near := func(i int) netip.Addr { return ipv4(9, 9, 9, byte(i)) }
-	many := func(i int) netip.Addr { return ipv4(8, byte(i>>8), byte(i), 1) }
-	for _, c := range []struct {
-		name     string
-		third    bool
-		from, to func(int) netip.Addr
-		want     int
-	}{
-		{"one asker", false, one, many, 10},
-		{"a network of askers", false, near, many, 10},
-		{"to one", false, many, one, 10},
-		{"to a network, as a third", true, many, near, 10},
-		{"one delegator", true, one, many, 20},
-		{"all", false, many, many, 64},
-	} {
-		if got := count(newBacks(), 1000, c.third, c.from, c.to); got != c.want {
-			t.Errorf("%s: %d allowed, want %d", c.name, got, c.want)
-		}
-	}
-	b := newBacks()
-	for i := range 100_000 {
-		b.allow(many(i), many(i), false, now)
-		now = now.Add(50 * time.Millisecond)
-	}
-	if len(b.askers.of) > 1000 || len(b.dialled.of) > 1000 {
-		t.Errorf("%d and %d networks are remembered", len(b.askers.of), len(b.dialled.of))
-	}
 }
 
 // A purse pays for what was paid in, to one address, and for what came from there.

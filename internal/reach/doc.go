@@ -32,6 +32,9 @@
 // The router's own word that it lets others in counts for nothing until some have come
 // who could not otherwise: behind a carrier's NAT it is not true (verdict.go).
 //
+// To ask costs those who are asked packets to where they are told, so what each does for
+// others is bounded (limits.go).
+//
 // # What follows
 //
 // A node that nobody reaches is a client: it stands in no routing table and has places
