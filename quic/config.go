@@ -83,12 +83,6 @@ type Config struct {
 	// goroutine and must not block. May be nil.
 	PathChanged func(PublicKey)
 
-	// Stray says that a packet for a virtual connection to a peer came from an
-	// address that is not its path: the peer may have moved, or anybody may have
-	// sent it. To be probed. It is told again after a second, by the goroutine
-	// that reads the socket or port (Via): it must not block. May be nil.
-	Stray func(key PublicKey, via *Port, from netip.AddrPort)
-
 	// OpenPort opens another socket, for Transport.OpenPort. If nil, it is ListenUDP
 	// on the address of Conn with port 0 where Conn is a *net.UDPConn, else there
 	// are no ports.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -64,8 +63,7 @@ import (
 //
 // An address gets what it has not asked for only once it is validated, which is
 // the caller's business (SetPath; by probes that are authenticated and carry a
-// nonce). While candidates race they get copies of handshake packets, together
-// never more bytes than came from that peer.
+// nonce).
 
 // PathKind is how packets reach a peer.
 type PathKind uint8
@@ -146,21 +144,8 @@ func (t *Transport) SetPath(key PublicKey, p Path) error {
 	return t.paths.move(r, p)
 }
 
-// Race has copies of handshake packets go to candidate addresses of a peer, for
-// ten seconds or until SetPath: at most 16 of them, and never more bytes than came
-// from the peer.
-func (t *Transport) Race(key PublicKey, candidates []netip.AddrPort) error {
-	r, err := t.route(key)
-	if err != nil {
-		return err
-	}
-	candidates = slices.DeleteFunc(slices.Clone(candidates), func(a netip.AddrPort) bool { return !sendable(a) })
-	r.race(time.Now(), candidates[:min(len(candidates), maxCandidates)])
-	return nil
-}
-
-// PathTo tells how packets go to a peer that Virtual, SetPath or Race was called
-// for, or that called by relay.
+// PathTo tells how packets go to a peer that Virtual or SetPath was called for, or
+// that called by relay.
 func (t *Transport) PathTo(key PublicKey) (Path, bool) {
 	if t.paths == nil {
 		return Path{}, false

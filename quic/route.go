@@ -22,13 +22,10 @@ const (
 	hopelessAfter = 10 * time.Second
 	hopelessEvery = time.Second
 
-	raceFor       = 10 * time.Second
-	maxCandidates = 16
-	maxCredit     = 64 << 10
-	strayEvery    = time.Second
-	maxStrays     = 8  // told in that time
-	maxIDs        = 16 // connection IDs remembered of a peer
-	maxWaiting    = queuedSize / 2
+	strayEvery = time.Second
+	maxStrays  = 8  // remembered in that time, one after another
+	maxIDs     = 16 // connection IDs remembered of a peer
+	maxWaiting = queuedSize / 2
 )
 
 // A route is how packets to one peer go, of all its virtual connections.
@@ -57,13 +54,9 @@ type route struct {
 	heard       time.Time // when something came from there, or it became the path
 	quiet       bool
 
-	racing []target // until direct is set, or:
-	until  time.Time
-	credit int // bytes that came from the peer, less those to candidates
-
-	stray   origin // told of last
+	stray   origin // remembered last
 	strayed time.Time
-	told    int // since then
+	strays  int // since then
 }
 
 // An origin is where packets come from: a real address, as seen by one of our
@@ -103,48 +96,25 @@ func (r *route) set(now time.Time, p Path) (changed bool) {
 		r.direct, r.kind = nil, Relayed
 		return changed || was != nil
 	}
-	r.racing = nil
 	changed = changed || was == nil || was.origin != p.origin() || r.kind != p.Kind
 	t := newTarget(p.origin())
 	r.direct, r.kind = &t, p.Kind
 	return changed
 }
 
-func (r *route) race(now time.Time, candidates []netip.AddrPort) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.racing, r.until = nil, now.Add(raceFor)
-	for _, a := range candidates {
-		r.racing = append(r.racing, newTarget(origin{addr: netip.AddrPortFrom(a.Addr().Unmap(), a.Port())}))
-	}
-}
-
 // Ways are where one packet goes.
 type ways struct {
 	direct *target // nil: nowhere
 	relay  bool
-	copies [maxCandidates]*target
-	n      int  // of copies
 	turned bool // the path has just become quiet
 }
 
-// choose says where n bytes go, of how many packets, and whether they may be
-// copied to candidates.
-func (r *route) choose(w *ways, now time.Time, n, packets int, copied bool) {
+// choose says where so many packets go.
+func (r *route) choose(w *ways, now time.Time, packets int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.direct == nil {
 		w.relay = true
-		if copied && now.Before(r.until) {
-			for i := range r.racing {
-				if r.credit < n {
-					break
-				}
-				r.credit -= n
-				w.copies[w.n] = &r.racing[i]
-				w.n++
-			}
-		}
 		return
 	}
 	if r.sent == 0 || (!r.quiet && now.Sub(r.last) > anewAfter) {
@@ -163,31 +133,29 @@ func (r *route) choose(w *ways, now time.Time, n, packets int, copied bool) {
 	w.direct = r.direct
 }
 
-// came notes n bytes from the peer at a real address. It tells whether the path has
+// came notes a packet from the peer at a real address. It tells whether the path has
 // just come back, and whether the address is news.
-func (r *route) came(now time.Time, from origin, n int) (turned, news bool) {
+func (r *route) came(now time.Time, from origin) (turned, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.credit = min(r.credit+n, maxCredit)
 	switch {
 	case r.direct != nil && r.direct.origin == from:
 		r.sent, r.heard = 0, now
 		turned, r.quiet = r.quiet, false
 	case now.Sub(r.strayed) >= strayEvery:
-		r.stray, r.strayed, r.told, news = from, now, 1, true
-	case r.stray != from && r.told < maxStrays:
+		r.stray, r.strayed, r.strays, news = from, now, 1, true
+	case r.stray != from && r.strays < maxStrays:
 		r.stray, news = from, true
-		r.told++
+		r.strays++
 	}
 	return turned, news
 }
 
-// relayed notes n bytes from the peer that came by relay. Its own path is quiet
+// relayed notes a packet from the peer that came by relay. Its own path is quiet
 // then, if ours is not alive: it tells whether ours has just become so.
-func (r *route) relayed(now time.Time, n int) (turned bool) {
+func (r *route) relayed(now time.Time) (turned bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.credit = min(r.credit+n, maxCredit)
 	if r.direct == nil || r.quiet || now.Sub(r.heard) < quietAfter {
 		return false
 	}

@@ -18,16 +18,11 @@ func (p *paths) send(b, oob []byte, size int, name *net.UDPAddr) error {
 	if r == nil || len(b) == 0 {
 		return nil
 	}
-	var first bool
-	h, ok := readHeader(b)
-	if ok && h.long {
-		if isVirtual(h.from) {
-			p.learn(r, h.from)
-		}
-		first = h.calls()
+	if h, ok := readHeader(b); ok && h.long && isVirtual(h.from) {
+		p.learn(r, h.from)
 	}
 	var w ways
-	r.choose(&w, time.Now(), len(b), (len(b)+size-1)/size, h.long && !first)
+	r.choose(&w, time.Now(), (len(b)+size-1)/size)
 	var err error
 	if w.direct != nil {
 		err = w.direct.write(p, b, oob, size)
@@ -39,9 +34,6 @@ func (p *paths) send(b, oob []byte, size int, name *net.UDPAddr) error {
 			rest = rest[n:]
 		}
 		err = nil
-	}
-	for _, to := range w.copies[:w.n] {
-		_ = to.write(p, b, oob, size)
 	}
 	if w.turned {
 		p.changed(r)

@@ -54,16 +54,13 @@ func (p *paths) take(via *Port, at netip.AddrPort, b []byte, ecn byte) bool {
 		p.in.put(&r.waiting, r.addr, b, ecn)
 		return true
 	}
-	turned, news := r.came(time.Now(), from, len(b))
+	turned, news := r.came(time.Now(), from)
 	p.in.put(&r.waiting, r.addr, b, ecn)
 	if turned {
 		p.changed(r)
 	}
 	if news {
 		p.strayed(r, from)
-		if p.c.Stray != nil {
-			p.c.Stray(r.key, via, at)
-		}
 	}
 	return true
 }
@@ -88,7 +85,7 @@ func (p *paths) deliver(key PublicKey, b []byte) {
 	if !h.long {
 		p.learn(r, h.to)
 	}
-	turned := r.relayed(time.Now(), len(b))
+	turned := r.relayed(time.Now())
 	p.in.put(&r.waiting, r.addr, b, 0)
 	if turned {
 		p.changed(r)
