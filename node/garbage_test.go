@@ -85,7 +85,7 @@ func TestGarbageStopsNothing(t *testing.T) {
 			}, wire.CloseNone},
 		} {
 			if got := c.act().closed(); got != c.want {
-				t.Errorf("%s: closed with %q, want %q", c.name, wire.CloseText(got), wire.CloseText(c.want))
+				t.Errorf("%s: closed with %d, want %d", c.name, got, c.want)
 			}
 			if _, ok := good.ask(wire.Ping{}).(wire.Pong); !ok {
 				t.Fatalf("%s: another peer's connection does not work any more", c.name)
@@ -213,7 +213,7 @@ func TestUnreadRepliesEndTheConnection(t *testing.T) {
 			}
 		}
 		if got := k.closed(); got != wire.CloseBusy {
-			t.Errorf("closed with %q, want %q", wire.CloseText(got), wire.CloseText(wire.CloseBusy))
+			t.Errorf("closed with %d, want %d", got, wire.CloseBusy)
 		}
 		if _, ok := s.stranger(1).meet(n).ask(wire.Ping{}).(wire.Pong); !ok {
 			t.Error("the node does not answer any more")

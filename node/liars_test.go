@@ -77,6 +77,7 @@ func TestBadRecordsAreRefused(t *testing.T) {
 			{record(wire.KindOpen, 5, wire.MaxTTL+wire.MaxSkew+time.Second, "immortal"), wire.CodeAhead},
 			{record(wire.KindOpen, 5, wire.MaxTTL+wire.MaxSkew-time.Second, "a clock a little ahead"), wire.CodeOK},
 			{unreadable, wire.CodeInvalid},
+			{tampered(t, good, []byte{8, byte(wire.KindOpen)}, []byte{8, 100}, 1), wire.CodeUnimplemented}, // of a kind to come
 			{good, wire.CodeOK},
 			{good, wire.CodeOK}, // again
 			{owned, wire.CodeOK},

@@ -267,15 +267,10 @@ func (n *Node) verify(s *wire.Signed, now time.Time) error {
 
 // verifyCode tells the sender of a record what is wrong with it.
 func verifyCode(err error) wire.Code {
-	switch {
-	case errors.Is(err, wire.ErrExpired):
-		return wire.CodeExpired
-	case errors.Is(err, wire.ErrTooFarAhead):
-		return wire.CodeAhead
-	case errors.Is(err, errUnjudged):
+	if errors.Is(err, errUnjudged) {
 		return wire.CodeBusy
 	}
-	return wire.CodeInvalid
+	return wire.CodeOf(err)
 }
 
 // storeCode is what a store made of a record.

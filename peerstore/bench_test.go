@@ -13,8 +13,8 @@ import (
 func full() *Store {
 	s := New(Options{})
 	for i := range DefaultMaxPeers {
-		s.Success(id(i), addr(2*i), noon)
-		s.Success(id(i), addr(2*i+1), noon)
+		s.Add(id(i), SourceDialled, noon, 0, addr(2*i))
+		s.Add(id(i), SourceDialled, noon, 0, addr(2*i+1))
 	}
 	return s
 }
@@ -26,7 +26,7 @@ func TestNoAllocs(t *testing.T) {
 	known := addr(7)
 	for name, f := range map[string]func(){
 		"Add known":      func() { s.Add(id(3), SourceTold, noon, 0, known) },
-		"Success known":  func() { s.Success(id(3), known, noon) },
+		"Success known":  func() { s.Add(id(3), SourceDialled, noon, 0, known) },
 		"AppendVerified": func() { dst = s.AppendVerified(dst[:0], id(3)) },
 		"AppendAddrs":    func() { dst = s.AppendAddrs(dst[:0], id(3), noon) },
 		"RTT":            func() { s.ObserveRTT(id(3), time.Millisecond); s.RTT(id(3)) },

@@ -193,16 +193,6 @@ func TestAgainstModel(t *testing.T) {
 					p.get(a).failure, p.get(a).failures = now.UnixNano(), p.get(a).failures+1
 				}
 			},
-			"remove": func(t *rapid.T) {
-				who := somebody()
-				i := m.index(who)
-				if s.Remove(who) != (i >= 0) {
-					t.Fatalf("Remove(%v), known %v", who, i >= 0)
-				}
-				if i >= 0 {
-					m.peers = slices.Delete(m.peers, i, i+1)
-				}
-			},
 			"prune": func(t *rapid.T) {
 				n := len(m.peers)
 				for _, p := range m.peers {

@@ -22,10 +22,10 @@ func populated(t testing.TB) *Store {
 	s := New(Options{})
 	s.Add(id(1), SourceTold, noon, 0, addr(9))
 	s.Add(id(1), SourceRecord, noon, 0, addr(1))
-	s.Success(id(1), addr(2), noon)
+	s.Add(id(1), SourceDialled, noon, 0, addr(2))
 	s.Add(id(1), SourceObserved, after(time.Second), 0, addr(3))
 	s.Add(id(1), SourceUser, noon, -1, addr(4))
-	s.Success(id(1), addr(4), after(-time.Second))
+	s.Add(id(1), SourceDialled, after(-time.Second), 0, addr(4))
 	s.Failure(id(1), addr(3), after(2*time.Second))
 	s.ObserveRTT(id(1), 20*time.Millisecond)
 	s.ObserveRTT(id(1), 40*time.Millisecond)
@@ -119,9 +119,9 @@ func TestLoadAddsToWhatIsKnown(t *testing.T) {
 	b := snapshot(t, populated(t), after(time.Minute))
 	now := after(2 * time.Hour)
 	s := New(Options{MaxAddrs: 3})
-	s.Success(id(1), addr(2), now)
+	s.Add(id(1), SourceDialled, now, 0, addr(2))
 	s.Add(id(1), SourceUser, now, -1, addr(8))
-	s.Success(id(7), addr(7), now)
+	s.Add(id(7), SourceDialled, now, 0, addr(7))
 	if err := s.Load(bytes.NewReader(b), now); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestLoadAddsToWhatIsKnown(t *testing.T) {
 func TestLoadTakesTheDearest(t *testing.T) {
 	s := New(Options{})
 	for i := range 100 {
-		s.Success(id(i), addr(i), after(time.Duration(i)*time.Second))
+		s.Add(id(i), SourceDialled, after(time.Duration(i)*time.Second), 0, addr(i))
 	}
 	b := snapshot(t, s, after(time.Hour))
 	if again := snapshot(t, load(t, b, after(time.Hour), Options{}), after(time.Hour)); !bytes.Equal(again, b) {

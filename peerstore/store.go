@@ -129,22 +129,6 @@ func (s *Store) AppendAddrs(dst []wire.Addr, id wire.PeerID, now time.Time) []wi
 	return dst
 }
 
-// Addrs returns what is known of id's addresses, in the order of AppendAddrs.
-func (s *Store) Addrs(id wire.PeerID, now time.Time) []AddrInfo {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.peers[id]
-	if p == nil {
-		return nil
-	}
-	var order [maxAddrs]uint8
-	var infos []AddrInfo
-	for _, i := range p.order(&order, now.UnixNano()) {
-		infos = append(infos, p.addrs[i].info())
-	}
-	return infos
-}
-
 // AppendVerified appends the addresses at which we ourselves authenticated id's
 // key, the latest success first, those that failed since last. These are the only
 // ones a node may name to others besides the peer's own signed record. It
@@ -160,12 +144,6 @@ func (s *Store) AppendVerified(dst []wire.Addr, id wire.PeerID) []wire.Addr {
 		dst = append(dst, p.addrs[i].addr)
 	}
 	return dst
-}
-
-// Success notes that a connection dialled to addr proved id's key at now. The
-// address is kept for Options.TTL from then.
-func (s *Store) Success(id wire.PeerID, addr wire.Addr, now time.Time) {
-	s.Add(id, SourceDialled, now, 0, addr)
 }
 
 // Failure notes that id could not be reached at addr at now, or that somebody
@@ -208,18 +186,6 @@ func (s *Store) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.peers)
-}
-
-// Remove forgets id and reports whether it was known.
-func (s *Store) Remove(id wire.PeerID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.peers[id]
-	if p == nil {
-		return false
-	}
-	s.drop(p)
-	return true
 }
 
 // Prune forgets expired addresses and records, and the peers of whom neither is

@@ -42,13 +42,13 @@ func wantAddrs(t *testing.T, s *Store, now time.Time, want ...int) {
 	if d := cmp.Diff(addrs(want...), s.AppendAddrs(nil, id(0), now)); d != "" {
 		t.Errorf("addresses to dial (-want +got):\n%s", d)
 	}
-	var infos []wire.Addr
-	for _, info := range s.Addrs(id(0), now) {
-		infos = append(infos, info.Addr)
-	}
-	if d := cmp.Diff(addrs(want...), infos); d != "" {
-		t.Errorf("Addrs differs from AppendAddrs:\n%s", d)
-	}
+}
+
+// infoOf returns what is known of an address of peer 0.
+func infoOf(s *Store, at wire.Addr) AddrInfo {
+	p, _ := s.Peer(id(0))
+	i := slices.IndexFunc(p.Addrs, func(a AddrInfo) bool { return a.Addr == at })
+	return p.Addrs[i]
 }
 
 func wantVerified(t *testing.T, s *Store, want ...int) {
@@ -66,7 +66,7 @@ func TestUnknownPeer(t *testing.T) {
 	s.ObserveRTT(id(0), time.Millisecond)
 	s.SetMode(id(0), wire.ModeServer)
 	s.SetAgent(id(0), "x")
-	if _, ok := s.Peer(id(0)); ok || s.Len() != 0 || s.Remove(id(0)) || s.Record(id(0)) != nil {
+	if _, ok := s.Peer(id(0)); ok || s.Len() != 0 || s.Record(id(0)) != nil {
 		t.Error("to speak of an unknown peer made it known")
 	}
 }
@@ -92,7 +92,7 @@ func TestBestAddressFirst(t *testing.T) {
 	s.Add(id(0), SourceRecord, after(2), time.Hour, addr(3))
 	wantAddrs(t, s, noon, 3, 2, 1) // its own word before others'
 	s.Add(id(0), SourceObserved, after(3), 0, addr(4))
-	s.Success(id(0), addr(1), after(4))
+	s.Add(id(0), SourceDialled, after(4), 0, addr(1))
 	wantAddrs(t, s, noon, 1, 4, 3, 2) // where it proved its key, the latest first
 	s.Add(id(0), SourceUser, after(5), -1, addr(5))
 	wantAddrs(t, s, noon, 5, 1, 4, 3, 2) // the user's word first
@@ -101,8 +101,8 @@ func TestBestAddressFirst(t *testing.T) {
 
 func TestFailedAddressWaitsOutItsBackOff(t *testing.T) {
 	s := New(Options{})
-	s.Success(id(0), addr(1), after(0))
-	s.Success(id(0), addr(2), after(time.Second))
+	s.Add(id(0), SourceDialled, after(0), 0, addr(1))
+	s.Add(id(0), SourceDialled, after(time.Second), 0, addr(2))
 	s.Add(id(0), SourceUser, noon, 0, addr(3))
 	s.Failure(id(0), addr(3), after(time.Minute))
 	s.Failure(id(0), addr(2), after(time.Minute))
@@ -111,12 +111,12 @@ func TestFailedAddressWaitsOutItsBackOff(t *testing.T) {
 	wantAddrs(t, s, after(time.Minute+6*time.Second), 3, 2, 1)
 
 	s.Failure(id(0), addr(2), after(2*time.Minute))
-	info := s.Addrs(id(0), after(2*time.Minute))[2]
-	if info.Addr != addr(2) || info.Failures != 2 || !info.Retry.Equal(after(2*time.Minute+9*time.Second)) {
+	info := infoOf(s, addr(2))
+	if info.Failures != 2 || !info.Retry.Equal(after(2*time.Minute+9*time.Second)) {
 		t.Errorf("after its second failure: %+v, want a retry 5 s + 2² s later", info)
 	}
-	s.Success(id(0), addr(2), after(3*time.Minute))
-	if info := s.Addrs(id(0), after(3*time.Minute))[1]; info.Failures != 0 || !info.Retry.IsZero() || !info.Failure.IsZero() {
+	s.Add(id(0), SourceDialled, after(3*time.Minute), 0, addr(2))
+	if info := infoOf(s, addr(2)); info.Failures != 0 || !info.Retry.IsZero() || !info.Failure.IsZero() {
 		t.Errorf("a success left %+v", info)
 	}
 	wantVerified(t, s, 2, 1)
@@ -173,7 +173,7 @@ func TestHearsayDoesNotProlongWhatWeSaw(t *testing.T) {
 
 func TestFullListDropsTheWorst(t *testing.T) {
 	s := New(Options{MaxAddrs: 4})
-	s.Success(id(0), addr(1), noon)
+	s.Add(id(0), SourceDialled, noon, 0, addr(1))
 	s.Add(id(0), SourceRecord, noon, 0, addr(2))
 	s.Add(id(0), SourceTold, noon, time.Hour, addr(3))
 	s.Add(id(0), SourceTold, noon, 2*time.Hour, addr(4))
@@ -189,7 +189,7 @@ func TestFullListDropsTheWorst(t *testing.T) {
 		t.Errorf("a flood of hearsay left %v", got)
 	}
 	for i := range 4 {
-		s.Success(id(0), addr(10+i), after(time.Duration(1+i)))
+		s.Add(id(0), SourceDialled, after(time.Duration(1+i)), 0, addr(10+i))
 	}
 	wantVerified(t, s, 13, 12, 11, 10) // of those proved the oldest goes
 	s.Add(id(0), SourceTold, noon, 0, addr(50))
@@ -200,7 +200,7 @@ func TestFullListDropsTheWorst(t *testing.T) {
 func TestHearsayNeverDisplacesWhomWeMet(t *testing.T) {
 	s := New(Options{MaxPeers: 80})
 	for i := range 60 {
-		s.Success(id(i), addr(i), after(time.Duration(i)))
+		s.Add(id(i), SourceDialled, after(time.Duration(i)), 0, addr(i))
 	}
 	for i := range 1000 {
 		s.Add(id(1000+i), SourceTold, noon, 0, addr(i))
@@ -223,9 +223,9 @@ func TestHearsayNeverDisplacesWhomWeMet(t *testing.T) {
 func TestRoomStaysForThoseHeardOf(t *testing.T) {
 	s := New(Options{MaxPeers: 80})
 	for i := range 1000 {
-		s.Success(id(i), addr(i), after(time.Duration(i)))
+		s.Add(id(i), SourceDialled, after(time.Duration(i)), 0, addr(i))
 	}
-	s.Success(id(925), addr(925), after(time.Hour)) // seen again, so not the next to go
+	s.Add(id(925), SourceDialled, after(time.Hour), 0, addr(925)) // seen again, so not the next to go
 	for i := range 10 {
 		s.Add(id(2000+i), SourceTold, noon, 0, addr(i))
 	}
@@ -247,7 +247,7 @@ func TestUsersPeersAreNeverEvicted(t *testing.T) {
 	s.Add(id(0), SourceTold, noon, 0, addr(0))
 	s.Add(id(0), SourceUser, noon, -1, addr(1))
 	for i := range 100 {
-		s.Success(id(1+i), addr(i), noon)
+		s.Add(id(1+i), SourceDialled, noon, 0, addr(i))
 		s.Add(id(200+i), SourceTold, noon, 0, addr(i))
 	}
 	wantAddrs(t, s, noon, 1, 0)
@@ -323,14 +323,14 @@ func TestAgentIsCutAndCopied(t *testing.T) {
 
 func TestAllBegins(t *testing.T) {
 	s := New(Options{})
-	s.Add(id(1), SourceTold, noon, 0, addr(1))
-	s.Success(id(2), addr(2), noon)
+	s.Add(id(1), SourceTold, noon, time.Minute, addr(1))
+	s.Add(id(2), SourceDialled, noon, 0, addr(2))
 	s.Add(id(3), SourceUser, noon, 0, addr(3))
-	s.Success(id(4), addr(4), noon)
+	s.Add(id(4), SourceDialled, noon, 0, addr(4))
 	var got []wire.PeerID
 	for info := range s.All() {
 		got = append(got, info.ID)
-		s.Remove(id(1)) // the store is not locked meanwhile, and this one does not come
+		s.Prune(after(2 * time.Minute)) // of id(1): the store is not locked meanwhile, and this one does not come
 	}
 	if want := []wire.PeerID{id(3), id(4), id(2)}; !slices.Equal(got, want) {
 		t.Errorf("All yields %v, want %v", got, want)

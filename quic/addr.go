@@ -24,35 +24,6 @@ func ParseListen(m ma.Multiaddr) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addr, port), nil
 }
 
-// Multiaddr writes an address as /ip4/A/udp/P/quic-v1 or /ip6/A/udp/P/quic-v1.
-// An IPv4 address in IPv6 form is written as IPv4; a zone is dropped. It is nil
-// for the zero AddrPort.
-func Multiaddr(a netip.AddrPort) ma.Multiaddr {
-	if !a.IsValid() {
-		return nil
-	}
-	addr := a.Addr().Unmap()
-	b := make([]byte, 0, 32)
-	if addr.Is4() {
-		ip := addr.As4()
-		b = append(append(b, ma.P_IP4), ip[:]...)
-	} else {
-		ip := addr.As16()
-		b = append(append(b, ma.P_IP6), ip[:]...)
-	}
-	b = append(b, udpQUIC[:2]...)
-	b = append(b, byte(a.Port()>>8), byte(a.Port()))
-	b = append(b, udpQUIC[2:]...)
-	m, err := ma.NewMultiaddrBytes(b)
-	if err != nil {
-		panic("quic: " + err.Error()) // every AddrPort has a multiaddr
-	}
-	return m
-}
-
-// The codes of /udp and /quic-v1, as varints.
-var udpQUIC = [4]byte{0x91, 0x02, 0xcd, 0x03}
-
 // A resolver looks names up; tests bring their own.
 type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)

@@ -21,8 +21,8 @@ type Conn struct {
 	q       *quicgo.Conn
 	key     PublicKey
 	dialled bool
-	route   *route // of a virtual connection
-	opened  time.Time
+	route   *route     // of a virtual connection
+	opened  time.Time  // when the handshake was done, on our side
 	from    netip.Addr // who is counted for it, if accepted
 
 	datagrams bool // the peer takes them
@@ -72,9 +72,6 @@ func (c *Conn) Transport() *Transport { return c.t }
 
 // Dialled tells whether we dialled it; else we accepted it.
 func (c *Conn) Dialled() bool { return c.dialled }
-
-// Opened is when the handshake was done, on our side.
-func (c *Conn) Opened() time.Time { return c.opened }
 
 // OpenStream opens a stream, waiting while the peer allows no more of them.
 func (c *Conn) OpenStream(ctx context.Context) (*Stream, error) {
@@ -147,12 +144,9 @@ func (c *Conn) Err() error {
 // Touch counts as a use of the connection, now.
 func (c *Conn) Touch() { c.used.Store(int64(time.Since(c.t.epoch))) }
 
-// LastUsed is when the connection was last used: opened, touched, a stream
+// idle is how long ago the connection was last used: opened, touched, a stream
 // opened or accepted on it, or a hold released.
-func (c *Conn) LastUsed() time.Time { return c.t.epoch.Add(time.Duration(c.used.Load())) }
-
-// Idle is how long ago that was.
-func (c *Conn) Idle() time.Duration { return time.Since(c.t.epoch) - time.Duration(c.used.Load()) }
+func (c *Conn) idle() time.Duration { return time.Since(c.t.epoch) - time.Duration(c.used.Load()) }
 
 // Hold keeps a Pool from closing the connection for being idle, or to make room,
 // until release is called. Holds add up; a second call of one release does

@@ -3,8 +3,6 @@ package quic
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 )
@@ -228,14 +226,7 @@ func (p *Pool) Lookup(key PublicKey) (*Conn, bool) {
 	return nil, false
 }
 
-// All returns every connection of the pool, in no order, also those that drain.
-func (p *Pool) All() []*Conn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Collect(maps.Keys(p.conns))
-}
-
-// Len counts what All returns.
+// Len counts the connections of the pool, those that drain among them.
 func (p *Pool) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

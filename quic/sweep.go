@@ -73,7 +73,7 @@ func (p *Pool) left(c *Conn) time.Duration {
 	if limit < 0 {
 		return forever
 	}
-	return limit - c.Idle()
+	return limit - c.idle()
 }
 
 const forever = 100 * 365 * 24 * time.Hour

@@ -81,19 +81,6 @@ const (
 	CloseBusy      uint64 = 6 // too many connections, or too many from one place
 )
 
-var closeTexts = [...]string{
-	"closed", "peer is leaving", "idle", "duplicate connection",
-	"protocol violation", "refused", "too many connections",
-}
-
-// CloseText says in words what a close code means.
-func CloseText(code uint64) string {
-	if code < uint64(len(closeTexts)) {
-		return closeTexts[code]
-	}
-	return "close code " + strconv.FormatUint(code, 10)
-}
-
 // Why a stream is reset or no longer read: QUIC application error codes of
 // RESET_STREAM and STOP_SENDING (RFC 9000 §19.4, §19.5).
 const (
@@ -104,16 +91,3 @@ const (
 	ResetBusy            uint64 = 4 // too many streams, or the listener's queue is full
 	ResetLeaving         uint64 = 5 // the node shuts down
 )
-
-var resetTexts = [...]string{
-	"stream reset", "unknown protocol", "cancelled",
-	"malformed stream header", "too many streams", "peer is leaving",
-}
-
-// ResetText says in words what a reset code means.
-func ResetText(code uint64) string {
-	if code < uint64(len(resetTexts)) {
-		return resetTexts[code]
-	}
-	return "reset code " + strconv.FormatUint(code, 10)
-}

@@ -57,12 +57,8 @@ func TestCodesPinned(t *testing.T) {
 	if got := (Error{Code: CodeBusy}).Error(); got != "peer is busy" {
 		t.Error(got)
 	}
-	if len(closeTexts) != int(CloseBusy)+1 || len(resetTexts) != int(ResetLeaving)+1 || len(codeTexts) != len(codeNames) {
+	if len(codeTexts) != len(codeNames) {
 		t.Error("a code without words")
-	}
-	if CloseText(CloseBusy) != "too many connections" || CloseText(99) != "close code 99" ||
-		ResetText(ResetUnknownProtocol) != "unknown protocol" || ResetText(1<<62-1) != "reset code 4611686018427387903" {
-		t.Error("codes have other words")
 	}
 }
 

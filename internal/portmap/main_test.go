@@ -61,7 +61,7 @@ func mapHere(port uint16) {
 	var last string
 	for ctx.Err() == nil {
 		s := m.State()
-		t := told{Public: s.Mapping.Public(), Lifetime: s.Mapping.Lifetime, Why: s.Why, Asked: true}
+		t := told{Public: isPublic(s.Mapping.Outside.Addr()), Lifetime: s.Mapping.Lifetime, Why: s.Why, Asked: true}
 		if !s.Mapping.IsZero() {
 			t.Outside, t.Protocol = s.Mapping.Outside.String(), s.Mapping.Protocol.String()
 		}

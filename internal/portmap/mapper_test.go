@@ -382,12 +382,11 @@ func TestPublic(t *testing.T) {
 		"25.1.0.1": true, "192.168.1.1": false, "10.0.0.1": false, "172.16.0.1": false, "100.64.0.1": false,
 		"0.0.0.0": false, "127.0.0.1": false, "169.254.1.1": false, "224.0.0.1": false, "255.255.255.255": false,
 	} {
-		m := Mapping{Outside: netip.AddrPortFrom(netip.MustParseAddr(a), 1)}
-		if m.Public() != want {
-			t.Errorf("%s is public: %v", a, m.Public())
+		if got := isPublic(netip.MustParseAddr(a)); got != want {
+			t.Errorf("%s is public: %v", a, got)
 		}
 	}
-	if (Mapping{}).Public() {
+	if isPublic(netip.Addr{}) {
 		t.Error("no mapping is public")
 	}
 }

@@ -44,10 +44,6 @@ type Mapping struct {
 // IsZero reports whether m is no mapping.
 func (m Mapping) IsZero() bool { return !m.Outside.IsValid() }
 
-// Public reports whether the address outside is one that others might reach: behind
-// another NAT it is private, or shared (RFC 6598).
-func (m Mapping) Public() bool { return isPublic(m.Outside.Addr()) }
-
 // Expires is when the mapping ends unless it is renewed; zero if never.
 func (m Mapping) Expires() time.Time {
 	if m.Lifetime == 0 {
