@@ -19,14 +19,16 @@ type write struct {
 	head  stored // that head
 }
 
-// commit makes the file say what the index does, and returns when that would
-// outlive a crash. If it fails, what it was told of is undone: the index agrees
-// with the file again. The caller holds writing.
-func (d *Disk) commit(now time.Time, changes []change) error {
+// commit makes the file say what the index does, saves states, and returns when that
+// would outlive a crash. If it fails, what it was told of is undone: the index agrees
+// with the file again. now may be zero if nothing changes but states. The caller
+// holds writing.
+func (d *Disk) commit(now time.Time, changes []change, states []*waiter) error {
 	writes := d.writes(now, changes)
-	if len(writes) == 0 {
+	if len(writes)+len(states) == 0 {
 		return nil
 	}
+	more := 0
 	err := d.update(now, func(tx *bolt.Tx) error {
 		b := tx.Bucket(recordBucket)
 		for _, w := range writes {
@@ -34,8 +36,15 @@ func (d *Disk) commit(now time.Time, changes []change) error {
 				return err
 			}
 		}
-		return nil
+		var err error
+		more, err = saveAll(tx, states)
+		return err
 	})
+	if err == nil {
+		d.told.Lock()
+		d.report.States += more
+		d.told.Unlock()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {

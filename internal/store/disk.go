@@ -17,7 +17,6 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/kadquic/kadquic/routing"
-	"github.com/kadquic/kadquic/wire"
 )
 
 // Disk is a [Store] in a file, beside which it keeps small named states; see the
@@ -36,6 +35,9 @@ type Disk struct {
 	unsynced int   // a transaction whose head may not be on the disk; 0: none
 	unnamed  bool  // the file's name may not be
 	broken   error // bbolt panicked while it wrote: nothing is written any more
+
+	queued  sync.Mutex // guards waiting; taken after writing, and let go at once
+	waiting []*waiter
 
 	// db is nil until the index is loaded, and closed by Close.
 	db     *bolt.DB
@@ -234,53 +236,11 @@ func (d *Disk) Report() Report {
 
 // Put implements [Store].
 func (d *Disk) Put(now time.Time, batch []Item) []error {
-	errs := make([]error, len(batch))
-	if len(batch) == 0 {
-		return errs
+	w := &waiter{now: now, batch: batch, errs: make([]error, len(batch))}
+	if len(batch) > 0 {
+		d.enter(w)
 	}
-	d.writing.Lock()
-	defer d.writing.Unlock()
-	if err := d.settle(); err != nil { // not even what is held is sure
-		d.told.Lock()
-		d.report.ReadOnly = err
-		d.told.Unlock()
-		for i := range errs {
-			errs[i] = &ReadOnlyError{d.path, err}
-		}
-		return errs
-	}
-	d.mu.Lock()
-	for i := range batch {
-		if c := d.x.put(now, &batch[i]); c != wire.CodeOK {
-			errs[i] = c
-		}
-	}
-	changes := d.x.log.take()
-	d.mu.Unlock()
-	if err := d.commit(now, changes); err != nil {
-		d.refuse(now, batch, errs, err)
-	}
-	return errs
-}
-
-// refuse answers a batch that could not be written: what is held all the same is
-// held, for the rest none of the verdicts counts that were built on it.
-func (d *Disk) refuse(now time.Time, batch []Item, errs []error, cause error) {
-	refused := &ReadOnlyError{d.path, cause}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	for i := range batch {
-		r := batch[i].Record
-		if errs[i] == wire.CodeInvalid || errs[i] == wire.CodeExpired {
-			continue
-		}
-		t := d.x.tick(now)
-		e := d.x.find(t, slot{r.Record.Key, r.Record.Kind}, r.Print())
-		if errs[i] == nil && e != nil && e.record == nil && !e.renewable(newEntry(now, t, &batch[i])) {
-			continue
-		}
-		errs[i] = refused
-	}
+	return w.errs
 }
 
 // WriteTo writes a copy of the whole database as it is now, which Open can open.

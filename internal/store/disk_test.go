@@ -290,7 +290,7 @@ func TestOfferIsNoEarlyAcknowledgement(t *testing.T) {
 		t.Error("held, says the store, and has not written it")
 	}
 	wantGet(t, d, noon, r, r)
-	if err := d.commit(noon, d.x.log.take()); err != nil || d.Offer(noon, offer, nil)[0] {
+	if err := d.commit(noon, d.x.log.take(), nil); err != nil || d.Offer(noon, offer, nil)[0] {
 		t.Errorf("not held, says the store that has written it (%v)", err)
 	}
 }
@@ -387,6 +387,42 @@ func TestManyAtOnce(t *testing.T) {
 	wg.Wait()
 	check(t, d.x)
 	if r := d.Report(); r.Damaged != 0 || r.Records != 120 {
+		t.Errorf("%v", r)
+	}
+}
+
+// Whoever comes while a transaction is written waits for the next one, and all of
+// them for the same.
+func TestOneCommitServesManyCallers(t *testing.T) {
+	d, _ := newDisk(t, Limits{})
+	before := d.current()
+	const callers = 40
+	d.writing.Lock() // a transaction is written
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			if err := d.Put(after(time.Duration(i)), []Item{{Record: small(t, i)}})[0]; err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if err := d.Save(fmt.Sprint("state ", i), []byte("s")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for queued := 0; queued < 2*callers; runtime.Gosched() {
+		d.queued.Lock()
+		queued = len(d.waiting)
+		d.queued.Unlock()
+	}
+	d.writing.Unlock()
+	wg.Wait()
+	if n := d.current() - before; n != 1 {
+		t.Errorf("%d callers were served by %d transactions", 2*callers, n)
+	}
+	d = again(t, d, after(time.Minute))
+	if r := d.Report(); r.Records != callers || r.States != callers {
 		t.Errorf("%v", r)
 	}
 }

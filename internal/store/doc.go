@@ -44,7 +44,7 @@
 // # What is promised
 //
 // Put returns when the records are on the disk: one transaction and one fsync for a
-// batch. What is not yet committed may be read (it was verified, and reading it
+// batch, and for all that came while another was written. What is not yet committed may be read (it was verified, and reading it
 // promises nothing), but no OFFER is told that it is held. Get, Has, Load, All and
 // Offer never wait for the disk to sync.
 //

@@ -37,7 +37,7 @@ func (d *Disk) expireSome(now time.Time) (n int, done bool) {
 	n, all := d.x.sweep(d.x.tick(now), sweepSize)
 	changes := d.x.log.take()
 	d.mu.Unlock()
-	if err := d.commit(now, changes); err != nil {
+	if err := d.commit(now, changes, nil); err != nil {
 		return -1, true
 	}
 	if now.UnixMilli()-d.stamped > stampEvery.Milliseconds() {

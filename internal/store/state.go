@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"fmt"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -15,27 +14,9 @@ func (d *Disk) Save(name string, data []byte) error {
 	if name == "" || len(name) > maxName || len(data) > maxState {
 		return fmt.Errorf("save state %.64q of %d bytes: want a name of 1 to %d bytes and at most %d", name, len(data), maxName, maxState)
 	}
-	d.writing.Lock()
-	defer d.writing.Unlock()
-	was, _ := d.Saved(name)
-	err := d.update(time.Time{}, func(tx *bolt.Tx) error {
-		b := tx.Bucket(stateBucket)
-		if data == nil {
-			return b.Delete([]byte(name))
-		}
-		return b.Put([]byte(name), appendState(nil, name, data, tx.ID()))
-	})
-	if err != nil {
-		return fmt.Errorf("save state %q: %w", name, &ReadOnlyError{d.path, err})
-	}
-	d.told.Lock()
-	defer d.told.Unlock()
-	if (was == nil) != (data == nil) {
-		if was == nil {
-			d.report.States++
-		} else {
-			d.report.States--
-		}
+	w := &waiter{name: name, data: data}
+	if d.enter(w); w.err != nil {
+		return fmt.Errorf("save state %q: %w", name, &ReadOnlyError{d.path, w.err})
 	}
 	return nil
 }
