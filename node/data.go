@@ -110,6 +110,7 @@ func (n *Node) remember() error {
 	}
 	table := n.tableIDs()
 	if err := errors.Join(n.disk.Save(statePeers, peers.Bytes()), n.disk.Save(stateTable, table)); err != nil {
+		n.remembered.tried = time.Now()
 		return err
 	}
 	n.remembered.table, n.remembered.at = table, time.Now()
@@ -121,7 +122,11 @@ type remembered struct {
 	mu    sync.Mutex // held while it is saved
 	table []byte
 	at    time.Time
+	tried time.Time // in vain, since at
 }
+
+// rememberAgain is how soon it is tried again on a disk that cannot be written.
+const rememberAgain = time.Minute
 
 // tableIDs are the IDs of the table's contacts, in order, one after the other.
 func (n *Node) tableIDs() []byte {
@@ -153,9 +158,9 @@ func (n *Node) rememberPeers(context.Context) {
 	n.remembered.mu.Lock()
 	same := bytes.Equal(table, n.remembered.table)
 	few := len(n.remembered.table) < n.config.K*len(wire.PeerID{})
-	age := time.Since(n.remembered.at)
+	age, tried := time.Since(n.remembered.at), time.Since(n.remembered.tried)
 	n.remembered.mu.Unlock()
-	if age < rememberEvery && (same || !few) {
+	if age < rememberEvery && (same || !few) || tried < rememberAgain {
 		return
 	}
 	if err := n.remember(); err != nil {

@@ -3,9 +3,11 @@ package node
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +33,20 @@ func (s *swarm) again(i int, data string) *Node {
 		s.t.Fatal(err)
 	}
 	return n
+}
+
+// A disk that cannot be written is tried again now and then, not all the time.
+func TestPeersOnAFullDisk(t *testing.T) {
+	var log bytes.Buffer
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.add(Config{Data: t.TempDir(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		n.disk.Close()
+		time.Sleep(20 * time.Minute)
+		n.Close()
+		if tries := strings.Count(log.String(), "cannot save the peers"); tries < 3 || tries > 25 {
+			t.Errorf("tried %d times in 20 minutes", tries)
+		}
+	})
 }
 
 // A node that has ended, in order or not, comes back with its records, its peers

@@ -280,7 +280,7 @@ func (f *finding) repair(without wire.PeerID) {
 	for id, records := range todo {
 		if id == n.id {
 			for _, r := range records {
-				n.hold(r)
+				n.mend(r)
 			}
 			continue
 		}

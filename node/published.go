@@ -51,13 +51,14 @@ type publications struct {
 	disk shelf         // nil: they end with the process; constant once the node runs
 	wake chan struct{} // has room for one: something is due before looks
 
-	mu    sync.Mutex // nothing is called while it is held
-	by    map[slot]*publication
-	looks time.Time // when the task that renews them wakes
+	mu      sync.Mutex // nothing is called while it is held
+	by      map[slot]*publication
+	looks   time.Time         // when the task that renews them wakes
+	unsaved map[slot]struct{} // of which the disk says something else: it could not be written
 
 	// saving orders what is written of one slot: it is held while it is, and
 	// locked before mu.
-	saving [16]sync.Mutex
+	saving [256]sync.Mutex
 }
 
 // A publication is one of them. Guarded by publications.mu.
@@ -82,7 +83,7 @@ type version struct {
 }
 
 func newPublications(life time.Duration) *publications {
-	return &publications{life: life, by: make(map[slot]*publication), wake: make(chan struct{}, 1)}
+	return &publications{life: life, by: make(map[slot]*publication), unsaved: make(map[slot]struct{}), wake: make(chan struct{}, 1)}
 }
 
 func slotOf(r *wire.Signed) slot { return slot{r.Record.Kind, r.Record.Key} }

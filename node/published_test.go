@@ -82,6 +82,13 @@ func (d *drawer) savePublication(name string, data []byte) error {
 	return nil
 }
 
+// fail makes savings fail with err, or succeed if it is nil.
+func (d *drawer) fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err = err
+}
+
 func (d *drawer) savedPublications() iter.Seq2[string, []byte] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -203,6 +210,27 @@ func TestUnpublish(t *testing.T) {
 		s.wantGet(s.nodes[2], owned, GetOptions{Kind: wire.KindOwned}, "again")
 		if _, err := s.nodes[2].GetWith(within(t, time.Minute), content, GetOptions{Kind: wire.KindContent}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("content two hours after it was unpublished: %v", err)
+		}
+	})
+}
+
+// What is unpublished while the disk is full does not come back with the next start:
+// that is noted as soon as it can be.
+func TestUnpublishOnAFullDisk(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		d := &drawer{}
+		n := s.addWith(d, Config{})
+		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
+		full := errors.New("no space left on device")
+		d.fail(full)
+		if _, err := n.Unpublish(within(t, time.Minute), wire.KindOpen, key); !errors.Is(err, full) {
+			t.Errorf("unpublish: %v", err)
+		}
+		time.Sleep(5 * time.Minute)
+		d.fail(nil)
+		time.Sleep(2 * time.Minute)
+		for name := range d.savedPublications() {
+			t.Errorf("%s is on disk still", name)
 		}
 	})
 }

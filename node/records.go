@@ -254,6 +254,22 @@ func (n *Node) hold(r *wire.Signed) error {
 	return n.values.Put(time.Now(), []store.Item{{Record: r}})[0]
 }
 
+// mend keeps here a newer version of what we hold, as a get has found it: unless we
+// are a holder, for a while only. The next version would not be brought to us, and
+// our own gets begin here.
+func (n *Node) mend(r *wire.Signed) error {
+	now := time.Now()
+	n.mu.Lock()
+	nearer := n.table.Closer(r.Record.Key)
+	n.mu.Unlock()
+	holders := n.config.K + n.config.K/deadSlack
+	return n.values.Put(now, []store.Item{{
+		Record: r,
+		Cached: nearer > holders,
+		Life:   store.CacheLife(r.Record.Kind, r.Record.Expiry.Sub(now), nearer, holders),
+	}})[0]
+}
+
 // verify checks a record that somebody else hands us. The signature of one that
 // is held already has been checked.
 func (n *Node) verify(s *wire.Signed, now time.Time) error {

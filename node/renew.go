@@ -50,6 +50,7 @@ func (n *Node) renew(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		ps.saveAgain()
 		lonely := n.lonely()
 		// A lone server that waits for others is a network of its own.
 		offline := lonely && (n.mode() == wire.ModeClient || len(n.bootstrap.list()) > 0)

@@ -3,6 +3,8 @@ package node
 import (
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 
 	"github.com/kadquic/kadquic/wire"
 )
@@ -21,7 +23,7 @@ func (ps *publications) save(at slot) error {
 	if ps.disk == nil {
 		return nil
 	}
-	order := &ps.saving[at.key[0]%16]
+	order := &ps.saving[at.key[0]]
 	order.Lock()
 	defer order.Unlock()
 	var data []byte
@@ -30,10 +32,31 @@ func (ps *publications) save(at slot) error {
 		data = wire.AppendSigned(nil, p.version.record)
 	}
 	ps.mu.Unlock()
-	if err := ps.disk.savePublication(at.String(), data); err != nil {
+	err := ps.disk.savePublication(at.String(), data)
+	ps.mu.Lock()
+	if err != nil {
+		ps.unsaved[at] = struct{}{}
+	} else {
+		delete(ps.unsaved, at)
+	}
+	ps.mu.Unlock()
+	if err != nil {
 		return fmt.Errorf("cannot note on disk what is published under %s: %w", at.key, err)
 	}
 	return nil
+}
+
+// saveAgain saves what could not be saved, as far as that works now. What has been
+// unpublished while the disk was full must not come back with the next start.
+func (ps *publications) saveAgain() {
+	ps.mu.Lock()
+	unsaved := slices.Collect(maps.Keys(ps.unsaved))
+	ps.mu.Unlock()
+	for _, at := range unsaved {
+		if ps.save(at) != nil {
+			return
+		}
+	}
 }
 
 func (at slot) String() string { return fmt.Sprintf("%v/%s", at.kind, at.key) }

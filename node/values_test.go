@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -170,6 +172,34 @@ func TestValuesNotFound(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%d yields", n)
 		}
+	})
+}
+
+// A get that finds its own copy behind mends it. It does not make a holder of a node
+// that only had a copy for a while, and would not hear of the next version.
+func TestMendedCopiesAreShortLived(t *testing.T) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		for range 12 {
+			s.add(Config{K: 3})
+		}
+		key := routing.KeyOf("popular")
+		far := slices.MaxFunc(s.nodes, func(a, b *Node) int { return key.CompareDistance(a.Key(), b.Key()) })
+		put := PutOptions{Publisher: testKey(100)}
+		s.put(s.nodes[0], key, "first", put)
+		s.wantGet(far, key, GetOptions{}, "first")
+		holder := s.nodes[s.holders(wire.KindOpen, key, "first")[0]]
+		first := holder.values.Get(time.Now(), wire.KindOpen, key, 1)
+		if err := far.values.Put(time.Now(), []store.Item{{Record: first[0], Cached: true, Life: 5 * time.Minute}})[0]; err != nil {
+			t.Fatal(err)
+		}
+		s.put(s.nodes[0], key, "second", put)
+		s.wantGet(far, key, GetOptions{Quorum: 4}, "second")
+		if !far.Holds(wire.KindOpen, key) {
+			t.Error("its own copy is gone")
+		}
+		s.put(s.nodes[0], key, "third", put)
+		time.Sleep(6 * time.Minute)
+		s.wantGet(far, key, GetOptions{}, "third")
 	})
 }
 

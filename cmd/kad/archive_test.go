@@ -27,6 +27,36 @@ func tarOf(t testing.TB, files ...string) []byte {
 	return b.Bytes()
 }
 
+// What takes the place of a database leaves it where it is until it does.
+func TestExchange(t *testing.T) {
+	dir := t.TempDir()
+	path, fresh := filepath.Join(dir, "node.db"), filepath.Join(dir, "fresh")
+	if err := os.WriteFile(path, []byte("former"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exchange(path, fresh, "damaged"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("with nothing: %v", err)
+	}
+	if b, err := os.ReadFile(path); string(b) != "former" {
+		t.Errorf("after an exchange that failed there is %q, %v", b, err)
+	}
+	if all, _ := os.ReadDir(dir); len(all) != 1 {
+		t.Errorf("%d files are left", len(all))
+	}
+	if err := os.WriteFile(fresh, []byte("fresh"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old, err := exchange(path, fresh, "damaged")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{path: "fresh", old: "former"} {
+		if b, err := os.ReadFile(file); string(b) != want {
+			t.Errorf("%s holds %q, %v", filepath.Base(file), b, err)
+		}
+	}
+}
+
 func TestArchiveRoundTrip(t *testing.T) {
 	db, err := os.Create(filepath.Join(t.TempDir(), "db"))
 	if err != nil {

@@ -247,14 +247,8 @@ func (a *app) salvage(ctx context.Context, p profile) error {
 	if err != nil {
 		return fmt.Errorf("salvage of %q: %w; it was left as it is", p.database(), err)
 	}
-	old := aside(p.database(), "damaged", time.Now())
-	if err := os.Rename(p.database(), old); err != nil {
-		return err
-	}
-	if err := os.Rename(fresh, p.database()); err != nil {
-		return err
-	}
-	if err := syncDir(p.dir); err != nil {
+	old, err := exchange(p.database(), fresh, "damaged")
+	if err != nil {
 		return err
 	}
 	a.object(struct {

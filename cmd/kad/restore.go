@@ -181,6 +181,9 @@ func (a *app) unpack(ctx context.Context, from io.Reader, work string) (unpacked
 	b.hasDB = hasDB
 	if hasDB {
 		r, err := store.Check(b.database)
+		if damaged, ok := errors.AsType[*store.DamagedError](err); ok {
+			return b, fmt.Errorf("its database is damaged (%s); to save what is readable, unpack it with tar into an empty directory DIR and run: kad doctor --salvage --data DIR", damaged.Reason)
+		}
 		if err != nil {
 			return b, fmt.Errorf("its database: %w", err)
 		}
@@ -252,15 +255,31 @@ func (p profile) restore(b unpacked, done *restored) error {
 		return err
 	}
 	if _, err := os.Stat(p.database()); err == nil {
-		done.Aside = aside(p.database(), "before-restore", time.Now())
-		if err := os.Rename(p.database(), done.Aside); err != nil {
-			return err
-		}
+		done.Aside, err = exchange(p.database(), b.database, "before-restore")
+		return err
 	}
 	if err := os.Rename(b.database, p.database()); err != nil {
 		return err
 	}
 	return syncDir(p.dir)
+}
+
+// exchange puts the file fresh in the place of path, which stays beside it under a
+// name that says why. At no moment is there nothing at path: a node that began after
+// a crash would make an empty database there.
+func exchange(path, fresh, why string) (old string, err error) {
+	old = aside(path, why, time.Now())
+	back := func() error { return os.Remove(old) }
+	if err := os.Link(path, old); err != nil { // a file system without links
+		back = func() error { return os.Rename(old, path) }
+		if err := os.Rename(path, old); err != nil {
+			return "", err
+		}
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return "", errors.Join(err, back())
+	}
+	return old, syncDir(filepath.Dir(path))
 }
 
 // aside is a name for what was at path, which says why and when.
