@@ -68,7 +68,7 @@ func (s *Self) CouldNot(at netip.AddrPort, by wire.PeerID, via netip.Prefix, ask
 	if seen := SeenBy(at.Addr().Is4()); at != seen && !slices.Contains(s.ownLocked(now), at) && !s.isMappedLocked(at) {
 		changes = append(changes, s.judgeLocked(seen, s.verdicts[seen].failed(by, via, now))...)
 	}
-	return changes, len(v.noes) != len(before.noes) || v.Answer() == No
+	return changes, v.count > before.count || v.Answer() == No
 }
 
 // SeenBy stands for the address at which whoever is asked sees us, which a NAT

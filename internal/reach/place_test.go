@@ -33,11 +33,11 @@ func TestAddressesByVerdict(t *testing.T) {
 	now := time.Now()
 	via := func(i byte) netip.Prefix { return NetworkOf(ipv4(9, 0, i, 1)) }
 	no := Verdict{}.failed(wire.PeerID{1}, via(1), now).failed(wire.PeerID{2}, via(2), now)
-	no = no.failed(wire.PeerID{2}, via(3), now).failed(wire.PeerID{3}, via(2), now)
+	no = no.failed(wire.PeerID{2}, via(3), now).failed(wire.PeerID{1}, via(3), now)
 	if no.Answer() != Unknown {
 		t.Error("two noes are enough, or two askers")
 	}
-	if late := no.failed(wire.PeerID{3}, via(3), now.Add(noLife+1)); late.Answer() != Unknown || len(late.noes) != 1 {
+	if late := no.failed(wire.PeerID{3}, via(3), now.Add(noLife+1)); late.Answer() != Unknown || late.Noes() != 1 {
 		t.Errorf("old noes count: %+v", late)
 	}
 	no = no.failed(wire.PeerID{3}, via(3), now)

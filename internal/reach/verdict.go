@@ -24,6 +24,8 @@ const (
 	EnoughNoes = 3
 	// noLife is how long a no counts while there are not enough of them.
 	noLife = time.Hour
+	// maxNoes are remembered: four networks could name each of the three others.
+	maxNoes = 12
 	// enoughKnown is how many networks must have come in to whom we had sent
 	// something, before the router is believed that it lets in others, too.
 	enoughKnown = 2
@@ -33,12 +35,14 @@ const (
 // value: what changes it returns another.
 type Verdict struct {
 	yes   time.Time // when somebody came in there last to whom nothing had been sent
-	noes  []no      // who could not since, each once, by askers of different networks
+	noes  []no      // who could not since, the earliest first
+	count int       // how many of them count
 	no    time.Time // the last of them
 	known []came    // who came in since from another port than we had sent something to, by network
 }
 
-// A no is the word of a peer that it could not connect, and whom we asked for it.
+// A no is the word of a peer that it could not connect, and the network of whom we
+// asked for it.
 type no struct {
 	by  wire.PeerID
 	via netip.Prefix
@@ -54,7 +58,7 @@ type came struct {
 // Answer is what it comes to.
 func (v Verdict) Answer() Answer {
 	switch {
-	case len(v.noes) >= EnoughNoes:
+	case v.count >= EnoughNoes:
 		return No
 	case !v.yes.IsZero():
 		return Yes
@@ -73,21 +77,27 @@ func (v Verdict) Since() time.Time {
 	return time.Time{}
 }
 
-// Noes is how many peers could not connect since somebody came in last.
-func (v Verdict) Noes() int { return len(v.noes) }
+// Noes is how many peers could not connect since somebody came in last, of those that
+// count.
+func (v Verdict) Noes() int { return v.count }
 
 // failed notes that a peer could not connect, as somebody in the network via says.
-// One peer counts once, and so does one network: it may name whom it likes.
 func (v Verdict) failed(by wire.PeerID, via netip.Prefix, now time.Time) Verdict {
 	v.no = now
-	if len(v.noes) >= EnoughNoes {
+	if v.count >= EnoughNoes {
 		return v
 	}
-	v.noes = slices.DeleteFunc(slices.Clone(v.noes), func(n no) bool { return now.Sub(n.at) > noLife })
-	if !slices.ContainsFunc(v.noes, func(n no) bool { return n.by == by || n.via == via }) {
-		v.noes = append(v.noes, no{by, via, now})
-	}
+	same := func(n no) bool { return n.by == by && n.via == via }
+	v.noes = slices.DeleteFunc(slices.Clone(v.noes), func(n no) bool { return same(n) || now.Sub(n.at) > noLife })
+	v.noes = append(v.noes, no{by, via, now})
+	v.noes = v.noes[max(0, len(v.noes)-maxNoes):]
+	v.count = independent(v.noes)
 	return v
+}
+
+// fresh is how many noes count that are not too old.
+func (v Verdict) fresh(now time.Time) int {
+	return independent(slices.DeleteFunc(slices.Clone(v.noes), func(n no) bool { return now.Sub(n.at) > noLife }))
 }
 
 // letIn notes that a filter let in a peer to whose IP something had been sent, but
@@ -104,7 +114,7 @@ func (v Verdict) letIn(from netip.Prefix, now time.Time) Verdict {
 func (v Verdict) settled(now time.Time) bool {
 	switch v.Answer() {
 	case Yes:
-		return len(v.noes) == 0
+		return v.count == 0
 	case No:
 		return !v.Hopeful(now)
 	}
@@ -120,5 +130,5 @@ func (v Verdict) Hopeful(now time.Time) bool {
 // vouched reports whether somebody in a network has said no, of so few that another
 // one would tell more.
 func (v Verdict) vouched(via netip.Prefix) bool {
-	return len(v.noes) < EnoughNoes && slices.ContainsFunc(v.noes, func(n no) bool { return n.via == via })
+	return v.count < EnoughNoes && slices.ContainsFunc(v.noes, func(n no) bool { return n.via == via })
 }
