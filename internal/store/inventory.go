@@ -126,15 +126,23 @@ func (v *inventory) record(page int64, key, value []byte) {
 //
 // How long a record still lives is counted from now or from the last time that the
 // file was written, if the clock says that this is still to come, and is never more
-// than it was at receipt.
+// than it was at receipt. Where nothing would be left by that stamp, and all by the
+// clock, it is the stamp that was wrong: the clock ran ahead and has been set.
 func (d *Disk) fill(now time.Time, v *inventory) {
 	x := d.x
 	ms := now.UnixMilli()
 	from := max(ms, v.stamp)
 	d.stamped, d.scrap, d.report = v.stamp, v.scrap, v.report
 	for _, l := range v.records {
-		left := min(l.until, l.received+ms24h) - from
-		remembered := min(l.forget-from, SeqMemory.Milliseconds())
+		since := func(until int64) int64 {
+			if until <= from && l.received <= ms {
+				return ms
+			}
+			return from
+		}
+		until := min(l.until, l.received+ms24h)
+		left := until - since(until)
+		remembered := min(l.forget-since(l.forget), SeqMemory.Milliseconds())
 		e := l.e
 		e.from = x.use.tally(l.account)
 		e.received = min(ticks(l.received-ms), -1)
@@ -155,7 +163,7 @@ func (d *Disk) fill(now time.Time, v *inventory) {
 		default:
 			left = min(left, l.until-l.received)
 			e.until = ticks(left)
-			e.end = max(e.until, ticks(min(e.expiry-from, ms24h)))
+			e.end = max(e.until, ticks(min(e.expiry-since(until), ms24h)))
 		}
 		x.insert(e)
 	}
