@@ -1,10 +1,12 @@
 package node
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -15,34 +17,55 @@ const maxSkews = 32
 // an absolute time, so a clock that is far off makes a node's records worthless
 // to others. Goroutines may share it.
 type skew struct {
-	mu    sync.Mutex
-	peers []wire.PeerID // the latest maxSkews, in a ring with by
-	by    []time.Duration
-	next  int
+	mu     sync.Mutex
+	clocks []clock // the latest maxSkews, in a ring
+	next   int
 }
 
-func (s *skew) observe(id wire.PeerID, by time.Duration) {
+// A clock is that of one peer, or of one network: whoever makes many identities
+// counts once.
+type clock struct {
+	id  wire.PeerID  // zero: of a network
+	net netip.Prefix // the zero Prefix: of a peer
+	by  time.Duration
+	at  time.Time // when it was compared with ours
+}
+
+// observe notes that a peer's clock is ahead of ours by that much. Where its address
+// is a public one, what others of the /24 (IPv6: /64) have said counts no more.
+func (s *skew) observe(id wire.PeerID, from netip.Addr, by time.Duration, now time.Time) {
+	c := clock{id: id, by: by, at: now}
+	if reach.ScopeOf(from) == reach.ScopeGlobal {
+		c.id, c.net = wire.PeerID{}, reach.NetworkOf(from.Unmap())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.Index(s.peers, id); i >= 0 {
-		s.by[i] = by
+	if i := slices.IndexFunc(s.clocks, func(o clock) bool { return o.id == c.id && o.net == c.net }); i >= 0 {
+		s.clocks[i] = c
 		return
 	}
-	if len(s.peers) < maxSkews {
-		s.peers, s.by = append(s.peers, id), append(s.by, by)
+	if len(s.clocks) < maxSkews {
+		s.clocks = append(s.clocks, c)
 		return
 	}
-	s.peers[s.next], s.by[s.next] = id, by
+	s.clocks[s.next] = c
 	s.next = (s.next + 1) % maxSkews
 }
 
-// median returns how far others are ahead of us, once three or more have said.
-func (s *skew) median() (time.Duration, bool) {
+// median returns how far others are ahead of us, once three or more have said. What
+// they said before our clock was set, or this machine slept, tells nothing any more.
+func (s *skew) median(now time.Time) (time.Duration, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.by) < 3 {
+	var by []time.Duration
+	for _, c := range s.clocks {
+		if jump := now.Round(0).Sub(c.at.Round(0)) - now.Sub(c.at); jump.Abs() < time.Minute {
+			by = append(by, c.by)
+		}
+	}
+	if len(by) < 3 {
 		return 0, false
 	}
-	sorted := slices.Sorted(slices.Values(s.by))
-	return sorted[len(sorted)/2], true
+	slices.Sort(by)
+	return by[len(by)/2], true
 }

@@ -128,7 +128,7 @@ func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 		n.peers.SetRecord(l.id, r) // about itself; who is told of it verifies
 	}
 	if !h.Clock.IsZero() {
-		n.skew.observe(l.id, h.Clock.Sub(now))
+		n.skew.observe(l.id, l.addr.Addr(), h.Clock.Sub(now), now)
 	}
 	n.observed(l, h.Observed)
 	if l.isServer() {

@@ -62,7 +62,7 @@ func (n *Node) GetWith(ctx context.Context, key routing.Key, o GetOptions) (Valu
 	err := f.run(ctx)
 	best, ok := f.winner()
 	if err == nil && !ok {
-		err = ErrNotFound
+		err = n.notFound()
 	}
 	var v Value
 	if ok {
@@ -107,7 +107,7 @@ func (n *Node) Values(ctx context.Context, key routing.Key, o GetOptions) iter.S
 			case err := <-ended:
 				ended = nil
 				if _, ok := f.winner(); !ok && err == nil {
-					err = ErrNotFound
+					err = n.notFound()
 				}
 				if err != nil {
 					yield(Value{}, fmt.Errorf("get %s: %w", f.key, err))

@@ -117,7 +117,7 @@ func (n *Node) checkIntroduction(b []byte, peer wire.PeerID, reply [32]byte) (wi
 		return i, errNotForUs
 	}
 	now := time.Now()
-	by, _ := n.skew.median() // 0 if not known
+	by, _ := n.skew.median(now) // 0 if not known
 	if age := now.Add(by).Sub(i.At); age.Abs() > maxCallAge {
 		return i, fmt.Errorf("%w: %v old", errStaleCall, age.Round(time.Second))
 	}

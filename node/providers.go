@@ -60,7 +60,7 @@ func (n *Node) FindProviders(ctx context.Context, key routing.Key) iter.Seq2[Pro
 			case err := <-ended:
 				ended = nil
 				if len(c.seen) == 0 && err == nil {
-					err = ErrNotFound
+					err = n.notFound()
 				}
 				if err != nil {
 					yield(Provider{}, fmt.Errorf("providers of %s: %w", key, err))

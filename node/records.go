@@ -177,12 +177,20 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 }
 
 // clockFault returns an error when our clock is so far off that others would
-// refuse what we sign.
+// refuse what we sign, and we what they did.
 func (n *Node) clockFault() error {
-	if ahead, ok := n.skew.median(); ok && ahead.Abs() > wire.MaxSkew {
-		return fmt.Errorf("this machine's clock differs by %v from that of its peers, who would refuse the record: set the clock", ahead.Round(time.Second))
+	if ahead, ok := n.skew.median(time.Now()); ok && ahead.Abs() > wire.MaxSkew {
+		return fmt.Errorf("this machine's clock differs by %v from that of its peers, so that either side takes the records of the other for wrong: set the clock", ahead.Round(time.Second))
 	}
 	return nil
+}
+
+// notFound is ErrNotFound, and says so where our clock may be to blame.
+func (n *Node) notFound() error {
+	if err := n.clockFault(); err != nil {
+		return fmt.Errorf("%w; %w", ErrNotFound, err)
+	}
+	return ErrNotFound
 }
 
 // publish stores a record on the k nearest to its key.
@@ -223,17 +231,25 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 	}
 	alone := len(out.met) == 0 && len(out.causes) > 0 // peers are known, and gone
 	s := Stored{Key: key}
+	ours := false
 	for c := range out.lookup.Closest() {
-		if out.causes[c.Addr.id] != nil {
-			continue // refused
+		switch {
+		case out.causes[c.Addr.id] != nil: // refused
+		case c.Addr.id == n.id:
+			ours = true
+		default:
+			s.Count++
 		}
-		if c.Addr.id == n.id {
-			if herr := n.hold(r); herr != nil {
-				out.causes[n.id] = herr
-				continue
-			}
+	}
+	if ours && s.Count == 0 && anyOf(out.causes, wire.CodeAhead, wire.CodeExpired) {
+		ours = false // by their clocks it is none, so by ours: nobody but us would have it
+	}
+	if ours {
+		if herr := n.hold(r); herr != nil {
+			out.causes[n.id] = herr
+		} else {
+			s.Count++
 		}
-		s.Count++
 	}
 	servers := len(out.met)
 	if n.mode() == wire.ModeServer {

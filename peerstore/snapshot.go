@@ -55,9 +55,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // may be another then. It is written with one call of w.Write.
 func (s *Store) Snapshot(w io.Writer, now time.Time) error {
 	b := []byte(snapshotMagic)
-	t := now.UnixNano()
+	t := s.tick(now)
 	for _, id := range s.ids() {
-		b = s.appendPeer(b, id, t)
+		b = s.appendPeer(b, id, t, now.UnixNano()-t)
 	}
 	b = binary.BigEndian.AppendUint32(b, checksum(b))
 	if _, err := w.Write(b); err != nil {
@@ -66,7 +66,9 @@ func (s *Store) Snapshot(w io.Writer, now time.Time) error {
 	return nil
 }
 
-func (s *Store) appendPeer(b []byte, id wire.PeerID, t int64) []byte {
+// appendPeer appends one of them, unless it is not worth it. ahead is by how much the
+// wall clock is ahead of t.
+func (s *Store) appendPeer(b []byte, id wire.PeerID, t, ahead int64) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.peers[id]
@@ -89,7 +91,7 @@ func (s *Store) appendPeer(b []byte, id wire.PeerID, t int64) []byte {
 		return b
 	}
 	b = append(b, p.id[:]...)
-	b = appendSeconds(b, p.seen)
+	b = appendSeconds(b, shift(p.seen, ahead))
 	b = binary.AppendUvarint(b, uint64(p.mode))
 	b = appendBytes(b, p.agent)
 	b = binary.AppendUvarint(b, uint64(p.rtt.Smoothed().Microseconds()))
@@ -99,8 +101,8 @@ func (s *Store) appendPeer(b []byte, id wire.PeerID, t int64) []byte {
 	for _, i := range keep[:n] {
 		a := &p.addrs[i]
 		b = append(b, byte(a.source))
-		b = appendSeconds(b, min(a.expiry, t+int64(s.opts.TTL)))
-		b = appendSeconds(b, a.success)
+		b = appendSeconds(b, min(a.expiry, t+int64(s.opts.TTL))+ahead)
+		b = appendSeconds(b, shift(a.success, ahead))
 		b = appendBytes(b, string(a.addr))
 	}
 	return b
@@ -108,6 +110,14 @@ func (s *Store) appendPeer(b []byte, id wire.PeerID, t int64) []byte {
 
 func appendBytes(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// shift adds d to a time, unless that is 0, never.
+func shift(t, d int64) int64 {
+	if t == 0 {
+		return 0
+	}
+	return max(t+d, 1)
 }
 
 func appendSeconds(b []byte, t int64) []byte {
@@ -147,11 +157,18 @@ func (s *Store) Load(r io.Reader, now time.Time) error {
 			return fmt.Errorf("%w: peer %d is malformed", ErrSnapshot, len(peers)-1)
 		}
 	}
+	t := s.tick(now)
+	behind := t - now.UnixNano()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The last first, so that the dearest end up as the latest.
 	for _, p := range slices.Backward(peers[:min(len(peers), s.opts.MaxPeers)]) {
-		s.adopt(p, now.UnixNano())
+		p.seen = shift(p.seen, behind)
+		for i := range p.addrs {
+			p.addrs[i].expiry += behind
+			p.addrs[i].success = shift(p.addrs[i].success, behind)
+		}
+		s.adopt(p, t)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -112,6 +113,41 @@ func TestSnapshotFromTheFuture(t *testing.T) {
 	}
 	if info.Seen.After(after(-1000 * time.Hour)) {
 		t.Errorf("seen in the future: %v", info.Seen)
+	}
+}
+
+// jumped is t, of time.Now, as it would be after the wall clock was set by d, in
+// whole seconds: the process's own clock goes on as if nothing were.
+func jumped(t time.Time, d time.Duration) time.Time {
+	*(*uint64)(unsafe.Pointer(&t)) += uint64(d/time.Second) << 30 // 1 bit, 33 of seconds, 30 of nanoseconds
+	return t
+}
+
+// The wall clock is set while the process runs: nobody is forgotten for it, and
+// nothing is kept for longer, nor after a restart.
+func TestClockJumpsWhileWeRun(t *testing.T) {
+	for _, by := range []time.Duration{400 * 24 * time.Hour, -400 * 24 * time.Hour} {
+		start := time.Now()
+		s := New(Options{})
+		s.Add(id(1), SourceDialled, start, time.Hour, addr(1))
+		now := jumped(start.Add(time.Minute), by)
+		s.Add(id(2), SourceDialled, now, time.Hour, addr(2))
+		s.Prune(now)
+		for i := range 2 {
+			if got := s.AppendAddrs(nil, id(i+1), now); !slices.Equal(got, addrs(i+1)) {
+				t.Errorf("peer %d after a jump by %v is at %v", i+1, by, got)
+			}
+		}
+		loaded := load(t, snapshot(t, s, now), now.Round(0).Add(time.Minute), Options{}) // as another process
+		info, ok := loaded.Peer(id(1))
+		if want := now.Round(0).Add(minLease + time.Minute); !ok || info.Addrs[0].Expires.Sub(want).Abs() > time.Second {
+			t.Errorf("after a restart the address ends at %+v, want %v", info.Addrs, want)
+		}
+		over := start.Add(62 * time.Minute)
+		s.Prune(over)
+		if s.Len() != 0 {
+			t.Errorf("%d peers an hour later, after a jump by %v", s.Len(), by)
+		}
 	}
 }
 

@@ -49,6 +49,7 @@ type Options struct {
 // one mutex guards all of it and is held for map look-ups and small copies only.
 type Store struct {
 	opts Options
+	base time.Time // when it was made, see tick
 
 	mu    sync.Mutex
 	peers map[wire.PeerID]*peer
@@ -69,12 +70,16 @@ func New(o Options) *Store {
 	if o.TTL <= 0 {
 		o.TTL = DefaultTTL
 	}
-	s := &Store{opts: o, peers: make(map[wire.PeerID]*peer)}
+	s := &Store{opts: o, base: time.Now(), peers: make(map[wire.PeerID]*peer)}
 	for i := range s.lists {
 		s.lists[i].init()
 	}
 	return s
 }
+
+// tick is now in Unix nanoseconds by the clock of the process: what is known of peers
+// ends neither sooner nor later when the wall clock is set.
+func (s *Store) tick(now time.Time) int64 { return s.base.UnixNano() + int64(now.Sub(s.base)) }
 
 // Add notes that peer id may be reached at addrs, learned at now from src. They
 // are kept for ttl from now; zero means Options.TTL, a negative ttl means for as
@@ -87,7 +92,7 @@ func (s *Store) Add(id wire.PeerID, src Source, now time.Time, ttl time.Duration
 	if len(addrs) == 0 || id.IsZero() || src == 0 || src > SourceUser {
 		return
 	}
-	t := now.UnixNano()
+	t := s.tick(now)
 	var expiry int64 = forGood
 	switch {
 	case ttl == 0:
@@ -123,7 +128,7 @@ func (s *Store) AppendAddrs(dst []wire.Addr, id wire.PeerID, now time.Time) []wi
 		return dst
 	}
 	var order [maxAddrs]uint8
-	for _, i := range p.order(&order, now.UnixNano()) {
+	for _, i := range p.order(&order, s.tick(now)) {
 		dst = append(dst, p.addrs[i].addr)
 	}
 	return dst
@@ -153,7 +158,7 @@ func (s *Store) Failure(id wire.PeerID, addr wire.Addr, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.peers[id]; p != nil {
-		p.fail(addr, now.UnixNano())
+		p.fail(addr, s.tick(now))
 	}
 }
 
@@ -192,7 +197,7 @@ func (s *Store) Len() int {
 // left, and returns how many peers that were. Call it every few minutes: until
 // then what has expired still takes room, but AppendAddrs does not give it out.
 func (s *Store) Prune(now time.Time) int {
-	t := now.UnixNano()
+	t := s.tick(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0

@@ -44,8 +44,9 @@
 // # What is promised
 //
 // Put returns when the records are on the disk: one transaction and one fsync for a
-// batch, and for all that came while another was written. What is not yet committed may be read (it was verified, and reading it
-// promises nothing), but no OFFER is told that it is held. Get, Has, Load, All and
+// batch, and for all that came while another was written. What is not yet committed
+// may be read (it was verified, and reading it promises nothing), but no OFFER is
+// told that it is held. Get, Has, Load, All and
 // Offer never wait for the disk to sync.
 //
 // When a commit fails the changes of the index are undone, which so agrees with
