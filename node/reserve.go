@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,8 +19,9 @@ const (
 	wantRelays = 3
 	// needRelays is how many it wants even if they are in one network.
 	needRelays = 2
-	// refusedLife is how long a peer is left alone that would not relay.
-	refusedLife = 10 * time.Minute
+	// refusedLife is how long a peer is left alone that would not relay, and
+	// silentLife one that did not answer when it was asked.
+	refusedLife, silentLife = 10 * time.Minute, time.Minute
 	// Waits after a round that did not find enough, doubled each time.
 	minReserveWait, maxReserveWait = 2 * time.Second, 30 * time.Second
 	// reserveAgain is how soon a relay is asked again that did not answer, when
@@ -49,7 +51,7 @@ func (n *Node) wantsRelays() bool {
 // reserve is the task that gets places as long as they are wanted, and gives them
 // back when they are not.
 func (n *Node) reserve(ctx context.Context) {
-	refused := make(map[wire.PeerID]time.Time)
+	refused := make(map[wire.PeerID]time.Time) // until when
 	wait := minReserveWait
 	var next time.Time // of the next round
 	timer := time.NewTimer(time.Second)
@@ -95,11 +97,7 @@ func (n *Node) giveBack() {
 func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for id, at := range refused {
-		if time.Since(at) > refusedLife {
-			delete(refused, id)
-		}
-	}
+	maps.DeleteFunc(refused, func(_ wire.PeerID, until time.Time) bool { return !time.Now().Before(until) })
 	near, err := n.walkTo(ctx, "relays", n.key)
 	if err != nil {
 		return false
@@ -117,7 +115,11 @@ func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Ti
 				continue
 			}
 			if err := n.reserveAt(ctx, id, pass.another); err != nil && ctx.Err() == nil {
-				refused[id] = time.Now()
+				life := refusedLife
+				if errors.Is(err, errTimeout) || errors.Is(err, ErrUnreachable) {
+					life = silentLife
+				}
+				refused[id] = time.Now().Add(life)
 				n.config.Logger.Debug("no place at a relay", "peer", id, "err", err)
 			}
 		}

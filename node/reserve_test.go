@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -439,5 +440,35 @@ func TestRoutesEnd(t *testing.T) {
 			t.Error("a route outlives its time")
 		}
 		n.relayedTo(publicKey(last), []byte("to nobody"))
+	})
+}
+
+// A peer that did not answer when it was asked for a place is asked again a minute
+// later, not when those are who refuse.
+func TestASilentRelayIsAskedAgain(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		var asked atomic.Int32
+		s.stranger(0).join(s.nodes[0], func(_ wire.PeerID, m wire.Message) wire.Message {
+			switch m.(type) {
+			case wire.Ping:
+				return wire.Pong{}
+			case wire.FindNode:
+				return wire.Nodes{}
+			case wire.Reserve:
+				if asked.Add(1) == 1 {
+					return nil
+				}
+				return wire.Reserved{Lifetime: time.Hour, Rate: 1 << 20}
+			}
+			return wire.Error{Code: wire.CodeUnimplemented}
+		})
+		bob := s.add(Config{Mode: ModeClient})
+		if _, err := bob.Listen("/test"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		if got := bob.Relays(); len(got) != wantRelays {
+			t.Errorf("%d relays; the third was asked %d times", len(got), asked.Load())
+		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 
 // Two peers that know one another by key and address.
 func Example() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	alice, bob := listen(), listen()
 	defer alice.Close()
