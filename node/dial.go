@@ -14,6 +14,11 @@ import (
 const (
 	maxDialAddrs = 4 // tried per peer
 	dialStagger  = 250 * time.Millisecond
+
+	// dialLinger is how long a dial goes on that nobody waits for any more. Lookups
+	// do not wait for strangers who do not answer, but are to be rid of them: a
+	// handshake takes one round trip, and its first packet may be lost once.
+	dialLinger = 2 * time.Second
 )
 
 // dial makes a connection for the pool: the peer's best addresses, each a
@@ -34,7 +39,7 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 		return c, nil
 	case n.ctx.Err() != nil:
 		return nil, ErrClosed
-	case errors.Is(ctx.Err(), context.Canceled): // by the pool: the peer's own dial came first
+	case ctx.Err() != nil && !hadItsTime(ctx): // by the pool: the peer's own dial came first, or nobody waits
 		return nil, context.Cause(ctx)
 	}
 	if len(targets)+len(relays) > 0 { // otherwise who names it next may know where it is
@@ -42,6 +47,12 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 	}
 	n.failed(id)
 	return nil, &unreachableError{id, append(nowhere, causes...)}
+}
+
+// hadItsTime reports whether a dial ended because nobody answered for as long as the
+// pool gives it.
+func hadItsTime(ctx context.Context) bool {
+	return errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(context.Cause(ctx), quic.ErrTimeout)
 }
 
 // callOrRace calls a peer that has relays, and dials any other. If the call fails or
@@ -212,7 +223,7 @@ func (n *Node) dialOne(ctx context.Context, id wire.PeerID, t dialTarget) (*quic
 		if wrong, ok := errors.AsType[*quic.KeyError](err); ok { // by the name that users know
 			err = fmt.Errorf("dial %v: %w: it is peer %s", t.addr, ErrWrongPeer, wire.PeerID(wrong.Got))
 		}
-		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		if ctx.Err() == nil || hadItsTime(ctx) {
 			n.peers.Failure(id, t.from, time.Now())
 		}
 		return nil, err

@@ -265,3 +265,28 @@ func TestABusyContactIsAlive(t *testing.T) {
 		}
 	})
 }
+
+// A peer that is silent is found out also by those who do not wait for it. Who
+// hurries blames nobody.
+func TestSilentStrangerIsFoundOut(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n, gone, slow := s.nodes[0], s.nodes[1], s.add(Config{Mode: ModeClient})
+		n.Disconnect(gone.ID())
+		n.Disconnect(slow.ID())
+		time.Sleep(time.Second)
+		s.net.Kill(host(1))
+		slowAt, goneAt := s.addrs(2)[0], s.addrs(1)[0]
+		for _, at := range []ma.Multiaddr{slowAt, goneAt} {
+			if _, err := n.Connect(within(t, 10*time.Millisecond), at); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("connect in 10 ms: %v", err)
+			}
+		}
+		time.Sleep(dialLinger)
+		if err := n.backoff.check(slow.ID(), time.Now()); err != nil {
+			t.Errorf("a peer that took its time: %v", err)
+		}
+		if n.backoff.check(gone.ID(), time.Now()) == nil {
+			t.Error("a peer that is silent is held for alive")
+		}
+	})
+}

@@ -166,6 +166,7 @@ func New(config Config) (*Node, error) {
 		Dial:           n.dial,
 		Opened:         n.opened,
 		MaxIn:          c.MaxConnections,
+		Linger:         dialLinger,
 		CloseIdle:      wire.CloseIdle,
 		CloseDuplicate: wire.CloseDuplicate,
 		CloseLeaving:   wire.CloseLeaving,

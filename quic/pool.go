@@ -14,8 +14,8 @@ type PoolConfig struct {
 	Self PublicKey
 
 	// Dial makes a connection to a peer, wherever it may be. Its context ends
-	// after DialTimeout, or when nobody needs the connection any more; callers of
-	// Get do not end it.
+	// after DialTimeout, or when nobody needs the connection any more; Linger says
+	// when that is. The context's cause is ErrTimeout if the dial has had its time.
 	Dial func(context.Context, PublicKey) (*Conn, error)
 
 	// Opened is called once for each connection, dialled or accepted, before Get
@@ -42,6 +42,11 @@ type PoolConfig struct {
 
 	// DialTimeout bounds one dial. If zero, 5 seconds.
 	DialTimeout time.Duration
+
+	// Linger is how long a dial may take for which nobody waits any more: who does
+	// not answer is to be found out also by callers with little patience. One that
+	// waits for its turn ends with its last caller. If zero, so does any other.
+	Linger time.Duration
 
 	// The codes with which connections are closed: unused, or the longest unused
 	// of too many; superseded by another to the same peer; by Close.

@@ -140,10 +140,10 @@ func TestPoolSharesOneDial(t *testing.T) {
 	})
 }
 
-// A caller that gives up ends its wait, not the dial.
+// A caller that gives up ends its wait, not a dial that may linger.
 func TestPoolDialOutlivesItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := newMembers(t).pair(PoolConfig{})
+		a, b := newMembers(t).pair(PoolConfig{Linger: time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		_, err := a.Get(ctx, b.t.PublicKey())
@@ -258,6 +258,75 @@ func TestPoolTakesTheFasterDial(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		small.has(t, 1, 1, 0)
 		large.has(t, 1, 1, 0)
+	})
+}
+
+// A dial ends with its last caller, also while it waits for its turn; but a dial that
+// has begun has its time to linger.
+func TestPoolDialEndsWithItsCallers(t *testing.T) {
+	for _, linger := range []time.Duration{0, 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			var dials atomic.Int32
+			ended := make(chan error, 10)
+			p := NewPool(PoolConfig{MaxDials: 1, Linger: linger, Dial: func(ctx context.Context, _ PublicKey) (*Conn, error) {
+				dials.Add(1)
+				<-ctx.Done()
+				ended <- context.Cause(ctx)
+				return nil, context.Cause(ctx)
+			}})
+			defer p.Close()
+			var wg sync.WaitGroup
+			call := func(peer byte, d time.Duration) {
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), d)
+					defer cancel()
+					_, err := p.Get(ctx, PublicKey{peer})
+					want(t, err, context.DeadlineExceeded)
+				})
+			}
+			call(1, 200*time.Millisecond)
+			call(1, 100*time.Millisecond)
+			time.Sleep(10 * time.Millisecond)
+			for i := range 5 {
+				call(2, 10*time.Millisecond)
+				call(byte(3+i), 20*time.Millisecond)
+			}
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			if len(p.peers) != 1 || dials.Load() != 1 || len(ended) != 0 {
+				t.Errorf("%d dials are left, %d began, %d of them ended", len(p.peers), dials.Load(), len(ended))
+			}
+			wg.Wait()
+			begin, cause := time.Now(), <-ended
+			if took := time.Since(begin); took != max(linger-200*time.Millisecond, 0) {
+				t.Errorf("the dial ended %v after its last caller had left", took)
+			}
+			if errors.Is(cause, ErrTimeout) != (linger > 0) {
+				t.Errorf("it ended for %v", cause)
+			}
+			synctest.Wait()
+			if len(p.peers) != 0 || dials.Load() != 1 {
+				t.Errorf("%d peers are left, %d dials began", len(p.peers), dials.Load())
+			}
+		})
+	}
+}
+
+// Who comes for a dial that lingers shares it, and it is given its time again.
+func TestPoolLingeringDialIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ms := newMembers(t)
+		a, b := ms.join(PoolConfig{Linger: time.Second}), ms.join(PoolConfig{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := a.Get(ctx, b.t.PublicKey())
+		want(t, err, context.DeadlineExceeded)
+		a.get(t, b)
+		time.Sleep(5 * time.Second)
+		a.has(t, 1, 1, 0)
+		if n := a.dials.Load(); n != 1 {
+			t.Errorf("%d dials", n)
+		}
 	})
 }
 

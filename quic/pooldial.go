@@ -3,21 +3,28 @@ package quic
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"time"
 )
 
 // A dial is what all callers of Get for one peer wait for.
 type dial struct {
+	key    PublicKey
 	done   chan struct{} // closed when conn or err is set
 	conn   *Conn
 	err    error
 	cancel context.CancelCauseFunc
+
+	waiting int         // callers of Get; guarded by p.mu, as are
+	begun   time.Time   // when its turn came; zero: not yet
+	linger  *time.Timer // ends it, when nobody has waited for some time; nil: never set
 }
 
 // Get returns the connection to a peer, dialling if there is none. Callers that
 // want the same peer at once wait for one dial, each only as long as its own ctx
-// lasts; the dial goes on without them. Beside Dial's errors there is ErrBusy
-// when the pool is full of connections that are held.
+// lasts; when the last has left, the dial ends (see PoolConfig.Linger). Beside
+// Dial's errors there is ErrBusy when the pool is full of connections that are held.
 func (p *Pool) Get(ctx context.Context, key PublicKey) (*Conn, error) {
 	if key == p.o.Self {
 		return nil, fmt.Errorf("%w: it is our own", ErrWrongKey)
@@ -42,17 +49,62 @@ func (p *Pool) Get(ctx context.Context, key PublicKey) (*Conn, error) {
 		pe.dial = p.start(key)
 	}
 	d := pe.dial
+	d.waiting++
 	p.mu.Unlock()
 	select {
 	case <-d.done:
-		return d.conn, d.err
-	default:
+	case <-ctx.Done():
+		if !p.leave(d) {
+			return nil, context.Cause(ctx)
+		}
 	}
+	return d.conn, d.err
+}
+
+var errUnwanted = errors.New("quic: nobody waits for the dial any more")
+
+// leave notes that a caller waits no longer, and reports whether the dial is over.
+// One for which nobody waits ends: at once while it waits for its turn, else when it
+// has had Linger.
+func (p *Pool) leave(d *dial) (over bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	select {
 	case <-d.done:
-		return d.conn, d.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return true
+	default:
+	}
+	if d.waiting--; d.waiting > 0 {
+		return false
+	}
+	if d.begun.IsZero() || p.o.Linger == 0 {
+		p.abandon(d, errUnwanted)
+		return false
+	}
+	left := p.o.Linger - time.Since(d.begun)
+	if d.linger == nil {
+		d.linger = time.AfterFunc(left, func() { p.lingered(d) })
+	} else {
+		d.linger.Reset(left)
+	}
+	return false
+}
+
+// lingered ends a dial for which nobody has waited to the end of Linger.
+func (p *Pool) lingered(d *dial) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d.waiting == 0 {
+		p.abandon(d, ErrTimeout)
+	}
+}
+
+// abandon ends a dial, of which nobody hears; with p.mu held.
+func (p *Pool) abandon(d *dial, why error) {
+	d.cancel(why)
+	if pe := p.peers[d.key]; pe != nil && pe.dial == d {
+		p.settle(pe, nil, why)
+		p.drop(d.key)
 	}
 }
 
@@ -60,31 +112,37 @@ func (p *Pool) Get(ctx context.Context, key PublicKey) (*Conn, error) {
 // p.mu held.
 func (p *Pool) start(key PublicKey) *dial {
 	ctx, cancel := context.WithCancelCause(p.ctx)
-	d := &dial{done: make(chan struct{}), cancel: cancel}
+	d := &dial{key: key, done: make(chan struct{}), cancel: cancel}
 	p.wg.Add(1) // for the dial, and then for its connection
 	go func() {
 		defer cancel(nil)
-		c, err := p.reach(ctx, key)
+		c, err := p.reach(ctx, d)
 		p.reached(key, d, c, err)
 	}()
 	return d
 }
 
 // reach makes a connection, when its turn has come.
-func (p *Pool) reach(ctx context.Context, key PublicKey) (*Conn, error) {
+func (p *Pool) reach(ctx context.Context, d *dial) (*Conn, error) {
 	select {
 	case p.dials <- struct{}{}:
 		defer func() { <-p.dials }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	p.mu.Lock()
+	d.begun = time.Now()
+	p.mu.Unlock()
+	if ctx.Err() != nil { // both at once
+		return nil, context.Cause(ctx)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, p.o.DialTimeout, ErrTimeout)
 	defer cancel()
-	c, err := p.o.Dial(ctx, key)
+	c, err := p.o.Dial(ctx, d.key)
 	if err != nil {
 		return nil, err
 	}
-	if c.key != key {
+	if c.key != d.key {
 		c.Close(p.o.CloseLeaving, "")
 		return nil, fmt.Errorf("%w: Dial made a connection to %v", ErrWrongKey, c.key)
 	}
@@ -124,4 +182,7 @@ func (p *Pool) settle(pe *peer, c *Conn, err error) {
 	pe.dial = nil
 	d.conn, d.err = c, err
 	close(d.done)
+	if d.linger != nil {
+		d.linger.Stop()
+	}
 }
