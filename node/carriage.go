@@ -5,29 +5,17 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/kadquic/kadquic/internal/relay"
 )
 
 // carriage is what a link has to do with relaying, on either side of it.
 type carriage struct {
 	reading sync.Once
-	calls   *rate.Limiter // that the peer, a relay, passes on to us; for the link's reader only
 
 	mu      sync.Mutex // guards release
 	release func()     // ends the hold for the sake of the place that the peer has here; nil: it has none
 
 	early []earlyDatagram // from the peer, a relay, of those to whom there is no route yet; guarded by relays.mu
-}
-
-// mayPassOn reports whether the peer may pass on another call to us: somewhat more
-// than the limits of an honest relay let pass.
-func (c *carriage) mayPassOn(now time.Time) bool {
-	if c.calls == nil {
-		c.calls = rate.NewLimiter(10, 80)
-	}
-	return c.calls.AllowN(now, 1)
 }
 
 // An earlyDatagram is one that came before the call that explains it: a DATAGRAM

@@ -45,6 +45,12 @@ func (ls *links) all() []*link {
 	return all
 }
 
+// drop forgets a link that has ended.
+func (n *Node) drop(l *link) {
+	n.links.remove(l)
+	n.quotas.leave(l.id, time.Now())
+}
+
 // link returns the peer's link, dialling if there is none. Callers who want the
 // same peer at once share one dial.
 func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {

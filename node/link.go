@@ -48,9 +48,10 @@ type link struct {
 
 	deaf deaf // asked when requests go unanswered
 
-	requests *rate.Limiter // asked of us; nil: unlimited (loopback)
-	stores   *rate.Limiter // bytes of records to store
-	freight  *pace         // of what is delivered to the peer; nil: unlimited, likewise
+	quota    *quota        // of the peer, whose links share it
+	requests *rate.Limiter // quota's; nil: unlimited (loopback), as are the next
+	stores   *rate.Limiter
+	freight  *pace
 }
 
 func (n *Node) newLink(c *quic.Conn) *link {
@@ -66,6 +67,7 @@ func (n *Node) newLink(c *quic.Conn) *link {
 		l.addr = elsewhere
 	}
 	l.known = n.known.of(l.id)
+	l.quota = n.quotas.take(l.id, time.Now())
 	l.key = l.known.key
 	if !c.Virtual() {
 		l.at = wire.AddrFrom(l.addr)
@@ -79,9 +81,7 @@ func (n *Node) newLink(c *quic.Conn) *link {
 		l.rtt.rtt = routing.NewRTT(s.SmoothedRTT, s.MeanDeviation)
 	}
 	if !l.addr.Addr().IsLoopback() {
-		l.requests = rate.NewLimiter(50, 200)
-		l.stores = rate.NewLimiter(256<<10, 4<<20)
-		l.freight = newPace()
+		l.requests, l.stores, l.freight = l.quota.requests, l.quota.stores, l.quota.freight
 	}
 	return l
 }
@@ -94,7 +94,7 @@ func (n *Node) opened(c *quic.Conn) {
 	n.links.add(l)
 	if !n.spawn(func() { l.serveUntilClosed() }) {
 		l.fail(ErrClosed)
-		n.links.remove(l)
+		n.drop(l)
 		c.Close(wire.CloseLeaving, "")
 	}
 }
@@ -109,7 +109,7 @@ func (l *link) serveUntilClosed() {
 	if err != nil {
 		n.notLinked(l, err)
 		l.conn.Close(closeCode(err), "") // first: whoever tries again is not to find this connection
-		n.links.remove(l)
+		n.drop(l)
 		l.fail(fmt.Errorf("peer %s: %w", l.id, err))
 		return
 	}
@@ -123,7 +123,7 @@ func (l *link) serveUntilClosed() {
 		err = cause
 	}
 	l.conn.Close(closeCode(err), "") // first, likewise
-	n.links.remove(l)
+	n.drop(l)
 	l.rpc.end(fmt.Errorf("%w: %w", errLinkClosed, err))
 	n.unlinked(l, err)
 }

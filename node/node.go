@@ -55,6 +55,7 @@ type Node struct {
 	disk       *store.Disk // values, if Config.Data is given; nil otherwise. Both are set before the node runs
 	remembered remembered
 	known      registry
+	quotas     quotas
 	surveyed   surveyed
 	newcomers  newcomers // to be handed records
 	seqs       seqs
@@ -139,6 +140,7 @@ func New(config Config) (*Node, error) {
 		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
 		peers:     peerstore.New(peerstore.Options{}),
 		known:     registry{m: make(map[wire.PeerID]*known)},
+		quotas:    quotas{of: make(map[wire.PeerID]*quota)},
 		seqs:      seqs{last: make(map[routing.Key]uint64)},
 		listeners: make(map[string]*listener),
 		storeJobs: make(chan storeJob, maxStoreJobs),

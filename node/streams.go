@@ -177,7 +177,12 @@ func (l *link) acceptStreams() {
 			return
 		}
 		l.conn.Touch()
+		if !l.quota.openStream() {
+			s.Reset(wire.ResetBusy)
+			continue
+		}
 		if !l.node.spawn(func() { l.handleStream(s) }) {
+			l.quota.closeStream()
 			s.Reset(wire.ResetLeaving)
 			return
 		}
@@ -186,9 +191,15 @@ func (l *link) acceptStreams() {
 
 // handleStream reads which protocol a stream is for and hands it over.
 func (l *link) handleStream(s *quic.Stream) {
+	hold := l.conn.Hold()
+	release := sync.OnceFunc(func() {
+		hold()
+		l.quota.closeStream()
+	})
 	s.SetReadDeadline(time.Now().Add(headerTimeout))
 	protocol, err := wire.ReadStreamHeader(s)
 	if err != nil {
+		release()
 		s.Reset(wire.ResetProtocol)
 		return
 	}
@@ -198,14 +209,14 @@ func (l *link) handleStream(s *quic.Stream) {
 	defer n.listenersMu.Unlock()
 	ln := n.listeners[protocol]
 	if ln == nil {
+		release()
 		s.Reset(wire.ResetUnknownProtocol)
 		return
 	}
-	app := &appStream{Stream: s, release: sync.OnceFunc(l.conn.Hold()), protocol: protocol}
 	select {
-	case ln.backlog <- app:
+	case ln.backlog <- &appStream{Stream: s, release: release, protocol: protocol}:
 	default:
-		app.release()
+		release()
 		s.Reset(wire.ResetBusy)
 	}
 }

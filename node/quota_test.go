@@ -1,0 +1,118 @@
+package node
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// Who comes by two connections, or comes again, may ask as much as who stays.
+func TestRequestsAreCountedByPeer(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		x := s.stranger(0)
+		x.hello.Mode = wire.ModeClient // asked nothing
+		ask := func(k *talk) (served int) {
+			for range 150 {
+				if _, ok := k.ask(wire.Ping{}).(wire.Pong); ok {
+					served++
+				}
+			}
+			return served
+		}
+		first, second := x.meet(s.nodes[0]), x.meet(s.nodes[0])
+		if a, b := ask(first), ask(second); a != 150 || b != 50 {
+			t.Errorf("%d and %d requests served on two connections, want 200 in all", a, b)
+		}
+		first.conn.Close(0, "")
+		second.conn.Close(0, "")
+		time.Sleep(time.Second)
+		if n := ask(x.meet(s.nodes[0])); n != 50 {
+			t.Errorf("%d served after coming again, want those of a second", n)
+		}
+		if n := ask(s.stranger(1).meet(s.nodes[0])); n != 150 {
+			t.Errorf("another peer is served %d", n)
+		}
+	})
+}
+
+// A peer has a hundred application streams, by however many connections.
+func TestStreamsAreCountedByPeer(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, x := s.nodes[0], s.stranger(0)
+		s.listen(0, "/app")
+		talks := []*talk{x.meet(n), x.meet(n)}
+		var all []*quic.Stream
+		open := func(i int) *quic.Stream {
+			stream, err := talks[i%2].conn.OpenStream(within(t, time.Minute))
+			if err != nil {
+				t.Fatal(err)
+			}
+			stream.Write(wire.AppendStreamHeader(nil, "/app")[:1]) // and no more for now
+			all = append(all, stream)
+			return stream
+		}
+		busy := func(stream *quic.Stream) bool {
+			stream.SetReadDeadline(time.Now().Add(time.Second))
+			_, err := stream.Read(make([]byte, 1))
+			var reset *quic.ResetError
+			return errors.As(err, &reset) && reset.Code == wire.ResetBusy
+		}
+		for range maxPeerStreams {
+			open(len(all))
+		}
+		if busy(all[0]) || busy(all[maxPeerStreams-1]) || !busy(open(0)) || !busy(open(1)) {
+			t.Errorf("not %d streams were let in", maxPeerStreams)
+		}
+		all[0].Reset(wire.ResetCancelled)
+		if stream := open(0); busy(stream) {
+			t.Error("one was given up, and no other is let in")
+		}
+		time.Sleep(headerTimeout)
+		s.add(Config{}) // whose streams are its own
+		if c := s.dial(1, 0, "/app"); c.Close() != nil {
+			t.Error(c)
+		}
+		if q := n.quotas.of[x.id]; q.streams.Load() != 0 {
+			t.Errorf("%d streams are still counted", q.streams.Load())
+		}
+	})
+}
+
+// A quota outlives the last connection for as long as it is not full again.
+func TestQuotasAreForgotten(t *testing.T) {
+	qs := quotas{of: make(map[wire.PeerID]*quota)}
+	now := time.Now()
+	id := func(i int) wire.PeerID { return wire.PeerID{byte(i), byte(i >> 8), 1} }
+	a := qs.take(id(0), now)
+	if qs.take(id(0), now) != a {
+		t.Error("a second link has a quota of its own")
+	}
+	qs.leave(id(0), now)
+	qs.leave(id(0), now)
+	if qs.take(id(0), now.Add(quotaMemory/2)) != a {
+		t.Error("to come again gives a new one")
+	}
+	qs.leave(id(0), now)
+	full := now.Add(quotaMemory)
+	if b := newQuota(); a.requests.AllowN(now, 200) && a.stores.AllowN(now, 4<<20) && a.calls.AllowN(now, 80) &&
+		(a.requests.TokensAt(full) < b.requests.TokensAt(full) || a.stores.TokensAt(full) < b.stores.TokensAt(full) || a.calls.TokensAt(full) < b.calls.TokensAt(full) ||
+			a.freight.bytes.TokensAt(full) < b.freight.bytes.TokensAt(full) || a.freight.requests.TokensAt(full) < b.freight.requests.TokensAt(full)) {
+		t.Error("it is forgotten before it is full again")
+	}
+	for i := range maxLeft + 100 {
+		qs.take(id(i), now)
+		qs.leave(id(i), now)
+	}
+	if len(qs.of) != maxLeft || qs.idle != maxLeft {
+		t.Errorf("%d are kept, %d counted", len(qs.of), qs.idle)
+	}
+	qs.take(id(0), now)
+	qs.leave(id(0), now.Add(3*quotaMemory))
+	if len(qs.of) != 1 || qs.idle != 1 {
+		t.Errorf("%d are kept after a while, %d counted", len(qs.of), qs.idle)
+	}
+}
