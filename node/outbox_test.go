@@ -1,13 +1,86 @@
 package node
 
 import (
+	"bytes"
+	"io"
+	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
+
+// What a frame of many packets takes is in proportion to its size: the rest of it
+// is not copied for each packet that is sent. It has the process to itself, as
+// everybody's allocations are counted.
+func TestLongFramesAreNotCopiedAgainAndAgain(t *testing.T) {
+	near, far := streams(t)
+	frame := wire.Frame{ID: 1, Body: wire.Offer{Records: make([]wire.Offered, wire.MaxOffer)}}
+	var whole bytes.Buffer
+	if err := wire.NewWriter(&whole).WriteFrame(frame); err != nil {
+		t.Fatal(err)
+	}
+	size := whole.Len()
+	const frames = 50
+	in := make([]byte, size)
+	out := newOutbox(near)
+	var before, after runtime.MemStats
+	for i := range 1 + frames {
+		if i == 1 {
+			runtime.ReadMemStats(&before)
+		}
+		if err := out.send(frame); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(far, in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if per := int(after.TotalAlloc-before.TotalAlloc) / frames; per > 4*size {
+		t.Errorf("a frame of %d bytes takes %d, want at most %d", size, per, 4*size)
+	}
+}
+
+// streams returns both ends of a stream between two sockets of the loopback
+// interface.
+func streams(t *testing.T) (near, far *quic.Stream) {
+	t.Helper()
+	var ends [2]*quic.Transport
+	for i := range ends {
+		socket, err := quic.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ends[i], err = quic.NewTransport(quic.Config{Key: testKey(i), ALPN: wire.ALPN("test"), Conn: socket}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ends[i].Close() })
+	}
+	ctx := within(t, time.Minute)
+	c, err := ends[0].Dial(ctx, ends[1].LocalAddr(), ends[1].PublicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if near, err = c.OpenStream(ctx); err != nil {
+		t.Fatal(err)
+	}
+	near.Write([]byte{0}) // by which the other side hears of it
+	if c, err = ends[1].Accept(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if far, err = c.AcceptStream(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(far, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return near, far
+}
 
 // A peer that stops reading the request stream, but goes on talking, makes the
 // link useless: it ends, and the next request opens another.

@@ -37,7 +37,8 @@ type rpc struct {
 	silent func()
 
 	began time.Time
-	heard atomic.Int64 // of the last frame, a duration since began
+	heard atomic.Int64         // of the last frame, a duration since began
+	spare atomic.Pointer[call] // for the next request; nil: none
 
 	mu      sync.Mutex
 	pending map[uint64]*call
@@ -82,7 +83,11 @@ func (r *rpc) call(ctx context.Context, m wire.Message) (wire.Message, time.Dura
 			return nil, 0, context.Cause(ctx)
 		}
 	}
-	c := &call{reply: make(chan result, 1), sent: time.Now()}
+	c := r.spare.Swap(nil)
+	if c == nil {
+		c = &call{reply: make(chan result, 1)}
+	}
+	c.sent = time.Now()
 	r.mu.Lock()
 	if r.err != nil {
 		err := r.err
@@ -105,7 +110,9 @@ func (r *rpc) call(ctx context.Context, m wire.Message) (wire.Message, time.Dura
 	}
 	select {
 	case res := <-c.reply:
-		return res.msg, time.Since(c.sent), res.err
+		took := time.Since(c.sent)
+		r.spare.Store(c) // answered, and heard: nobody else knows of it
+		return res.msg, took, res.err
 	case <-ctx.Done():
 		return nil, 0, context.Cause(ctx)
 	}
