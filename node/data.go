@@ -54,9 +54,10 @@ func (n *Node) openData() error {
 		return err
 	}
 	n.disk, n.values = disk, disk
-	for _, err := range n.publications.load(publicationsOn{disk}, n.id) {
+	for _, err := range n.publications.load(publicationsOn{disk, publishedPrefix}, n.id) {
 		n.config.Logger.Warn("not published any more", "err", err)
 	}
+	n.withdrawals.load(publicationsOn{disk, withdrawnPrefix}, n.id, time.Now())
 	if lost := disk.Report(); lost.Damaged+lost.DamagedStates > 0 {
 		n.config.Logger.Warn("damaged records were dropped", "report", lost)
 	}
@@ -187,25 +188,31 @@ func (n *Node) Backup(w io.Writer) error {
 	return nil
 }
 
-// publicationsOn is the shelf of what the node keeps alive: states of its
-// database.
-type publicationsOn struct{ disk *store.Disk }
+// publicationsOn is the shelf of what the node keeps alive, or has withdrawn: states
+// of its database.
+type publicationsOn struct {
+	disk   *store.Disk
+	prefix string
+}
 
-const publicationPrefix = "published/"
+const (
+	publishedPrefix = "published/"
+	withdrawnPrefix = "withdrawn/"
+)
 
 func (p publicationsOn) savePublication(name string, data []byte) error {
-	return p.disk.Save(publicationPrefix+name, data)
+	return p.disk.Save(p.prefix+name, data)
 }
 
 func (p publicationsOn) savedPublications() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		names, err := p.disk.Names(publicationPrefix)
+		names, err := p.disk.Names(p.prefix)
 		for _, name := range names {
 			data, derr := p.disk.Saved(name)
 			if derr == nil && data == nil {
 				continue // deleted just now
 			}
-			if !yield(strings.TrimPrefix(name, publicationPrefix), data) { // a damaged one is empty
+			if !yield(strings.TrimPrefix(name, p.prefix), data) { // a damaged one is empty
 				return
 			}
 		}

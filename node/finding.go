@@ -61,7 +61,7 @@ func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(hit)) *find
 	}
 	return &finding{
 		node: n, key: key, kind: o.Kind, name: o.Name, quorum: o.Quorum, choose: o.Selector, notify: notify,
-		paged: o.Kind == wire.KindOpen && o.Quorum > n.config.K,
+		paged: (o.Kind == wire.KindOpen || o.Kind == wire.KindProvider) && o.Quorum > n.config.K,
 		best:  make(map[wire.PeerID]hit),
 	}
 }

@@ -39,7 +39,7 @@ func (n *Node) Merge(ctx context.Context, path string) (Merged, error) {
 	if err := n.mergeRecords(ctx, from, &m); err != nil {
 		return m, fmt.Errorf("merge: %w", err)
 	}
-	for name, data := range (publicationsOn{from}).savedPublications() {
+	for name, data := range (publicationsOn{from, publishedPrefix}).savedPublications() {
 		if err := n.mergePublication(data); err != nil {
 			m.Refused++
 			n.config.Logger.Info("publication is not taken in", "name", name, "err", err)

@@ -80,6 +80,7 @@ type Node struct {
 	passing   chan struct{} // one for each call that is passed on
 
 	publications *publications
+	withdrawals  *withdrawals
 	courts       map[string]*court // by namespace
 
 	mu    sync.Mutex // guards table; nothing but newcomers.add is called while it is held
@@ -161,6 +162,7 @@ func New(config Config) (*Node, error) {
 		Joined: n.newcomers.add,
 	})
 	n.publications = newPublications(c.RecordTTL)
+	n.withdrawals = newWithdrawals()
 	n.courts = courts
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{

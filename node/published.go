@@ -208,8 +208,9 @@ func (n *Node) Published() []Publication {
 
 // Unpublish ends what a put began: the record is not renewed any more, and, but
 // for content, which others may have published too, it is replaced by a version
-// of itself that ends in a minute. An error says that some may hold the former
-// until it ends; it is not renewed in any case. If the node keeps no such record
+// of itself that ends in a minute. For as long as the former may live, this node
+// looks every hour whether somebody has it still. An error says that some may hold
+// it until it ends; it is not renewed in any case. If the node keeps no such record
 // alive, the error is ErrNotFound.
 func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (Stored, error) {
 	if err := n.running(); err != nil {
@@ -232,13 +233,4 @@ func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (
 		return stored, fmt.Errorf("unpublish: %w", err)
 	}
 	return stored, nil
-}
-
-// withdraw replaces a record of ours by a version that soon ends.
-func (n *Node) withdraw(ctx context.Context, r wire.Record) (Stored, error) {
-	last, err := n.signAnew(r, n.seqs.next(r.Key, r.Seq, time.Now()), withdrawal)
-	if err != nil {
-		return Stored{}, err
-	}
-	return n.publish(ctx, last, 0)
 }

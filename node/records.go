@@ -96,6 +96,9 @@ func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOpti
 		if v, err = n.publications.begin(r, o.TTL != 0); err != nil {
 			return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
 		}
+		if err := n.withdrawals.end(slotOf(r)); err != nil {
+			n.config.Logger.Info("cannot forget a withdrawal", "err", err)
+		}
 	}
 	var s Stored
 	if o.IfSeq != nil {
@@ -159,7 +162,7 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 	if o.Seq == 0 {
 		var last uint64
 		if publisher == n.id {
-			last = n.publications.last(slot{o.Kind, key})
+			last = max(n.publications.last(slot{o.Kind, key}), n.withdrawals.last(slot{o.Kind, key}))
 		}
 		if o.IfSeq != nil {
 			last = max(last, *o.IfSeq)

@@ -1,0 +1,65 @@
+package node
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A holder that was cut off when a record was withdrawn hears of it when it is back,
+// also when the publisher has restarted meanwhile, and does not bring it back to the
+// others. What is published again stays.
+func TestWithdrawnIsGoneEverywhere(t *testing.T) {
+	data := t.TempDir()
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n := s.add(Config{Data: data})
+		i := len(s.nodes) - 1
+		open, owned := routing.KeyOf("open"), PutOptions{Kind: wire.KindOwned, Name: []byte("n")}
+		provided, again := routing.KeyOf("provided"), routing.KeyOf("again")
+		for _, key := range []routing.Key{open, again} {
+			s.put(n, key, "x", PutOptions{})
+		}
+		ownedKey := s.put(n, routing.Key{}, "x", owned).Key
+		if _, err := n.Provide(within(t, time.Minute), provided); err != nil {
+			t.Fatal(err)
+		}
+		at := map[slot]bool{{wire.KindOpen, open}: false, {wire.KindOpen, again}: true, {wire.KindOwned, ownedKey}: false, {wire.KindProvider, provided}: false}
+		s.net.Partition(hosts(2, 3))
+		for at := range at {
+			n.Unpublish(within(t, time.Minute), at.kind, at.key)
+		}
+		time.Sleep(time.Second)
+		s.put(n, again, "y", PutOptions{})
+		n.Close()
+		time.Sleep(10 * time.Minute)
+		for at := range at {
+			if !s.nodes[2].Holds(at.kind, at.key) {
+				t.Fatalf("%v: who was cut off holds it no more", at)
+			}
+		}
+		s.net.Heal()
+		n = s.again(i, data)
+		time.Sleep(90 * time.Minute)
+		for at, want := range at {
+			for j, x := range s.nodes {
+				if x.Holds(at.kind, at.key) != want {
+					t.Errorf("%v: node %d holds it: %v", at, j, !want)
+				}
+			}
+		}
+		s.wantGet(s.nodes[2], again, GetOptions{Quorum: 5}, "y")
+		for _, err := range s.nodes[1].FindProviders(within(t, time.Minute), provided) {
+			if !errors.Is(err, ErrNotFound) {
+				t.Errorf("providers: %v", err)
+			}
+		}
+		time.Sleep(25 * time.Hour) // the former have ended, and nobody looks for them
+		if names, err := n.disk.Names(withdrawnPrefix); err != nil || len(names) != 0 {
+			t.Errorf("still on disk: %q, %v", names, err)
+		}
+	})
+}
