@@ -2,5 +2,6 @@
 
 package field
 
-// atOnce is how many tests run at a time, if nobody says.
-const atOnce = "8"
+// atOnce is how many tests run at a time, if nobody says: in real time, and other
+// packages are tested meanwhile.
+const atOnce = "4"
