@@ -41,8 +41,10 @@ func TestLongFramesAreNotCopiedAgainAndAgain(t *testing.T) {
 		}
 	}
 	runtime.ReadMemStats(&after)
-	if per := int(after.TotalAlloc-before.TotalAlloc) / frames; per > 4*size {
-		t.Errorf("a frame of %d bytes takes %d, want at most %d", size, per, 4*size)
+	// It is 2.5 times its size, and 6 times with the race detector, which makes pools
+	// forgetful. Copies of the rest for each packet are 26 times.
+	if per := int(after.TotalAlloc-before.TotalAlloc) / frames; per > 12*size {
+		t.Errorf("a frame of %d bytes takes %d, want at most %d", size, per, 12*size)
 	}
 }
 
