@@ -16,7 +16,9 @@ import (
 // be mended; for a conversation the peer is called all the same.
 
 const (
-	// betterFor is how long somebody waits for a better connection than there is.
+	// betterFor is how long somebody waits for a better connection than there is, if no
+	// relay of the peer is at hand: all may be dead. If one is, it is the way that is
+	// slow, or the machine, and a call has its time.
 	betterFor = time.Second
 	// worseFor is for how long the connection that there is will do when the call has
 	// failed: doubled each time, up to maxWorseFor.
@@ -37,7 +39,11 @@ func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error
 	if len(relays) == 0 || !n.trysts.betters.begin(id, relays, time.Now()) {
 		return l, nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, betterFor)
+	wait := betterFor
+	if slices.ContainsFunc(relays, n.atHand) {
+		wait = callFor
+	}
+	bounded, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	c, err := n.dialCalled(bounded, id, relays)
 	if err != nil {
@@ -50,6 +56,12 @@ func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error
 	n.pool.Add(c)
 	n.trysts.betters.done(id)
 	return n.linkTo(ctx, id, forStream)
+}
+
+// atHand reports whether there is a connection to a relay.
+func (n *Node) atHand(relay wire.PeerID) bool {
+	c, ok := n.pool.Lookup(publicKey(relay))
+	return ok && !c.Virtual() && c.Value.(*link).isUp()
 }
 
 // betters are the peers that are called although there is a connection: one call to

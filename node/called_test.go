@@ -103,7 +103,13 @@ func TestWhereProbesMayGo(t *testing.T) {
 // The ordinary connection to a peer that has relays is there by luck: a conversation
 // goes by one that can be mended.
 func TestConversationsCanBeMended(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	for _, delay := range []time.Duration{20 * time.Millisecond, 300 * time.Millisecond} {
+		t.Run(delay.String(), func(t *testing.T) { conversationIsMendable(t, delay) })
+	}
+}
+
+func conversationIsMendable(t *testing.T, delay time.Duration) {
+	inSwarm(t, 4, simnet.Options{Delay: delay}, func(t *testing.T, s *swarm) {
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)

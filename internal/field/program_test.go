@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -97,7 +98,7 @@ func runProgram(text string, in io.Reader, out, errs io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if err := p.node.Start(ctx); err != nil {
+	if err := p.node.Start(ctx); err != nil && !errors.Is(err, node.ErrUnreachable) { // it goes on trying
 		return err
 	}
 	defer p.node.Close()
