@@ -51,7 +51,7 @@ const house = `
 	internal/field
 	internal/powerloss
 	internal/lan      wire golang.org/x/net golang.org/x/time
-	internal/bench    routing wire quic node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
+	internal/bench    routing wire quic internal/store node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr
 	cmd/kad           routing wire quic internal/store node internal/bench internal/control internal/lan github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
 	examples/chat     routing wire quic node github.com/multiformats/go-multiaddr golang.org/x/term

@@ -28,7 +28,9 @@ one JSON object; on a terminal, or with -v, it tells its steps on standard error
   w3          the routing table alone
   w4          bytes and round trips on one stream
   w5          fresh connections
-  w6          gets right after 30 % of the nodes died`,
+  w6          gets right after 30 % of the nodes died
+  store       100,000 records on disk: synced puts, gets, memory, a restart; in
+              the temporary directory ($TMPDIR), so name one on the disk you mean`,
 		Example:   "  kad bench w1 -n 100 -m 1000 -c 8",
 		ValidArgs: bench.Names(),
 		Args:      cobra.ExactArgs(1),

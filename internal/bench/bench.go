@@ -31,6 +31,7 @@ type Options struct {
 	bulk     int64 // bytes of a bulk transfer. If zero, 1 GiB.
 	trips    int   // round trips of w4. If zero, 10,000.
 	contacts int   // contacts of w3. If zero, 100,000; ten times as many queries.
+	records  int   // on disk, of store. If zero, 100,000.
 	mesh     int   // exchanges of the short mesh before w1 and w2. If zero, 20,000.
 }
 
@@ -44,6 +45,7 @@ func (o Options) withDefaults() Options {
 	set(&o.trips, 10_000)
 	set(&o.contacts, 100_000)
 	set(&o.mesh, 20_000)
+	set(&o.records, 100_000)
 	return o
 }
 
@@ -110,6 +112,7 @@ var workloads = []struct {
 	{"w4", runStreams},
 	{"w5", runConnects},
 	{"w6", runChurn},
+	{"store", runStore},
 }
 
 // Names lists the workloads in their order.

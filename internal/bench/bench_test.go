@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // tiny is every workload in a second or so, whatever the machine.
-var tiny = Options{N: 8, M: 20, C: 3, bulk: 1 << 20, trips: 20, contacts: 1000, mesh: 50}
+var tiny = Options{N: 8, M: 20, C: 3, bulk: 1 << 20, trips: 20, contacts: 1000, mesh: 50, records: 300}
 
 // run runs a workload and returns its report as JSON has it.
 func run(t *testing.T, name string) map[string]any {
@@ -196,4 +196,11 @@ func TestQuantile(t *testing.T) {
 	if q := (latencies)(nil).quantile(0.5, time.Second); q != 0 {
 		t.Errorf("the median of nothing is %v, want 0", q)
 	}
+}
+
+func TestStore(t *testing.T) {
+	f := run(t, "store")
+	exactly(t, f, "records", 300)
+	exactly(t, f, "record_bytes", 512)
+	positive(t, f, "puts_per_s", "put_p50_ms", "put_p99_ms", "batched_records_per_s", "get_p50_us", "get_p99_us", "restart_ms", "file_bytes")
 }
