@@ -333,6 +333,7 @@ func (n *Node) item(s *wire.Signed, l *link, placed bool, now time.Time) store.I
 	n.mu.Lock()
 	nearer := n.table.Closer(s.Record.Key)
 	neighbour := l.isServer() && n.key.CommonPrefixLen(l.key) >= n.table.Complete()
+	neighbours := n.table.Len()
 	quiets := s.Record.Publisher == l.id || l.quiets(s.Record.Key)
 	n.mu.Unlock()
 	holders := n.config.K
@@ -343,10 +344,10 @@ func (n *Node) item(s *wire.Signed, l *link, placed bool, now time.Time) store.I
 	return store.Item{
 		Record:    s,
 		Source:    l.addr.Addr(),
-		Neighbour: neighbour,
-		Cached:    nearer > holders,
-		Loud:      !quiets,
-		Life:      store.CacheLife(s.Record.Kind, left, nearer, holders),
+		Neighbour: neighbour, Neighbours: neighbours,
+		Cached: nearer > holders,
+		Loud:   !quiets,
+		Life:   store.CacheLife(s.Record.Kind, left, nearer, holders),
 	}
 }
 

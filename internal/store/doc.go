@@ -25,7 +25,7 @@
 //	                     flags   1 cached, 2 from a neighbour, 4 only the sequence
 //	                             number is left: instead of the Signed stands
 //	                             kind 1 | key 32 | sequence 8
-//	                     source  0, or 4 and three bytes of the address, or 6 and eight
+//	                     source  0, or 4 or 6 and a network address, 4 or 8 bytes
 //
 //	state      key       name
 //	           value     "kqS1" 4 | checksum 4 | length of all 4 | transaction 8 |

@@ -149,13 +149,11 @@ func parseSource(b []byte) (p netip.Prefix, ok bool) {
 	case 0:
 		return p, true
 	case 4:
-		p, _ = netip.AddrFrom4([4]byte(b[1:5])).Prefix(24)
-		return p, true
+		return networkOf(netip.AddrFrom4([4]byte(b[1:5]))), true
 	case 6:
 		var a [16]byte
 		copy(a[:], b[1:9])
-		p, _ = netip.AddrFrom16(a).Prefix(64)
-		return p, true
+		return networkOf(netip.AddrFrom16(a)), true
 	}
 	return p, false
 }

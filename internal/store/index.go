@@ -95,6 +95,10 @@ func (x *index) put(now time.Time, it *Item) wire.Code {
 	a := accountOf(it.Source)
 	a.neighbour = it.Neighbour && a.source.IsValid()
 	e.from = x.use.tally(a)
+	e.from.share = 0
+	if it.Neighbours > 0 {
+		e.from.share = x.limits.Bytes / int64(it.Neighbours)
+	}
 	return x.replace(old, e, t)
 }
 

@@ -13,7 +13,7 @@ type Limits struct {
 	// Records bounds their number. If zero, 100,000.
 	Records int
 	// SourceBytes bounds what one source may have put here, a source being an
-	// IPv4 /24 or an IPv6 /64. If zero, 4 MiB.
+	// IPv4 /24, or an address of a private network, or an IPv6 /64. If zero, 4 MiB.
 	SourceBytes int64
 	// NeighbourBytes does so for one that is in our complete subtree.
 	// If zero, a quarter of Bytes.
@@ -65,12 +65,21 @@ func accountOf(a netip.Addr) account {
 	if !a.IsValid() || a.IsLoopback() {
 		return account{}
 	}
+	return account{source: networkOf(a)}
+}
+
+// networkOf is the source that an address belongs to. In a private IPv4 network every
+// address is one of its own: all of a house may be in one /24.
+func networkOf(a netip.Addr) netip.Prefix {
 	bits := 24
-	if a.Is6() {
+	switch {
+	case a.Is6():
 		bits = 64
+	case a.IsPrivate():
+		bits = 32
 	}
 	p, _ := a.Prefix(bits) // fails for an invalid length only
-	return account{source: p}
+	return p
 }
 
 // A tally is what one account has put here. It stands in usage.by while it counts
@@ -78,6 +87,7 @@ func accountOf(a netip.Addr) account {
 type tally struct {
 	account account
 	bytes   int64
+	share   int64 // of a neighbour's, where there are few: it may have so much
 }
 
 // fits reports whether the quota of e's source has room for it.
@@ -87,7 +97,7 @@ func (a *tally) fits(e *entry, l Limits) bool {
 	}
 	limit := l.SourceBytes
 	if a.account.neighbour {
-		limit = l.NeighbourBytes
+		limit = max(l.NeighbourBytes, a.share)
 	}
 	return a.bytes+int64(e.size) <= limit
 }

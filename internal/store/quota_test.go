@@ -143,6 +143,36 @@ func TestSourceQuota(t *testing.T) {
 	wantPutItem(t, s, after(time.Hour), Item{Record: open(t, 1, 0, 1, after(2*time.Hour), "v"), Source: from(1, 1)}, wire.CodeOK)
 }
 
+// Where there are few neighbours each may have its share of the store: what a
+// newcomer is to hold may come from one of them alone.
+func TestFewNeighboursShareTheStore(t *testing.T) {
+	for neighbours, want := range map[int]int{0: 2, 1: 8, 2: 4, 3: 2, 4: 2, 100: 2} {
+		s := newMemory(Limits{Bytes: 8 * unit(t), SourceBytes: unit(t)})
+		taken := 0
+		for i := range 9 {
+			if put(s, noon, Item{Record: small(t, 8-i), Source: from(1, 1), Neighbour: true, Neighbours: neighbours}) == wire.CodeOK && s.Len() > taken {
+				taken++
+			}
+		}
+		if taken != want {
+			t.Errorf("one of %d neighbours has put %d records where 8 have room, want %d", neighbours, taken, want)
+		}
+	}
+}
+
+// All of a house may be in one network: each address of a private one is a source of
+// its own, after a restart too.
+func TestPrivateSourcesCountAlone(t *testing.T) {
+	d, _ := newDisk(t, Limits{SourceBytes: unit(t)})
+	for i, a := range []string{"192.168.1.2", "192.168.1.3", "::ffff:192.168.1.4", "10.0.0.5", "198.18.0.1"} {
+		wantPutItem(t, d, noon, Item{Record: small(t, i), Source: netip.MustParseAddr(a)}, wire.CodeOK)
+	}
+	wantPutItem(t, d, noon, Item{Record: small(t, 10), Source: netip.MustParseAddr("198.18.0.2")}, wire.CodeFull)
+	d = again(t, d, noon)
+	wantPutItem(t, d, noon, Item{Record: small(t, 10), Source: netip.MustParseAddr("192.168.1.4")}, wire.CodeFull)
+	wantPutItem(t, d, noon, Item{Record: small(t, 10), Source: netip.MustParseAddr("192.168.1.5")}, wire.CodeOK)
+}
+
 // Whoever's record is republished by others has it counted once, against the first.
 func TestRepublishCostsTheSenderNothing(t *testing.T) {
 	s := newMemory(Limits{SourceBytes: unit(t)})

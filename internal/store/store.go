@@ -69,12 +69,17 @@ type Item struct {
 	Record *wire.Signed // verified; kept as it is, so not to be changed any more
 
 	// Source is the address it came from. The quota per source counts it with all
-	// of its /24 (IPv6: /64). The zero Addr (our own user) and loopback are exempt.
+	// of its /24 (IPv6: /64), unless that is private. The zero Addr (our own user) and loopback are exempt.
 	Source netip.Addr
 
 	// Neighbour says that the sender is in our complete subtree. It may have a
 	// quarter of the store, since it has half of what we hold to hand over.
 	Neighbour bool
+
+	// Neighbours is how many there are, where they are few: then what is ours to hold
+	// may come from any of them, and each may have its share of the store.
+	// If zero, many.
+	Neighbours int
 
 	// Cached marks a copy beyond the k nearest (Kademlia §2.3): it gives way before
 	// any other record and is not republished. See CacheLife.
