@@ -27,11 +27,11 @@ type birthday struct {
 const (
 	// simpler is how long ways that cost less have before the search begins.
 	simpler = 150 * time.Millisecond
-	// fuelEvery and fuelSize: 12 kB a second, what 200 probes cost.
+	// fuelEvery and fuelSize: 11 kB a second, what 200 probes cost but for what is sent
+	// at once; twice that for 400 sockets.
 	fuelEvery = 100 * time.Millisecond
 	fuelSize  = 1100
-	// firstFuel is sent at once: what many sockets cost, or the first second's probes.
-	firstFuel = (punch.Sockets + 40) * (punch.Size + 28)
+	firstFuel = 300 * (punch.Size + 28)
 )
 
 // plan decides whether a search can help: the ports of one side are random, the other
@@ -81,6 +81,9 @@ func (m *tryst) stepBirthday(now time.Time, a *attempt) time.Time {
 		return time.Time{}
 	}
 	size := fuelSize
+	if b.search {
+		size = 2 * fuelSize
+	}
 	if b.burnt.IsZero() {
 		size = min(firstFuel, b.fuel)
 	} else if now.Sub(b.burnt) < fuelEvery {
@@ -115,18 +118,22 @@ func (m *tryst) beginBirthday(now time.Time, a *attempt) bool {
 		a.s.Search(now, b.ip)
 		return true
 	}
-	var sockets []int
-	for range punch.Sockets {
-		p, err := m.t.OpenPort()
-		if err != nil {
-			m.n.config.Logger.Debug("no more sockets", "err", err)
-			break
-		}
-		a.ports = append(a.ports, p)
-		sockets = append(sockets, len(a.ports))
+	a.s.Scatter(now, b.target, func() (via int, ok bool) { return m.scatter(a) })
+	return true
+}
+
+// scatter opens one of many sockets, in the place of the oldest when there are enough.
+func (m *tryst) scatter(a *attempt) (via int, ok bool) {
+	if i := len(a.ports) - punch.Sockets; i >= 0 {
+		a.closePort(i)
 	}
-	a.s.Scatter(now, b.target, sockets)
-	return len(sockets) > 0
+	p, err := m.t.OpenPort()
+	if err != nil {
+		m.n.config.Logger.Debug("no more sockets", "err", err)
+		return 0, false
+	}
+	a.ports = append(a.ports, p)
+	return len(a.ports), true
 }
 
 // fuelCame notes that a peer has paid, through a relay, for probes to its addresses.

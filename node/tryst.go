@@ -56,7 +56,7 @@ type attempt struct {
 	trim  time.Time // when ports that are not used are closed
 	over  bool      // it has said that it found no path
 
-	ports    []*quic.Port // by which it searches; socket i+1 of the session
+	ports    []*quic.Port // by which it searches; socket i+1 of the session; nil if closed
 	birthday birthday
 	sent     map[netip.Addr]bool // who has been sent something
 }
@@ -205,7 +205,7 @@ func (m *tryst) sender(a *attempt) punch.Sender {
 		}
 		if to.Via == 0 {
 			_ = m.t.SendProbe(to.Addr, b) // lost like any packet
-		} else if to.Via <= len(a.ports) {
+		} else if to.Via <= len(a.ports) && a.ports[to.Via-1] != nil {
 			_ = a.ports[to.Via-1].SendProbe(to.Addr, b)
 		}
 	}
@@ -255,8 +255,16 @@ func (m *tryst) drop(a *attempt) {
 
 func (a *attempt) close() {
 	a.birthday.end()
-	for _, p := range a.ports {
-		p.Close()
+	for i := range a.ports {
+		a.closePort(i)
+	}
+}
+
+// closePort closes one of the sockets, if it is open.
+func (a *attempt) closePort(i int) {
+	if a.ports[i] != nil {
+		a.ports[i].Close()
+		a.ports[i] = nil
 	}
 }
 
@@ -326,9 +334,9 @@ func (m *tryst) look(now time.Time, a *attempt) {
 	}
 	if a.state.Found && !a.trim.IsZero() && now.After(a.trim) {
 		a.trim = time.Time{}
-		for i, p := range a.ports {
+		for i := range a.ports {
 			if i+1 != a.state.Path.Via {
-				p.Close()
+				a.closePort(i)
 			}
 		}
 	}

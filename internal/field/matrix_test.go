@@ -36,6 +36,12 @@ type pair struct{ caller, callee natlab.Kind }
 
 func (p pair) String() string { return p.caller.String() + " calls " + p.callee.String() }
 
+// wanted are the pairs that -field.pairs asks for.
+func wanted(pairs []pair) []pair {
+	pattern := regexp.MustCompile(*only)
+	return slices.DeleteFunc(pairs, func(p pair) bool { return !pattern.MatchString(p.String()) })
+}
+
 // relayOnly is what no way is known for.
 func (p pair) relayOnly() bool { return p.caller == natlab.Symmetric && p.callee == natlab.Symmetric }
 
@@ -73,10 +79,7 @@ func TestMatrix(t *testing.T) {
 			}
 		}
 	}
-	if *only != "" {
-		wanted := regexp.MustCompile(*only)
-		pairs = slices.DeleteFunc(pairs, func(p pair) bool { return !wanted.MatchString(p.String()) })
-	}
+	pairs = wanted(pairs)
 	n := build(t, 6, far)
 	callers, callees := map[natlab.Kind]*peer{}, map[natlab.Kind]*peer{}
 	var from, to []natlab.Kind

@@ -21,13 +21,17 @@ func TestNothingThatComesDoesHarm(t *testing.T) {
 			"wait": func(t *rapid.T) {
 				m.now = m.now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
 			},
-			"step":    func(*rapid.T) { m.wants(t, m.s.Step(m.now, m.send(t))) },
-			"name":    func(t *rapid.T) { m.s.Name(m.now, rapid.Bool().Draw(t, "guess"), drawAddr(t)) },
-			"pay":     func(t *rapid.T) { m.pay(rapid.IntRange(0, 4096).Draw(t, "bytes")) },
-			"talk":    func(t *rapid.T) { m.s.Talk(m.now, rapid.Bool().Draw(t, "on")) },
-			"check":   func(*rapid.T) { m.s.Check(m.now) },
-			"scatter": func(t *rapid.T) { m.s.Scatter(m.now, drawAddr(t), []int{1, 2, 3, 4, 5}) },
-			"search":  func(t *rapid.T) { m.s.Search(m.now, drawAddr(t).Addr()) },
+			"step":  func(*rapid.T) { m.wants(t, m.s.Step(m.now, m.send(t))) },
+			"name":  func(t *rapid.T) { m.s.Name(m.now, rapid.Bool().Draw(t, "guess"), drawAddr(t)) },
+			"pay":   func(t *rapid.T) { m.pay(rapid.IntRange(0, 4096).Draw(t, "bytes")) },
+			"talk":  func(t *rapid.T) { m.s.Talk(m.now, rapid.Bool().Draw(t, "on")) },
+			"check": func(*rapid.T) { m.s.Check(m.now) },
+			"scatter": func(t *rapid.T) {
+				m.s.Scatter(m.now, drawAddr(t), func() (int, bool) {
+					return rapid.IntRange(1, 5).Draw(t, "socket"), rapid.Bool().Draw(t, "opened")
+				})
+			},
+			"search": func(t *rapid.T) { m.s.Search(m.now, drawAddr(t).Addr()) },
 			"answered": func(t *rapid.T) {
 				m.s.Answered(m.now, m.keys, m.send(t))
 			},

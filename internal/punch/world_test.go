@@ -21,6 +21,9 @@ type world struct {
 	a, b   *end
 }
 
+// firstScattered is below the numbers of the sockets of a search.
+const firstScattered = 1000
+
 const delay = 40 * time.Millisecond
 
 var relay = netip.MustParseAddrPort("9.9.9.9:9")
@@ -51,12 +54,15 @@ type end struct {
 	w     *world
 	nat   *nat
 	key   *ecdh.PrivateKey
+	via   int // the socket that its probes go by
 	s     *Session
 	paid  int // for it, by the other
 	spent int // to addresses not validated
 	bytes int // to anybody
-	found time.Time
-	wake  time.Time
+	// scattered is how many sockets were opened for a search; only the last are open still.
+	scattered int
+	found     time.Time
+	wake      time.Time
 }
 
 func newWorld(t *testing.T, a, b natKind, seed uint64) *world {
@@ -118,6 +124,9 @@ func (e *end) send(to Endpoint, b []byte) {
 			return
 		}
 		socket, ok := o.nat.in(from, to.Addr.Port())
+		if socket > firstScattered && socket <= firstScattered+o.scattered-Sockets {
+			return // closed
+		}
 		if ok && o.s != nil {
 			if o.s.Receive(w.now, socket, from, p, o.send) {
 				o.paid += cost(to.Addr, len(p))
@@ -160,7 +169,7 @@ func (e *end) pay(n int) {
 
 func (e *end) config(allowance int) Config {
 	e.paid += allowance
-	return Config{Caller: [32]byte(e.w.a.key.PublicKey().Bytes()), Rand: e.w.rand.Uint64, Allowance: allowance}
+	return Config{Caller: [32]byte(e.w.a.key.PublicKey().Bytes()), Rand: e.w.rand.Uint64, Allowance: allowance, Via: e.via}
 }
 
 // place is what an end tells of itself: where the relay sees its socket 0, after the
@@ -180,12 +189,11 @@ func (e *end) name(o *end, guesses []netip.AddrPort, seen netip.AddrPort) {
 	e.pay(4096)
 	switch {
 	case e.nat.mapping == random && o.nat.mapping <= independent:
-		var sockets []int
-		for i := range Sockets {
-			sockets = append(sockets, 1000+i)
-		}
 		e.pay(BirthdayPrice(true, seen.Addr()))
-		e.s.Scatter(w.now, seen, sockets)
+		e.s.Scatter(w.now, seen, func() (int, bool) {
+			e.scattered++
+			return firstScattered + e.scattered, true
+		})
 	case o.nat.mapping == random && e.nat.mapping <= independent:
 		e.pay(BirthdayPrice(false, seen.Addr()))
 		e.s.Search(w.now, seen.Addr())
