@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,8 +14,13 @@ import (
 
 // A birthday is our part in the search for a random port, for one attempt: which side
 // we are on, and the fuel that we owe. The zero value is for attempts that need none.
+//
+// A search belongs to a call that the side with a steady port makes, by a socket that
+// has sent nothing yet, and whose address it tells first: where that is seen by two, all
+// others will see it, too. Of an older socket that cannot be said: some NATs have given
+// it another port for those whose packets came before its own.
 type birthday struct {
-	scatter bool           // our ports are random: we open many
+	scatter bool           // our ports are random: we open many sockets
 	target  netip.AddrPort // on the peer's side, the only address then
 	search  bool           // the peer's are: we look for one of them
 	ip      netip.Addr
@@ -27,6 +34,11 @@ type birthday struct {
 const (
 	// simpler is how long ways that cost less have before the search begins.
 	simpler = 150 * time.Millisecond
+	// callsAgain is for how long the side with random ports waits, after a first call,
+	// for another by which to search.
+	callsAgain = 600 * time.Millisecond
+	// maxSearchCalls is how many peers at a time are called for a search.
+	maxSearchCalls = 4
 	// fuelEvery and fuelSize: 11 kB a second, what 200 probes cost but for what is sent
 	// at once; twice that for 400 sockets.
 	fuelEvery = 100 * time.Millisecond
@@ -34,22 +46,92 @@ const (
 	firstFuel = 300 * (punch.Size + 28)
 )
 
-// plan decides whether a search can help: the ports of one side are random, the other
-// has one port for everybody, and both agree.
-func (b *birthday) plan(now time.Time, own wire.Mapping, peer wire.Introduction, seen netip.AddrPort) {
-	steady := func(m wire.Mapping) bool { return m == wire.MappingNone || m == wire.MappingIndependent }
-	if !peer.Birthday || !seen.Addr().Is4() || reach.ScopeOf(seen.Addr()) != reach.ScopeGlobal {
-		return
-	}
+// steady reports whether a NAT has one port for everybody.
+func steady(m wire.Mapping) bool { return m == wire.MappingNone || m == wire.MappingIndependent }
+
+// searchable reports whether a peer's ports are random, and may be searched for.
+func searchable(peer wire.Introduction, seen netip.AddrPort) bool {
+	return peer.Mapping == wire.MappingRandom && consents(peer, seen)
+}
+
+func consents(peer wire.Introduction, seen netip.AddrPort) bool {
+	return peer.Birthday && seen.Addr().Is4() && reach.ScopeOf(seen.Addr()) == reach.ScopeGlobal
+}
+
+// plan decides whether a search belongs to an attempt: the ports of one side are random,
+// the other has one port for everybody and calls, and both agree. The addrs are the
+// peer's.
+func (m *tryst) plan(now time.Time, a *attempt, peer wire.Introduction, seen netip.AddrPort, addrs []netip.AddrPort) {
+	b := &a.birthday
 	switch {
-	case own == wire.MappingRandom && steady(peer.Mapping):
+	case a.came && a.own == wire.MappingRandom && steady(peer.Mapping) && consents(peer, seen):
 		b.scatter, b.target, b.fuel = true, seen, punch.BirthdayPrice(false, seen.Addr())
-	case steady(own) && peer.Mapping == wire.MappingRandom:
+		if i := slices.IndexFunc(addrs, func(at netip.AddrPort) bool { return at.Addr() == seen.Addr() }); i >= 0 {
+			b.target = addrs[i]
+		}
+		b.begins = now.Add(callsAgain)
+		if len(m.attempts) > 1 { // this is the call for the search
+			b.begins = now
+		}
+		for _, o := range m.attempts {
+			if o != a {
+				o.endSearch()
+			}
+		}
+	case !a.came && a.fresh && steady(a.own) && searchable(peer, seen):
 		b.search, b.ip, b.fuel = true, seen.Addr(), punch.BirthdayPrice(true, seen.Addr())
+		b.begins = now
+	case !a.fresh && a.own < wire.MappingSequential && searchable(peer, seen):
+		m.callToSearch(a.relay)
+	}
+}
+
+// callToSearch calls the peer for a search, unless meanwhile there is a path.
+func (m *tryst) callToSearch(relay wire.PeerID) {
+	places := m.n.trysts.searchCalls
+	select {
+	case places <- struct{}{}:
 	default:
 		return
 	}
-	b.begins = now.Add(simpler)
+	m.heal.calling++
+	started := m.n.spawn(func() {
+		defer func() { <-places }()
+		ctx, cancel := context.WithTimeout(m.n.ctx, callFor)
+		defer cancel()
+		if err := m.searchBy(ctx, relay); err != nil {
+			m.n.callEvent(CallEvent{Peer: m.id, Relay: relay, What: "failed", Err: err})
+		}
+		m.tell(func(time.Time) { m.heal.calling-- })
+	})
+	if !started {
+		m.heal.calling--
+		<-places
+	}
+}
+
+func (m *tryst) searchBy(ctx context.Context, relay wire.PeerID) error {
+	late := time.NewTimer(simpler)
+	defer late.Stop()
+	l, err := m.n.relayLink(ctx, relay)
+	if err != nil {
+		return fmt.Errorf("relay %s: %w", relay, err)
+	}
+	s := m.n.freshly(ctx, l.conn.RemoteAddr(), m.n.mapping())
+	if s.port == nil {
+		m.n.config.Logger.Debug("no socket to search by", "peer", m.id)
+		return nil
+	}
+	select {
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	var needless bool
+	if !m.tell(func(time.Time) { needless = m.path != nil || m.searching() }) || needless {
+		s.close()
+		return nil
+	}
+	return m.n.callBySocket(ctx, m.id, l, s, func() {})
 }
 
 func (b *birthday) end() {
@@ -57,6 +139,18 @@ func (b *birthday) end() {
 	if b.place != nil {
 		b.place()
 		b.place = nil
+	}
+}
+
+// endSearch has an attempt search no more, for the sake of a younger one.
+func (a *attempt) endSearch() {
+	if !a.birthday.scatter || a.state.Found {
+		return
+	}
+	a.birthday.end()
+	a.s.EndSearch()
+	for i := range a.ports {
+		a.closePort(i)
 	}
 }
 

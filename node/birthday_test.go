@@ -31,7 +31,7 @@ func TestASearchGoesByWhatWasTold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, a := newTryst(n, wire.PeerID{7}), &attempt{s: call, own: told}
+			m, a := newTryst(n, wire.PeerID{7}), &attempt{s: call, own: told, came: true}
 			m.named(now, a, peer, peer.Addrs[0], netip.MustParseAddr("25.0.0.1"))
 			if a.birthday.scatter != scatters || a.birthday.search {
 				t.Errorf("told %v: opens many sockets %v, want %v", told, a.birthday.scatter, scatters)

@@ -161,7 +161,7 @@ func (n *Node) callAfresh(ctx context.Context, id, relay wire.PeerID) error {
 		return fmt.Errorf("relay %s: %w", relay, err)
 	}
 	var s socket
-	if m := n.mapping(); m != wire.MappingRandom && m != wire.MappingUnknown {
+	if m := n.mapping(); m != wire.MappingRandom {
 		s = n.freshly(ctx, l.conn.RemoteAddr(), m)
 	}
 	if err = n.callBySocket(ctx, id, l, s, func() {}); err != nil {
@@ -173,8 +173,9 @@ func (n *Node) callAfresh(ctx context.Context, id, relay wire.PeerID) error {
 // A socket is the one that the probes of a call go by, and where it is seen, or may be.
 // The zero value is that of the node.
 type socket struct {
-	port *quic.Port
-	at   []netip.AddrPort
+	port    *quic.Port
+	at      []netip.AddrPort
+	mapping wire.Mapping // what the NAT does to it
 }
 
 func (s socket) close() {
@@ -196,7 +197,7 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 	config := punch.Config{Caller: public, Rand: randomUint64}
 	a := &attempt{relay: l.id, began: now, own: n.mapping()}
 	if from.port != nil {
-		a.ports, config.Via = []*quic.Port{from.port}, 1
+		a.ports, a.fresh, a.own, config.Via = []*quic.Port{from.port}, true, from.mapping, 1
 	}
 	var known []netip.AddrPort
 	if a.own != wire.MappingSequential { // which would take the ports that are foreseen
@@ -349,7 +350,7 @@ func (m *tryst) named(now time.Time, a *attempt, i wire.Introduction, seen wire.
 	if !ok && len(addrs) > 0 {
 		at = addrs[0]
 	}
-	a.birthday.plan(now, a.own, i, at)
+	m.plan(now, a, i, at, addrs)
 }
 
 // paid notes that the peer has sent bytes that only pay: for the youngest call that

@@ -37,26 +37,30 @@ type trysts struct {
 	paths   map[wire.PeerID]Path // as told last
 	relays  map[wire.PeerID]int  // that are being dialled to be relays
 
-	betters   betters
-	replays   replayCache
-	seens     *rate.Limiter // answers to WHO
-	calls     *rate.Limiter // that come, from whomever
-	callers   callLimits
-	birthdays chan struct{} // one for each search under way
+	betters betters
+	replays replayCache
+	seens   *rate.Limiter // answers to WHO
+	calls   *rate.Limiter // that come, from whomever
+	callers callLimits
+
+	birthdays   chan struct{} // one for each search under way
+	searchCalls chan struct{} // one for each call for the sake of a search
 }
 
 func newTrysts() *trysts {
 	return &trysts{
-		of:        make(map[wire.PeerID]*tryst),
-		ids:       make(map[punch.ID]*tryst),
-		keyless:   make(map[*tryst]int),
-		whos:      make(map[uint64]chan netip.AddrPort),
-		paths:     make(map[wire.PeerID]Path),
-		relays:    make(map[wire.PeerID]int),
-		seens:     rate.NewLimiter(200, 200),
-		calls:     rate.NewLimiter(50, 200),
-		callers:   callLimits{by: make(map[wire.PeerID]*rate.Limiter)},
-		birthdays: make(chan struct{}, 2),
+		of:      make(map[wire.PeerID]*tryst),
+		ids:     make(map[punch.ID]*tryst),
+		keyless: make(map[*tryst]int),
+		whos:    make(map[uint64]chan netip.AddrPort),
+		paths:   make(map[wire.PeerID]Path),
+		relays:  make(map[wire.PeerID]int),
+		seens:   rate.NewLimiter(200, 200),
+		calls:   rate.NewLimiter(50, 200),
+		callers: callLimits{by: make(map[wire.PeerID]*rate.Limiter)},
+
+		birthdays:   make(chan struct{}, 2),
+		searchCalls: make(chan struct{}, maxSearchCalls),
 	}
 }
 

@@ -47,6 +47,7 @@ type probe struct {
 type attempt struct {
 	s     *punch.Session
 	came  bool // the peer called
+	fresh bool // we did, by a socket that had sent nothing before
 	relay wire.PeerID
 	ids   []punch.ID
 	began time.Time

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kadquic/kadquic/internal/punch"
 	"github.com/kadquic/kadquic/internal/reach"
+	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -77,17 +78,58 @@ func (n *Node) freshly(ctx context.Context, relay netip.AddrPort, m wire.Mapping
 	if err != nil {
 		return socket{}
 	}
-	s := socket{port: p}
+	s := socket{port: p, mapping: m}
 	if m == wire.MappingSequential {
 		s.at = n.nextPorts(ctx, relay)
-	} else if at, ok := n.whereSeen(ctx, relay, p.SendProbe); ok {
-		s.at = []netip.AddrPort{at}
+	} else {
+		var alike bool
+		s.at, alike = n.seenByTwo(ctx, relay, p)
+		switch {
+		case m == wire.MappingUnknown && alike:
+			s.mapping = wire.MappingIndependent
+		case m == wire.MappingUnknown:
+			s.at = nil
+		}
 	}
 	if len(s.at) == 0 {
 		p.Close()
 		return socket{}
 	}
 	return s
+}
+
+// seenByTwo asks a relay and two strangers where they see a socket, until two of them
+// agree: that comes first then.
+func (n *Node) seenByTwo(ctx context.Context, relay netip.AddrPort, p *quic.Port) (at []netip.AddrPort, alike bool) {
+	asked := []netip.AddrPort{relay}
+	for _, by := range n.strangersIPv4() {
+		if len(asked) < 3 && reach.NetworkOf(by.Addr()) != reach.NetworkOf(relay.Addr()) {
+			asked = append(asked, by)
+		}
+	}
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan netip.AddrPort, len(asked))
+	for _, by := range asked {
+		asking.Go(func() {
+			at, _ := n.whereSeen(ctx, by, p.SendProbe)
+			answers <- at
+		})
+	}
+	for range asked {
+		a := <-answers
+		if reach.ScopeOf(a.Addr()) != reach.ScopeGlobal {
+			continue
+		}
+		if i := slices.Index(at, a); i >= 0 {
+			at[0], at[i] = at[i], at[0]
+			return at, true
+		}
+		at = append(at, a)
+	}
+	return at, false
 }
 
 // nextPorts asks a relay where it sees a socket that has sent nothing yet, and returns

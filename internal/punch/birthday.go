@@ -15,7 +15,6 @@ const (
 )
 
 const (
-	birthdayWait   = 100 * time.Millisecond // for what is simpler
 	birthdayPace   = 20 * time.Millisecond
 	birthdayProbes = 4    // a pace: 200 a second
 	birthdayOpens  = 8    // a pace, of sockets: 400 a second
@@ -76,19 +75,21 @@ func (s *Session) Scatter(now time.Time, target netip.AddrPort, open Opener) {
 	}
 }
 
-// Search begins one on the other side: it sends to random ports of the peer's NAT, by
-// socket 0, which is the one that the relay sees.
+// Search begins one on the other side: it sends to random ports of the peer's NAT.
 func (s *Session) Search(now time.Time, ip netip.Addr) {
 	if Usable(netip.AddrPortFrom(ip, firstPort)) {
-		s.birthday = birthday{next: now.Add(birthdayWait), ip: ip.Unmap(), left: birthdayMax, tried: make(map[uint16]struct{})}
+		s.birthday = birthday{next: now, ip: ip.Unmap(), left: birthdayMax, tried: make(map[uint16]struct{})}
 		s.extend(now)
 	}
 }
 
+// EndSearch ends either.
+func (s *Session) EndSearch() { s.birthday = birthday{} }
+
 // extend makes time for the search.
 func (s *Session) extend(now time.Time) {
 	const all = birthdayMax / birthdayProbes * birthdayPace
-	s.searchEnd = now.Add(birthdayWait + all + time.Second)
+	s.searchEnd = now.Add(all + time.Second)
 	s.end = later(s.end, s.searchEnd)
 }
 
@@ -113,7 +114,7 @@ func (s *Session) stepBirthday(now time.Time, send Sender) time.Time {
 		return b.next
 	}
 	for range birthdayProbes {
-		e := Endpoint{0, netip.AddrPortFrom(b.ip, s.randomPort())}
+		e := Endpoint{s.via, netip.AddrPortFrom(b.ip, s.randomPort())}
 		if b.left == 0 {
 			b.next = time.Time{}
 			break

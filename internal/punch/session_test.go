@@ -94,17 +94,6 @@ func TestBirthdayTakesSeconds(t *testing.T) {
 	}
 }
 
-// A call by a socket that has sent nothing yet searches by the one that the relay sees:
-// that is where the peer's sockets send.
-func TestSearchGoesByTheSocketThatIsSeen(t *testing.T) {
-	w := newWorld(t, kinds[4], kinds[7], 1)
-	w.a.via = 1
-	w.call(false, 12*time.Second)
-	if w.a.found.IsZero() || w.b.found.IsZero() {
-		t.Error("no path")
-	}
-}
-
 // A path that is found is watched: it is quiet 600 ms after an unanswered PING, it
 // comes back, and it is given up when nothing answers for half a minute.
 func TestPathsAreWatched(t *testing.T) {

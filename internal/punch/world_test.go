@@ -54,7 +54,6 @@ type end struct {
 	w     *world
 	nat   *nat
 	key   *ecdh.PrivateKey
-	via   int // the socket that its probes go by
 	s     *Session
 	paid  int // for it, by the other
 	spent int // to addresses not validated
@@ -169,7 +168,7 @@ func (e *end) pay(n int) {
 
 func (e *end) config(allowance int) Config {
 	e.paid += allowance
-	return Config{Caller: [32]byte(e.w.a.key.PublicKey().Bytes()), Rand: e.w.rand.Uint64, Allowance: allowance, Via: e.via}
+	return Config{Caller: [32]byte(e.w.a.key.PublicKey().Bytes()), Rand: e.w.rand.Uint64, Allowance: allowance}
 }
 
 // place is what an end tells of itself: where the relay sees its socket 0, after the
