@@ -210,7 +210,7 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 		a.close()
 		return err
 	}
-	if err := n.tellTryst(id, func(m *tryst, _ time.Time) { m.add(a) }); err != nil {
+	if err := n.tellTryst(id, wire.PeerID{}, func(m *tryst, _ time.Time) { m.add(a) }); err != nil {
 		a.close()
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ func (n *Node) called(l *link, c wire.Call) (wire.Called, error) {
 		n.config.Logger.Debug("a call that is not answered", "peer", c.Peer, "relay", l.id, "err", err)
 		return wire.Called{}, wire.CodeUnreachable
 	}
-	if !ms.hasRoomFor(c.Peer) || !ms.callers.allow(c.Peer, now) { // now that it is the caller, not the relay, who says so
+	if !ms.hasRoomFor(c.Peer, l.id) || !ms.callers.allow(c.Peer, now) { // now that it is the caller, not the relay, who says so
 		return wire.Called{}, wire.CodeBusy
 	}
 	n.useRelay(c.Peer, l)
@@ -75,7 +76,7 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 		return wire.Called{}, err
 	}
 	a := &attempt{s: s, came: true, relay: l.id, began: now, own: own, ports: ports}
-	err = n.tellTryst(c.Peer, func(m *tryst, now time.Time) {
+	err = n.tellTryst(c.Peer, l.id, func(m *tryst, now time.Time) {
 		m.add(a)
 		a.s.Pay(len(c.Intro) + c.Padding)
 		m.named(now, a, intro, c.Seen, at.Addr())
@@ -112,11 +113,7 @@ func (c *callLimits) allow(id wire.PeerID, now time.Time) bool {
 	l := c.by[id]
 	if l == nil {
 		if len(c.by) >= maxCallers {
-			for old, l := range c.by {
-				if l.TokensAt(now) >= 6 {
-					delete(c.by, old)
-				}
-			}
+			maps.DeleteFunc(c.by, func(_ wire.PeerID, l *rate.Limiter) bool { return l.TokensAt(now) >= 6 })
 		}
 		if len(c.by) >= maxCallers {
 			return false

@@ -139,13 +139,34 @@ func TestReplayCache(t *testing.T) {
 	if !r.fresh([32]byte{1}, now) || r.fresh([32]byte{1}, now.Add(maxCallAge)) {
 		t.Error("a key is new once")
 	}
-	if !r.fresh([32]byte{1}, now.Add(3*maxCallAge)) || len(r.order) != 1 {
+	if !r.fresh([32]byte{1}, now.Add(3*maxCallAge)) || len(r.order) != 1 || len(r.seen) != 1 {
 		t.Error("keys are forgotten once they are too old to be believed")
 	}
-	for i := range maxReplays + 10 {
-		r.fresh([32]byte{2, byte(i), byte(i >> 8), byte(i >> 16)}, now.Add(3*maxCallAge))
+}
+
+// A relay that passes on as many calls as it can, by peers made up for each, for longer
+// than calls are remembered: those who call through another relay are answered, and what
+// is remembered is bounded.
+func TestAFloodOfCallsThroughOneRelay(t *testing.T) {
+	ms, bad, good := newTrysts(), newQuota(), newQuota() // of the relays
+	now, made := time.Now(), 0
+	call := func(relay *quota) bool {
+		made++
+		id := wire.PeerID{3, byte(made), byte(made >> 8), byte(made >> 16)}
+		return relay.calls.AllowN(now, 1) && ms.calls.AllowN(now, 1) && ms.replays.fresh(id, now) && ms.callers.allow(id, now)
 	}
-	if len(r.seen) != maxReplays || len(r.order) != maxReplays {
-		t.Errorf("%d keys are remembered", len(r.seen))
+	most := 0
+	for second := range 2 * int(believed/time.Second) {
+		for range 200 {
+			call(bad)
+		}
+		if !call(good) {
+			t.Fatalf("after %d s of the flood, another's call is refused", second)
+		}
+		now = now.Add(time.Second)
+		most = max(most, len(ms.replays.seen))
+	}
+	if bound := callsBurst + callsRate*int(believed/time.Second); most > bound || len(ms.callers.by) > maxCallers {
+		t.Errorf("%d keys are remembered, and %d callers", most, len(ms.callers.by))
 	}
 }

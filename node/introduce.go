@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/punch"
@@ -122,38 +121,4 @@ func (n *Node) checkIntroduction(b []byte, peer wire.PeerID, reply [32]byte) (wi
 		return i, fmt.Errorf("%w: %v old", errStaleCall, age.Round(time.Second))
 	}
 	return i, nil
-}
-
-// A replayCache remembers the keys of introductions for as long as these would be
-// believed. The zero value is empty; goroutines may share it.
-type replayCache struct {
-	mu    sync.Mutex
-	seen  map[[32]byte]struct{}
-	order []keyAt
-}
-
-type keyAt struct {
-	key [32]byte
-	at  time.Time
-}
-
-const maxReplays = 8192
-
-// fresh notes a key and reports whether it is new. When there is no room, none is.
-func (r *replayCache) fresh(key [32]byte, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for len(r.order) > 0 && now.Sub(r.order[0].at) > 2*maxCallAge {
-		delete(r.seen, r.order[0].key)
-		r.order = r.order[1:]
-	}
-	if _, seen := r.seen[key]; seen || len(r.order) >= maxReplays {
-		return false
-	}
-	if r.seen == nil {
-		r.seen = make(map[[32]byte]struct{})
-	}
-	r.seen[key] = struct{}{}
-	r.order = append(r.order, keyAt{key, now})
-	return true
 }

@@ -17,8 +17,14 @@ const (
 	// maxTrysts bounds the peers whose paths are cared for at a time.
 	maxTrysts = 1024
 	// maxCalledTrysts is how many there may be for a stranger's call to begin another:
-	// the rest is for those whom we call.
+	// the rest is for those whom we call. maxUnproved is how many may have been begun by
+	// calls through one relay, and come to no connection: so none, and nobody who calls
+	// through it, takes the room of those who call through another.
 	maxCalledTrysts = maxTrysts * 3 / 4
+	maxUnproved     = maxCalledTrysts / wantRelays
+	// callsRate and callsBurst bound the calls that are looked at, in a second and at
+	// once.
+	callsRate, callsBurst = 50, 200
 	// maxKeyless bounds the calls of ours whose answer, and so whose keys, are
 	// outstanding: each is shown every probe that is nobody else's.
 	maxKeyless = 16
@@ -56,7 +62,7 @@ func newTrysts() *trysts {
 		paths:   make(map[wire.PeerID]Path),
 		relays:  make(map[wire.PeerID]int),
 		seens:   rate.NewLimiter(200, 200),
-		calls:   rate.NewLimiter(50, 200),
+		calls:   rate.NewLimiter(callsRate, callsBurst),
 		callers: callLimits{by: make(map[wire.PeerID]*rate.Limiter)},
 
 		birthdays:   make(chan struct{}, 2),
@@ -64,8 +70,9 @@ func newTrysts() *trysts {
 	}
 }
 
-// tryst returns the tryst with a peer, and begins it if there is none.
-func (n *Node) tryst(id wire.PeerID) (*tryst, error) {
+// tryst returns the tryst with a peer, and begins it if there is none, for a call
+// through a relay by the peer; zero: by us.
+func (n *Node) tryst(id, by wire.PeerID) (*tryst, error) {
 	ms := n.trysts
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
@@ -76,6 +83,7 @@ func (n *Node) tryst(id wire.PeerID) (*tryst, error) {
 		return nil, errManyTrysts
 	}
 	m := newTryst(n, id)
+	m.by = by
 	if !n.spawn(m.run) {
 		return nil, ErrClosed
 	}
@@ -90,11 +98,20 @@ func (ms *trysts) trystWith(id wire.PeerID) *tryst {
 	return ms.of[id]
 }
 
-// hasRoomFor reports whether a peer that calls may have a tryst begun.
-func (ms *trysts) hasRoomFor(id wire.PeerID) bool {
+// hasRoomFor reports whether a peer that calls through a relay may have a tryst begun.
+func (ms *trysts) hasRoomFor(id, relay wire.PeerID) bool {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	return ms.of[id] != nil || len(ms.of) < maxCalledTrysts
+	if ms.of[id] != nil {
+		return true
+	}
+	unproved := 0
+	for id, m := range ms.of {
+		if _, connected := ms.paths[id]; m.by == relay && !connected {
+			unproved++
+		}
+	}
+	return len(ms.of) < maxCalledTrysts && unproved < maxUnproved
 }
 
 // end forgets a tryst.

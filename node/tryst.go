@@ -18,6 +18,7 @@ import (
 type tryst struct {
 	n  *Node
 	id wire.PeerID
+	by wire.PeerID // the relay through which the peer's call began it; zero: we did
 	t  *quic.Transport
 
 	probes chan probe
@@ -126,10 +127,11 @@ func (m *tryst) tell(f func(now time.Time)) bool {
 	}
 }
 
-// tellTryst is tell for the tryst with a peer, which begins if there is none.
-func (n *Node) tellTryst(id wire.PeerID, f func(m *tryst, now time.Time)) error {
+// tellTryst is tell for the tryst with a peer, which begins if there is none, for a call
+// through a relay by the peer; zero: by us.
+func (n *Node) tellTryst(id, by wire.PeerID, f func(m *tryst, now time.Time)) error {
 	for {
-		m, err := n.tryst(id)
+		m, err := n.tryst(id, by)
 		if err != nil {
 			return err
 		}

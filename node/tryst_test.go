@@ -33,7 +33,7 @@ func TestAnAttemptEndsOnce(t *testing.T) {
 		n, id := s.nodes[0], wire.PeerID{1}
 		now := time.Now()
 		attempts := make([]*attempt, maxAttempts+1)
-		err := n.tellTryst(id, func(m *tryst, _ time.Time) {
+		err := n.tellTryst(id, wire.PeerID{}, func(m *tryst, _ time.Time) {
 			for i := range attempts {
 				call, err := punch.NewCall(punch.Config{Caller: [32]byte{byte(i)}, Rand: randomUint64}, now, now, nil)
 				if err != nil {
@@ -54,23 +54,32 @@ func TestAnAttemptEndsOnce(t *testing.T) {
 	})
 }
 
-// Strangers who call leave room for those whom the node calls itself.
+// Strangers who call leave room for those whom the node calls itself, and those who call
+// through one relay for those who call through another.
 func TestCallersLeaveRoom(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
 		n := s.nodes[0]
 		peer := func(i int) wire.PeerID { return wire.PeerID{1, byte(i), byte(i >> 8)} }
-		for i := range maxCalledTrysts {
-			if !n.trysts.hasRoomFor(peer(i)) {
-				t.Fatalf("no room for caller %d", i)
+		relay := func(i int) wire.PeerID { return wire.PeerID{2, byte(i)} }
+		calls := 0
+		for r := range wantRelays {
+			for range maxUnproved {
+				if !n.trysts.hasRoomFor(peer(calls), relay(r)) {
+					t.Fatalf("no room for caller %d", calls)
+				}
+				if _, err := n.tryst(peer(calls), relay(r)); err != nil {
+					t.Fatal(err)
+				}
+				calls++
 			}
-			if _, err := n.tryst(peer(i)); err != nil {
-				t.Fatal(err)
+			if n.trysts.hasRoomFor(peer(calls), relay(r)) {
+				t.Errorf("relay %d passes on more calls than its share", r)
 			}
 		}
-		if n.trysts.hasRoomFor(peer(maxCalledTrysts)) || !n.trysts.hasRoomFor(peer(0)) {
+		if n.trysts.hasRoomFor(peer(calls), relay(9)) || !n.trysts.hasRoomFor(peer(0), relay(0)) {
 			t.Error("room for another stranger, or none for one who is known")
 		}
-		if _, err := n.tryst(peer(maxCalledTrysts)); err != nil {
+		if _, err := n.tryst(peer(calls), wire.PeerID{}); err != nil {
 			t.Errorf("a call of our own: %v", err)
 		}
 		time.Sleep(2 * lingering)
