@@ -15,10 +15,11 @@ import (
 // A birthday is our part in the search for a random port, for one attempt: which side
 // we are on, and the fuel that we owe. The zero value is for attempts that need none.
 //
-// A search belongs to a call that the side with a steady port makes, by a socket that
-// has sent nothing yet, and whose address it tells first: where that is seen by two, all
-// others will see it, too. Of an older socket that cannot be said: some NATs have given
-// it another port for those whose packets came before its own.
+// The side with a steady port searches by a socket that has sent nothing yet, and whose
+// address it tells first: where that is seen by two, all others will see it, too. Of an
+// older socket that cannot be said: some NATs have given it another port for those whose
+// packets came before its own. Who is called opens one before it answers; who calls
+// cannot know that it will need one, and calls again.
 type birthday struct {
 	scatter bool           // our ports are random: we open many sockets
 	target  netip.AddrPort // on the peer's side, the only address then
@@ -59,30 +60,39 @@ func consents(peer wire.Introduction, seen netip.AddrPort) bool {
 }
 
 // plan decides whether a search belongs to an attempt: the ports of one side are random,
-// the other has one port for everybody and calls, and both agree. The addrs are the
-// peer's.
+// the other has one port for everybody, and both agree. The addrs are the peer's.
 func (m *tryst) plan(now time.Time, a *attempt, peer wire.Introduction, seen netip.AddrPort, addrs []netip.AddrPort) {
 	b := &a.birthday
 	switch {
-	case a.came && a.own == wire.MappingRandom && steady(peer.Mapping) && consents(peer, seen):
+	case a.own == wire.MappingRandom && steady(peer.Mapping) && consents(peer, seen):
 		b.scatter, b.target, b.fuel = true, seen, punch.BirthdayPrice(false, seen.Addr())
 		if i := slices.IndexFunc(addrs, func(at netip.AddrPort) bool { return at.Addr() == seen.Addr() }); i >= 0 {
 			b.target = addrs[i]
 		}
-		b.begins = now.Add(callsAgain)
-		if len(m.attempts) > 1 { // this is the call for the search
+		switch {
+		case !a.came || peer.Mapping == wire.MappingNone:
+			b.begins = now.Add(simpler)
+		case len(m.attempts) == 1:
+			b.begins = now.Add(callsAgain)
+		default: // this is the call for the search
 			b.begins = now
 		}
-		for _, o := range m.attempts {
-			if o != a {
-				o.endSearch()
-			}
-		}
-	case !a.came && a.fresh && steady(a.own) && searchable(peer, seen):
+	case (a.fresh || a.own == wire.MappingNone) && steady(a.own) && searchable(peer, seen):
 		b.search, b.ip, b.fuel = true, seen.Addr(), punch.BirthdayPrice(true, seen.Addr())
 		b.begins = now
-	case !a.fresh && a.own < wire.MappingSequential && searchable(peer, seen):
+		if a.came || !a.fresh {
+			b.begins = now.Add(simpler)
+		}
+	case !a.came && !a.fresh && a.own < wire.MappingSequential && searchable(peer, seen):
 		m.callToSearch(a.relay)
+		return
+	default:
+		return
+	}
+	for _, o := range m.attempts { // the peer does likewise
+		if o != a {
+			o.endSearch()
+		}
 	}
 }
 
@@ -144,13 +154,16 @@ func (b *birthday) end() {
 
 // endSearch has an attempt search no more, for the sake of a younger one.
 func (a *attempt) endSearch() {
-	if !a.birthday.scatter || a.state.Found {
+	b := &a.birthday
+	if a.state.Found || !b.scatter && !b.search {
 		return
 	}
-	a.birthday.end()
+	b.end()
 	a.s.EndSearch()
-	for i := range a.ports {
-		a.closePort(i)
+	if b.scatter {
+		for i := range a.ports {
+			a.closePort(i)
+		}
 	}
 }
 

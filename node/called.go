@@ -5,7 +5,6 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"maps"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -59,23 +58,19 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 		return wire.Called{}, wire.CodeUnreachable
 	}
 	at := l.conn.RemoteAddr()
-	begin, own := now, n.mapping()
+	from, begin := n.answerFrom(l, c, intro, now)
 	config := punch.Config{Caller: intro.Key, Rand: randomUint64}
-	if own >= wire.MappingSequential { // the caller cannot know our ports before it has the answer
-		begin = now.Add(n.rttTo(l))
-	}
 	var ports []*quic.Port
-	if own == wire.MappingSequential {
-		begin = now.Add(2 * n.rttTo(l)) // the answer has to wait
-		if p, err := n.caller().OpenPort(); err == nil {
-			ports, config.Via = append(ports, p), 1
-		}
+	if from.port != nil {
+		ports, config.Via = append(ports, from.port), 1
 	}
+	now = time.Now()
 	s, err := punch.NewAnswer(config, keys, now, begin)
 	if err != nil {
+		from.close()
 		return wire.Called{}, err
 	}
-	a := &attempt{s: s, came: true, relay: l.id, began: now, own: own, ports: ports}
+	a := &attempt{s: s, came: true, fresh: from.port != nil, relay: l.id, began: now, own: from.mapping, ports: ports}
 	err = n.tellTryst(c.Peer, l.id, func(m *tryst, now time.Time) {
 		m.add(a)
 		a.s.Pay(len(c.Intro) + c.Padding)
@@ -85,17 +80,44 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 		a.close()
 		return wire.Called{}, wire.CodeBusy
 	}
-	var guesses []netip.AddrPort
-	if len(ports) > 0 {
+	guesses := from.at
+	if from.port != nil && from.mapping == wire.MappingSequential {
 		ctx, cancel := context.WithTimeout(n.ctx, time.Second)
 		guesses = n.nextPorts(ctx, at)
 		cancel()
 	}
 	public := [32]byte(key.PublicKey().Bytes())
 	answer := n.introduce(c.Peer, public, intro.Key, at.Addr(), guesses)
-	answer.Mapping = own
+	answer.Mapping = from.mapping
 	n.payFor(c.Peer, answer)
 	return wire.Called{Intro: answer.Sign(n.config.Key), Padding: wire.MaxPadding}, nil
+}
+
+// answerFrom opens the socket by which a call is answered, and says when its probes may
+// begin.
+func (n *Node) answerFrom(l *link, c wire.Call, intro wire.Introduction, now time.Time) (from socket, begin time.Time) {
+	from.mapping = n.mapping()
+	seen, _ := c.Seen.AddrPort()
+	switch from.mapping {
+	case wire.MappingSequential: // the answer has to wait
+		if p, err := n.caller().OpenPort(); err == nil {
+			from.port = p
+		}
+		return from, now.Add(2 * n.rttTo(l))
+	case wire.MappingRandom: // the caller cannot know our ports before it has the answer
+		return from, now.Add(n.rttTo(l))
+	case wire.MappingUnknown, wire.MappingIndependent:
+		if !searchable(intro, seen) {
+			break
+		}
+		ctx, cancel := context.WithTimeout(n.ctx, time.Second)
+		defer cancel()
+		if s := n.freshly(ctx, l.conn.RemoteAddr(), from.mapping); s.port != nil {
+			from = s
+		}
+		return from, time.Now()
+	}
+	return from, now
 }
 
 // callLimits is how often each peer may call: 1 a second, 6 at once. Goroutines share

@@ -48,7 +48,7 @@ type probe struct {
 type attempt struct {
 	s     *punch.Session
 	came  bool // the peer called
-	fresh bool // we did, by a socket that had sent nothing before
+	fresh bool // it goes by a socket that had sent nothing before
 	relay wire.PeerID
 	ids   []punch.ID
 	began time.Time
