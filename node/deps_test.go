@@ -47,6 +47,8 @@ const house = `
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys
+	internal/transfer wire
+	internal/console  golang.org/x/term
 	internal/natlab/cmd/natlab internal/natlab
 	internal/field
 	internal/powerloss
@@ -54,7 +56,7 @@ const house = `
 	internal/bench    routing wire quic internal/store node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr
 	cmd/kad           routing wire quic internal/store node internal/bench internal/control internal/lan github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
-	examples/chat     routing wire quic node github.com/multiformats/go-multiaddr golang.org/x/term
+	examples/chat     routing wire quic node internal/console internal/transfer github.com/multiformats/go-multiaddr
 	examples/echo     wire node github.com/multiformats/go-multiaddr
 	examples/hello    routing node
 	examples/routing  routing

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
 
+	"github.com/kadquic/kadquic/internal/transfer"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -15,18 +17,19 @@ import (
 // A chat is one run of the program. Goroutines wait for what they want to be true
 // of it (await); whatever happens, happens to it in update.
 type chat struct {
-	node        *node.Node
-	ctx         context.Context // until the goodbyes are said
-	hello       frame           // says who we are
-	room        string
-	called      node.Ticket    // if it and room are zero: whoever calls first
-	downloads   *os.Root       // nil: no files
-	work, files sync.WaitGroup // files: that are being sent
+	node      *node.Node
+	ctx       context.Context // until the goodbyes are said
+	hello     frame           // says who we are
+	room      string
+	called    node.Ticket // if it and room are zero: whoever calls first
+	downloads *os.Root    // nil: no files
+	work      sync.WaitGroup
 
 	mu      sync.Mutex
 	changed sync.Cond // by update
 	out     io.Writer // under mu, so that lines stand in the order of what they tell
 	peers   map[wire.PeerID]*peer
+	sending int // files
 	leaving bool
 }
 
@@ -34,11 +37,16 @@ type chat struct {
 type peer struct {
 	talk
 	id   wire.PeerID
-	name string             // and the end of the ID, for anybody may call itself anything
-	here bool               // it has answered, or asked, and not failed to since
-	path string             // by which packets last went, or "away"
-	ctx  context.Context    // as long as it is a peer of ours
-	gone context.CancelFunc // it is no more
+	name string                  // and the end of the ID, for anybody may call itself anything
+	here bool                    // it has answered, or asked, and not failed to since
+	path string                  // by which packets last went, or "away"
+	ctx  context.Context         // as long as it is a peer of ours
+	gone context.CancelCauseFunc // it is no more
+
+	inbox  transfer.Inbox  // of files
+	turn   sync.Mutex      // to send it one
+	wanted context.Context // until those for it are cancelled
+	stop   context.CancelCauseFunc
 }
 
 func (c *chat) update(change func()) {
@@ -56,7 +64,7 @@ func (c *chat) await(ctx context.Context, cond func() bool) error {
 	for !cond() && ctx.Err() == nil {
 		c.changed.Wait()
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // meet finds whom we want to talk with, until ctx ends.
@@ -88,41 +96,42 @@ func (c *chat) print(format string, args ...any) {
 // obey does what the user types.
 func (c *chat) obey(line string) {
 	word, rest, _ := strings.Cut(line, " ")
+	c.find(c.called.ID) // they may have left, and be back
 	switch {
-	case word == "":
+	case word == "" || c.leaving:
 	case word == "/peers" || word == "/path":
 		for id, p := range c.peers {
 			c.print("* %s  %s  %s", p.name, id, p.path)
 		}
-	case word == "/send":
+	case word == "/cancel":
 		for _, p := range c.peers {
-			if p.here {
-				c.offer(p, rest)
-			}
+			p.stop(errCancelled)
+			p.wanted, p.stop = context.WithCancelCause(p.ctx)
+			p.inbox.Cancel(errCancelled)
 		}
-	case word[0] == '/':
-		c.print("* /peers or /path: who is here, and by which way; /send FILE: to all here; /quit")
+	case word[0] == '/' && word != "/send":
+		c.print("* /peers or /path: who is here, and by which way; /send FILE: to them; /cancel: no more of files; /quit")
 		c.print("* all else is said; ✓: all who are not away have it")
+	case len(c.peers) == 0:
+		c.print("* nobody is here")
 	default:
-		if !c.called.ID.IsZero() {
-			c.find(c.called.ID) // they may have left, and be back
-		} else if len(c.peers) == 0 {
-			c.print("* nobody is here")
-		}
 		for _, p := range c.peers {
-			if err := p.say(line); err != nil {
+			if word == "/send" {
+				c.send(p, rest)
+			} else if err := p.say(line); err != nil {
 				c.print("* not sent to %s: %v", p.name, err)
 			}
 		}
 	}
 }
 
-// find returns a peer, which is called until it leaves; nil when there are too many.
+// find returns a peer, which is called until it leaves; nil for nobody, or too many.
 func (c *chat) find(id wire.PeerID) *peer {
 	p := c.peers[id]
-	if p == nil && len(c.peers) < maxPeers && !c.leaving {
-		p = &peer{id: id, name: id.String(), path: "away"}
-		p.ctx, p.gone = context.WithCancel(c.ctx)
+	if p == nil && !id.IsZero() && len(c.peers) < maxPeers && !c.leaving {
+		p = &peer{id: id, name: id.String()}
+		p.ctx, p.gone = context.WithCancelCause(c.ctx)
+		p.wanted, p.stop = context.WithCancelCause(p.ctx)
 		c.peers[id] = p
 		c.work.Go(func() { c.keep(p) })
 	}
@@ -130,7 +139,7 @@ func (c *chat) find(id wire.PeerID) *peer {
 }
 
 func (c *chat) drop(p *peer) {
-	p.gone()
+	p.gone(errors.New("they have left"))
 	delete(c.peers, p.id)
 }
 
@@ -150,10 +159,6 @@ func (c *chat) heard(id wire.PeerID, ask frame) frame {
 			c.print("%s: %s", p.name, text)
 		}
 	}
-	if ask.File != "" && c.downloads == nil {
-		c.print("* %s from %s: files are taken only with --downloads DIR", ask.File, p.name)
-		return frame{Bye: "files are taken only with --downloads DIR"}
-	}
 	if ask.Bye != "" {
 		c.print("* %s has left", p.name)
 		c.drop(p)
@@ -170,8 +175,7 @@ func (c *chat) met(p *peer, f frame) {
 	at.Quiet = false // for a moment, perhaps: no news
 	path := at.String()
 	if !p.here || p.theirs != f.Life {
-		name := f.Name[:min(len(f.Name), maxName)]
-		p.name = strings.ReplaceAll(name, " ", "_") + "·" + p.id.String()[48:]
+		p.name = fmt.Sprintf("%.*s·%s", maxName, strings.ReplaceAll(f.Name, " ", "_"), p.id.String()[48:])
 		c.print("* %s is here, %s", p.name, path)
 	} else if path != p.path {
 		c.print("* %s: now %s", p.name, path)
@@ -180,12 +184,20 @@ func (c *chat) met(p *peer, f frame) {
 	p.meet(f.Life)
 }
 
-// mark shows ✓ if all who are not away have all that we said.
-func (c *chat) mark() {
+// lost notes that a peer could not be reached.
+func (c *chat) lost(p *peer, err error) {
+	if p.path != "away" {
+		c.print("* %s is away; what you say is kept for them: %v", p.name, err)
+	}
+	p.here, p.path = false, "away"
+}
+
+// behind is how many of our messages somebody who is here does not have.
+func (c *chat) behind() (most int) {
 	for _, p := range c.peers {
-		if p.here && len(p.queue) > 0 {
-			return
+		if p.here {
+			most = max(most, len(p.queue))
 		}
 	}
-	c.print("  ✓")
+	return most
 }

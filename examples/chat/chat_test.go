@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -199,50 +196,6 @@ func TestWrongUsage(t *testing.T) {
 		if _, err := newChat(args); err == nil {
 			t.Errorf("%q is taken", args)
 		}
-	}
-	alice.quit()
-}
-
-func TestFiles(t *testing.T) {
-	from, to := t.TempDir(), t.TempDir()
-	data := make([]byte, 3<<20)
-	rand.NewChaCha8([32]byte{1}).Read(data)
-	file := filepath.Join(from, "a plan.bin")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	alice := join(t, "--name=alice", "--downloads="+to)
-	bob := join(t, "--name=bob", alice.ticket())
-	bob.want(`\* alice·.... is here.*`)
-	bob.say("/send " + file)
-	alice.want(`\* a plan.bin: 3145728 of 3145728 bytes, .*`)
-	bob.want(`\* a plan.bin: 3145728 of 3145728 bytes, .* MB/s`)
-	got, err := os.ReadFile(filepath.Join(to, "a plan.bin"))
-	if err != nil || !bytes.Equal(got, data) {
-		t.Errorf("it came as %d bytes, %v", len(got), err)
-	}
-	if err := os.WriteFile(file, []byte("another"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	bob.say("/send " + file)
-	bob.want(`\* a plan.bin to alice·....: they say: .*file exists`)
-	if again, _ := os.ReadFile(filepath.Join(to, "a plan.bin")); !bytes.Equal(again, data) {
-		t.Error("a file was replaced")
-	}
-	bob.say("/send " + filepath.Join(from, "none"))
-	bob.want(`\* .*/none is no file that can be sent`)
-	bob.say("/send " + from)
-	bob.want(`\* .* is no file that can be sent`)
-	alice.say("/send " + file)
-	bob.want(`\* a plan.bin from alice·....: files are taken only with --downloads DIR`)
-	alice.want(`\* a plan.bin to bob·....: they say: files are taken only with --downloads DIR`)
-	if err := os.WriteFile(filepath.Join(from, "empty"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	bob.say("/send " + filepath.Join(from, "empty"))
-	bob.quit() // when it has arrived
-	if info, err := os.Stat(filepath.Join(to, "empty")); err != nil || info.Size() != 0 {
-		t.Errorf("the last file: %v, %v", info, err)
 	}
 	alice.quit()
 }

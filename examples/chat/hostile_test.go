@@ -6,13 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -234,56 +231,4 @@ func TestSilentStreams(t *testing.T) {
 	bob.want(`\* ·.... is here.*`)
 	bob.quit()
 	alice.quit()
-}
-
-func TestHostileFiles(t *testing.T) {
-	dir := t.TempDir()
-	to := filepath.Join(dir, "to")
-	if err := os.Mkdir(to, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	alice := join(t, "--downloads="+to)
-	m := against(t, alice)
-	m.ask(frame{}, "")
-	alice.want(`\* m·.* is here.*`)
-	early := mallory{t, newNode(t), alice.chat}
-	if _, err := early.node.Connect(t.Context(), alice.chat.node.Addrs()[0]); err != nil {
-		t.Fatal(err)
-	}
-	if a := early.ask(frame{File: "early", Size: 2}, "hi"); a.Bye != "busy" {
-		t.Errorf("a file of a stranger: %+v", a)
-	}
-	if a := m.ask(frame{File: "good.txt", Size: 2}, "hi"); a.Life == 0 {
-		t.Errorf("refused: %+v", a)
-	}
-	for _, name := range []string{"../up", "/tmp/up", "..", ".", "a/b", ".bashrc", "a\x1b[2J.txt", "a\n", "\u202egpj.exe", "good.txt", strings.Repeat("x", 5000), "x\x00"} {
-		if a := m.ask(frame{File: name, Size: 2}, "no"); a.Life != 0 {
-			t.Errorf("%q is taken", name)
-		}
-	}
-	for _, size := range []int64{-1, 1 << 62} {
-		if a := m.ask(frame{File: "n", Size: size}, ""); a.Bye != "refused" {
-			t.Errorf("%d bytes: %+v", size, a)
-		}
-	}
-	if a := m.ask(frame{File: "short", Size: 1000}, "hi"); a.Life != 0 {
-		t.Errorf("too short: %+v", a)
-	}
-	m.ask(frame{File: "long", Size: 2}, strings.Repeat("long", 1000))
-	alice.want(`\* long: 2 of 2 bytes, .*`)
-	alice.quit()
-	var names []string
-	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if !e.IsDir() {
-			info, _ := e.Info()
-			names = append(names, fmt.Sprintf("%s %d", path[len(dir):], info.Size()))
-		}
-		return err
-	})
-	if got := strings.Join(names, ", "); got != "/to/good.txt 2, /to/long 2" {
-		t.Errorf("stored: %s", got)
-	}
-	if strings.Contains(alice.all(), "\x1b") {
-		t.Errorf("raw:\n%q", alice.all())
-	}
 }

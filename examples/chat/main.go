@@ -9,7 +9,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -23,8 +22,8 @@ import (
 	"syscall"
 
 	ma "github.com/multiformats/go-multiaddr"
-	"golang.org/x/term"
 
+	"github.com/kadquic/kadquic/internal/console"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/routing"
@@ -76,8 +75,7 @@ func newChat(args []string) (*chat, error) {
 	}
 	if err == nil && (flags.NArg() > 1 || flags.NArg() == 1 && c.room != "") {
 		err = errors.New("after the flags goes one ticket at most, and none with --room")
-	}
-	if err == nil && !*ephemeral {
+	} else if err == nil && !*ephemeral {
 		config.Key, _, err = quic.LoadOrCreateKey(*key)
 	}
 	if err != nil {
@@ -96,11 +94,11 @@ func (c *chat) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := c.node.Start(ctx); err != nil {
 		return err
 	}
-	show, readLine, restore, err := newScreen(in, out)
+	screen, err := console.Open(in, out)
 	if err != nil {
 		return err
 	}
-	c.out = show
+	c.out = screen
 	var end context.CancelFunc
 	c.ctx, end = context.WithCancel(context.WithoutCancel(ctx)) // when ctx ends, there are goodbyes to say
 	defer end()
@@ -108,63 +106,31 @@ func (c *chat) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	c.work.Go(func() { c.meet(typing) })
 	go func() {
 		defer quit()
-		for line, err := readLine(); err == nil && line != "/quit"; line, err = readLine() {
+		for line, err := screen.ReadLine(); err == nil && line != "/quit"; line, err = screen.ReadLine() {
 			c.update(func() { c.obey(line) })
+			c.await(typing, func() bool { return c.behind() < maxQueued }) // many are pasted, perhaps
 		}
 	}()
 	if err = c.node.Handle(protocol, maxStreams, c.answer); err == nil {
 		<-typing.Done()
 	}
-	restore() // so that Ctrl-C ends the waiting
+	screen.Close() // so that Ctrl-C ends the waiting
 	return cmp.Or(err, c.leave(ctx))
 }
 
 // leave says goodbye to all, each when they have what was said; of those who are
 // away it waits for the one we called.
 func (c *chat) leave(ctx context.Context) error {
-	c.files.Wait() // however long that takes
+	c.await(ctx, func() bool { return c.sending == 0 }) // however long that takes
 	c.update(func() { c.leaving = true })
-	last, cancel := context.WithTimeout(c.ctx, patience)
+	last, cancel := context.WithTimeoutCause(c.ctx, patience, errors.New("not all that was said has arrived"))
 	defer cancel()
-	if c.await(last, func() bool {
+	return c.await(last, func() bool {
 		for id, p := range c.peers {
 			if p.here || id == c.called.ID && len(p.queue) > 0 && ctx.Err() == nil {
 				return false
 			}
 		}
 		return true
-	}) != nil {
-		return errors.New("not all that was said has arrived")
-	}
-	return nil
-}
-
-// newScreen returns where lines are shown, and what reads those that are typed until
-// Ctrl-D or Ctrl-C: a terminal, until it is restored, or, for scripts, pipes.
-func newScreen(in io.Reader, out io.Writer) (show io.Writer, readLine func() (string, error), restore func(), err error) {
-	fd, outFd := int(os.Stdin.Fd()), int(os.Stdout.Fd())
-	if in != os.Stdin || out != os.Stdout || !term.IsTerminal(fd) || !term.IsTerminal(outFd) {
-		lines := bufio.NewScanner(in)
-		return out, func() (string, error) {
-			if !lines.Scan() {
-				return "", io.EOF
-			}
-			return lines.Text(), nil
-		}, func() {}, nil
-	}
-	state, err := term.MakeRaw(fd)
-	t := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{in, out}, "> ") // edits the line, and has the former ones on the arrow keys
-	return t, func() (string, error) {
-			if w, h, err := term.GetSize(outFd); err == nil {
-				t.SetSize(w, h)
-			}
-			return t.ReadLine()
-		}, func() {
-			term.Restore(fd, state)
-			t.SetPrompt("")
-			io.WriteString(out, "\n")
-		}, err
+	})
 }

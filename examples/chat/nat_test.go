@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -26,12 +28,16 @@ func TestBetweenNATs(t *testing.T) {
 	laptop := lab.Host("bob", home)
 	alice := on(lab.Home("alice", natlab.Linux), bootstrap, "--name=alice")
 	ticket := alice.want(`(12D3KooW.*@/.*/p2p-circuit)`)
-	bob := on(laptop, bootstrap, "--name=bob", ticket)
+	to := t.TempDir()
+	bob := on(laptop, bootstrap, "--name=bob", "--downloads="+to, ticket)
 	bob.want(`\* alice·.... is here, .*`)
 	alice.want(`\* bob·.... is here, .*`)
 	bob.say("hello through two NATs")
 	alice.want(`bob·....: hello through two NATs`)
 	bob.want("  ✓")
+	file, data := newFile(t, "plan.bin", 32<<20)
+	alice.say("/send " + file)
+	bob.want(`\* plan.bin, alice·....: \d+ of .*`)
 	laptop.Move(cafe)
 	const n = 20
 	for i := range n {
@@ -44,6 +50,10 @@ func TestBetweenNATs(t *testing.T) {
 		if a, b := alice.count(fmt.Sprintf(": bob %d\n", i)), bob.count(fmt.Sprintf(": alice %d\n", i)); a != 1 || b != 1 {
 			t.Errorf("message %d is shown %d and %d times", i, a, b)
 		}
+	}
+	alice.want(`\* .*/plan.bin to bob·....: it is there`)
+	if got, err := os.ReadFile(filepath.Join(to, "plan.bin")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("the file came as %d bytes, %v", len(got), err)
 	}
 	bob.quit()
 	alice.want(`\* bob·.... has left`)

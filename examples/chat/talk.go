@@ -6,44 +6,47 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/transfer"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
 const (
 	protocol   = "/kadquic/chat/1"
-	maxName    = 24               // bytes
+	maxName    = 24               // characters that are shown
 	maxText    = 2 << 10          // bytes of a message
 	maxQueued  = 256              // messages kept for one peer
 	maxBatch   = 4                // of them in one frame
 	maxFrame   = 64 << 10         // bytes; JSON may need six for one
-	maxFile    = 4 << 30          // bytes
 	maxPeers   = 64               // of a room
 	maxStreams = 64               // that others have opened
 	beat       = 4 * time.Second  // so often a peer is asked whether it is there
 	patience   = 10 * time.Second // with who does not answer, and for the last words to arrive
 	maxRedial  = 30 * time.Second // between attempts to reach who is away
-	stalled    = time.Minute      // a file of which nothing moves is given up
 )
 
 // A frame is a line of JSON; what it leaves out is zero. A stream carries one, and
 // another that answers it: streams cost next to nothing.
 type frame struct {
-	Life uint64      // the sender's half of the conversation, drawn when its program starts
-	Name string      `json:",omitempty"` // what the sender calls itself
-	Room routing.Key // that it is in; of two, the one without a name
-	N    uint64      `json:",omitempty"` // number of the first of the messages said; they count from 1
-	Said []string    `json:",omitempty"`
-	Got  uint64      `json:",omitempty"` // in an answer: the messages up to this one are here
-	Bye  string      `json:",omitempty"` // the end, and why
-	File string      `json:",omitempty"` // offers a file, of
-	Size int64       `json:",omitempty"` // bytes, which follow the frame
+	Life  uint64      // the sender's half of the conversation, drawn when its program starts
+	Name  string      `json:",omitempty"` // what the sender calls itself
+	Room  routing.Key // that it is in; of two, the one without a name
+	N     uint64      `json:",omitempty"` // number of the first of the messages said; they count from 1
+	Said  []string    `json:",omitempty"`
+	Got   uint64      `json:",omitempty"` // in an answer: the messages up to this one are here
+	Bye   string      `json:",omitempty"` // the end, and why
+	File  string      `json:",omitempty"` // offers a file, of
+	Size  int64       `json:",omitempty"` // bytes, with this
+	Sum   []byte      `json:",omitempty"` // SHA-256, of which follow
+	Have  int64       `json:",omitempty"` // those from this one on; in an answer: so many are here
+	Offer uint64      `json:",omitempty"` // drawn for each
 }
 
 // A talk is one end of a conversation, whatever becomes of the connections under
@@ -58,8 +61,10 @@ type talk struct {
 
 // say queues a message.
 func (t *talk) say(text string) error {
-	if len(text) > maxText || len(t.queue) == maxQueued {
-		return errors.New("it is too long, or too many wait already")
+	if len(text) > maxText {
+		return fmt.Errorf("it is longer than %d bytes", maxText)
+	} else if len(t.queue) == maxQueued {
+		return errors.New("too many messages wait already")
 	}
 	t.queue = append(t.queue, text)
 	return nil
@@ -94,6 +99,7 @@ func (t *talk) take(n uint64, text string) bool {
 // keep tells a peer what it does not have, until it has it, and now and then that we
 // are here, until one of us leaves. Whoever can reach the other does.
 func (c *chat) keep(p *peer) {
+	defer c.update(func() { p.inbox.Cancel(context.Cause(p.ctx)) })
 	for wait := time.Duration(0); p.ctx.Err() == nil; {
 		soon, cancel := context.WithTimeout(p.ctx, wait)
 		ask := c.hello
@@ -112,41 +118,46 @@ func (c *chat) keep(p *peer) {
 			case err == nil && (p.acked(answer.Got) || len(ask.Said) == 0):
 				wait = beat
 				c.met(p, answer)
-				if len(ask.Said) > 0 {
-					c.mark()
+				if len(ask.Said) > 0 && c.behind() == 0 {
+					c.print("  ✓")
 				} else if ask.Bye != "" {
 					c.drop(p)
 				}
 			case p.theirs == 0 && p.id != c.called.ID:
 				c.drop(p) // of a room, and never met: until found again
 			default:
-				if p.here || wait == 0 {
-					c.print("* %s is away; what you say is kept for them: %v", p.name, err)
-					p.here, p.path, wait = false, "away", 0
+				if wait = max(time.Second, min(2*wait, maxRedial)); p.here {
+					wait = time.Second
 				}
-				wait = max(time.Second, min(2*wait, maxRedial))
+				c.lost(p, err)
 			}
 		})
 	}
 }
 
-// ask sends a peer a frame and what is in a file, if that offers one, and returns
-// the answer. An answer that refuses is an error.
-func (c *chat) ask(ctx context.Context, to wire.PeerID, f frame, file io.Reader) (answer frame, err error) {
+// ask sends a peer a frame and what follows it, and returns the answer. One that
+// refuses is an error.
+func (c *chat) ask(ctx context.Context, to wire.PeerID, f frame, follow func(net.Conn) error) (answer frame, err error) {
 	s, err := c.node.Dial(ctx, to, protocol) // by its ID: the node finds out where it is
 	if err != nil {
 		return answer, err
 	}
 	defer s.Close()
 	s.SetDeadline(time.Now().Add(patience))
-	sent := cmp.Or(json.NewEncoder(s).Encode(f), c.move(s, file, s, f))
+	defer context.AfterFunc(ctx, func() { s.SetDeadline(time.Now()) })()
+	sent := json.NewEncoder(s).Encode(f)
+	if sent == nil && follow != nil {
+		if sent = follow(s); errors.Is(sent, transfer.ErrShort) {
+			return answer, sent
+		}
+	}
 	in := bufio.NewReaderSize(s, maxFrame)
 	if answer, err = receive(in); err != nil {
 		err = cmp.Or(sent, err)
 	} else if answer.Life == 0 {
 		err = errors.New("they say: " + wire.Printable(answer.Bye))
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
 		c.node.Disconnect(to) // the next stream is to be on a connection that lives
 	}
 	return answer, err
@@ -161,10 +172,12 @@ func (c *chat) answer(from wire.PeerID, s net.Conn) {
 		return
 	}
 	var answer frame
-	c.update(func() { answer = c.heard(from, ask) })
-	if answer.Life != 0 && ask.File != "" {
-		if err := c.takeFile(in, s, ask); err != nil {
+	var p *peer
+	c.update(func() { answer, p = c.heard(from, ask), c.peers[from] })
+	if answer.Life != 0 && ask.File != "" && p != nil {
+		if answer.Have, err = c.take(p, ask, s, in); err != nil {
 			answer = frame{Bye: err.Error()}
+			c.update(func() { c.print("* %s from %s: %v", ask.File, p.name, err) })
 		}
 	}
 	json.NewEncoder(s).Encode(answer)
@@ -179,56 +192,69 @@ func receive(in *bufio.Reader) (f frame, err error) {
 	return f, err
 }
 
-// offer sends a file to a peer, if that takes it. In update.
-func (c *chat) offer(p *peer, path string) {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() {
-		c.print("* %s is no file that can be sent", path)
-		return
-	}
-	ask := c.hello
-	ask.File, ask.Size = info.Name(), info.Size()
-	c.files.Go(func() {
-		f, err := os.Open(path)
-		if err == nil {
-			defer f.Close()
-			_, err = c.ask(c.ctx, p.id, ask, f)
-		}
-		if err != nil {
-			c.update(func() { c.print("* %s to %s: %v", ask.File, p.name, err) })
-		}
+var errThere, errCancelled = errors.New("it is there"), errors.New("cancelled")
+
+// send sends a file to a peer. When the connection breaks, the rest goes over the next.
+// In update.
+func (c *chat) send(p *peer, path string) {
+	ctx := p.wanted
+	c.sending++
+	c.work.Go(func() {
+		p.turn.Lock() // one after another
+		err := c.sendFile(ctx, p, path)
+		p.turn.Unlock()
+		c.update(func() {
+			c.sending--
+			c.print("* %s to %s: %v", path, p.name, cmp.Or(err, errThere))
+		})
 	})
 }
 
-// takeFile stores a file that is offered: in the directory for that, from which
-// os.Root lets no name escape, and never in place of another.
-func (c *chat) takeFile(in io.Reader, s net.Conn, offer frame) error {
-	name := offer.File
-	if offer.Size < 0 || offer.Size > maxFile || filepath.Base(name) != name || name[0] == '.' || wire.Printable(name) != name {
-		return errors.New("refused")
-	}
-	f, err := c.downloads.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+func (c *chat) sendFile(ctx context.Context, p *peer, path string) error {
+	f, err := transfer.Open(path)
 	if err != nil {
 		return err
 	}
-	if err = cmp.Or(c.move(f, in, s, offer), f.Close()); err != nil {
-		c.downloads.Remove(name)
-	}
-	return err
-}
-
-// move copies a file to or from a stream, telling how far it is, and fails when
-// nothing moves. What offers none has no bytes.
-func (c *chat) move(dst io.Writer, src io.Reader, s net.Conn, f frame) (err error) {
-	began, told := time.Now(), time.Now()
-	for done, n := int64(0), int64(0); done < f.Size && err == nil; {
-		s.SetDeadline(time.Now().Add(stalled))
-		n, err = io.CopyN(dst, src, min(f.Size-done, 256<<10))
-		if done += n; time.Since(told) > 2*time.Second || done == f.Size {
-			told = time.Now()
-			speed := float64(done) / 1e6 / time.Since(began).Seconds()
-			c.update(func() { c.print("* %s: %d of %d bytes, %.1f MB/s", f.File, done, f.Size, speed) })
+	defer f.Close()
+	offer := c.hello
+	offer.File, offer.Size, offer.Sum, offer.Offer = f.Base, f.Size, f.Sum, rand.Uint64()
+	for c.await(ctx, func() bool { return p.here }) == nil {
+		answer, err := c.ask(ctx, p.id, offer, func(s net.Conn) error {
+			return c.move(ctx, p, s, s, io.NewSectionReader(f, offer.Have, f.Size), offer)
+		})
+		switch {
+		case err == nil && answer.Have == f.Size || answer.Bye != "" || errors.Is(err, transfer.ErrShort):
+			return err
+		case err == nil:
+			offer.Have = answer.Have // so much had come before
+		case ctx.Err() == nil:
+			c.update(func() { c.lost(p, err) })
 		}
 	}
-	return err
+	return context.Cause(ctx)
+}
+
+// take takes what follows an offer, and returns how much of the file is here.
+func (c *chat) take(p *peer, offer frame, s net.Conn, in io.Reader) (have int64, err error) {
+	var part *transfer.Part
+	c.update(func() {
+		if err = p.ctx.Err(); err == nil {
+			part, err = p.inbox.Part(c.downloads, offer.Offer, offer.File, offer.Size, offer.Sum)
+		}
+	})
+	if err == nil {
+		if errors.Is(c.move(p.ctx, p, s, io.NewOffsetWriter(part, offer.Have), in, offer), transfer.ErrShort) {
+			part.Cancel(errors.New("they gave it up"))
+		}
+		have, err = part.Have()
+	}
+	s.SetDeadline(time.Now().Add(patience))
+	return have, err
+}
+
+// move copies what is left of a file to or from a stream.
+func (c *chat) move(ctx context.Context, p *peer, s net.Conn, dst io.Writer, src io.Reader, f frame) error {
+	return transfer.Copy(ctx, s, dst, src, f.Size-f.Have, func(n int64, speed float64) {
+		c.update(func() { c.print("* %s, %s: %d of %d bytes, %.1f MB/s", f.File, p.name, f.Have+n, f.Size, speed/1e6) })
+	})
 }

@@ -1,0 +1,82 @@
+// Package transfer moves files over streams that may break at any time, so that the rest
+// can go over the next.
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	// Stalled is how long a stream may take for a piece.
+	Stalled = time.Minute
+	piece   = 256 << 10 // bytes
+	// tellEvery is how often progress is told, for people to read.
+	tellEvery = 2 * time.Second
+)
+
+// ErrShort means that a file is not as long as was said, or was given up.
+var ErrShort = errors.New("it ends too early")
+
+// A Source is a file that goes.
+type Source struct {
+	*os.File
+	Base string // its name, without the directory
+	Size int64
+	Sum  []byte // SHA-256
+}
+
+// Open opens an ordinary file, and reads all of it, for its sum.
+func Open(path string) (*Source, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no ordinary file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(sum, f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Source{f, filepath.Base(path), n, sum.Sum(nil)}, nil
+}
+
+// Copy copies n bytes to or from s, until ctx ends or nothing moves for [Stalled]. Every
+// two seconds, and at the end, tell hears how many bytes that was, and how many in a second.
+// It fails with [ErrShort] if src has fewer.
+func Copy(ctx context.Context, s net.Conn, dst io.Writer, src io.Reader, n int64, tell func(done int64, speed float64)) error {
+	defer context.AfterFunc(ctx, func() { s.SetDeadline(time.Now()) })()
+	began := time.Now()
+	told := began
+	for done := int64(0); done < n; {
+		s.SetDeadline(time.Now().Add(Stalled))
+		if ctx.Err() != nil { // perhaps its deadline was set before this
+			return context.Cause(ctx)
+		}
+		m, err := io.CopyN(dst, src, min(n-done, piece))
+		if done += m; done == n || time.Since(told) > tellEvery {
+			told = time.Now()
+			tell(done, float64(done)/told.Sub(began).Seconds())
+		}
+		if errors.Is(err, io.EOF) {
+			return ErrShort
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
