@@ -199,6 +199,32 @@ func TestOnePeerOneEntry(t *testing.T) {
 	})
 }
 
+// After dials that crossed there are two connections for a while; neither is left to who
+// disconnects.
+func TestDisconnectAfterCrossingDials(t *testing.T) {
+	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		a, b := s.nodes[0], s.nodes[1]
+		a.Disconnect(b.ID())
+		time.Sleep(time.Second)
+		errs := make(chan error, 2)
+		go func() { _, err := a.Ping(within(t, time.Minute), b.ID()); errs <- err }()
+		go func() { _, err := b.Ping(within(t, time.Minute), a.ID()); errs <- err }()
+		for range 2 {
+			if err := <-errs; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := a.Stats().Connections; got != 2 {
+			t.Fatalf("%d connections, want 2", got)
+		}
+		a.Disconnect(b.ID())
+		time.Sleep(time.Second)
+		if na, nb := a.Stats().Connections, b.Stats().Connections; na != 0 || nb != 0 {
+			t.Errorf("%d and %d connections are left", na, nb)
+		}
+	})
+}
+
 // In the ancestor a value was lost when all nodes of one round of a lookup were
 // dead. Here the α nearest that the asker knows are.
 func TestOneDeadRoundLosesNothing(t *testing.T) {

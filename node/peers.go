@@ -225,10 +225,12 @@ func (n *Node) Table() []Bucket {
 	return buckets
 }
 
-// Disconnect closes the connection to a peer, if there is one. The next request
-// to it opens another.
+// Disconnect closes the connections to a peer, if there are any: where both have dialled
+// at once there are two for a while. The next request to it opens another.
 func (n *Node) Disconnect(id wire.PeerID) {
-	if c, ok := n.pool.Lookup(publicKey(id)); ok {
-		c.Close(wire.CloseNone, "")
+	for _, l := range n.links.all() {
+		if l.id == id {
+			l.conn.Close(wire.CloseNone, "")
+		}
 	}
 }
