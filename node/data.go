@@ -58,6 +58,13 @@ func (n *Node) openData() error {
 		n.config.Logger.Warn("not published any more", "err", err)
 	}
 	n.withdrawals.load(publicationsOn{disk, withdrawnPrefix}, n.id, time.Now())
+	for at := range n.withdrawals.by { // unpublished when that could not be noted
+		if n.publications.last(at) < n.withdrawals.last(at) {
+			if err := n.publications.forget(at); err != nil {
+				n.config.Logger.Warn("cannot end a publication", "err", err)
+			}
+		}
+	}
 	if lost := disk.Report(); lost.Damaged+lost.DamagedStates > 0 {
 		n.config.Logger.Warn("damaged records were dropped", "report", lost)
 	}

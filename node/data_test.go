@@ -199,6 +199,72 @@ func TestDataIsLocked(t *testing.T) {
 	})
 }
 
+// What was unpublished since a backup was made lives again when that is restored, and
+// is not taken for a leftover.
+func TestMergeOfWhatWasUnpublished(t *testing.T) {
+	dir := t.TempDir()
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.add(Config{Data: filepath.Join(dir, "data")})
+		i := len(s.nodes) - 1
+		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
+		var backup bytes.Buffer
+		if err := n.Backup(&backup); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Unpublish(within(t, time.Minute), wire.KindOpen, key); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		file := filepath.Join(dir, "backup")
+		if err := os.WriteFile(file, backup.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := n.Merge(within(t, time.Minute), file); err != nil || m.Publications != 1 {
+			t.Errorf("merge: %+v, %v", m, err)
+		}
+		time.Sleep(3 * time.Hour)
+		s.wantGet(s.nodes[1], key, GetOptions{Quorum: 4}, "x")
+		n.Close()
+		n = s.again(i, filepath.Join(dir, "data"))
+		time.Sleep(3 * time.Hour)
+		s.wantGet(s.nodes[1], key, GetOptions{Quorum: 4}, "x")
+		if len(n.Published()) != 1 {
+			t.Errorf("published: %+v", n.Published())
+		}
+	})
+}
+
+// The note that a record is withdrawn is on disk, the one that it is not published
+// any more is not: it does not come back with the next start.
+func TestWithdrawnOutlivesPublished(t *testing.T) {
+	data := t.TempDir()
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.add(Config{Data: data})
+		i := len(s.nodes) - 1
+		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
+		name := publishedPrefix + slot{wire.KindOpen, key}.String()
+		was, err := n.disk.Saved(name)
+		if err != nil || was == nil {
+			t.Fatal(was, err)
+		}
+		time.Sleep(time.Second)
+		if _, err := n.Unpublish(within(t, time.Minute), wire.KindOpen, key); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.disk.Save(name, was); err != nil {
+			t.Fatal(err)
+		}
+		n.Close()
+		n = s.again(i, data)
+		if len(n.Published()) != 0 {
+			t.Errorf("published: %+v", n.Published())
+		}
+		if is, err := n.disk.Saved(name); err != nil || is != nil {
+			t.Errorf("%d bytes are left, %v", len(is), err)
+		}
+	})
+}
+
 // A backup is taken while the node runs, and merged into another of the same
 // identity: what is newer there stays.
 func TestBackupAndMerge(t *testing.T) {

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -108,5 +109,7 @@ func (n *Node) mergePublication(data []byte) error {
 	if err := r.Verify(r.Record.Expiry.Add(-time.Millisecond)); err != nil {
 		return err
 	}
-	return n.publications.merge(r)
+	at := slotOf(r)
+	above := n.withdrawals.last(at)
+	return errors.Join(n.withdrawals.end(at), n.publications.merge(r, above))
 }

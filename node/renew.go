@@ -296,6 +296,18 @@ func (p *publication) fail(err error, life time.Duration, now time.Time) {
 	p.next = now.Add(retryAfter(p.failures, life))
 }
 
+// forget ends what is published there.
+func (ps *publications) forget(at slot) error {
+	ps.mu.Lock()
+	_, is := ps.by[at]
+	delete(ps.by, at)
+	ps.mu.Unlock()
+	if !is {
+		return nil
+	}
+	return ps.save(at)
+}
+
 // drop ends what another has put an end to.
 func (ps *publications) drop(v *version) error {
 	ps.mu.Lock()

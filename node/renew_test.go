@@ -118,7 +118,7 @@ func TestRenewalOverOurOwnOfBefore(t *testing.T) {
 			key := s.put(s.nodes[2], routing.Key{}, "x", put).Key
 			old := signed(t, 1, wire.Record{Kind: wire.KindOwned, Key: key, Name: put.Name, Value: []byte("x"), Seq: 7, Expiry: time.Now().Add(time.Hour)})
 			time.Sleep(2 * time.Minute)
-			if err := n.publications.merge(old); err != nil {
+			if err := n.publications.merge(old, 0); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Minute)
@@ -211,7 +211,7 @@ func TestPublicationsAreBounded(t *testing.T) {
 		}
 		ps.end(v, Stored{Count: 1}, nil)
 	}
-	if again := newPublications(time.Hour); again.adopt(&r) != nil {
+	if again := newPublications(time.Hour); again.adopt(&r, 0) != nil {
 		t.Error("the first was refused")
 	}
 	start := time.Now()

@@ -71,7 +71,7 @@ func (ps *publications) load(disk shelf, self wire.PeerID) (errs []error) {
 			err = fmt.Errorf("published by %s", r.Record.Publisher)
 		}
 		if err == nil {
-			err = ps.adopt(r)
+			err = ps.adopt(r, 0)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("publication %q: %w", name, err))
@@ -82,8 +82,9 @@ func (ps *publications) load(disk shelf, self wire.PeerID) (errs []error) {
 }
 
 // adopt takes in a publication of another process, to be published anew as soon
-// as may be, unless one as new is there.
-func (ps *publications) adopt(r *wire.Signed) error {
+// as may be, unless one as new is there. Its next signature takes a sequence number
+// above its own and the one given.
+func (ps *publications) adopt(r *wire.Signed, above uint64) error {
 	at := slotOf(r)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -94,14 +95,14 @@ func (ps *publications) adopt(r *wire.Signed) error {
 	case p == nil && len(ps.by) >= maxPublished:
 		return errTooMany
 	}
-	ps.by[at] = &publication{version: &version{slot: at, record: r, above: r.Record.Seq, out: true}}
+	ps.by[at] = &publication{version: &version{slot: at, record: r, above: max(r.Record.Seq, above), out: true}}
 	ps.nudge()
 	return nil
 }
 
 // merge is adopt while the node runs.
-func (ps *publications) merge(r *wire.Signed) error {
-	if err := ps.adopt(r); err != nil {
+func (ps *publications) merge(r *wire.Signed, above uint64) error {
+	if err := ps.adopt(r, above); err != nil {
 		return err
 	}
 	return ps.save(slotOf(r))

@@ -24,13 +24,13 @@ const sweepEvery = time.Second
 // CacheLife returns how long to keep a record that lives for left, at a node that
 // knows nearer nodes nearer to its key than itself: all of it within the k nearest,
 // half for every node beyond (Kademlia §2.3 wants it to fall exponentially), and
-// for owned and open records at most 5 minutes there.
+// there at most 5 minutes what may change, or be withdrawn: all but content.
 func CacheLife(kind wire.Kind, left time.Duration, nearer, k int) time.Duration {
 	if nearer <= k {
 		return left
 	}
 	left >>= min(nearer-k, 62)
-	if kind == wire.KindOwned || kind == wire.KindOpen {
+	if kind != wire.KindContent {
 		left = min(left, maxShared)
 	}
 	return left

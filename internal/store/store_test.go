@@ -293,7 +293,8 @@ func TestCacheLife(t *testing.T) {
 		{wire.KindOwned, 20, 16 * time.Hour},
 		{wire.KindOwned, 21, 5 * time.Minute},
 		{wire.KindOpen, 21, 5 * time.Minute},
-		{wire.KindPeer, 21, 8 * time.Hour},
+		{wire.KindPeer, 21, 5 * time.Minute},
+		{wire.KindProvider, 21, 5 * time.Minute},
 	} {
 		if got := CacheLife(c.kind, 16*time.Hour, c.nearer, 20); got != c.want {
 			t.Errorf("kind %d with %d nearer lives %v, want %v", c.kind, c.nearer, got, c.want)
