@@ -181,7 +181,7 @@ func (n *Node) askOne(ctx context.Context, id wire.PeerID, at netip.AddrPort) bo
 	switch {
 	case d.Code == wire.CodeOK: // it counts if we have seen it
 		return true
-	case d.Code != wire.CodeUnreachable || d.By == id || d.By == n.id || d.By.IsZero():
+	case d.Code != wire.CodeUnreachable || d.By == n.id || d.By.IsZero():
 		return false
 	}
 	now := time.Now()

@@ -64,6 +64,7 @@ func (n *Node) join(ctx context.Context) error {
 		return err
 	}
 	n.askEarly(ctx)
+	defer n.relays.poke() // it has been seen whether a NAT stands before us
 	defer n.asking.poke()
 	return n.settle(ctx)
 }

@@ -120,7 +120,7 @@ func (n *Node) dialBack(ctx context.Context, at netip.AddrPort, id wire.PeerID) 
 	return d
 }
 
-// delegate finds a third and has it dial the asker.
+// delegate finds a third and has it dial the asker, or does so itself.
 func (n *Node) delegate(ctx context.Context, asker *link, addrs []netip.AddrPort) wire.Message {
 	m := wire.DialBack{Peer: asker.id, Padding: wire.DialBytes}
 	for _, ap := range addrs {
@@ -137,7 +137,15 @@ func (n *Node) delegate(ctx context.Context, asker *link, addrs []netip.AddrPort
 		}
 		n.config.Logger.Debug("a third does not dial back", "peer", id, "err", err)
 	}
-	return wire.Error{Code: wire.CodeBusy, Message: "nobody is there to dial"}
+	// Who knows nobody else dials itself. That the asker lets it in shows nothing, as it
+	// has sent us something; but whom it keeps out then it keeps out strangers as well.
+	i := slices.IndexFunc(addrs, func(ap netip.AddrPort) bool { return n.reaches(ap.Addr()) })
+	if by, ok := ctx.Deadline(); i < 0 || !ok || time.Until(by) < knockTimeout {
+		return wire.Error{Code: wire.CodeBusy, Message: "nobody is there to dial"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, knockTimeout)
+	defer cancel()
+	return n.dialBack(ctx, addrs[i], asker.id)
 }
 
 // thirds chooses who might dial, in what order: contacts at random, those first

@@ -141,10 +141,7 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 	n.config.Logger.Info("no longer reached by a relay", "relay", p.link.id, "wanted", wanted)
 	n.relaysChanged()
 	if wanted {
-		select {
-		case n.relays.wake <- struct{}{}:
-		default:
-		}
+		n.relays.poke()
 	}
 }
 

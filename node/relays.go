@@ -35,6 +35,14 @@ func newRelays() relays {
 	}
 }
 
+// poke has the task look after the places now.
+func (rs *relays) poke() {
+	select {
+	case rs.wake <- struct{}{}:
+	default:
+	}
+}
+
 const (
 	// maxRelayRoutes bounds the peers that are reached by relays: some 6 KB each,
 	// for halves of packets.

@@ -19,9 +19,10 @@ const (
 	wantRelays = 3
 	// needRelays is how many it wants even if they are in one network.
 	needRelays = 2
-	// refusedLife is how long a peer is left alone that would not relay, and
-	// silentLife one that did not answer when it was asked.
-	refusedLife, silentLife = 10 * time.Minute, time.Minute
+	// refusedLife is how long a peer is left alone that would not relay, silentLife
+	// one that did not answer when it was asked, and aloneLife either by a node that
+	// has no place at all.
+	refusedLife, silentLife, aloneLife = 10 * time.Minute, time.Minute, 20 * time.Second
 	// Waits after a round that did not find enough, doubled each time.
 	minReserveWait, maxReserveWait = 2 * time.Second, 30 * time.Second
 	// reserveAgain is how soon a relay is asked again that did not answer, when
@@ -31,7 +32,7 @@ const (
 
 // wantsRelays reports whether others need a relay to reach the node: if it has
 // become a client because nobody reached it, or it looks as if a NAT stood before
-// it and no stranger has come in. A node that the user has made a client wants
+// it and no stranger has come in, or a firewall, as one who was asked could not. A node that the user has made a client wants
 // them once it listens for an application's protocol: nobody would find it
 // otherwise. One made a server never does: the user knows better.
 func (n *Node) wantsRelays() bool {
@@ -45,7 +46,8 @@ func (n *Node) wantsRelays() bool {
 	case n.mode() == wire.ModeClient:
 		return true
 	}
-	return n.self.LooksNATed(time.Now())
+	sum := n.self.Sum(time.Now())
+	return sum.NATed || sum.Doubt && !sum.Yes && !sum.Hope
 }
 
 // reserve is the task that gets places as long as they are wanted, and gives them
@@ -59,7 +61,7 @@ func (n *Node) reserve(ctx context.Context) {
 	for {
 		select {
 		case <-timer.C:
-		case <-n.relays.wake: // a place is gone: another at once
+		case <-n.relays.wake: // a place is gone: another at once; or we have joined
 			wait, next = minReserveWait, time.Time{}
 		case <-ctx.Done():
 			return
@@ -118,6 +120,9 @@ func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Ti
 				life := refusedLife
 				if errors.Is(err, errTimeout) || errors.Is(err, ErrUnreachable) {
 					life = silentLife
+				}
+				if len(n.Relays()) == 0 {
+					life = aloneLife
 				}
 				refused[id] = time.Now().Add(life)
 				n.config.Logger.Debug("no place at a relay", "peer", id, "err", err)

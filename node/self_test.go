@@ -84,7 +84,7 @@ func TestObservedAddressesNeedTwoObservers(t *testing.T) {
 		if len(n.Addrs()) != 2 {
 			t.Errorf("addresses: %v", n.Addrs())
 		}
-		time.Sleep(2 * reach.RecheckAfter)
+		time.Sleep(reach.RecheckAfter) // in which nobody has been found to be gone
 		if info, err := n.ownRecord().Record.PeerInfo(); err != nil || !slices.Equal(info.Addrs, n.addrs()) {
 			t.Errorf("the record says %v, %v", info.Addrs, err)
 		}

@@ -26,9 +26,9 @@ func (n *Node) whyReach(p reach.Place, v reach.Verdict, now time.Time) string {
 	case !n.asks():
 		return n.whyNotAsked()
 	case v.Noes() == 1:
-		return "1 peer was asked to connect, and could not; more are asked"
+		return fmt.Sprintf("1 peer was asked to connect, and could not; it takes %d to be sure", reach.EnoughNoes)
 	case v.Noes() > 1:
-		return fmt.Sprintf("%d peers were asked to connect, and could not; more are asked", v.Noes())
+		return fmt.Sprintf("%d peers were asked to connect, and could not; it takes %d to be sure", v.Noes(), reach.EnoughNoes)
 	}
 	return "nobody has been found yet who could tell"
 }
@@ -52,6 +52,8 @@ func (n *Node) why(r Reachability) string {
 		return "it was told to be one"
 	case r.Mode == ModeClient && sum == ReachNo:
 		return fmt.Sprintf("%d peers were asked to connect to it, and none could", reach.EnoughNoes)
+	case r.Mode == ModeClient && n.self.Sum(time.Now()).Doubt:
+		return "it is behind a NAT, and of the few peers that there are to ask none could connect to it; so for now, until somebody does"
 	case r.Mode == ModeClient:
 		return "it has moved to where nobody has been asked yet"
 	case sum == ReachYes:

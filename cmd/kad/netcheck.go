@@ -142,6 +142,9 @@ func (a *app) showNetcheck(c control.Netcheck) {
 	c.Advice = advice(c)
 	a.object(c)
 	reach := map[string]string{"yes": "yes, others connect to this node", "no": "no, nobody can connect to this node", "unknown": "not known"}[c.Reach]
+	if seemsCutOff(c) {
+		reach = "probably not, as far as so few peers can tell"
+	}
 	if c.Asking {
 		reach += "; peers are being asked"
 	} else if !c.Asked.IsZero() {
@@ -218,14 +221,18 @@ func seenByPeers(votes int) string {
 	return fmt.Sprintf("peers of %d networks see", votes)
 }
 
+// seemsCutOff reports whether the node has become a client though nobody can be sure, as
+// in a network of one or two public nodes.
+func seemsCutOff(c control.Netcheck) bool {
+	return c.Reach == "unknown" && c.Mode == "client" && !c.Told
+}
+
 // advice says what a user can do, in a case like this.
 func advice(c control.Netcheck) []string {
-	natted := func(n control.NAT) bool {
-		return n.Mapping != node.MappingNone.String() && n.Mapping != node.MappingUnknown.String()
-	}
+	unknown := c.Reach == "unknown" && !seemsCutOff(c)
 	port := portOf(c)
 	var relayed []string
-	if c.Reach == "no" && len(c.Relays) > 0 {
+	if c.Reach != "yes" && len(c.Relays) > 0 {
 		relayed = []string{fmt.Sprintf("Meanwhile others reach it through %s, and by hole punching.", plural(len(c.Relays), "relay"))}
 	}
 	switch {
@@ -233,12 +240,12 @@ func advice(c control.Netcheck) []string {
 		return []string{"Nothing: this node can be reached."}
 	case c.Peers == 0:
 		return []string{"It knows no peers, so nobody can tell: join a network by --bootstrap. If that fails, UDP may not get out of this network."}
-	case c.Reach == "unknown" && c.Asking:
+	case unknown && c.Asking:
 		return []string{"Ask again in some seconds."}
-	case c.Reach == "unknown" && !slices.ContainsFunc(c.Addrs, func(a control.OwnAddr) bool { return a.Public }) && c.IPv4.Votes+c.IPv6.Votes == 0:
+	case unknown && !slices.ContainsFunc(c.Addrs, func(a control.OwnAddr) bool { return a.Public }) && c.IPv4.Votes+c.IPv6.Votes == 0:
 		return []string{"Nothing, if only this network or machine is meant: its peers are there, too. To be reached from the internet it needs peers there."}
-	case c.Reach == "unknown":
-		return []string{"Wait: it takes at least three peers in other networks, to whom nothing was sent for ten minutes, to be sure."}
+	case unknown:
+		return append([]string{"Wait: it takes at least three peers in other networks, to whom nothing was sent for ten minutes, to be sure."}, relayed...)
 	case slices.ContainsFunc(c.PortMappings, func(p control.PortMapping) bool {
 		return p.Outside.IsValid() && !isPublic(p.Outside.Addr())
 	}):
@@ -247,7 +254,7 @@ func advice(c control.Netcheck) []string {
 	case slices.ContainsFunc(c.PortMappings, func(p control.PortMapping) bool { return p.Outside.IsValid() }):
 		return append([]string{"The router says that it lets others in, and they do not get in: a second router or the",
 			fmt.Sprintf("provider may be in between, or a firewall on this machine keeps them out: allow UDP port %d.", port)}, relayed...)
-	case natted(c.IPv4):
+	case behindNAT(c):
 		lines := []string{
 			"Switch on UPnP, NAT-PMP or PCP in the router, or forward UDP port " + fmt.Sprint(port) + " in it to",
 			"this machine" + localAddr(c) + ". Nothing else is needed: the node finds out by itself.",
@@ -255,6 +262,14 @@ func advice(c control.Netcheck) []string {
 		return append(lines, relayed...)
 	}
 	return append([]string{fmt.Sprintf("A firewall, on this machine or before it, keeps others out: allow UDP port %d to come in.", port)}, relayed...)
+}
+
+// behindNAT reports whether others see the node at an IPv4 address that it does not have.
+func behindNAT(c control.Netcheck) bool {
+	return c.IPv4.Outside.IsValid() && !slices.ContainsFunc(c.Addrs, func(a control.OwnAddr) bool {
+		ap, ok := addrPortOf(a.Addr)
+		return ok && a.Known == "own" && ap.Addr() == c.IPv4.Outside
+	})
 }
 
 // portOf is the port that the node listens on.

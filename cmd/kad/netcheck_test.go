@@ -17,11 +17,11 @@ import (
 
 var idLine = regexp.MustCompile(`peer ID  (\w+)`)
 
-// publicNetwork starts a network of five public nodes and returns how to join it.
-func publicNetwork(t *testing.T, lab *natlab.Lab, kad string) (bootstrap string) {
+// publicNetwork starts a network of public nodes and returns how to join it.
+func publicNetwork(t *testing.T, lab *natlab.Lab, kad string, nodes int) (bootstrap string) {
 	t.Helper()
 	var all []*inLAN
-	for i := range 5 {
+	for i := range nodes {
 		host := lab.Public(fmt.Sprint("public", i))
 		r := &inLAN{t, host, kad, filepath.Join(t.TempDir(), host.Name()), nil}
 		args := []string{"--no-lan", "--no-portmap"}
@@ -78,7 +78,7 @@ func TestNodesFindOutWhereTheyAre(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t, natlab.Config{Link: natlab.Link{Delay: 20 * time.Millisecond}})
 	kad := command(t)
-	bootstrap := publicNetwork(t, lab, kad)
+	bootstrap := publicNetwork(t, lab, kad, 5)
 	for _, c := range []struct {
 		kind        natlab.Kind
 		igd         bool
@@ -126,6 +126,42 @@ func TestNodesFindOutWhereTheyAre(t *testing.T) {
 	}
 }
 
+// What users do first: one node that is public, and two homes. Each home is reached by
+// that node at once, knows soon that it is a client, says so, and reaches the other.
+func TestOnePublicNodeAndTwoHomes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a network")
+	}
+	t.Parallel()
+	lab := natlab.New(t, natlab.Config{Link: natlab.Link{Delay: 20 * time.Millisecond}})
+	kad := command(t)
+	bootstrap := publicNetwork(t, lab, kad, 1)
+	var homes []*inLAN
+	for name, kind := range map[string]natlab.Kind{"alice": natlab.Linux, "bob": natlab.PortRestricted} {
+		r := &inLAN{t, lab.Home(name, kind), kad, filepath.Join(t.TempDir(), name), nil}
+		r.up("--no-lan", "--no-portmap", "--bootstrap", bootstrap, "-v")
+		_, took := r.finds("reached by a relay", func(c control.Netcheck) bool { return len(c.Relays) == 1 })
+		_, decided := r.finds("a client", func(c control.Netcheck) bool { return c.Mode == "client" && !c.Told && c.Reach == "unknown" })
+		t.Logf("%s: a relay after %v, a client %v later", name, took.Round(100*time.Millisecond), decided.Round(100*time.Millisecond))
+		text := r.run("netcheck")
+		t.Log("\n" + text)
+		for _, want := range []string{"probably not", "client: it is behind a NAT", "forward UDP port 4774", "1 relay"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s is not told %q", name, want)
+			}
+		}
+		homes = append(homes, r)
+	}
+	for i, r := range homes {
+		if text := r.run("ping", homes[1-i].netcheck().ID.String(), "--count", "1"); !strings.Contains(text, "punched") && !strings.Contains(text, "relayed") {
+			t.Errorf("one home pings another:\n%s", text)
+		}
+	}
+	for _, r := range homes {
+		r.down()
+	}
+}
+
 // Who moves behind another NAT finds out what it is there.
 func TestModesFollowMoves(t *testing.T) {
 	if testing.Short() {
@@ -134,7 +170,7 @@ func TestModesFollowMoves(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
 	kad := command(t)
-	bootstrap := publicNetwork(t, lab, kad)
+	bootstrap := publicNetwork(t, lab, kad, 5)
 	open, shut := lab.NAT("open", natlab.FullCone), lab.NAT("shut", natlab.PortRestricted)
 	alice := &inLAN{t, lab.Host("alice", open), kad, filepath.Join(t.TempDir(), "alice"), nil}
 	alice.up("--no-lan", "--no-portmap", "--bootstrap", bootstrap, "-v")
@@ -159,7 +195,7 @@ func TestNetcheckByANodeOfItsOwn(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
 	kad := command(t)
-	bootstrap := publicNetwork(t, lab, kad)
+	bootstrap := publicNetwork(t, lab, kad, 5)
 	for kind, want := range map[natlab.Kind]string{natlab.Public: "yes", natlab.PortRestricted: "no"} {
 		r := &inLAN{t, lab.Home("guest"+want, kind), kad, filepath.Join(t.TempDir(), want), nil}
 		var c control.Netcheck

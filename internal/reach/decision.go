@@ -1,6 +1,9 @@
 package reach
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // maxDoubt is how long a client stays one of which nothing is known any more: one
 // that has moved learns soon what it is there, and is not to come and go meanwhile.
@@ -11,25 +14,41 @@ type Sum struct {
 	Yes  bool // strangers get in somewhere
 	No   bool // somewhere they do not
 	Hope bool // somewhere else others at least do
+
+	// Doubt: somewhere one or two could not get in, too few to be sure, and no stranger
+	// has come in for an hour. All: those were all that there are to ask. NATed: others
+	// see us where we are not ourselves.
+	Doubt, All, NATed bool
 }
 
 // Sum adds up the verdicts.
 func (s *Self) Sum(now time.Time) (sum Sum) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	add := func(v Verdict) {
-		a := v.Answer()
-		sum.Yes = sum.Yes || a == Yes
-		sum.No = sum.No || a == No
-		sum.Hope = sum.Hope || a == Unknown && v.Hopeful(now)
+	quiet := s.came.IsZero() || now.Sub(s.came) > noLife
+	add := func(at netip.AddrPort) {
+		v := s.verdicts[at]
+		switch v.Answer() {
+		case Yes:
+			sum.Yes = true
+		case No:
+			sum.No = true
+		default:
+			sum.Hope = sum.Hope || v.Hopeful(now)
+			if noes := v.fresh(now); noes > 0 && quiet {
+				sum.Doubt = true
+				sum.All = sum.All || noes >= min(s.askable, EnoughNoes)
+			}
+		}
 	}
 	for _, p := range s.placesLocked(now) {
 		if p.scope() == ScopeGlobal {
-			add(s.verdicts[p.At])
+			add(p.At)
 		}
 	}
-	add(s.verdicts[SeenBy(true)])
-	add(s.verdicts[SeenBy(false)])
+	add(SeenBy(true))
+	add(SeenBy(false))
+	sum.NATed = s.looksNATedLocked(now)
 	return sum
 }
 
@@ -43,11 +62,19 @@ type Decision struct {
 // Decide draws the conclusion from the verdicts: a node is a server until nobody
 // reaches it at one of its addresses, and nobody at another. While it is trying one of
 // which nothing is known yet it does not become a client. It reports whether it is one.
+//
+// In a network of one or two public nodes there never are the three who must fail. Most
+// who join it sit behind a NAT at home, though, and a server that nobody reaches costs
+// all others their time. So there it is enough that nobody of those few could get in,
+// if they see the node beyond a NAT: a firewall before a public address may be about to
+// be opened, but no NAT lets strangers in by itself. Such a client stays one for as long
+// as one of them says so, until somebody comes in.
 func (d *Decision) Decide(sum Sum, trying bool, now time.Time) (client bool) {
+	few := sum.Doubt && sum.NATed && (sum.All || d.client)
 	switch {
 	case sum.Yes:
 		d.client, d.doubt = false, time.Time{}
-	case sum.No:
+	case sum.No || few:
 		d.client, d.doubt = d.client || !sum.Hope && !trying, time.Time{}
 	case !d.client:
 	case d.doubt.IsZero():

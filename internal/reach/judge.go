@@ -37,6 +37,9 @@ func (s *Self) CameIn(e Entry, now time.Time) (changes []Change, ok bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.Unbidden {
+		s.came = now
+	}
 	own := slices.Contains(s.ownLocked(now), e.At)
 	mapped := s.isMappedLocked(e.At)
 	if !own && !mapped && s.votes.besides(e.At, from) < MinVotes-1 { // by its own word alone

@@ -14,6 +14,10 @@ import (
 func (s *Self) Seen(now time.Time) (here, elsewhere int, reached bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.seenLocked(now)
+}
+
+func (s *Self) seenLocked(now time.Time) (here, elsewhere int, reached bool) {
 	for _, v := range s.verdicts {
 		reached = reached || v.Answer() == Yes
 	}
@@ -30,22 +34,23 @@ func (s *Self) Seen(now time.Time) (here, elsewhere int, reached bool) {
 	return here, elsewhere, reached
 }
 
-// LooksNATed reports whether public peers see the node where it is not itself,
+// looksNATedLocked reports whether public peers see the node where it is not itself,
 // and nobody to whom it had sent nothing has reached it.
-func (s *Self) LooksNATed(now time.Time) bool {
-	here, elsewhere, reached := s.Seen(now)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Self) looksNATedLocked(now time.Time) bool {
+	here, elsewhere, reached := s.seenLocked(now)
 	return !reached && elsewhere >= s.enough() && elsewhere > here
 }
 
 // MayRelay reports whether those who call are likely to reach the node: some
-// public peer sees it where it is itself, or somebody has come in unbidden. One
-// of whom no public peer has said anything is in a network of its own, and serves
-// there.
+// public peer sees it where it is itself, or somebody has come in unbidden, though it
+// alone says where, as the first does who comes to a rented machine whose address is
+// translated. One of whom no public peer has said anything is in a network of its own,
+// and serves there.
 func (s *Self) MayRelay(now time.Time) bool {
-	here, elsewhere, reached := s.Seen(now)
-	return reached || here > 0 || elsewhere == 0
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	here, elsewhere, reached := s.seenLocked(now)
+	return reached || here > 0 || elsewhere == 0 || !s.came.IsZero()
 }
 
 // Mapping says what stands before us for one family of addresses, and how many

@@ -39,7 +39,7 @@ func TestLooksNATed(t *testing.T) {
 		if c.yes {
 			s.judgeLocked(c.seen[0], Verdict{yes: now})
 		}
-		if got := s.LooksNATed(now); got != c.want {
+		if got := s.Sum(now).NATed; got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

@@ -31,11 +31,17 @@ type Self struct {
 	contacted contacted
 	mapped    map[uint16]netip.AddrPort  // by a router, which says so, to our ports
 	verdicts  map[netip.AddrPort]Verdict // of places, and of SeenBy
+	askable   int                        // networks whose peers there were to ask, when last looked
+	came      time.Time                  // when somebody came in last to whom nothing had been sent, wherever
 }
 
 // New makes a Self that knows nothing.
 func New(c Config) *Self {
-	return &Self{config: c, mapped: make(map[uint16]netip.AddrPort), verdicts: make(map[netip.AddrPort]Verdict)}
+	return &Self{
+		config:   c,
+		mapped:   make(map[uint16]netip.AddrPort),
+		verdicts: make(map[netip.AddrPort]Verdict),
+	}
 }
 
 // ListensOn notes the address of a socket.
@@ -86,7 +92,7 @@ func (s *Self) Moved() {
 	defer s.mu.Unlock()
 	s.votes, s.contacted = votes{}, contacted{}
 	clear(s.verdicts)
-	s.listed = time.Time{}
+	s.listed, s.came, s.askable = time.Time{}, time.Time{}, 0
 }
 
 // Expire drops what is too old to be true still, and what was known of addresses that

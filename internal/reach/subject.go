@@ -76,5 +76,8 @@ func (s *Self) Answerers(at netip.AddrPort, hurry bool, all []Answerer, now time
 			ids = append(ids, a.ID)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.askable = len(networks)
 	return ids
 }

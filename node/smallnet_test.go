@@ -1,0 +1,108 @@
+package node
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// The first network that anybody has is one public node and some homes. There, too,
+// whoever is at home is reached by that node at once and is its client soon; whom a
+// firewall keeps in is reached likewise; and whoever is public serves.
+func TestSmallNetworks(t *testing.T) {
+	const soon, few, never = 2 * time.Second, 6 * time.Second, 0
+	for _, c := range []struct {
+		name            string
+		public          int
+		nat             bool
+		filter          lets
+		each            bool
+		relayed, client time.Duration // within
+	}{
+		{"port-restricted", 1, true, letsPorts, false, soon, few},
+		{"port-restricted", 2, true, letsPorts, false, soon, few},
+		{"port-restricted", 3, true, letsPorts, false, soon, time.Minute},
+		{"symmetric", 1, true, letsPorts, true, soon, few},
+		{"symmetric", 2, true, letsPorts, true, soon, few},
+		{"symmetric", 3, true, letsPorts, true, soon, time.Minute},
+		{"full cone", 1, true, letsAnybody, false, soon, never},
+		{"address-restricted", 1, true, letsAddresses, false, soon, never},
+		{"firewall", 1, false, letsPorts, false, few, never},
+		{"firewall", 2, false, letsPorts, false, few, never},
+		{"firewall", 3, false, letsPorts, false, time.Minute, time.Minute},
+		{"public", 1, false, letsAnybody, false, never, never},
+		{"public", 2, false, letsAnybody, false, never, never},
+	} {
+		t.Run(fmt.Sprintf("%s, %d", c.name, c.public), func(t *testing.T) {
+			inAskingSwarm(t, c.public, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, a *askers) {
+				start := time.Now()
+				var n *Node
+				if c.nat {
+					n, _ = a.behind(Config{}, c.filter, c.each)
+				} else {
+					n, _ = a.firewalled(Config{}, c.filter)
+				}
+				relayed := func() bool { return len(n.Relays()) > 0 }
+				client := func() bool { return n.Reachability().Mode == ModeClient }
+				if c.relayed > 0 {
+					await(t, c.relayed, "a place at a relay", relayed)
+				}
+				at := time.Since(start)
+				if c.client > 0 {
+					await(t, c.client, "a client", client)
+				}
+				t.Logf("a place after %v, decided after %v", at, time.Since(start))
+				for range 3 {
+					time.Sleep(time.Hour)
+					if relayed() != (c.relayed > 0) || client() != (c.client > 0) {
+						t.Errorf("later: %d relays, %+v", len(n.Relays()), n.Reachability())
+					}
+				}
+				for _, p := range a.nodes[:c.public] {
+					if r := p.Reachability(); r.Mode != ModeServer || len(p.Relays()) > 0 {
+						t.Errorf("a public node: %d relays, %+v", len(p.Relays()), r)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Whoever has become a client by the word of one serves again when a stranger comes in.
+func TestAClientByOneWordIsNoneForEver(t *testing.T) {
+	inAskingSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
+		n, h := a.behind(Config{}, letsPorts, false)
+		await(t, 10*time.Second, "a client", func() bool { return n.Reachability().Mode == ModeClient })
+		r := n.Reachability()
+		if own := reachOf(n, host(1)); r.Reach() != ReachUnknown || own.Noes != 1 || own.Why == "" {
+			t.Errorf("it says %+v", r)
+		}
+		h.opens(letsAnybody)
+		x := a.stranger(0)
+		x.hello = wire.Hello{Mode: wire.ModeClient, Observed: wire.AddrFrom(host(1))}
+		x.meet(n)
+		await(t, time.Second, "a server", func() bool { return n.Reachability().Mode == ModeServer })
+		await(t, 2*time.Second, "its place given back", func() bool { return len(n.Relays()) == 0 })
+	})
+}
+
+// A rented machine often has a private address, and all that comes to a public one is
+// handed to it. As the only public node of a network it relays for the first who comes,
+// and serves.
+func TestATranslatedServerAlone(t *testing.T) {
+	inAskingSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
+		server, _ := a.behind(Config{}, letsAnybody, false)
+		n, _ := a.behind(Config{}, letsPorts, false)
+		await(t, 2*time.Second, "a place at a relay", func() bool { return len(n.Relays()) > 0 })
+		await(t, 10*time.Second, "a client", func() bool { return n.Reachability().Mode == ModeClient })
+		for range 3 {
+			time.Sleep(time.Hour)
+			if r := server.Reachability(); r.Mode != ModeServer || len(n.Relays()) != 1 || n.Reachability().Mode != ModeClient {
+				t.Errorf("the server: %+v; %d relays", r, len(n.Relays()))
+			}
+		}
+	})
+}
