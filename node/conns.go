@@ -69,6 +69,7 @@ func (n *Node) linkTo(ctx context.Context, id wire.PeerID, wants int) (*link, er
 		return nil, errors.New("a node does not connect to itself")
 	}
 	c, connected := n.pool.Lookup(quic.PublicKey(id))
+	connected = connected && !c.Retired()
 	start := time.Now()
 	if !connected {
 		var err error
@@ -80,12 +81,12 @@ func (n *Node) linkTo(ctx context.Context, id wire.PeerID, wants int) (*link, er
 		}
 	}
 	l := c.Value.(*link)
-	var begun chan struct{}
+	var ready chan struct{}
 	if c.Virtual() && wants == forStream {
-		begun = l.begun
+		ready = l.ready
 	}
 	select {
-	case <-begun:
+	case <-ready:
 		return l, nil
 	case <-l.up:
 		if !connected && l.err == nil {

@@ -28,7 +28,7 @@ type link struct {
 	addr  netip.AddrPort // elsewhere, if the connection is virtual
 	at    wire.Addr      // addr, as the peerstore names it; "" if the connection is virtual
 
-	begun chan struct{} // closed when the request stream is open, or will never be
+	ready chan struct{} // closed when the request stream is open, or will never be
 	up    chan struct{} // closed when the link is up, or will never be
 	err   error         // why it is not; valid once up is closed
 	hello wire.Hello    // the peer's first; valid once up is closed without err
@@ -48,6 +48,9 @@ type link struct {
 
 	deaf deaf // asked when requests go unanswered
 
+	streams atomic.Int32  // of applications, open on the connection
+	came    atomic.Uint64 // packets that had been received when last looked, see stuck
+
 	quota    *quota        // of the peer, whose links share it
 	requests *rate.Limiter // quota's; nil: unlimited (loopback), as are the next
 	stores   *rate.Limiter
@@ -60,7 +63,7 @@ func (n *Node) newLink(c *quic.Conn) *link {
 		conn:  c,
 		id:    wire.PeerID(c.RemoteKey()),
 		addr:  c.RemoteAddr(),
-		begun: make(chan struct{}),
+		ready: make(chan struct{}),
 		up:    make(chan struct{}),
 	}
 	if c.Virtual() {
@@ -143,11 +146,11 @@ func (l *link) exchangeHello(ctx context.Context) error {
 	} else {
 		stream, err = l.conn.AcceptStream(ctx)
 	}
-	close(l.begun)
+	close(l.ready)
 	if err != nil {
 		return err
 	}
-	l.rpc = newRPC(stream, l.node.config.RPCTimeout, l.silent)
+	l.rpc = newRPC(stream, l.node.config.RPCTimeout, l)
 	if l.conn.Dialled() {
 		if err := l.sendHello(); err != nil {
 			return err
@@ -184,6 +187,31 @@ func (l *link) sendHello() error {
 	return l.rpc.out.send(wire.Frame{Body: h})
 }
 
+// begun notes what has come before the first request under way.
+func (l *link) begun() {
+	if l.streams.Load() > 0 {
+		l.came.Store(l.conn.Stats().PacketsReceived)
+	}
+}
+
+// stuck finds out whether application streams that are not read, by us or by the
+// peer, have used up the window that they share with the request stream: our frames
+// cannot be sent, or packets come but nothing on that stream. If so, the link is kept
+// for their sake, and for requests there will be another. QUIC promises memory by
+// connection and not by stream, so a reserve for requests cannot be had: quic-go
+// lets streams take all of the window, and tells nobody how much is left of it.
+func (l *link) stuck(waited, unheard time.Duration) bool {
+	s := l.conn.Stats()
+	came := l.came.Swap(s.PacketsReceived) != s.PacketsReceived || l.conn.Retired()
+	patience := max(stuckAfter, 4*s.SmoothedRTT)
+	if l.streams.Load() == 0 || !(waited >= patience && l.rpc.out.blocked() || unheard >= patience && came) {
+		return false
+	}
+	l.node.config.Logger.Debug("streams that are not read hold up requests", "peer", l.id, "path", l.conn.Path())
+	l.node.pool.Retire(l.conn)
+	return true
+}
+
 // silent ends a link whose peer has gone without a word. One that carries
 // streams ends only if not even QUIC has heard of the peer for longer than its
 // keep-alive takes: when the peer's application, or ours, is slow to read, its
@@ -215,6 +243,14 @@ func (f *deaf) since(packets uint64, now time.Time, d time.Duration) bool {
 		f.packets, f.at = packets, now
 	}
 	return now.Sub(f.at) >= d
+}
+
+// closeFor is close after an error for which a request is made again; a connection
+// that is only stuck carries streams, and stays.
+func (l *link) closeFor(err error) {
+	if !errors.Is(err, errStuck) {
+		l.close()
+	}
 }
 
 // close closes a connection that has failed somebody. Streams may fail a moment

@@ -30,6 +30,7 @@ type outbox struct {
 	buf  *outBuffer // frames that nobody has begun to write; nil: none
 	busy bool       // somebody writes
 	held bool       // more will come in a moment: see hold
+	full bool       // the last that was sent did not fit the peer's window
 	err  error      // why nothing can be sent any more
 }
 
@@ -126,14 +127,18 @@ func (o *outbox) flush() error {
 		b := o.take()
 		o.mu.Unlock()
 		err := quic.ErrWouldBlock
+		full := false
 		if len(b.bytes) <= maxTry {
 			err = o.stream.TryWrite(b.bytes)
+			full = errors.Is(err, quic.ErrWouldBlock)
 		}
+		o.mu.Lock()
+		o.full = full
 		if errors.Is(err, quic.ErrWouldBlock) {
+			o.mu.Unlock()
 			go o.drain(b)
 			return nil
 		}
-		o.mu.Lock()
 		o.put(b, err)
 	}
 	o.busy = false
@@ -182,6 +187,14 @@ func (o *outbox) fail(err error) {
 		o.err = err
 		o.stream.CancelRead(wire.ResetCancelled)
 	}
+}
+
+// blocked reports whether the peer's window for the connection, or the stream, was
+// used up when something was sent last.
+func (o *outbox) blocked() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.full || o.busy
 }
 
 // failure returns why nothing can be sent any more, nil if something can.

@@ -31,7 +31,7 @@ func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*li
 			}
 		}
 		if try == 0 && ctx.Err() == nil && innocent(err) {
-			l.close()
+			l.closeFor(err)
 			continue
 		}
 		if errors.Is(err, errTimeout) {
@@ -42,13 +42,13 @@ func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*li
 }
 
 // innocent reports whether a request failed only because its connection was
-// idle, merged with another or closed by us, just then.
+// idle, merged with another, closed by us, or held up by streams, just then.
 func innocent(err error) bool {
 	var closed *quic.CloseError
 	if errors.As(err, &closed) {
 		return closed.Code == wire.CloseIdle || closed.Code == wire.CloseDuplicate
 	}
-	return errors.Is(err, errLinkClosed) && !errors.Is(err, ErrClosed)
+	return errors.Is(err, errStuck) || errors.Is(err, errLinkClosed) && !errors.Is(err, ErrClosed)
 }
 
 // answered notes that a peer is alive, and how long it took.
@@ -187,7 +187,7 @@ func (n *Node) Ping(ctx context.Context, id wire.PeerID) (time.Duration, error) 
 		m, rtt, err := l.rpc.call(ctx, wire.Ping{})
 		if err != nil {
 			if try == 0 && ctx.Err() == nil && innocent(err) {
-				l.close()
+				l.closeFor(err)
 				continue
 			}
 			return 0, fmt.Errorf("ping %s: %w", id, err)

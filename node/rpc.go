@@ -17,7 +17,16 @@ import (
 // maxInFlight bounds the requests that one peer is asked, or asks, at once.
 const maxInFlight = 64
 
+// stuckAfter is how long a request goes unanswered before it is asked whether the
+// stream is stuck.
+const stuckAfter = time.Second
+
 var errTimeout = fmt.Errorf("%w: no answer in time", context.DeadlineExceeded)
+
+// errStuck is what ends requests when streams that are not read keep them, or their
+// answers, from getting through. They may be made anew: there will be another
+// connection.
+var errStuck = errors.New("application streams that are not read hold the connection up")
 
 // errLinkClosed is what ends requests when the connection ends under them for
 // no fault of the peer's (idle, merged, leaving).
@@ -31,10 +40,7 @@ type rpc struct {
 	in    *wire.Reader
 	limit time.Duration // how long a request may go unanswered
 	slots chan struct{} // one per request under way
-
-	// silent is called when a request went unanswered for limit and nothing at
-	// all was heard meanwhile: the peer, or the path to it, is gone.
-	silent func()
+	over  overseer
 
 	began time.Time
 	heard atomic.Int64         // of the last frame, a duration since began
@@ -45,6 +51,21 @@ type rpc struct {
 	next    uint64
 	watch   *time.Timer // runs while requests are pending
 	err     error       // why the stream ended
+}
+
+// An overseer is told how the requests of a stream fare.
+type overseer interface {
+	// begun: there are requests under way again.
+	begun()
+
+	// stuck is asked when a request has gone unanswered for stuckAfter, and then
+	// every so often: waited is for how long the first has, unheard is the same of
+	// those since which nothing at all was heard. If it is true, they fail.
+	stuck(waited, unheard time.Duration) bool
+
+	// silent: a request went unanswered for the limit and nothing at all was heard
+	// meanwhile. The peer, or the path to it, is gone.
+	silent()
 }
 
 // A call is one request under way.
@@ -58,13 +79,13 @@ type result struct {
 	err error
 }
 
-func newRPC(s *quic.Stream, limit time.Duration, silent func()) *rpc {
+func newRPC(s *quic.Stream, limit time.Duration, over overseer) *rpc {
 	return &rpc{
 		out:     newOutbox(s),
 		in:      wire.NewReader(s, wire.MaxFrame),
 		limit:   limit,
 		slots:   make(chan struct{}, maxInFlight),
-		silent:  silent,
+		over:    over,
 		began:   time.Now(),
 		pending: make(map[uint64]*call),
 	}
@@ -98,10 +119,13 @@ func (r *rpc) call(ctx context.Context, m wire.Message) (wire.Message, time.Dura
 	r.next++
 	id := r.next
 	r.pending[id] = c
-	if r.watch == nil {
-		r.watch = time.AfterFunc(r.limit, r.overdue)
-	} else if len(r.pending) == 1 {
-		r.watch.Reset(r.limit)
+	if len(r.pending) == 1 {
+		r.over.begun()
+		if r.watch == nil {
+			r.watch = time.AfterFunc(min(r.limit, stuckAfter), r.overdue)
+		} else {
+			r.watch.Reset(min(r.limit, stuckAfter))
+		}
 	}
 	r.mu.Unlock()
 
@@ -137,31 +161,55 @@ func (r *rpc) finish(id uint64, res result) {
 // so when the peer was silent all that time.
 func (r *rpc) overdue() {
 	now := time.Now()
+	limit, err := r.limit, errTimeout
+	if waited, unheard := r.waited(now); waited >= stuckAfter && waited < r.limit && r.over.stuck(waited, unheard) {
+		limit, err = stuckAfter, errStuck
+	}
 	silent := false
 	var late []*call
 	r.mu.Lock()
 	next := r.limit
 	for id, c := range r.pending {
 		age := now.Sub(c.sent)
-		if age < r.limit {
+		if age < limit {
 			next = min(next, r.limit-age)
+			if age < stuckAfter {
+				next = min(next, stuckAfter-age)
+			} else {
+				next = min(next, stuckAfter)
+			}
 			continue
 		}
 		delete(r.pending, id)
 		late = append(late, c)
-		silent = silent || time.Duration(r.heard.Load()) < c.sent.Sub(r.began)
+		silent = silent || age >= r.limit && time.Duration(r.heard.Load()) < c.sent.Sub(r.began)
 	}
 	if len(r.pending) > 0 && r.err == nil { // with none, the next call sets it
 		r.watch.Reset(next)
 	}
 	r.mu.Unlock()
 	for _, c := range late {
-		c.reply <- result{err: errTimeout}
+		c.reply <- result{err: err}
 		<-r.slots
 	}
 	if silent {
-		r.silent()
+		r.over.silent()
 	}
+}
+
+// waited returns for how long the first of the requests under way has been, and
+// the first of those since which nothing was heard.
+func (r *rpc) waited(now time.Time) (waited, unheard time.Duration) {
+	heard := time.Duration(r.heard.Load())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.pending {
+		waited = max(waited, now.Sub(c.sent))
+		if heard < c.sent.Sub(r.began) {
+			unheard = max(unheard, now.Sub(c.sent))
+		}
+	}
+	return waited, unheard
 }
 
 // read returns the next frame and notes that the peer is alive.

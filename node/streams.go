@@ -40,11 +40,11 @@ func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.C
 		if err != nil {
 			return nil, fmt.Errorf("dial %s: %w", id, err)
 		}
-		release := l.conn.Hold()
+		release := l.carryStream()
 		s, err := l.conn.OpenStream(ctx)
 		if err == nil {
 			if _, err = s.Write(header); err == nil {
-				return &appStream{Stream: s, release: sync.OnceFunc(release), protocol: protocol}, nil
+				return &appStream{Stream: s, release: release, protocol: protocol}, nil
 			}
 			s.Reset(wire.ResetCancelled)
 		}
@@ -189,11 +189,22 @@ func (l *link) acceptStreams() {
 	}
 }
 
+// carryStream keeps the connection open for one more application stream, until
+// release is called.
+func (l *link) carryStream() (release func()) {
+	hold := l.conn.Hold()
+	l.streams.Add(1)
+	return sync.OnceFunc(func() {
+		l.streams.Add(-1)
+		hold()
+	})
+}
+
 // handleStream reads which protocol a stream is for and hands it over.
 func (l *link) handleStream(s *quic.Stream) {
-	hold := l.conn.Hold()
+	carried := l.carryStream()
 	release := sync.OnceFunc(func() {
-		hold()
+		carried()
 		l.quota.closeStream()
 	})
 	s.SetReadDeadline(time.Now().Add(headerTimeout))

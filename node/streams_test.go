@@ -213,40 +213,99 @@ func TestStreamsOfGarbage(t *testing.T) {
 	})
 }
 
-// An application that is slow to read holds up what is sent to it, and with it
-// requests of the peer's, since a connection has one window for all its streams.
-// That is no reason to give up the connection, and the streams with it.
-func TestSlowReaderKeepsItsStreams(t *testing.T) {
+// Applications that do not read use up the window that all streams of a connection
+// share. Requests get through nevertheless, both ways, by another connection, and no
+// stream loses anything.
+func TestRequestsPassUnreadStreams(t *testing.T) {
+	for _, to := range []int{0, 1} { // who does not read
+		t.Run([]string{"acceptor", "dialler"}[to], func(t *testing.T) {
+			inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+				const streams, size = 4, 512 << 10
+				ln := s.listen(to, "/app/slow/1.0.0")
+				wrote := make(chan error, 3*streams)
+				open := func() {
+					for range streams {
+						c := s.dial(1-to, to, "/app/slow/1.0.0")
+						t.Cleanup(func() { c.Close() })
+						go func() {
+							_, err := c.Write(make([]byte, size))
+							wrote <- err
+						}()
+					}
+					time.Sleep(10 * time.Second)
+				}
+				for connections := 2; connections <= 3; connections++ {
+					open()
+					for i := range 2 {
+						n, peer := s.nodes[i], s.nodes[1-i]
+						begin := time.Now()
+						if _, err := n.Ping(within(t, time.Minute), peer.ID()); err != nil {
+							t.Errorf("ping: %v", err)
+						}
+						if took := time.Since(begin); took > stuckAfter+200*time.Millisecond {
+							t.Errorf("a ping took %v", took)
+						}
+						if l, err := n.link(within(t, time.Minute), peer.ID()); err != nil || l.conn.Retired() {
+							t.Errorf("the connection for requests: %v, %v", l, err)
+						}
+						if n.marked() > 0 || n.hasPeer(peer.ID()) != 1 {
+							t.Error("the peer is blamed")
+						}
+					}
+					for i, n := range s.nodes {
+						if c := n.Stats().Connections; c != connections {
+							t.Errorf("node %d has %d connections, want %d", i, c, connections)
+						}
+					}
+				}
+				time.Sleep(10 * time.Minute)
+				for range 2 * streams {
+					c, err := ln.Accept()
+					if err != nil {
+						t.Fatal(err)
+					}
+					go func() {
+						io.Copy(io.Discard, c)
+						c.Close()
+					}()
+				}
+				for range 2 * streams {
+					if err := <-wrote; err != nil {
+						t.Errorf("a stream that was not read for long: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// To leave stream after stream unread is no way to ever more connections: the
+// oldest goes, and its streams with it.
+func TestUnreadStreamsAreBounded(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
-		const size = 512 << 10
-		ln := s.listen(1, "/app/slow/1.0.0")
-		wrote := make(chan error, 3)
-		for range cap(wrote) {
-			c := s.dial(0, 1, "/app/slow/1.0.0")
-			defer c.Close()
-			go func() {
-				_, err := c.Write(make([]byte, size))
-				wrote <- err
-			}()
-		}
-		time.Sleep(time.Second)
-		s.nodes[0].Ping(within(t, time.Minute), s.nodes[1].ID()) // may fail
-		time.Sleep(time.Minute)
-		for range cap(wrote) {
-			c, err := ln.Accept()
-			if err != nil {
-				t.Fatal(err)
+		s.listen(1, "/app/slow/1.0.0")
+		var first net.Conn
+		for range 7 {
+			for range 4 {
+				c := s.dial(0, 1, "/app/slow/1.0.0")
+				defer c.Close()
+				if first == nil {
+					first = c
+				}
+				go c.Write(make([]byte, 512<<10))
 			}
-			defer c.Close()
-			go io.Copy(io.Discard, c)
-		}
-		for range cap(wrote) {
-			if err := <-wrote; err != nil {
-				t.Errorf("a stream that was not read for long: %v", err)
+			time.Sleep(10 * time.Second)
+			if _, err := s.nodes[0].Ping(within(t, time.Minute), s.nodes[1].ID()); err != nil {
+				t.Errorf("ping: %v", err)
+			}
+			for i, n := range s.nodes {
+				if c := n.Stats().Connections; c > 4 {
+					t.Errorf("node %d has %d connections to one peer", i, c)
+				}
 			}
 		}
-		if _, err := s.nodes[0].Ping(within(t, time.Minute), s.nodes[1].ID()); err != nil {
-			t.Errorf("once it is read: %v", err)
+		if _, err := first.Read(make([]byte, 1)); err == nil {
+			t.Error("the first stream lives")
 		}
 	})
 }

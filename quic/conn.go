@@ -36,6 +36,7 @@ type Conn struct {
 	watch func() // run once it has ended; guarded by t.mu
 
 	draining bool // superseded; guarded by the Pool's mu
+	retired  atomic.Bool
 }
 
 type state uint8
@@ -161,6 +162,9 @@ func (c *Conn) Hold() (release func()) {
 
 // Held tells whether somebody holds the connection.
 func (c *Conn) Held() bool { return c.holds.Load() > 0 }
+
+// Retired tells whether a Pool was told so.
+func (c *Conn) Retired() bool { return c.retired.Load() }
 
 // alive tells whether the connection has not ended.
 func (c *Conn) alive() bool { return c.q.Context().Err() == nil }

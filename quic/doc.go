@@ -29,6 +29,19 @@
 // carries those packets: [Conn.SendDatagram] never waits, what finds no room is
 // lost.
 //
+// # Streams that nobody reads
+//
+// What a peer may send before it is read is bounded by connection: that is the
+// memory that Config.WindowBudget counts. All streams share it, so two of them that
+// are full and not read (the window is twice a fresh stream's) stop every other, in
+// that direction. Nothing is kept free for some: windows of 100 streams that fit
+// into one of a connection that costs no more would be of a kilobyte each; quic-go
+// lets a stream's window grow unasked, tells nobody how much is unread, and grants a
+// stream more with each byte that is moved out of its way; and to reset a stream
+// that is read slowly would be to break what it promises. Who must get through takes
+// another connection: [Pool.Retire]. It has four to one peer at most, which also
+// bounds the memory, at four times the windows of one.
+//
 // # Goroutines
 //
 // The package runs no goroutine per connection or stream of its own, but one

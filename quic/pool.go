@@ -56,6 +56,7 @@ type PoolConfig struct {
 const (
 	crossWithin = 5 * time.Second // two dials closer than this crossed
 	drainAfter  = time.Second     // how long a superseded connection must be unused
+	maxPerPeer  = 4               // connections to one peer, the superseded among them
 )
 
 // A Pool keeps the connections to peers: one to give for each, and those it
@@ -169,14 +170,34 @@ func (p *Pool) insert(c *Conn) (out []farewell) {
 	case old == nil || !old.alive():
 		pe.conn = c
 	case !c.alive(): // it was not to be
-	case p.supersedes(c, old):
+	case old.Retired(), p.supersedes(c, old):
 		pe.conn, old.draining = c, true
 		p.wakeIn(p.left(old))
 	default:
 		c.draining = true
 	}
 	p.wakeIn(p.left(c))
-	return p.makeRoom()
+	return append(p.makeRoom(), p.crowd(c.key)...)
+}
+
+// crowd takes out the oldest of too many connections to a peer, though it may be
+// held; with p.mu held.
+func (p *Pool) crowd(key PublicKey) []farewell {
+	var oldest *Conn
+	n := 0
+	for c := range p.conns {
+		if c.key != key {
+			continue
+		}
+		if n++; c.draining && (oldest == nil || c.opened.Before(oldest.opened)) {
+			oldest = c
+		}
+	}
+	if n <= maxPerPeer || oldest == nil {
+		return nil
+	}
+	p.remove(oldest)
+	return []farewell{{oldest, p.o.CloseDuplicate}}
 }
 
 // supersedes tells whether a newcomer takes the place of what we have. Of two dials
@@ -220,8 +241,27 @@ func (p *Pool) remove(c *Conn) {
 	}
 }
 
-// Lookup returns the connection that Get would return without dialling. It does
-// not count as a use.
+// Retire says that c, though it lives, does not do any more, because what it carries
+// holds it up. Get dials another, whoever else dials supersedes it, and it is given
+// only while no other can be had. It is closed when nobody holds or uses it.
+func (p *Pool) Retire(c *Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.retired.Store(true)
+	pe := p.peers[c.key]
+	if pe == nil || pe.conn != c {
+		return
+	}
+	for other := range p.conns { // a newer one that c was preferred to
+		if other.key == c.key && other.alive() && !other.Retired() && other.opened.After(c.opened) {
+			pe.conn, other.draining, c.draining = other, false, true
+			return
+		}
+	}
+}
+
+// Lookup returns the connection to a peer that is given, if there is one; it may be
+// retired. It does not count as a use.
 func (p *Pool) Lookup(key PublicKey) (*Conn, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -391,3 +391,75 @@ func TestPoolVirtualSupersedes(t *testing.T) {
 		}
 	}
 }
+
+// A connection that does not do any more is given while no other can be had. It is
+// not closed as long as somebody holds it.
+func TestPoolRetires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newMembers(t).pair(PoolConfig{})
+		old := a.get(t, b)
+		release := old.Hold()
+		time.Sleep(time.Second)
+		a.Retire(old)
+		if c, ok := a.Lookup(b.t.PublicKey()); !ok || c != old || !c.Retired() {
+			t.Error("it is not found any more")
+		}
+		c := a.get(t, b)
+		if c == old || a.get(t, b) != c {
+			t.Error("it is still given")
+		}
+		time.Sleep(10 * time.Second)
+		a.has(t, 2, 2, 0)
+		release()
+		time.Sleep(2 * time.Second)
+		a.has(t, 1, 2, 1)
+		endedWith(t, old, codeDuplicate)
+
+		check(t, b.t.Close())
+		time.Sleep(time.Second)
+		if _, err := a.Get(t.Context(), b.t.PublicKey()); err == nil {
+			t.Error("it is given although it has ended")
+		}
+	})
+}
+
+func TestPoolGivesWhatRetiredForWantOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ms := newMembers(t)
+		a, b := ms.join(PoolConfig{MaxIn: 1, MaxOut: 1}), ms.join(PoolConfig{})
+		c := a.get(t, b)
+		ms.addrs.Store(b.t.PublicKey(), netip.AddrPort{}) // where nobody is
+		a.Retire(c)
+		if a.get(t, b) != c || a.dials.Load() != 2 {
+			t.Error("another cannot be had, and it is not given")
+		}
+		defer c.Hold()()
+		defer a.get(t, ms.join(PoolConfig{})).Hold()()
+		if a.get(t, b) != c || a.dials.Load() != 3 {
+			t.Error("there is no room for another, and it is not given")
+		}
+	})
+}
+
+// A peer has no more than a few connections, held or not.
+func TestPoolCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		small, large := newMembers(t).pair(PoolConfig{})
+		var all []*Conn
+		for range maxPerPeer + 2 {
+			c, err := large.t.Dial(t.Context(), small.t.LocalAddr(), small.t.PublicKey())
+			check(t, err)
+			defer c.Hold()()
+			large.Add(c)
+			all = append(all, c)
+			time.Sleep(6 * time.Second)
+		}
+		large.has(t, maxPerPeer, len(all), 2)
+		small.has(t, maxPerPeer, len(all), 2)
+		for i, c := range all {
+			if c.alive() != (i >= 2) {
+				t.Errorf("the %d. of %d lives: %v", i+1, len(all), c.alive())
+			}
+		}
+	})
+}

@@ -35,12 +35,17 @@ func (p *Pool) Get(ctx context.Context, key PublicKey) (*Conn, error) {
 		return nil, ErrClosed
 	}
 	pe := p.peer(key)
-	if c := pe.conn; c != nil && c.alive() {
+	c := pe.conn
+	if c != nil && !c.alive() {
+		c = nil
+	}
+	noRoom := pe.dial == nil && !p.hasRoom()
+	if c != nil && (!c.Retired() || noRoom) {
 		c.Touch()
 		p.mu.Unlock()
 		return c, nil
 	}
-	if pe.dial == nil && !p.hasRoom() {
+	if noRoom {
 		p.drop(key)
 		p.mu.Unlock()
 		return nil, ErrBusy
