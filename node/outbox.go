@@ -30,7 +30,7 @@ type outbox struct {
 	buf  *outBuffer // frames that nobody has begun to write; nil: none
 	busy bool       // somebody writes
 	held bool       // more will come in a moment: see hold
-	full bool       // the last that was sent did not fit the peer's window
+	full bool       // the last that was sent may not have fitted the peer's window
 	err  error      // why nothing can be sent any more
 }
 
@@ -127,14 +127,11 @@ func (o *outbox) flush() error {
 		b := o.take()
 		o.mu.Unlock()
 		err := quic.ErrWouldBlock
-		full := false
 		if len(b.bytes) <= maxTry {
 			err = o.stream.TryWrite(b.bytes)
-			full = errors.Is(err, quic.ErrWouldBlock)
 		}
 		o.mu.Lock()
-		o.full = full
-		if errors.Is(err, quic.ErrWouldBlock) {
+		if o.full = errors.Is(err, quic.ErrWouldBlock); o.full {
 			o.mu.Unlock()
 			go o.drain(b)
 			return nil
@@ -189,12 +186,13 @@ func (o *outbox) fail(err error) {
 	}
 }
 
-// blocked reports whether the peer's window for the connection, or the stream, was
-// used up when something was sent last.
+// blocked reports whether the peer's window for the connection, or the stream, may
+// have been used up when something was sent last. That it has been written since
+// says nothing: QUIC takes the last packet of it and keeps it.
 func (o *outbox) blocked() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.full || o.busy
+	return o.full
 }
 
 // failure returns why nothing can be sent any more, nil if something can.
