@@ -18,7 +18,7 @@ import (
 //
 //	path quiet, or silent      call at once, then after 1, 2, 4, … 15 s
 //	our own address changes    call at once: it is asked for every half second
-//	path relayed               call after 1, 5, 15, 60, 60, … s
+//	path relayed               call after 5 round trips, 1, 5, 15, 60, 60, … s
 //	relay silent               call through another relay
 //
 // All of that only while streams are open, and in the first seconds. What is promised: when a relay dies under a
@@ -66,7 +66,7 @@ func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
 	switch {
 	case !h.talked: // a conversation begins
 		h.talked, h.tries, h.local, h.looked = true, 0, netip.Addr{}, time.Time{}
-		h.next = now.Add(directAfter[0])
+		h.next = now.Add(m.firstPause())
 	case !relayed && !broken:
 		h.next, h.tries = time.Time{}, 0
 	case h.next.IsZero() && broken:
@@ -105,6 +105,18 @@ func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
 		next = h.next
 	}
 	return next
+}
+
+// firstPause is how long a call has to find a path before another is made, by a new
+// socket: twice what it needs at most, 2½ round trips if all are as long as that to the
+// relay.
+func (m *tryst) firstPause() time.Duration {
+	relay, _ := m.n.relayOf(m.id)
+	c, ok := m.n.pool.Lookup(publicKey(relay))
+	if !ok {
+		return directAfter[0]
+	}
+	return min(max(5*c.Stats().SmoothedRTT, 200*time.Millisecond), directAfter[0])
 }
 
 // pokeRelay sends something to the relay, so that it learns where we are now.
