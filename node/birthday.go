@@ -204,9 +204,6 @@ func (m *tryst) stepBirthday(now time.Time, a *attempt) time.Time {
 	return now.Add(fuelEvery)
 }
 
-// searches reports whether an attempt is searching for a random port.
-func (a *attempt) searches() bool { return a.birthday.place != nil }
-
 func (m *tryst) searching() bool { return slices.ContainsFunc(m.attempts, (*attempt).searches) }
 
 func (m *tryst) beginBirthday(now time.Time, a *attempt) bool {

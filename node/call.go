@@ -153,37 +153,6 @@ func (n *Node) callThrough(ctx context.Context, id, relay wire.PeerID, sends fun
 	return err
 }
 
-// callAfresh is callThrough by a socket that has sent nothing yet: of which a NAT on
-// the way has not made up its mind already, nor one on the other side of its packets.
-func (n *Node) callAfresh(ctx context.Context, id, relay wire.PeerID) error {
-	l, err := n.relayLink(ctx, relay)
-	if err != nil {
-		return fmt.Errorf("relay %s: %w", relay, err)
-	}
-	var s socket
-	if m := n.mapping(); m != wire.MappingRandom {
-		s = n.freshly(ctx, l.conn.RemoteAddr(), m)
-	}
-	if err = n.callBySocket(ctx, id, l, s, func() {}); err != nil {
-		n.callEvent(CallEvent{Peer: id, Relay: relay, What: "failed", Err: err})
-	}
-	return err
-}
-
-// A socket is the one that the probes of a call go by, and where it is seen, or may be.
-// The zero value is that of the node.
-type socket struct {
-	port    *quic.Port
-	at      []netip.AddrPort
-	mapping wire.Mapping // what the NAT does to it
-}
-
-func (s socket) close() {
-	if s.port != nil {
-		s.port.Close()
-	}
-}
-
 // callBySocket makes one call.
 func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from socket, sends func()) error {
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
@@ -245,37 +214,6 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 	return err
 }
 
-// foresee finds out, behind a NAT that gives one port after the other, which come next,
-// and behind one that is not known, what it does; and then calls again to say so. That
-// takes a round trip, for which the first call, by which packets are relayed, does not
-// wait.
-func (n *Node) foresee(ctx context.Context, id wire.PeerID, l *link) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(callFor)
-	}
-	n.spawn(func() {
-		ctx, cancel := context.WithDeadline(n.ctx, deadline)
-		defer cancel()
-		if n.mapping() == wire.MappingUnknown {
-			n.learnMapping(ctx)
-		}
-		var s socket
-		switch n.mapping() {
-		case wire.MappingSequential:
-			if s = n.freshly(ctx, l.conn.RemoteAddr(), wire.MappingSequential); s.port == nil {
-				return
-			}
-		case wire.MappingRandom:
-		default: // the first call can do all that there is to do
-			return
-		}
-		if err := n.callBySocket(ctx, id, l, s, func() {}); err != nil {
-			n.callEvent(CallEvent{Peer: id, Relay: l.id, What: "failed", Err: err})
-		}
-	})
-}
-
 // payFor sends what the peer's probes to our addresses cost, beyond what the padding
 // of the call has paid.
 func (n *Node) payFor(id wire.PeerID, intro wire.Introduction) {
@@ -333,38 +271,4 @@ func (n *Node) callRelays(id, bad wire.PeerID) []wire.PeerID {
 		relays = append(slices.Delete(slices.Clone(relays), i, i+1), bad)
 	}
 	return relays
-}
-
-// named takes in where the peer says it is, and where the relay sees it.
-func (m *tryst) named(now time.Time, a *attempt, i wire.Introduction, seen wire.Addr, relay netip.Addr) {
-	guesses, addrs := m.n.probed(i, seen, relay)
-	m.n.config.Logger.Debug("introduced", "peer", m.id, "came", a.came, "mapping", i.Mapping, "ours", m.n.mapping(),
-		"addrs", i.Addrs, "seen", seen, "guesses", guesses, "probed", addrs)
-	m.told.Store(&addrs)
-	if i.Mapping == wire.MappingSequential && a.own == wire.MappingSequential && (len(a.ports) == 0 || len(guesses) == 0) {
-		return // each packet would take a port that is foreseen by a call to come
-	}
-	a.s.Name(now, true, guesses...)
-	a.s.Name(now, false, addrs...)
-	at, ok := seen.AddrPort()
-	if !ok && len(addrs) > 0 {
-		at = addrs[0]
-	}
-	m.plan(now, a, i, at, addrs)
-}
-
-// paid notes that the peer has sent bytes that only pay: for the youngest call that
-// may use them.
-func (m *tryst) paid(size int) {
-	select {
-	case m.do <- func(time.Time) {
-		for _, a := range slices.Backward(m.attempts) {
-			if a.searches() || !m.searching() && !a.state.Found {
-				a.s.Pay(size)
-				return
-			}
-		}
-	}:
-	default: // lost like any packet
-	}
 }

@@ -44,25 +44,6 @@ type probe struct {
 	b    [punch.Size]byte
 }
 
-// An attempt is one call, ours or the peer's, and the session in which it makes a path.
-type attempt struct {
-	s     *punch.Session
-	came  bool // the peer called
-	fresh bool // it goes by a socket that had sent nothing before
-	relay wire.PeerID
-	ids   []punch.ID
-	began time.Time
-	own   wire.Mapping // of our NAT, as the peer was told: both sides decide by it who searches
-	heard time.Time    // a genuine probe last
-	state punch.State
-	trim  time.Time // when ports that are not used are closed
-	over  bool      // it has said that it found no path
-
-	ports    []*quic.Port // by which it searches; socket i+1 of the session; nil if closed
-	birthday birthday
-	sent     map[netip.Addr]bool // who has been sent something
-}
-
 const (
 	maxAttempts = 6 // at a time, with one peer
 	// lingering is how long a tryst without connections lasts.
@@ -199,78 +180,6 @@ func (m *tryst) receive(now time.Time, p probe) {
 	}
 }
 
-// sender sends the probes of an attempt.
-func (m *tryst) sender(a *attempt) punch.Sender {
-	return func(to punch.Endpoint, b []byte) {
-		if !a.sent[to.Addr.Addr()] && len(a.sent) < 64 {
-			a.sent[to.Addr.Addr()] = true
-			m.n.self.SendsTo(to.Addr, time.Now()) // filters are open to it from now on
-		}
-		if to.Via == 0 {
-			_ = m.t.SendProbe(to.Addr, b) // lost like any packet
-		} else if to.Via <= len(a.ports) && a.ports[to.Via-1] != nil {
-			_ = a.ports[to.Via-1].SendProbe(to.Addr, b)
-		}
-	}
-}
-
-// add takes in an attempt, in the place of the oldest that is of no use if there are
-// too many.
-func (m *tryst) add(a *attempt) {
-	if len(m.attempts) >= maxAttempts {
-		i := slices.IndexFunc(m.attempts, func(o *attempt) bool { return o != m.path })
-		m.drop(m.attempts[i])
-	}
-	a.sent = make(map[netip.Addr]bool)
-	a.heard = a.began
-	a.ids = a.s.IDs()
-	m.attempts = append(m.attempts, a)
-	if len(a.ids) == 0 {
-		m.n.trysts.waiting(m, 1)
-	}
-	m.n.trysts.expect(m, a.ids)
-}
-
-// answered gives an attempt of ours the keys that follow from the answer.
-func (m *tryst) answered(now time.Time, a *attempt, keys punch.Keys) {
-	if !slices.Contains(m.attempts, a) || len(a.ids) > 0 {
-		return
-	}
-	m.n.trysts.waiting(m, -1)
-	a.s.Answered(now, keys, m.sender(a))
-	a.ids = a.s.IDs()
-	m.n.trysts.expect(m, a.ids)
-}
-
-// drop ends an attempt, unless it has ended.
-func (m *tryst) drop(a *attempt) {
-	i := slices.Index(m.attempts, a)
-	if i < 0 {
-		return
-	}
-	m.attempts = slices.Delete(m.attempts, i, i+1)
-	if len(a.ids) == 0 {
-		m.n.trysts.waiting(m, -1)
-	}
-	m.n.trysts.forget(a.ids)
-	a.close()
-}
-
-func (a *attempt) close() {
-	a.birthday.end()
-	for i := range a.ports {
-		a.closePort(i)
-	}
-}
-
-// closePort closes one of the sockets, if it is open.
-func (a *attempt) closePort(i int) {
-	if a.ports[i] != nil {
-		a.ports[i].Close()
-		a.ports[i] = nil
-	}
-}
-
 // step does what is due and returns when to be called again; the zero time when the
 // tryst is over.
 func (m *tryst) step(now time.Time) time.Time {
@@ -311,38 +220,6 @@ func (m *tryst) conn() (is, talking bool) {
 		return false, false
 	}
 	return true, c.Held()
-}
-
-// looking reports whether a path is looked for still.
-func (m *tryst) looking(now time.Time) bool {
-	return slices.ContainsFunc(m.attempts, func(a *attempt) bool { return !a.state.Found && !a.s.Done(now) })
-}
-
-// look sees what has become of an attempt.
-func (m *tryst) look(now time.Time, a *attempt) {
-	was := a.state
-	a.state = a.s.State(now)
-	switch {
-	case a.state.Found && a.state.Path != was.Path:
-		a.birthday.end()
-		a.trim = now.Add(2 * time.Second) // the peer may be about to choose another
-		m.event(now, a, "path", wire.AddrFrom(a.state.Path.Addr), nil)
-	case !a.state.Found && !a.over && a.s.Done(now):
-		a.over = true
-		m.event(now, a, "no path", "", nil)
-	}
-	if a.over && a != m.path || a != m.path && a.state.Found && now.Sub(a.heard) > 2*lingering {
-		m.drop(a)
-		return
-	}
-	if a.state.Found && !a.trim.IsZero() && now.After(a.trim) {
-		a.trim = time.Time{}
-		for i := range a.ports {
-			if i+1 != a.state.Path.Via {
-				a.closePort(i)
-			}
-		}
-	}
 }
 
 // choose sets the path: that of the youngest attempt that has one.
@@ -389,8 +266,4 @@ func (m *tryst) kindOf(a netip.AddrPort) quic.PathKind {
 		}
 	}
 	return quic.Punched
-}
-
-func (m *tryst) event(now time.Time, a *attempt, what string, addr wire.Addr, err error) {
-	m.n.callEvent(CallEvent{Peer: m.id, Relay: a.relay, Came: a.came, What: what, Addr: addr, Took: now.Sub(a.began), Err: err})
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/kadquic/kadquic/internal/punch"
 	"github.com/kadquic/kadquic/internal/reach"
-	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -68,83 +67,6 @@ func (n *Node) whereSeen(ctx context.Context, by netip.AddrPort, send func(netip
 		}
 	}
 	return netip.AddrPort{}, false
-}
-
-// freshly opens a socket for a call and finds out where others will see it, which takes
-// a round trip to the relay. Behind a NAT that gives one port after the other that is
-// foreseen, from where another new socket is seen. The zero socket if it cannot be had.
-func (n *Node) freshly(ctx context.Context, relay netip.AddrPort, m wire.Mapping) socket {
-	p, err := n.caller().OpenPort()
-	if err != nil {
-		return socket{}
-	}
-	s := socket{port: p, mapping: m}
-	if m == wire.MappingSequential {
-		s.at = n.nextPorts(ctx, relay)
-	} else {
-		var alike bool
-		s.at, alike = n.seenByTwo(ctx, relay, p)
-		switch {
-		case m == wire.MappingUnknown && alike:
-			s.mapping = wire.MappingIndependent
-		case m == wire.MappingUnknown:
-			s.at = nil
-		}
-	}
-	if len(s.at) == 0 {
-		p.Close()
-		return socket{}
-	}
-	return s
-}
-
-// seenByTwo asks a relay and two strangers where they see a socket, until two of them
-// agree: that comes first then.
-func (n *Node) seenByTwo(ctx context.Context, relay netip.AddrPort, p *quic.Port) (at []netip.AddrPort, alike bool) {
-	asked := []netip.AddrPort{relay}
-	for _, by := range n.strangersIPv4() {
-		if len(asked) < 3 && reach.NetworkOf(by.Addr()) != reach.NetworkOf(relay.Addr()) {
-			asked = append(asked, by)
-		}
-	}
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	answers := make(chan netip.AddrPort, len(asked))
-	for _, by := range asked {
-		asking.Go(func() {
-			at, _ := n.whereSeen(ctx, by, p.SendProbe)
-			answers <- at
-		})
-	}
-	for range asked {
-		a := <-answers
-		if reach.ScopeOf(a.Addr()) != reach.ScopeGlobal {
-			continue
-		}
-		if i := slices.Index(at, a); i >= 0 {
-			at[0], at[i] = at[i], at[0]
-			return at, true
-		}
-		at = append(at, a)
-	}
-	return at, false
-}
-
-// nextPorts asks a relay where it sees a socket that has sent nothing yet, and returns
-// the ports that a NAT which gives one after the other gives next.
-func (n *Node) nextPorts(ctx context.Context, relay netip.AddrPort) []netip.AddrPort {
-	port, err := n.caller().OpenPort()
-	if err != nil {
-		return nil
-	}
-	defer port.Close()
-	at, ok := n.whereSeen(ctx, relay, port.SendProbe)
-	if !ok || !at.Addr().Is4() {
-		return nil
-	}
-	return punch.After(at, wire.MaxGuess)
 }
 
 // learnMapping asks nodes of several networks where they see us, so that it is known
