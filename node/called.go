@@ -107,7 +107,8 @@ func (n *Node) answerFrom(l *link, c wire.Call, intro wire.Introduction, now tim
 	case wire.MappingRandom: // the caller cannot know our ports before it has the answer
 		return from, now.Add(n.rttTo(l))
 	case wire.MappingUnknown, wire.MappingIndependent:
-		if !searchable(intro, seen) {
+		vain := steady(intro.Mapping) && n.metInVain(c.Peer)
+		if !vain && !searchable(intro, seen) {
 			break
 		}
 		ctx, cancel := context.WithTimeout(n.ctx, time.Second)
@@ -115,9 +116,25 @@ func (n *Node) answerFrom(l *link, c wire.Call, intro wire.Introduction, now tim
 		if s := n.freshly(ctx, l.conn.RemoteAddr(), from.mapping); s.port != nil {
 			from = s
 		}
-		return from, time.Now()
+		begin = time.Now()
+		if vain { // our packets and the caller's are to cross: either side's NAT may be spoiled by what comes first
+			begin = begin.Add(n.rttTo(l))
+		}
+		return from, begin
 	}
 	return from, now
+}
+
+// metInVain reports whether a peer has called or been called before, and packets to it
+// are relayed all the same: if both have one port for everybody, something has spoiled
+// that of our socket.
+func (n *Node) metInVain(id wire.PeerID) bool {
+	m := n.trysts.trystWith(id)
+	if m == nil || len(m.toldAt()) == 0 {
+		return false
+	}
+	at, ok := m.t.PathTo(publicKey(id))
+	return ok && at.Kind == quic.Relayed
 }
 
 // callLimits is how often each peer may call: 1 a second, 6 at once. Goroutines share

@@ -18,7 +18,7 @@ import (
 //
 //	path quiet, or silent      call at once, then after 1, 2, 4, … 15 s
 //	our own address changes    call at once: it is asked for every half second
-//	path relayed               call after 5 round trips, 1, 5, 15, 60, 60, … s
+//	path relayed               call after 5 round trips, 1, 2, 5, 15, 60, 60, … s
 //	relay silent               call through another relay
 //
 // All of that only while streams are open, and in the first seconds. What is promised: when a relay dies under a
@@ -48,7 +48,7 @@ const (
 )
 
 // directAfter are the pauses between calls while the path is relayed; the last repeats.
-var directAfter = []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, time.Minute}
+var directAfter = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 15 * time.Second, time.Minute}
 
 // lost notes that the path has just been lost.
 func (h *heal) lost(now time.Time) { h.next, h.tries = now, 0 }
