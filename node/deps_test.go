@@ -49,14 +49,15 @@ const house = `
 	internal/natlab   golang.org/x/sys
 	internal/transfer wire
 	internal/console  golang.org/x/term
+	internal/filelock
 	internal/natlab/cmd/natlab internal/natlab
 	internal/field
 	internal/powerloss
 	internal/lan      wire golang.org/x/net golang.org/x/time
 	internal/bench    routing wire quic internal/store node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr
-	cmd/kad           routing wire quic internal/store node internal/bench internal/control internal/lan github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
-	examples/chat     routing wire quic node internal/console internal/transfer github.com/multiformats/go-multiaddr
+	cmd/kad           routing wire quic internal/store node internal/bench internal/control internal/filelock internal/lan github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
+	examples/chat     routing wire quic node internal/console internal/filelock internal/transfer github.com/multiformats/go-multiaddr
 	examples/echo     wire node github.com/multiformats/go-multiaddr
 	examples/hello    routing node
 	examples/routing  routing

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kadquic/kadquic/internal/control"
+	"github.com/kadquic/kadquic/internal/filelock"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -185,7 +186,7 @@ func (a *app) fillDatabase(ctx context.Context, p profile, f *os.File) (has bool
 // changes its files.
 func (p profile) lockIdle() (unlock func(), err error) {
 	unlock, err = p.lock()
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, filelock.ErrLocked) {
 		return nil, &noDaemonError{dir: p.dir, busy: true}
 	}
 	return unlock, err

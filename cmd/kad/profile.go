@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kadquic/kadquic/internal/filelock"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -71,7 +72,7 @@ func (p profile) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
 	}
-	return lockFile(p.lockFile())
+	return filelock.Lock(p.lockFile())
 }
 
 // leftovers begin the names of what commands make in a profile for as long as
@@ -100,16 +101,13 @@ func (p profile) busy() bool {
 	if _, err := os.Stat(p.lockFile()); err != nil {
 		return false
 	}
-	unlock, err := lockFile(p.lockFile())
+	unlock, err := filelock.Lock(p.lockFile())
 	if err != nil {
-		return errors.Is(err, errLocked)
+		return errors.Is(err, filelock.ErrLocked)
 	}
 	unlock()
 	return false
 }
-
-// errLocked is what lock returns when another process has the profile.
-var errLocked = errors.New("in use by another process")
 
 // lockFree locks p, or, when p is only the default and in use, the first free of
 // kad-2, kad-3 … beside it: a second node of one user gets an identity of its
@@ -121,7 +119,7 @@ func (p profile) lockFree(mayMove bool) (profile, func(), error) {
 		if err == nil {
 			return at, unlock, nil
 		}
-		if !errors.Is(err, errLocked) {
+		if !errors.Is(err, filelock.ErrLocked) {
 			return p, nil, err
 		}
 		if !mayMove || i == most {

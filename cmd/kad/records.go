@@ -40,7 +40,9 @@ kind, the key, who published it, how many bytes it has, and when it ends. A
 			})
 		},
 	}
-	cmd.Flags().StringVar(&kind, "kind", "", "only this `KIND`: open, owned, content, peer or provider")
+	const kinds = "open, owned, content, peer or provider"
+	cmd.Flags().StringVar(&kind, "kind", "", "only this `KIND`: "+kinds)
+	completeKind(cmd, kinds)
 	cmd.Flags().IntVarP(&most, "most", "n", 0, "only the `NUMBER` nearest (default all)")
 	return cmd
 }

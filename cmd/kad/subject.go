@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -69,10 +70,17 @@ func (s *subjectFlags) add(cmd *cobra.Command, whose bool) {
 		kinds = "open, owned, content or provider"
 	}
 	f.StringVar(&s.kind, "kind", "open", "`KIND` of the record: "+kinds)
+	completeKind(cmd, kinds)
 	f.StringVar(&s.name, "name", "", "`NAME` of an owned record, or of an open one, whose KEY it then stands for")
 	if whose {
 		f.StringVar(&s.publisher, "publisher", "", "`PEERID` of who owns the owned record (default this profile's)")
 	}
+}
+
+// completeKind has the shell offer kinds, which are listed as for people.
+func completeKind(cmd *cobra.Command, kinds string) {
+	words := strings.FieldsFunc(strings.ReplaceAll(kinds, " or ", ","), func(r rune) bool { return r == ',' || r == ' ' })
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // fails only without such a flag
 }
 
 // parseKind reads --kind.

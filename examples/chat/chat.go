@@ -23,6 +23,7 @@ type chat struct {
 	room      string
 	called    node.Ticket // if it and room are zero: whoever calls first
 	downloads *os.Root    // nil: no files
+	lock      func()      // of our identity: it is not for two at once
 	work      sync.WaitGroup
 
 	mu      sync.Mutex
@@ -87,8 +88,7 @@ func (c *chat) meet(ctx context.Context) {
 
 // All that follows is called in update.
 
-// print shows a line. If there are words of others in it that a terminal would obey,
-// or that would hide something, the line is quoted as in Go.
+// print shows a line, quoted as in Go if there is something in it that a terminal obeys.
 func (c *chat) print(format string, args ...any) {
 	fmt.Fprintln(c.out, wire.Printable(fmt.Sprintf(format, args...)))
 }
@@ -105,9 +105,9 @@ func (c *chat) obey(line string) {
 		}
 	case word == "/cancel":
 		for _, p := range c.peers {
-			p.stop(errCancelled)
+			p.stop(errors.New("cancelled"))
+			p.inbox.Cancel(errors.New("cancelled"))
 			p.wanted, p.stop = context.WithCancelCause(p.ctx)
-			p.inbox.Cancel(errCancelled)
 		}
 	case word[0] == '/' && word != "/send":
 		c.print("* /peers or /path: who is here, and by which way; /send FILE: to them; /cancel: no more of files; /quit")
@@ -175,7 +175,7 @@ func (c *chat) met(p *peer, f frame) {
 	at.Quiet = false // for a moment, perhaps: no news
 	path := at.String()
 	if !p.here || p.theirs != f.Life {
-		p.name = fmt.Sprintf("%.*s·%s", maxName, strings.ReplaceAll(f.Name, " ", "_"), p.id.String()[48:])
+		p.name = fmt.Sprintf("%.24s·%s", strings.ReplaceAll(f.Name, " ", "_"), p.id.String()[48:])
 		c.print("* %s is here, %s", p.name, path)
 	} else if path != p.path {
 		c.print("* %s: now %s", p.name, path)
@@ -187,7 +187,7 @@ func (c *chat) met(p *peer, f frame) {
 // lost notes that a peer could not be reached.
 func (c *chat) lost(p *peer, err error) {
 	if p.path != "away" {
-		c.print("* %s is away; what you say is kept for them: %v", p.name, err)
+		c.print("* %s is away; what you say is kept for them: %s", p.name, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	p.here, p.path = false, "away"
 }

@@ -165,7 +165,7 @@ func TestNotDelivered(t *testing.T) {
 	t.Parallel()
 	alice := join(t)
 	bob := join(t, alice.chat.node.ID().String())
-	bob.want(`\* 12D3KooW\w+ is away.*not found`)
+	bob.want(`\* 12D3KooW\w+ is away; .*not found`)
 	bob.say("hello?")
 	bob.typed.Close()
 	<-bob.done
@@ -183,6 +183,10 @@ func TestWrongUsage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := newChat([]string{key}); err == nil || !strings.Contains(err.Error(), "--ephemeral") {
+		t.Errorf("a second chat of one identity: %v", err)
+	}
+	self.lock()
 	for _, args := range [][]string{
 		{"--ephemeral", "--downloads=" + filepath.Join(t.TempDir(), "none")},
 		{"--ephemeral", "bob"},

@@ -24,6 +24,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/internal/console"
+	"github.com/kadquic/kadquic/internal/filelock"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/routing"
@@ -76,13 +77,18 @@ func newChat(args []string) (*chat, error) {
 	if err == nil && (flags.NArg() > 1 || flags.NArg() == 1 && c.room != "") {
 		err = errors.New("after the flags goes one ticket at most, and none with --room")
 	} else if err == nil && !*ephemeral {
-		config.Key, _, err = quic.LoadOrCreateKey(*key)
+		if config.Key, _, err = quic.LoadOrCreateKey(*key); err == nil {
+			c.lock, err = filelock.Lock(*key + ".lock")
+		}
+	}
+	if errors.Is(err, filelock.ErrLocked) {
+		err = errors.New("you have a chat that runs; a second on this machine needs --ephemeral")
 	}
 	if err != nil {
 		return nil, err
 	}
 	if c.node, err = node.New(config); err == nil && c.called.ID == c.node.ID() {
-		err = errors.New("that is your own ticket; a second chat on this machine needs --ephemeral")
+		err = errors.New("that is your own ticket")
 	}
 	return c, err
 }

@@ -20,7 +20,6 @@ import (
 
 const (
 	protocol   = "/kadquic/chat/1"
-	maxName    = 24               // characters that are shown
 	maxText    = 2 << 10          // bytes of a message
 	maxQueued  = 256              // messages kept for one peer
 	maxBatch   = 4                // of them in one frame
@@ -61,10 +60,8 @@ type talk struct {
 
 // say queues a message.
 func (t *talk) say(text string) error {
-	if len(text) > maxText {
-		return fmt.Errorf("it is longer than %d bytes", maxText)
-	} else if len(t.queue) == maxQueued {
-		return errors.New("too many messages wait already")
+	if len(text) > maxText || len(t.queue) == maxQueued {
+		return fmt.Errorf("it is longer than %d bytes, or %d messages wait already", maxText, maxQueued)
 	}
 	t.queue = append(t.queue, text)
 	return nil
@@ -151,8 +148,7 @@ func (c *chat) ask(ctx context.Context, to wire.PeerID, f frame, follow func(net
 			return answer, sent
 		}
 	}
-	in := bufio.NewReaderSize(s, maxFrame)
-	if answer, err = receive(in); err != nil {
+	if answer, err = receive(bufio.NewReaderSize(s, maxFrame)); err != nil {
 		err = cmp.Or(sent, err)
 	} else if answer.Life == 0 {
 		err = errors.New("they say: " + wire.Printable(answer.Bye))
@@ -192,8 +188,6 @@ func receive(in *bufio.Reader) (f frame, err error) {
 	return f, err
 }
 
-var errThere, errCancelled = errors.New("it is there"), errors.New("cancelled")
-
 // send sends a file to a peer. When the connection breaks, the rest goes over the next.
 // In update.
 func (c *chat) send(p *peer, path string) {
@@ -205,7 +199,7 @@ func (c *chat) send(p *peer, path string) {
 		p.turn.Unlock()
 		c.update(func() {
 			c.sending--
-			c.print("* %s to %s: %v", path, p.name, cmp.Or(err, errThere))
+			c.print("* %s to %s: %v", path, p.name, cmp.Or(err, errors.New("it is there")))
 		})
 	})
 }

@@ -112,7 +112,7 @@ func TestANewHalfCountsAnew(t *testing.T) {
 
 // The largest batch fits a frame, however JSON escapes it.
 func TestFrameHoldsABatch(t *testing.T) {
-	f := frame{Life: math.MaxUint64, Name: strings.Repeat("\x00", maxName), Room: routing.KeyOf(""), N: math.MaxUint64}
+	f := frame{Life: math.MaxUint64, Name: strings.Repeat("\x00", 64), Room: routing.KeyOf(""), N: math.MaxUint64}
 	for range maxBatch {
 		f.Said = append(f.Said, strings.Repeat("\x00", maxText))
 	}

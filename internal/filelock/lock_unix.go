@@ -1,6 +1,6 @@
 //go:build !windows
 
-package main
+package filelock
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// lockFile locks the file at path, made if it is not there. The kernel drops the
+// Lock locks the file at path, made if it is not there. The kernel drops the
 // lock with the process, so none is ever stale.
-func lockFile(path string) (unlock func(), err error) {
+func Lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -19,7 +19,7 @@ func lockFile(path string) (unlock func(), err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w", path, errLocked)
+			return nil, fmt.Errorf("%s: %w", path, ErrLocked)
 		}
 		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 	}

@@ -1,4 +1,4 @@
-package main
+package filelock
 
 import (
 	"errors"
@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// lockFile locks the file at path, made if it is not there, by opening it
+// Lock locks the file at path, made if it is not there, by opening it
 // shared with nobody. Windows closes it with the process.
-func lockFile(path string) (unlock func(), err error) {
+func Lock(path string) (unlock func(), err error) {
 	const sharingViolation = syscall.Errno(32)
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
@@ -19,7 +19,7 @@ func lockFile(path string) (unlock func(), err error) {
 		syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL, 0)
 	if err != nil {
 		if errors.Is(err, sharingViolation) {
-			return nil, fmt.Errorf("%s: %w", path, errLocked)
+			return nil, fmt.Errorf("%s: %w", path, ErrLocked)
 		}
 		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 	}

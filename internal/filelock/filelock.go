@@ -1,0 +1,7 @@
+// Package filelock keeps two processes from having the same thing.
+package filelock
+
+import "errors"
+
+// ErrLocked is what [Lock] returns when another process has the lock.
+var ErrLocked = errors.New("in use by another process")
