@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -238,13 +239,28 @@ func (n *Node) gotProbe(socket int, via *quic.Port, from netip.AddrPort, b []byt
 	}
 }
 
-// caller is the socket that connections through relays use.
+// caller is the socket that connections through relays use, all of one node: a call
+// says which addresses may lead to it, and paths are set there. With several sockets
+// it is the one that reaches most, of equals the first in Config.Listen. What that
+// costs where no socket serves both families: by relay, paths of the other are not
+// tried. An IPv6 wildcard serves both. Peers that can be dialled as they are, are, from any socket.
 func (n *Node) caller() *quic.Transport {
 	best := n.transports[0]
-	for _, t := range n.transports {
-		if a := t.LocalAddr().Addr(); a.IsUnspecified() && (a.Is6() || !best.LocalAddr().Addr().IsUnspecified()) {
+	for _, t := range n.transports[1:] {
+		if reaches(t.LocalAddr().Addr()) > reaches(best.LocalAddr().Addr()) {
 			best = t
 		}
 	}
 	return best
+}
+
+// reaches ranks a socket by the address that it is bound to.
+func reaches(local netip.Addr) int {
+	switch {
+	case local.IsUnspecified() && local.Is6(): // both families, see quic.ListenUDP
+		return int(reach.ScopeGlobal) + 2
+	case local.IsUnspecified():
+		return int(reach.ScopeGlobal) + 1
+	}
+	return int(reach.ScopeOf(local))
 }
