@@ -18,25 +18,27 @@ const (
 type inner struct {
 	p       *paths
 	local   net.Addr
-	queue   chan queued
+	queue   chan *queued
 	waiting atomic.Int32 // packets in the queue that belong to no route
 
 	once sync.Once
 	done chan struct{}
 }
 
+// A queued packet is known to nobody but the queue. The queue holds pointers, as
+// most transports never have a virtual connection: it takes 32 kB of each.
 type queued struct {
 	from  *net.UDPAddr
-	b     *[maxPacket]byte
-	n     int
-	ecn   byte
 	count *atomic.Int32
+	ecn   byte
+	n     int
+	b     [maxPacket]byte
 }
 
-var packets = sync.Pool{New: func() any { return new([maxPacket]byte) }}
+var packets = sync.Pool{New: func() any { return new(queued) }}
 
 func newInner(p *paths, local net.Addr) *inner {
-	return &inner{p: p, local: local, queue: make(chan queued, queuedSize), done: make(chan struct{})}
+	return &inner{p: p, local: local, queue: make(chan *queued, queuedSize), done: make(chan struct{})}
 }
 
 // put appends a copy of a packet to the queue, or drops it: nobody may have more
@@ -49,8 +51,8 @@ func (s *inner) put(count *atomic.Int32, from *net.UDPAddr, b []byte, ecn byte) 
 		count.Add(-1)
 		return
 	}
-	q := queued{from: from, b: packets.Get().(*[maxPacket]byte), ecn: ecn, count: count}
-	q.n = copy(q.b[:], b)
+	q := packets.Get().(*queued)
+	q.from, q.count, q.ecn, q.n = from, count, ecn, copy(q.b[:], b)
 	select {
 	case s.queue <- q:
 	default:
@@ -60,11 +62,12 @@ func (s *inner) put(count *atomic.Int32, from *net.UDPAddr, b []byte, ecn byte) 
 
 func (q *queued) free() {
 	q.count.Add(-1)
-	packets.Put(q.b)
+	q.from, q.count = nil, nil
+	packets.Put(q)
 }
 
 // get waits for a packet.
-func (s *inner) get() (queued, error) {
+func (s *inner) get() (*queued, error) {
 	select {
 	case q := <-s.queue:
 		return q, nil
@@ -74,7 +77,7 @@ func (s *inner) get() (queued, error) {
 	case q := <-s.queue:
 		return q, nil
 	case <-s.done:
-		return queued{}, &net.OpError{Op: "read", Net: "udp", Source: s.local, Err: net.ErrClosed}
+		return nil, &net.OpError{Op: "read", Net: "udp", Source: s.local, Err: net.ErrClosed}
 	}
 }
 
