@@ -1,6 +1,7 @@
 package field
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -74,4 +75,21 @@ func TestIPv6Firewalls(t *testing.T) {
 	k := n.two(n.Home("alice", natlab.IPv6Firewall), n.Home("bob", natlab.IPv6Firewall))
 	k.goesBy("straight", straight)
 	k.ends("IPv6 firewalls")
+}
+
+// However few public nodes there are: who sits behind a firewall of IPv6, which does not
+// show in its address as a NAT does, is soon reached by a relay.
+func TestIPv6FirewallAmongFew(t *testing.T) {
+	for nodes := 1; nodes <= 3; nodes++ {
+		t.Run(fmt.Sprint(nodes), func(t *testing.T) {
+			n := build(t, nodes, far)
+			start := time.Now()
+			six := n.peer(n.Home("six", natlab.IPv6Firewall), setting{})
+			took := time.Since(start)
+			t.Logf("of %d public nodes %d relay for it after %v", nodes, len(six.state().Relays), ms(took))
+			if took > time.Minute {
+				t.Errorf("it has a relay only after %v", ms(took))
+			}
+		})
+	}
 }
