@@ -80,11 +80,11 @@ func sourceTo(to netip.Addr) netip.Addr {
 // after a while that an old one comes from elsewhere, and tell us later still.
 func (n *Node) moved(ctx context.Context) {
 	n.config.Logger.Info("the machine has moved to another network")
-	n.self.Moved()
+	now := time.Now()
+	n.self.Moved(now)
 	n.record.recheck()
 	n.asking.rounds.Forget()
 	var again []wire.PeerID
-	now := time.Now()
 	for _, l := range n.links.all() {
 		n.self.SendsTo(l.conn.RemoteAddr(), now) // at least a keep-alive, or a goodbye
 		l.sees.Store(nil)

@@ -68,9 +68,9 @@ type Decision struct {
 // all others their time. So there it is enough that nobody of those few could get in,
 // if they see the node beyond a NAT: a firewall before a public address may be about to
 // be opened, but no NAT lets strangers in by itself. Such a client stays one for as long
-// as one of them says so, until somebody comes in.
+// as one of them says so and none gets in.
 func (d *Decision) Decide(sum Sum, trying bool, now time.Time) (client bool) {
-	few := sum.Doubt && sum.NATed && (sum.All || d.client)
+	few := sum.Doubt && sum.NATed && (sum.All || d.client && !sum.Hope)
 	switch {
 	case sum.Yes:
 		d.client, d.doubt = false, time.Time{}

@@ -39,7 +39,10 @@ func TestDecision(t *testing.T) {
 		{5 * time.Hour, Sum{Doubt: true, All: true, NATed: true}, true, false},
 		{5 * time.Hour, Sum{Doubt: true, All: true, NATed: true}, false, true},
 		{6 * time.Hour, Sum{Doubt: true, NATed: true}, false, true}, // there are others now, who have said nothing yet
-		{7 * time.Hour, Sum{NATed: true}, false, true},
+		{7 * time.Hour, Sum{Doubt: true, NATed: true, Hope: true}, false, true},
+		{7*time.Hour + maxDoubt, Sum{Doubt: true, NATed: true, Hope: true}, false, false},
+		{7*time.Hour + maxDoubt, Sum{Doubt: true, All: true, NATed: true}, false, true},
+		{8*time.Hour - maxDoubt, Sum{NATed: true}, false, true},
 		{8 * time.Hour, Sum{NATed: true}, false, false},
 	} {
 		if got := d.Decide(step.sum, step.trying, start.Add(step.after)); got != step.want {
@@ -89,7 +92,7 @@ func TestSum(t *testing.T) {
 	}
 	s.CameIn(Entry{From: ipv4(7, 7, 7, 7), At: outside, Fresh: true, Unbidden: true}, now)
 	want("a stranger comes in where another sees us", now, Sum{Yes: true})
-	s.Moved()
+	s.Moved(now)
 	want("elsewhere", now, Sum{})
 	s.Vote(peer.Addr(), 4774, outside, now)
 	if alone = false; s.Sum(now).NATed {

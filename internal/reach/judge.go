@@ -63,7 +63,7 @@ func (s *Self) CouldNot(at netip.AddrPort, by wire.PeerID, via netip.Prefix, ask
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.verdicts[at]
-	if before.yes.After(asked) { // somebody has come in meanwhile
+	if before.yes.After(asked) || asked.Before(s.moved) { // somebody has come in meanwhile; or we are elsewhere
 		return nil, false
 	}
 	v := before.failed(by, via, now)

@@ -77,6 +77,10 @@ func TestWhoeverComesInRefutesThoseWhoCouldNot(t *testing.T) {
 	if fail(9, start, later.Add(time.Second)) || s.Verdict(at).Noes() != 0 {
 		t.Error("who was asked before counts")
 	}
+	if s.Moved(later); fail(9, later.Add(-1), later.Add(time.Second)) || s.Verdict(at).Noes() != 0 {
+		t.Error("who was asked where we have been counts")
+	}
+	s.CameIn(Entry{From: ipv4(7, 7, 7, 7), At: at, Fresh: true, Unbidden: true}, later)
 	if !fail(9, later, later.Add(time.Second)) || s.Verdict(at).Noes() != 1 || s.Answer(at) != Yes {
 		t.Error("who was asked since does not")
 	}

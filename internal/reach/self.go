@@ -33,6 +33,7 @@ type Self struct {
 	verdicts  map[netip.AddrPort]Verdict // of places, and of SeenBy
 	askable   int                        // networks whose peers there were to ask, when last looked
 	came      time.Time                  // when somebody came in last to whom nothing had been sent, wherever
+	moved     time.Time                  // when the machine did, last
 }
 
 // New makes a Self that knows nothing.
@@ -86,13 +87,14 @@ func (s *Self) isMappedLocked(at netip.AddrPort) bool {
 }
 
 // Moved forgets how others see and reach us: that was true where the machine has been.
-// No filter is open here yet.
-func (s *Self) Moved() {
+// No filter is open here yet, and what is still heard of those who were asked before
+// says nothing.
+func (s *Self) Moved(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.votes, s.contacted = votes{}, contacted{}
 	clear(s.verdicts)
-	s.listed, s.came, s.askable = time.Time{}, time.Time{}, 0
+	s.listed, s.came, s.moved, s.askable = time.Time{}, time.Time{}, now, 0
 }
 
 // Expire drops what is too old to be true still, and what was known of addresses that
