@@ -31,43 +31,43 @@ type attempt struct {
 
 // add takes in an attempt, in the place of the oldest that is of no use if there are
 // too many.
-func (m *tryst) add(a *attempt) {
-	if len(m.attempts) >= maxAttempts {
-		i := slices.IndexFunc(m.attempts, func(o *attempt) bool { return o != m.path })
-		m.drop(m.attempts[i])
+func (g *agent) add(a *attempt) {
+	if len(g.attempts) >= maxAttempts {
+		i := slices.IndexFunc(g.attempts, func(o *attempt) bool { return o != g.path })
+		g.drop(g.attempts[i])
 	}
 	a.sent = make(map[netip.Addr]bool)
 	a.heard = a.began
 	a.ids = a.s.IDs()
-	m.attempts = append(m.attempts, a)
+	g.attempts = append(g.attempts, a)
 	if len(a.ids) == 0 {
-		m.n.trysts.waiting(m, 1)
+		g.n.agents.waiting(g, 1)
 	}
-	m.n.trysts.expect(m, a.ids)
+	g.n.agents.expect(g, a.ids)
 }
 
 // answered gives an attempt of ours the keys that follow from the answer.
-func (m *tryst) answered(now time.Time, a *attempt, keys punch.Keys) {
-	if !slices.Contains(m.attempts, a) || len(a.ids) > 0 {
+func (g *agent) answered(now time.Time, a *attempt, keys punch.Keys) {
+	if !slices.Contains(g.attempts, a) || len(a.ids) > 0 {
 		return
 	}
-	m.n.trysts.waiting(m, -1)
-	a.s.Answered(now, keys, m.sender(a))
+	g.n.agents.waiting(g, -1)
+	a.s.Answered(now, keys, g.sender(a))
 	a.ids = a.s.IDs()
-	m.n.trysts.expect(m, a.ids)
+	g.n.agents.expect(g, a.ids)
 }
 
 // drop ends an attempt, unless it has ended.
-func (m *tryst) drop(a *attempt) {
-	i := slices.Index(m.attempts, a)
+func (g *agent) drop(a *attempt) {
+	i := slices.Index(g.attempts, a)
 	if i < 0 {
 		return
 	}
-	m.attempts = slices.Delete(m.attempts, i, i+1)
+	g.attempts = slices.Delete(g.attempts, i, i+1)
 	if len(a.ids) == 0 {
-		m.n.trysts.waiting(m, -1)
+		g.n.agents.waiting(g, -1)
 	}
-	m.n.trysts.forget(a.ids)
+	g.n.agents.forget(a.ids)
 	a.close()
 }
 
@@ -87,20 +87,20 @@ func (a *attempt) closePort(i int) {
 }
 
 // look sees what has become of an attempt.
-func (m *tryst) look(now time.Time, a *attempt) {
+func (g *agent) look(now time.Time, a *attempt) {
 	was := a.state
 	a.state = a.s.State(now)
 	switch {
 	case a.state.Found && a.state.Path != was.Path:
 		a.birthday.end()
 		a.trim = now.Add(2 * time.Second) // the peer may be about to choose another
-		m.event(now, a, "path", wire.AddrFrom(a.state.Path.Addr), nil)
+		g.event(now, a, "path", wire.AddrFrom(a.state.Path.Addr), nil)
 	case !a.state.Found && !a.over && a.s.Done(now):
 		a.over = true
-		m.event(now, a, "no path", "", nil)
+		g.event(now, a, "no path", "", nil)
 	}
-	if a.over && a != m.path || a != m.path && a.state.Found && now.Sub(a.heard) > 2*lingering {
-		m.drop(a)
+	if a.over && a != g.path || a != g.path && a.state.Found && now.Sub(a.heard) > 2*lingering {
+		g.drop(a)
 		return
 	}
 	if a.state.Found && !a.trim.IsZero() && now.After(a.trim) {
@@ -114,35 +114,35 @@ func (m *tryst) look(now time.Time, a *attempt) {
 }
 
 // looking reports whether a path is looked for still.
-func (m *tryst) looking(now time.Time) bool {
-	return slices.ContainsFunc(m.attempts, func(a *attempt) bool { return !a.state.Found && !a.s.Done(now) })
+func (g *agent) looking(now time.Time) bool {
+	return slices.ContainsFunc(g.attempts, func(a *attempt) bool { return !a.state.Found && !a.s.Done(now) })
 }
 
 // sender sends the probes of an attempt.
-func (m *tryst) sender(a *attempt) punch.Sender {
+func (g *agent) sender(a *attempt) punch.Sender {
 	return func(to punch.Endpoint, b []byte) {
 		if !a.sent[to.Addr.Addr()] && len(a.sent) < 64 {
 			a.sent[to.Addr.Addr()] = true
-			m.n.self.SendsTo(to.Addr, time.Now()) // filters are open to it from now on
+			g.n.self.SendsTo(to.Addr, time.Now()) // filters are open to it from now on
 		}
 		if to.Via == 0 {
-			_ = m.t.SendProbe(to.Addr, b) // lost like any packet
+			_ = g.t.SendProbe(to.Addr, b) // lost like any packet
 		} else if to.Via <= len(a.ports) && a.ports[to.Via-1] != nil {
 			_ = a.ports[to.Via-1].SendProbe(to.Addr, b)
 		}
 	}
 }
 
-func (m *tryst) event(now time.Time, a *attempt, what string, addr wire.Addr, err error) {
-	m.n.callEvent(CallEvent{Peer: m.id, Relay: a.relay, Came: a.came, What: what, Addr: addr, Took: now.Sub(a.began), Err: err})
+func (g *agent) event(now time.Time, a *attempt, what string, addr wire.Addr, err error) {
+	g.n.callEvent(CallEvent{Peer: g.id, Relay: a.relay, Came: a.came, What: what, Addr: addr, Took: now.Sub(a.began), Err: err})
 }
 
 // named takes in where the peer says it is, and where the relay sees it.
-func (m *tryst) named(now time.Time, a *attempt, i wire.Introduction, seen wire.Addr, relay netip.Addr) {
-	guesses, addrs := m.n.probed(i, seen, relay)
-	m.n.config.Logger.Debug("introduced", "peer", m.id, "came", a.came, "mapping", i.Mapping, "ours", m.n.mapping(),
+func (g *agent) named(now time.Time, a *attempt, i wire.Introduction, seen wire.Addr, relay netip.Addr) {
+	guesses, addrs := g.n.probed(i, seen, relay)
+	g.n.config.Logger.Debug("introduced", "peer", g.id, "came", a.came, "mapping", i.Mapping, "ours", g.n.mapping(),
 		"addrs", i.Addrs, "seen", seen, "guesses", guesses, "probed", addrs)
-	m.told.Store(&addrs)
+	g.told.Store(&addrs)
 	if i.Mapping == wire.MappingSequential && a.own == wire.MappingSequential && (len(a.ports) == 0 || len(guesses) == 0) {
 		return // each packet would take a port that is foreseen by a call to come
 	}
@@ -152,16 +152,16 @@ func (m *tryst) named(now time.Time, a *attempt, i wire.Introduction, seen wire.
 	if !ok && len(addrs) > 0 {
 		at = addrs[0]
 	}
-	m.plan(now, a, i, at, addrs)
+	g.plan(now, a, i, at, addrs)
 }
 
 // paid notes that the peer has sent bytes that only pay: for the youngest call that
 // may use them.
-func (m *tryst) paid(size int) {
+func (g *agent) paid(size int) {
 	select {
-	case m.do <- func(time.Time) {
-		for _, a := range slices.Backward(m.attempts) {
-			if a.searches() || !m.searching() && !a.state.Found {
+	case g.do <- func(time.Time) {
+		for _, a := range slices.Backward(g.attempts) {
+			if a.searches() || !g.searching() && !a.state.Found {
 				a.s.Pay(size)
 				return
 			}

@@ -36,7 +36,7 @@ func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error
 	}
 	relays := n.relaysOf(id)
 	relays = relays[:min(len(relays), maxCallRelays)]
-	if len(relays) == 0 || !n.trysts.betters.begin(id, relays, time.Now()) {
+	if len(relays) == 0 || !n.agents.betters.begin(id, relays, time.Now()) {
 		return l, nil
 	}
 	wait := betterFor
@@ -50,11 +50,11 @@ func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error
 		if errors.Is(ctx.Err(), context.Canceled) { // which says nothing of the relays
 			relays = nil
 		}
-		n.trysts.betters.failed(id, relays, time.Now())
+		n.agents.betters.failed(id, relays, time.Now())
 		return l, nil
 	}
 	n.pool.Add(c)
-	n.trysts.betters.done(id)
+	n.agents.betters.done(id)
 	return n.linkTo(ctx, id, forStream)
 }
 

@@ -52,7 +52,7 @@ func TestDeadRelaysAreRemembered(t *testing.T) {
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		alice.Dial(gone, bob.ID(), echoTest)
-		if b := alice.trysts.betters.of[bob.ID()]; b.busy || b.failures != 3 {
+		if b := alice.agents.betters.of[bob.ID()]; b.busy || b.failures != 3 {
 			t.Errorf("after a dial that was given up: %+v", b)
 		}
 	})

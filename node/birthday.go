@@ -61,7 +61,7 @@ func consents(peer wire.Introduction, seen netip.AddrPort) bool {
 
 // plan decides whether a search belongs to an attempt: the ports of one side are random,
 // the other has one port for everybody, and both agree. The addrs are the peer's.
-func (m *tryst) plan(now time.Time, a *attempt, peer wire.Introduction, seen netip.AddrPort, addrs []netip.AddrPort) {
+func (g *agent) plan(now time.Time, a *attempt, peer wire.Introduction, seen netip.AddrPort, addrs []netip.AddrPort) {
 	b := &a.birthday
 	switch {
 	case a.own == wire.MappingRandom && steady(peer.Mapping) && consents(peer, seen):
@@ -72,7 +72,7 @@ func (m *tryst) plan(now time.Time, a *attempt, peer wire.Introduction, seen net
 		switch {
 		case !a.came || peer.Mapping == wire.MappingNone:
 			b.begins = now.Add(simpler)
-		case len(m.attempts) == 1:
+		case len(g.attempts) == 1:
 			b.begins = now.Add(callsAgain)
 		default: // this is the call for the search
 			b.begins = now
@@ -84,12 +84,12 @@ func (m *tryst) plan(now time.Time, a *attempt, peer wire.Introduction, seen net
 			b.begins = now.Add(simpler)
 		}
 	case !a.came && !a.fresh && a.own < wire.MappingSequential && searchable(peer, seen):
-		m.callToSearch(a.relay)
+		g.callToSearch(a.relay)
 		return
 	default:
 		return
 	}
-	for _, o := range m.attempts { // the peer does likewise
+	for _, o := range g.attempts { // the peer does likewise
 		if o != a {
 			o.endSearch()
 		}
@@ -97,39 +97,39 @@ func (m *tryst) plan(now time.Time, a *attempt, peer wire.Introduction, seen net
 }
 
 // callToSearch calls the peer for a search, unless meanwhile there is a path.
-func (m *tryst) callToSearch(relay wire.PeerID) {
-	places := m.n.trysts.searchCalls
+func (g *agent) callToSearch(relay wire.PeerID) {
+	places := g.n.agents.searchCalls
 	select {
 	case places <- struct{}{}:
 	default:
 		return
 	}
-	m.heal.calling++
-	started := m.n.spawn(func() {
+	g.heal.calling++
+	started := g.n.spawn(func() {
 		defer func() { <-places }()
-		ctx, cancel := context.WithTimeout(m.n.ctx, callFor)
+		ctx, cancel := context.WithTimeout(g.n.ctx, callFor)
 		defer cancel()
-		if err := m.searchBy(ctx, relay); err != nil {
-			m.n.callEvent(CallEvent{Peer: m.id, Relay: relay, What: "failed", Err: err})
+		if err := g.searchBy(ctx, relay); err != nil {
+			g.n.callEvent(CallEvent{Peer: g.id, Relay: relay, What: "failed", Err: err})
 		}
-		m.tell(func(time.Time) { m.heal.calling-- })
+		g.tell(func(time.Time) { g.heal.calling-- })
 	})
 	if !started {
-		m.heal.calling--
+		g.heal.calling--
 		<-places
 	}
 }
 
-func (m *tryst) searchBy(ctx context.Context, relay wire.PeerID) error {
+func (g *agent) searchBy(ctx context.Context, relay wire.PeerID) error {
 	late := time.NewTimer(simpler)
 	defer late.Stop()
-	l, err := m.n.relayLink(ctx, relay)
+	l, err := g.n.relayLink(ctx, relay)
 	if err != nil {
 		return fmt.Errorf("relay %s: %w", relay, err)
 	}
-	s := m.n.freshly(ctx, l.conn.RemoteAddr(), m.n.mapping())
+	s := g.n.freshly(ctx, l.conn.RemoteAddr(), g.n.mapping())
 	if s.port == nil {
-		m.n.config.Logger.Debug("no socket to search by", "peer", m.id)
+		g.n.config.Logger.Debug("no socket to search by", "peer", g.id)
 		return nil
 	}
 	select {
@@ -137,11 +137,11 @@ func (m *tryst) searchBy(ctx context.Context, relay wire.PeerID) error {
 	case <-ctx.Done():
 	}
 	var needless bool
-	if !m.tell(func(time.Time) { needless = m.path != nil || m.searching() }) || needless {
+	if !g.tell(func(time.Time) { needless = g.path != nil || g.searching() }) || needless {
 		s.close()
 		return nil
 	}
-	return m.n.callBySocket(ctx, m.id, l, s, func() {})
+	return g.n.callBySocket(ctx, g.id, l, s, func() {})
 }
 
 func (b *birthday) end() {
@@ -168,7 +168,7 @@ func (a *attempt) endSearch() {
 }
 
 // stepBirthday begins the search when that is due, and pays for the peer's part in it.
-func (m *tryst) stepBirthday(now time.Time, a *attempt) time.Time {
+func (g *agent) stepBirthday(now time.Time, a *attempt) time.Time {
 	b := &a.birthday
 	if a.state.Found || a.s.Done(now) {
 		b.end()
@@ -179,7 +179,7 @@ func (m *tryst) stepBirthday(now time.Time, a *attempt) time.Time {
 			return b.begins
 		}
 		b.begins = time.Time{}
-		if !m.beginBirthday(now, a) {
+		if !g.beginBirthday(now, a) {
 			b.end()
 			return time.Time{}
 		}
@@ -198,20 +198,20 @@ func (m *tryst) stepBirthday(now time.Time, a *attempt) time.Time {
 	}
 	b.burnt = now
 	for ; size > 0; size -= fuelSize {
-		m.n.sendFuel(m.id, min(size, fuelSize))
+		g.n.sendFuel(g.id, min(size, fuelSize))
 		b.fuel -= min(size, fuelSize)
 	}
 	return now.Add(fuelEvery)
 }
 
-func (m *tryst) searching() bool { return slices.ContainsFunc(m.attempts, (*attempt).searches) }
+func (g *agent) searching() bool { return slices.ContainsFunc(g.attempts, (*attempt).searches) }
 
-func (m *tryst) beginBirthday(now time.Time, a *attempt) bool {
+func (g *agent) beginBirthday(now time.Time, a *attempt) bool {
 	b := &a.birthday
-	if m.searching() {
+	if g.searching() {
 		return false
 	}
-	places := m.n.trysts.birthdays
+	places := g.n.agents.birthdays
 	select {
 	case places <- struct{}{}:
 	default:
@@ -222,18 +222,18 @@ func (m *tryst) beginBirthday(now time.Time, a *attempt) bool {
 		a.s.Search(now, b.ip)
 		return true
 	}
-	a.s.Scatter(now, b.target, func() (via int, ok bool) { return m.scatter(a) })
+	a.s.Scatter(now, b.target, func() (via int, ok bool) { return g.scatter(a) })
 	return true
 }
 
 // scatter opens one of many sockets, in the place of the oldest when there are enough.
-func (m *tryst) scatter(a *attempt) (via int, ok bool) {
+func (g *agent) scatter(a *attempt) (via int, ok bool) {
 	if i := len(a.ports) - punch.Sockets; i >= 0 {
 		a.closePort(i)
 	}
-	p, err := m.t.OpenPort()
+	p, err := g.t.OpenPort()
 	if err != nil {
-		m.n.config.Logger.Debug("no more sockets", "err", err)
+		g.n.config.Logger.Debug("no more sockets", "err", err)
 		return 0, false
 	}
 	a.ports = append(a.ports, p)
@@ -242,7 +242,7 @@ func (m *tryst) scatter(a *attempt) (via int, ok bool) {
 
 // fuelCame notes that a peer has paid, through a relay, for probes to its addresses.
 func (n *Node) fuelCame(peer wire.PeerID, size int) {
-	if m := n.trysts.trystWith(peer); m != nil {
-		m.paid(size)
+	if g := n.agents.agentWith(peer); g != nil {
+		g.paid(size)
 	}
 }

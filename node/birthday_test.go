@@ -55,11 +55,11 @@ func TestWhoSearches(t *testing.T) {
 				Mapping: c.peer, Birthday: true,
 				Addrs: []wire.Addr{wire.AddrFrom(netip.MustParseAddrPort("[2600::1]:5000")), wire.AddrFrom(fresh), wire.AddrFrom(seen)},
 			}
-			m, a := newTryst(n, wire.PeerID{7}), &attempt{s: call, own: c.told, came: c.came, fresh: c.fresh}
+			g, a := newAgent(n, wire.PeerID{7}), &attempt{s: call, own: c.told, came: c.came, fresh: c.fresh}
 			older := &attempt{s: call, birthday: birthday{scatter: true, fuel: 1}, ports: []*quic.Port{nil}}
-			m.attempts = []*attempt{older, a}
-			defer close(m.ended) // nobody runs it
-			m.named(now, a, peer, wire.AddrFrom(seen), netip.MustParseAddr("25.0.0.1"))
+			g.attempts = []*attempt{older, a}
+			defer close(g.ended) // nobody runs it
+			g.named(now, a, peer, wire.AddrFrom(seen), netip.MustParseAddr("25.0.0.1"))
 			b, got := &a.birthday, nobody
 			switch {
 			case b.scatter && b.search:
@@ -68,7 +68,7 @@ func TestWhoSearches(t *testing.T) {
 				got = scatters
 			case b.search:
 				got = searches
-			case m.heal.calling > 0:
+			case g.heal.calling > 0:
 				got = callsAgain
 			}
 			if got != c.want {

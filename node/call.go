@@ -120,7 +120,7 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 			}
 			relay, _ := n.relayOf(id)
 			n.callEvent(CallEvent{Peer: id, Relay: relay, What: "connected", Took: time.Since(began)})
-			n.trysts.connected(id, began, n.pathOf(d.conn))
+			n.agents.connected(id, began, n.pathOf(d.conn))
 			connected = true
 			return d.conn, nil
 		case <-ctx.Done():
@@ -134,7 +134,7 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 	}
 }
 
-// callThrough calls a peer through a relay, and has a tryst make a path to it. It says
+// callThrough calls a peer through a relay, and has an agent make a path to it. It says
 // when packets may go by the relay.
 func (n *Node) callThrough(ctx context.Context, id, relay wire.PeerID, sends func()) error {
 	l, err := n.relayLink(ctx, relay)
@@ -179,13 +179,13 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 		a.close()
 		return err
 	}
-	if err := n.tellTryst(id, wire.PeerID{}, func(m *tryst, _ time.Time) { m.add(a) }); err != nil {
+	if err := n.tellAgent(id, wire.PeerID{}, func(g *agent, _ time.Time) { g.add(a) }); err != nil {
 		a.close()
 		return err
 	}
-	give := func(f func(m *tryst, now time.Time)) {
-		if m := n.trysts.trystWith(id); m != nil {
-			m.tell(func(now time.Time) { f(m, now) })
+	give := func(f func(g *agent, now time.Time)) {
+		if g := n.agents.agentWith(id); g != nil {
+			g.tell(func(now time.Time) { f(g, now) })
 		}
 	}
 	intro := n.introduce(id, public, [32]byte{}, at, from.at)
@@ -200,17 +200,17 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 		if answer, err = n.checkIntroduction(called.Intro, id, public); err == nil {
 			if keys, err = punch.NewKeys(key, answer.Key, true); err == nil {
 				n.payFor(id, intro)
-				give(func(m *tryst, now time.Time) {
-					m.event(now, a, "answered", "", nil)
-					m.named(now, a, answer, called.Seen, at)
+				give(func(g *agent, now time.Time) {
+					g.event(now, a, "answered", "", nil)
+					g.named(now, a, answer, called.Seen, at)
 					a.s.Pay(len(called.Intro) + called.Padding)
-					m.answered(now, a, keys)
+					g.answered(now, a, keys)
 				})
 				return nil
 			}
 		}
 	}
-	give(func(m *tryst, _ time.Time) { m.drop(a) })
+	give(func(g *agent, _ time.Time) { g.drop(a) })
 	return err
 }
 
@@ -226,8 +226,8 @@ func (n *Node) payFor(id wire.PeerID, intro wire.Introduction) {
 // relayLink returns the link to a relay, dialled at its addresses: one that would have
 // to be called itself is none.
 func (n *Node) relayLink(ctx context.Context, relay wire.PeerID) (*link, error) {
-	n.trysts.asRelay(relay, 1)
-	defer n.trysts.asRelay(relay, -1)
+	n.agents.asRelay(relay, 1)
+	defer n.agents.asRelay(relay, -1)
 	l, err := n.reach(ctx, relay)
 	if err == nil && l.conn.Virtual() {
 		err = errVirtualRelay
@@ -249,8 +249,8 @@ func (n *Node) knownAt(id wire.PeerID, relay netip.Addr) (known []netip.AddrPort
 			known = append(known, ap)
 		}
 	}
-	if m := n.trysts.trystWith(id); m != nil {
-		for _, ap := range m.toldAt() {
+	if g := n.agents.agentWith(id); g != nil {
+		for _, ap := range g.toldAt() {
 			if !slices.Contains(known, ap) && len(known) < 2*maxDialAddrs {
 				known = append(known, ap)
 			}

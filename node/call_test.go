@@ -298,11 +298,11 @@ func TestCallsLeaveNothing(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		for _, n := range []*Node{alice, bob} {
-			n.trysts.mu.Lock()
-			if left := len(n.trysts.of) + len(n.trysts.ids) + len(n.trysts.keyless) + len(n.trysts.paths); left > 0 {
-				t.Errorf("%d things are left of a call: %+v", left, n.trysts)
+			n.agents.mu.Lock()
+			if left := len(n.agents.of) + len(n.agents.ids) + len(n.agents.keyless) + len(n.agents.paths); left > 0 {
+				t.Errorf("%d things are left of a call: %+v", left, n.agents)
 			}
-			n.trysts.mu.Unlock()
+			n.agents.mu.Unlock()
 		}
 	})
 }

@@ -20,25 +20,25 @@ import (
 // caller: that gets no more than the caller's own addresses.
 func (n *Node) called(l *link, c wire.Call) (wire.Called, error) {
 	now := time.Now()
-	ms := n.trysts
+	gs := n.agents
 	if c.Peer == n.id || l.conn.Virtual() {
 		return wire.Called{}, wire.CodeUnreachable
 	}
-	if !ms.calls.AllowN(now, 1) {
+	if !gs.calls.AllowN(now, 1) {
 		return wire.Called{}, wire.CodeBusy
 	}
 	if n.config.Admit != nil && n.config.Admit(c.Peer) != nil {
 		return wire.Called{}, wire.CodeUnreachable
 	}
 	intro, err := n.checkIntroduction(c.Intro, c.Peer, [32]byte{})
-	if err == nil && !ms.replays.fresh(intro.Key, now) {
+	if err == nil && !gs.replays.fresh(intro.Key, now) {
 		err = errReplayed
 	}
 	if err != nil {
 		n.config.Logger.Debug("a call that is not answered", "peer", c.Peer, "relay", l.id, "err", err)
 		return wire.Called{}, wire.CodeUnreachable
 	}
-	if !ms.hasRoomFor(c.Peer, l.id) || !ms.callers.allow(c.Peer, now) { // now that it is the caller, not the relay, who says so
+	if !gs.hasRoomFor(c.Peer, l.id) || !gs.callers.allow(c.Peer, now) { // now that it is the caller, not the relay, who says so
 		return wire.Called{}, wire.CodeBusy
 	}
 	n.useRelay(c.Peer, l)
@@ -71,10 +71,10 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 		return wire.Called{}, err
 	}
 	a := &attempt{s: s, came: true, fresh: from.port != nil, relay: l.id, began: now, own: from.mapping, ports: ports}
-	err = n.tellTryst(c.Peer, l.id, func(m *tryst, now time.Time) {
-		m.add(a)
+	err = n.tellAgent(c.Peer, l.id, func(g *agent, now time.Time) {
+		g.add(a)
 		a.s.Pay(len(c.Intro) + c.Padding)
-		m.named(now, a, intro, c.Seen, at.Addr())
+		g.named(now, a, intro, c.Seen, at.Addr())
 	})
 	if err != nil {
 		a.close()
@@ -129,11 +129,11 @@ func (n *Node) answerFrom(l *link, c wire.Call, intro wire.Introduction, now tim
 // are relayed all the same: if both have one port for everybody, something has spoiled
 // that of our socket.
 func (n *Node) metInVain(id wire.PeerID) bool {
-	m := n.trysts.trystWith(id)
-	if m == nil || len(m.toldAt()) == 0 {
+	g := n.agents.agentWith(id)
+	if g == nil || len(g.toldAt()) == 0 {
 		return false
 	}
-	at, ok := m.t.PathTo(publicKey(id))
+	at, ok := g.t.PathTo(publicKey(id))
 	return ok && at.Kind == quic.Relayed
 }
 

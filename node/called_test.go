@@ -148,12 +148,12 @@ func TestReplayCache(t *testing.T) {
 // than calls are remembered: those who call through another relay are answered, and what
 // is remembered is bounded.
 func TestAFloodOfCallsThroughOneRelay(t *testing.T) {
-	ms, bad, good := newTrysts(), newQuota(), newQuota() // of the relays
+	gs, bad, good := newAgents(), newQuota(), newQuota() // of the relays
 	now, made := time.Now(), 0
 	call := func(relay *quota) bool {
 		made++
 		id := wire.PeerID{3, byte(made), byte(made >> 8), byte(made >> 16)}
-		return relay.calls.AllowN(now, 1) && ms.calls.AllowN(now, 1) && ms.replays.fresh(id, now) && ms.callers.allow(id, now)
+		return relay.calls.AllowN(now, 1) && gs.calls.AllowN(now, 1) && gs.replays.fresh(id, now) && gs.callers.allow(id, now)
 	}
 	most := 0
 	for second := range 2 * int(believed/time.Second) {
@@ -164,9 +164,9 @@ func TestAFloodOfCallsThroughOneRelay(t *testing.T) {
 			t.Fatalf("after %d s of the flood, another's call is refused", second)
 		}
 		now = now.Add(time.Second)
-		most = max(most, len(ms.replays.seen))
+		most = max(most, len(gs.replays.seen))
 	}
-	if bound := callsBurst + callsRate*int(believed/time.Second); most > bound || len(ms.callers.by) > maxCallers {
-		t.Errorf("%d keys are remembered, and %d callers", most, len(ms.callers.by))
+	if bound := callsBurst + callsRate*int(believed/time.Second); most > bound || len(gs.callers.by) > maxCallers {
+		t.Errorf("%d keys are remembered, and %d callers", most, len(gs.callers.by))
 	}
 }

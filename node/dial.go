@@ -26,7 +26,7 @@ const (
 func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error) {
 	id := wire.PeerID(key)
 	relays := n.relaysOf(id)
-	if n.trysts.isToRelay(id) {
+	if n.agents.isToRelay(id) {
 		relays = nil
 	}
 	if err := n.backoff.check(id, time.Now()); err != nil && len(relays) == 0 { // that it was not dialled says nothing of a call
@@ -104,7 +104,7 @@ func (n *Node) callOrRace(ctx context.Context, id wire.PeerID, relays []wire.Pee
 		case <-news:
 			news = n.relays.news()
 			relays = n.relaysOf(id)
-			if !called && won == nil && len(relays) > 0 && !n.trysts.isToRelay(id) {
+			if !called && won == nil && len(relays) > 0 && !n.agents.isToRelay(id) {
 				call()
 			}
 		case r := <-results:

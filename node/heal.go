@@ -54,19 +54,19 @@ var directAfter = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second,
 func (h *heal) lost(now time.Time) { h.next, h.tries = now, 0 }
 
 // stepHeal does what is due and returns when to be called again.
-func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
-	h := &m.heal
+func (g *agent) stepHeal(now time.Time, conn, talking bool) time.Time {
+	h := &g.heal
 	if !conn || !talking {
 		h.talked, h.next = false, time.Time{}
 		return time.Time{}
 	}
-	at, _ := m.t.PathTo(publicKey(m.id))
-	broken := at.Quiet || m.path != nil && m.path.state.Quiet
+	at, _ := g.t.PathTo(publicKey(g.id))
+	broken := at.Quiet || g.path != nil && g.path.state.Quiet
 	relayed := at.Kind == quic.Relayed
 	switch {
 	case !h.talked: // a conversation begins
 		h.talked, h.tries, h.local, h.looked = true, 0, netip.Addr{}, time.Time{}
-		h.next = now.Add(m.firstPause())
+		h.next = now.Add(g.firstPause())
 	case !relayed && !broken:
 		h.next, h.tries = time.Time{}, 0
 	case h.next.IsZero() && broken:
@@ -76,17 +76,17 @@ func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
 	}
 	if now.Sub(h.looked) >= lookEvery {
 		h.looked = now
-		if m.hasMoved() {
+		if g.hasMoved() {
 			h.next, h.tries, h.urgent = now, 0, true
-			if m.path != nil {
-				m.path.s.Check(now)
+			if g.path != nil {
+				g.path.s.Check(now)
 			}
 		}
 	}
 	if relayed || broken {
-		m.askRelay(now)
+		g.askRelay(now)
 	}
-	if !h.next.IsZero() && !now.Before(h.next) && m.searching() && !broken { // one thing after the other
+	if !h.next.IsZero() && !now.Before(h.next) && g.searching() && !broken { // one thing after the other
 		h.next = now.Add(directAfter[0])
 	}
 	if !h.next.IsZero() && !now.Before(h.next) && (h.calling == 0 || h.urgent && h.calling < maxUrgent) && !now.Before(h.straint) {
@@ -97,8 +97,8 @@ func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
 		}
 		h.tries++
 		h.next, h.straint = now.Add(pause), now.Add(minBetween)
-		m.pokeRelay()
-		m.callAgain()
+		g.pokeRelay()
+		g.callAgain()
 	}
 	next := h.looked.Add(lookEvery)
 	if h.next.After(now) && h.next.Before(next) {
@@ -110,9 +110,9 @@ func (m *tryst) stepHeal(now time.Time, conn, talking bool) time.Time {
 // firstPause is how long a call has to find a path before another is made, by a new
 // socket: twice what it needs at most, 2½ round trips if all are as long as that to the
 // relay.
-func (m *tryst) firstPause() time.Duration {
-	relay, _ := m.n.relayOf(m.id)
-	c, ok := m.n.pool.Lookup(publicKey(relay))
+func (g *agent) firstPause() time.Duration {
+	relay, _ := g.n.relayOf(g.id)
+	c, ok := g.n.pool.Lookup(publicKey(relay))
 	if !ok {
 		return directAfter[0]
 	}
@@ -120,20 +120,20 @@ func (m *tryst) firstPause() time.Duration {
 }
 
 // pokeRelay sends something to the relay, so that it learns where we are now.
-func (m *tryst) pokeRelay() { m.n.sendFuel(m.id, 1) }
+func (g *agent) pokeRelay() { g.n.sendFuel(g.id, 1) }
 
 // hasMoved reports whether this machine now sends to the relay from another address
 // than when last asked.
-func (m *tryst) hasMoved() bool {
-	if !m.n.onMachine {
+func (g *agent) hasMoved() bool {
+	if !g.n.onMachine {
 		return false
 	}
-	to := m.relayAddr()
+	to := g.relayAddr()
 	if !to.IsValid() {
 		return false
 	}
 	local, ok := localFor(to)
-	h := &m.heal
+	h := &g.heal
 	moved := ok && h.local.IsValid() && local != h.local
 	if ok {
 		h.local = local
@@ -142,12 +142,12 @@ func (m *tryst) hasMoved() bool {
 }
 
 // relayAddr is where the relay of the conversation is.
-func (m *tryst) relayAddr() netip.AddrPort {
-	relay, ok := m.n.relayOf(m.id)
+func (g *agent) relayAddr() netip.AddrPort {
+	relay, ok := g.n.relayOf(g.id)
 	if !ok {
 		return netip.AddrPort{}
 	}
-	c, ok := m.n.pool.Lookup(publicKey(relay))
+	c, ok := g.n.pool.Lookup(publicKey(relay))
 	if !ok || c.Virtual() {
 		return netip.AddrPort{}
 	}
@@ -171,18 +171,18 @@ func localFor(to netip.AddrPort) (netip.Addr, bool) {
 
 // askRelay asks the relay that the conversation depends on whether it is there. If it
 // is not, the peer is called through another.
-func (m *tryst) askRelay(now time.Time) {
-	h := &m.heal
+func (g *agent) askRelay(now time.Time) {
+	h := &g.heal
 	if h.pinging || now.Sub(h.pinged) < relayEvery {
 		return
 	}
 	h.pinged = now
-	relay, ok := m.n.relayOf(m.id)
+	relay, ok := g.n.relayOf(g.id)
 	if !ok {
 		h.next = now
 		return
 	}
-	c, ok := m.n.pool.Lookup(publicKey(relay))
+	c, ok := g.n.pool.Lookup(publicKey(relay))
 	if !ok {
 		h.bad, h.next = relay, now
 		return
@@ -191,11 +191,11 @@ func (m *tryst) askRelay(now time.Time) {
 	if !l.isUp() {
 		return
 	}
-	h.pinging = m.n.spawn(func() {
-		ctx, cancel := context.WithTimeout(m.n.ctx, relayAnswer)
+	h.pinging = g.n.spawn(func() {
+		ctx, cancel := context.WithTimeout(g.n.ctx, relayAnswer)
 		defer cancel()
 		_, _, err := l.rpc.call(ctx, wire.Ping{})
-		m.tell(func(now time.Time) {
+		g.tell(func(now time.Time) {
 			h.pinging = false
 			if err == nil {
 				if h.bad == relay {
@@ -210,23 +210,23 @@ func (m *tryst) askRelay(now time.Time) {
 }
 
 // callAgain calls the peer through its relays, the one last heard of first.
-func (m *tryst) callAgain() {
-	relays := m.n.callRelays(m.id, m.heal.bad)
+func (g *agent) callAgain() {
+	relays := g.n.callRelays(g.id, g.heal.bad)
 	if len(relays) == 0 {
 		return
 	}
-	m.heal.calling++
-	started := m.n.spawn(func() {
-		ctx, cancel := context.WithTimeout(m.n.ctx, 5*time.Second)
+	g.heal.calling++
+	started := g.n.spawn(func() {
+		ctx, cancel := context.WithTimeout(g.n.ctx, 5*time.Second)
 		defer cancel()
 		for _, relay := range relays[:min(len(relays), maxCallRelays)] {
-			if m.n.callAfresh(ctx, m.id, relay) == nil {
+			if g.n.callAfresh(ctx, g.id, relay) == nil {
 				break
 			}
 		}
-		m.tell(func(time.Time) { m.heal.calling-- })
+		g.tell(func(time.Time) { g.heal.calling-- })
 	})
 	if !started {
-		m.heal.calling--
+		g.heal.calling--
 	}
 }

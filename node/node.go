@@ -65,7 +65,7 @@ type Node struct {
 	self       *reach.Self // where we are, and who reaches us there
 	record     ownRecord
 	families   families
-	trysts     *trysts // with peers that are called through relays
+	agents     *agents // with peers that are called through relays
 	auto       autoMode
 	asking     *asking
 	backs      *backs
@@ -149,7 +149,7 @@ func New(config Config) (*Node, error) {
 		duties:    make(chan struct{}, maxBackground),
 	}
 	n.key = n.id.Key()
-	n.trysts = newTrysts()
+	n.agents = newAgents()
 	n.self = n.newSelf()
 	n.asking, n.backs = newAsking(), newBacks()
 	n.relays = newRelays()

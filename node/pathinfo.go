@@ -117,24 +117,24 @@ func (i *CallInfo) is(p Path, now time.Time) {
 // CallTo tells of the call by which this node has connected to a peer; false if it did
 // not call it.
 func (n *Node) CallTo(id wire.PeerID) (CallInfo, bool) {
-	ms := n.trysts
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	m := ms.of[id]
-	if m == nil || m.info.Began.IsZero() {
+	gs := n.agents
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	g := gs.of[id]
+	if g == nil || g.info.Began.IsZero() {
 		return CallInfo{}, false
 	}
-	return m.info, true
+	return g.info, true
 }
 
 // connected notes that a call has connected.
-func (ms *trysts) connected(id wire.PeerID, began time.Time, p Path) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	if m := ms.of[id]; m != nil {
+func (gs *agents) connected(id wire.PeerID, began time.Time, p Path) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if g := gs.of[id]; g != nil {
 		now := time.Now()
-		m.info = CallInfo{Began: began, Connected: now.Sub(began)}
-		m.info.is(p, now)
+		g.info = CallInfo{Began: began, Connected: now.Sub(began)}
+		g.info.is(p, now)
 	}
 }
 
@@ -189,7 +189,7 @@ func (n *Node) callEvent(e CallEvent) {
 // pathChanged is the notice of a socket that packets to a peer go another way. It must
 // not block.
 func (n *Node) pathChanged(key quic.PublicKey) {
-	if m := n.trysts.trystWith(wire.PeerID(key)); m != nil {
-		m.poke() // who tells the user
+	if g := n.agents.agentWith(wire.PeerID(key)); g != nil {
+		g.poke() // who tells the user
 	}
 }

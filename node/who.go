@@ -35,21 +35,21 @@ const (
 // whereSeen asks a node from where the packets of one of our sockets come to it. That
 // costs a round trip and 27 bytes each way; anybody between could lie.
 func (n *Node) whereSeen(ctx context.Context, by netip.AddrPort, send func(netip.AddrPort, []byte) error) (netip.AddrPort, bool) {
-	ts := n.trysts
+	gs := n.agents
 	nonce, answer := randomUint64(), make(chan netip.AddrPort, 1)
-	ts.mu.Lock()
-	full := len(ts.whos) >= maxWhos
+	gs.mu.Lock()
+	full := len(gs.whos) >= maxWhos
 	if !full {
-		ts.whos[nonce] = answer
+		gs.whos[nonce] = answer
 	}
-	ts.mu.Unlock()
+	gs.mu.Unlock()
 	if full {
 		return netip.AddrPort{}, false
 	}
 	defer func() {
-		ts.mu.Lock()
-		defer ts.mu.Unlock()
-		delete(ts.whos, nonce)
+		gs.mu.Lock()
+		defer gs.mu.Unlock()
+		delete(gs.whos, nonce)
 	}()
 	n.self.SendsTo(by, time.Now())
 	again := time.NewTicker(whoAgain)

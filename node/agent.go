@@ -12,10 +12,10 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A tryst is the making and keeping of a path to one peer, beneath whatever
-// connections there are to it. It lasts from the first call until there has been no
+// An agent, as ICE calls it (RFC 8445), makes and keeps a path to one peer, beneath
+// whatever connections there are to it. It lasts from the first call until there has been no
 // connection for a while. One goroutine, run, owns it; others tell it what happens.
-type tryst struct {
+type agent struct {
 	n  *Node
 	id wire.PeerID
 	by wire.PeerID // the relay through which the peer's call began it; zero: we did
@@ -26,7 +26,7 @@ type tryst struct {
 	wake   chan struct{} // buffered; something may have changed
 	ended  chan struct{} // closed when run has returned
 
-	info CallInfo                         // guarded by trysts.mu
+	info CallInfo                         // guarded by agents.mu
 	told atomic.Pointer[[]netip.AddrPort] // where the peer says it is, by its latest word
 
 	// Owned by run.
@@ -46,14 +46,14 @@ type probe struct {
 
 const (
 	maxAttempts = 6 // at a time, with one peer
-	// lingering is how long a tryst without connections lasts.
+	// lingering is how long an agent without connections lasts.
 	lingering = 30 * time.Second
 	// eager is for how long a path is looked for although no stream is open.
 	eager = 20 * time.Second
 )
 
-func newTryst(n *Node, id wire.PeerID) *tryst {
-	return &tryst{
+func newAgent(n *Node, id wire.PeerID) *agent {
+	return &agent{
 		n: n, id: id, t: n.caller(),
 		probes: make(chan probe, 256),
 		do:     make(chan func(time.Time), 16),
@@ -64,41 +64,41 @@ func newTryst(n *Node, id wire.PeerID) *tryst {
 	}
 }
 
-func (m *tryst) toldAt() []netip.AddrPort {
-	if at := m.told.Load(); at != nil {
+func (g *agent) toldAt() []netip.AddrPort {
+	if at := g.told.Load(); at != nil {
 		return *at
 	}
 	return nil
 }
 
 // gotProbe hands a probe over, or drops it.
-func (m *tryst) gotProbe(p probe) {
+func (g *agent) gotProbe(p probe) {
 	select {
-	case m.probes <- p:
+	case g.probes <- p:
 	default:
 	}
 }
 
 // poke has run look at everything.
-func (m *tryst) poke() {
+func (g *agent) poke() {
 	select {
-	case m.wake <- struct{}{}:
+	case g.wake <- struct{}{}:
 	default:
 	}
 }
 
 // tell has run call f and waits for that; false if it has ended before.
-func (m *tryst) tell(f func(now time.Time)) bool {
+func (g *agent) tell(f func(now time.Time)) bool {
 	done := make(chan struct{})
 	select {
-	case m.do <- func(now time.Time) { f(now); close(done) }:
-	case <-m.ended:
+	case g.do <- func(now time.Time) { f(now); close(done) }:
+	case <-g.ended:
 		return false
 	}
 	select {
 	case <-done:
 		return true
-	case <-m.ended:
+	case <-g.ended:
 	}
 	select {
 	case <-done: // before it ended
@@ -108,15 +108,15 @@ func (m *tryst) tell(f func(now time.Time)) bool {
 	}
 }
 
-// tellTryst is tell for the tryst with a peer, which begins if there is none, for a call
+// tellAgent is tell for the agent with a peer, which begins if there is none, for a call
 // through a relay by the peer; zero: by us.
-func (n *Node) tellTryst(id, by wire.PeerID, f func(m *tryst, now time.Time)) error {
+func (n *Node) tellAgent(id, by wire.PeerID, f func(g *agent, now time.Time)) error {
 	for {
-		m, err := n.tryst(id, by)
+		g, err := n.agent(id, by)
 		if err != nil {
 			return err
 		}
-		if m.tell(func(now time.Time) { f(m, now) }) {
+		if g.tell(func(now time.Time) { f(g, now) }) {
 			return nil
 		}
 		if n.ctx.Err() != nil {
@@ -125,25 +125,25 @@ func (n *Node) tellTryst(id, by wire.PeerID, f func(m *tryst, now time.Time)) er
 	}
 }
 
-// run is the tryst's one goroutine.
-func (m *tryst) run() {
+// run is the agent's one goroutine.
+func (g *agent) run() {
 	timer := time.NewTimer(time.Second)
 	defer timer.Stop()
-	defer m.end()
+	defer g.end()
 	for {
 		select {
-		case p := <-m.probes:
-			m.receive(time.Now(), p)
-		case f := <-m.do:
+		case p := <-g.probes:
+			g.receive(time.Now(), p)
+		case f := <-g.do:
 			f(time.Now())
-		case <-m.wake:
-			m.n.tellPath(m.t, m.id)
+		case <-g.wake:
+			g.n.tellPath(g.t, g.id)
 		case <-timer.C:
-		case <-m.n.ctx.Done():
+		case <-g.n.ctx.Done():
 			return
 		}
 		now := time.Now()
-		next := m.step(now)
+		next := g.step(now)
 		if next.IsZero() {
 			return
 		}
@@ -152,20 +152,20 @@ func (m *tryst) run() {
 }
 
 // end leaves nothing behind.
-func (m *tryst) end() {
-	m.n.trysts.end(m)
-	for _, a := range m.attempts {
+func (g *agent) end() {
+	g.n.agents.end(g)
+	for _, a := range g.attempts {
 		a.close()
 	}
-	close(m.ended) // now: whoever has told of an attempt may close it, too
-	if m.n.ctx.Err() == nil {
-		_ = m.t.SetPath(publicKey(m.id), quic.Path{Kind: quic.Relayed}) // for lack of another
+	close(g.ended) // now: whoever has told of an attempt may close it, too
+	if g.n.ctx.Err() == nil {
+		_ = g.t.SetPath(publicKey(g.id), quic.Path{Kind: quic.Relayed}) // for lack of another
 	}
 }
 
 // receive shows a probe to the attempts.
-func (m *tryst) receive(now time.Time, p probe) {
-	for _, a := range m.attempts {
+func (g *agent) receive(now time.Time, p probe) {
+	for _, a := range g.attempts {
 		via := 0
 		if p.via != nil {
 			via = slices.Index(a.ports, p.via) + 1
@@ -173,7 +173,7 @@ func (m *tryst) receive(now time.Time, p probe) {
 				continue
 			}
 		}
-		if a.s.Receive(now, via, p.from, p.b[:], m.sender(a)) {
+		if a.s.Receive(now, via, p.from, p.b[:], g.sender(a)) {
 			a.heard = now
 			return
 		}
@@ -181,32 +181,32 @@ func (m *tryst) receive(now time.Time, p probe) {
 }
 
 // step does what is due and returns when to be called again; the zero time when the
-// tryst is over.
-func (m *tryst) step(now time.Time) time.Time {
+// agent is over.
+func (g *agent) step(now time.Time) time.Time {
 	next := now.Add(time.Second)
 	sooner := func(t time.Time) {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
 	}
-	conn, talking := m.conn()
-	for _, a := range slices.Clone(m.attempts) {
-		a.s.Talk(now, talking && a == m.path)
-		if !a.state.Found || a == m.path {
-			sooner(a.s.Step(now, m.sender(a)))
-			sooner(m.stepBirthday(now, a))
+	conn, talking := g.conn()
+	for _, a := range slices.Clone(g.attempts) {
+		a.s.Talk(now, talking && a == g.path)
+		if !a.state.Found || a == g.path {
+			sooner(a.s.Step(now, g.sender(a)))
+			sooner(g.stepBirthday(now, a))
 		}
-		m.look(now, a)
+		g.look(now, a)
 	}
-	m.choose(now)
+	g.choose(now)
 	if conn {
-		m.n.tellPath(m.t, m.id)
+		g.n.tellPath(g.t, g.id)
 	}
-	sooner(m.stepHeal(now, conn, talking || now.Sub(m.began) < eager))
-	if conn || len(m.attempts) > 0 && m.looking(now) || m.heal.calling > 0 {
-		m.last = now
+	sooner(g.stepHeal(now, conn, talking || now.Sub(g.began) < eager))
+	if conn || len(g.attempts) > 0 && g.looking(now) || g.heal.calling > 0 {
+		g.last = now
 	}
-	if now.Sub(m.last) >= lingering {
+	if now.Sub(g.last) >= lingering {
 		return time.Time{}
 	}
 	return next
@@ -214,8 +214,8 @@ func (m *tryst) step(now time.Time) time.Time {
 
 // conn reports whether there is a connection to the peer whose path is ours to choose,
 // and whether streams are open on it.
-func (m *tryst) conn() (is, talking bool) {
-	c, ok := m.n.pool.Lookup(publicKey(m.id))
+func (g *agent) conn() (is, talking bool) {
+	c, ok := g.n.pool.Lookup(publicKey(g.id))
 	if !ok || !c.Virtual() {
 		return false, false
 	}
@@ -223,44 +223,44 @@ func (m *tryst) conn() (is, talking bool) {
 }
 
 // choose sets the path: that of the youngest attempt that has one.
-func (m *tryst) choose(now time.Time) {
+func (g *agent) choose(now time.Time) {
 	var best *attempt
-	for _, a := range m.attempts {
+	for _, a := range g.attempts {
 		if a.state.Found && !a.state.Quiet && (best == nil || !a.began.Before(best.began)) {
 			best = a
 		}
 	}
 	p := quic.Path{Kind: quic.Relayed}
 	if best != nil {
-		p = quic.Path{Kind: m.kindOf(best.state.Path.Addr), Addr: best.state.Path.Addr}
+		p = quic.Path{Kind: g.kindOf(best.state.Path.Addr), Addr: best.state.Path.Addr}
 		if via := best.state.Path.Via; via > 0 {
 			p.Via = best.ports[via-1]
 		}
 	}
 	if best != nil {
-		m.path = best
-	} else if m.path != nil && !m.path.state.Found { // else it is quiet, and goes on asking
-		m.path = nil
+		g.path = best
+	} else if g.path != nil && !g.path.state.Found { // else it is quiet, and goes on asking
+		g.path = nil
 	}
-	at, ok := m.t.PathTo(publicKey(m.id))
+	at, ok := g.t.PathTo(publicKey(g.id))
 	if ok && at.Kind == p.Kind && at.Addr == p.Addr && at.Via == p.Via || !ok && best == nil {
 		return
 	}
 	if best == nil {
-		m.heal.lost(now)
+		g.heal.lost(now)
 	}
-	if err := m.t.SetPath(publicKey(m.id), p); err != nil {
-		m.n.config.Logger.Debug("path cannot be set", "peer", m.id, "err", err)
+	if err := g.t.SetPath(publicKey(g.id), p); err != nil {
+		g.n.config.Logger.Debug("path cannot be set", "peer", g.id, "err", err)
 	}
 }
 
 // kindOf says whether strangers could send to an address of the peer's: it is of the
 // LAN, or the peer itself says so, is a server and needs no relays.
-func (m *tryst) kindOf(a netip.AddrPort) quic.PathKind {
+func (g *agent) kindOf(a netip.AddrPort) quic.PathKind {
 	if s := reach.ScopeOf(a.Addr()); s == reach.ScopePrivate || s == reach.ScopeLoopback {
 		return quic.Direct
 	}
-	if r := m.n.peers.Record(m.id); r != nil {
+	if r := g.n.peers.Record(g.id); r != nil {
 		if info, err := r.Record.PeerInfo(); err == nil && info.Mode == wire.ModeServer && len(info.Relays) == 0 && slices.Contains(info.Addrs, wire.AddrFrom(a)) {
 			return quic.Direct
 		}

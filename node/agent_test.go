@@ -10,17 +10,17 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// What a tryst has done is done, though it has ended meanwhile.
-func TestWhatATrystWasToldItHasDone(t *testing.T) {
+// What an agent has done is done, though it has ended meanwhile.
+func TestWhatAAgentWasToldItHasDone(t *testing.T) {
 	for range 1000 {
-		m := &tryst{do: make(chan func(time.Time), 1), ended: make(chan struct{})}
+		g := &agent{do: make(chan func(time.Time), 1), ended: make(chan struct{})}
 		go func() {
-			f := <-m.do
+			f := <-g.do
 			f(time.Now())
-			close(m.ended)
+			close(g.ended)
 		}()
 		did := false
-		if !m.tell(func(time.Time) { did = true }) || !did {
+		if !g.tell(func(time.Time) { did = true }) || !did {
 			t.Fatal("it is said not to have been done")
 		}
 	}
@@ -33,7 +33,7 @@ func TestAnAttemptEndsOnce(t *testing.T) {
 		n, id := s.nodes[0], wire.PeerID{1}
 		now := time.Now()
 		attempts := make([]*attempt, maxAttempts+1)
-		err := n.tellTryst(id, wire.PeerID{}, func(m *tryst, _ time.Time) {
+		err := n.tellAgent(id, wire.PeerID{}, func(g *agent, _ time.Time) {
 			for i := range attempts {
 				call, err := punch.NewCall(punch.Config{Caller: [32]byte{byte(i)}, Rand: randomUint64}, now, now, nil)
 				if err != nil {
@@ -41,11 +41,11 @@ func TestAnAttemptEndsOnce(t *testing.T) {
 					return
 				}
 				attempts[i] = &attempt{s: call, began: now}
-				m.add(attempts[i])
+				g.add(attempts[i])
 			}
-			m.drop(attempts[0]) // it was, for the sake of the last
-			if got := n.trysts.keyless[m]; got != maxAttempts || len(m.attempts) != maxAttempts {
-				t.Errorf("%d of %d attempts wait for an answer, want %d", got, len(m.attempts), maxAttempts)
+			g.drop(attempts[0]) // it was, for the sake of the last
+			if got := n.agents.keyless[g]; got != maxAttempts || len(g.attempts) != maxAttempts {
+				t.Errorf("%d of %d attempts wait for an answer, want %d", got, len(g.attempts), maxAttempts)
 			}
 		})
 		if err != nil {
@@ -64,28 +64,28 @@ func TestCallersLeaveRoom(t *testing.T) {
 		calls := 0
 		for r := range wantRelays {
 			for range maxUnproved {
-				if !n.trysts.hasRoomFor(peer(calls), relay(r)) {
+				if !n.agents.hasRoomFor(peer(calls), relay(r)) {
 					t.Fatalf("no room for caller %d", calls)
 				}
-				if _, err := n.tryst(peer(calls), relay(r)); err != nil {
+				if _, err := n.agent(peer(calls), relay(r)); err != nil {
 					t.Fatal(err)
 				}
 				calls++
 			}
-			if n.trysts.hasRoomFor(peer(calls), relay(r)) {
+			if n.agents.hasRoomFor(peer(calls), relay(r)) {
 				t.Errorf("relay %d passes on more calls than its share", r)
 			}
 		}
-		if n.trysts.hasRoomFor(peer(calls), relay(9)) || !n.trysts.hasRoomFor(peer(0), relay(0)) {
+		if n.agents.hasRoomFor(peer(calls), relay(9)) || !n.agents.hasRoomFor(peer(0), relay(0)) {
 			t.Error("room for another stranger, or none for one who is known")
 		}
-		if _, err := n.tryst(peer(calls), wire.PeerID{}); err != nil {
+		if _, err := n.agent(peer(calls), wire.PeerID{}); err != nil {
 			t.Errorf("a call of our own: %v", err)
 		}
 		time.Sleep(2 * lingering)
 		synctest.Wait()
-		if left := len(n.trysts.of); left > 0 {
-			t.Errorf("%d trysts are left", left)
+		if left := len(n.agents.of); left > 0 {
+			t.Errorf("%d agents are left", left)
 		}
 	})
 }

@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// maxTrysts bounds the peers whose paths are cared for at a time.
-	maxTrysts = 1024
-	// maxCalledTrysts is how many there may be for a stranger's call to begin another:
+	// maxAgents bounds the peers whose paths are cared for at a time.
+	maxAgents = 1024
+	// maxCalledAgents is how many there may be for a stranger's call to begin another:
 	// the rest is for those whom we call. maxUnproved is how many may have been begun by
 	// calls through one relay, and come to no connection: so none, and nobody who calls
 	// through it, takes the room of those who call through another.
-	maxCalledTrysts = maxTrysts * 3 / 4
-	maxUnproved     = maxCalledTrysts / wantRelays
+	maxCalledAgents = maxAgents * 3 / 4
+	maxUnproved     = maxCalledAgents / wantRelays
 	// callsRate and callsBurst bound the calls that are looked at, in a second and at
 	// once.
 	callsRate, callsBurst = 50, 200
@@ -31,15 +31,15 @@ const (
 	maxKeyless = 16
 )
 
-var errManyTrysts = errors.New("too many calls under way")
+var errManyAgents = errors.New("too many calls under way")
 
-// trysts are the peers that we call or are called by, through relays. Goroutines may
+// agents are the peers that we call or are called by, through relays. Goroutines may
 // share it.
-type trysts struct {
+type agents struct {
 	mu      sync.Mutex
-	of      map[wire.PeerID]*tryst
-	ids     map[punch.ID]*tryst // of calls that have keys
-	keyless map[*tryst]int      // calls that have none yet
+	of      map[wire.PeerID]*agent
+	ids     map[punch.ID]*agent // of calls that have keys
+	keyless map[*agent]int      // calls that have none yet
 	whos    map[uint64]chan netip.AddrPort
 	paths   map[wire.PeerID]Path // as told last
 	relays  map[wire.PeerID]int  // that are being dialled to be relays
@@ -54,11 +54,11 @@ type trysts struct {
 	searchCalls chan struct{} // one for each call for the sake of a search
 }
 
-func newTrysts() *trysts {
-	return &trysts{
-		of:      make(map[wire.PeerID]*tryst),
-		ids:     make(map[punch.ID]*tryst),
-		keyless: make(map[*tryst]int),
+func newAgents() *agents {
+	return &agents{
+		of:      make(map[wire.PeerID]*agent),
+		ids:     make(map[punch.ID]*agent),
+		keyless: make(map[*agent]int),
 		whos:    make(map[uint64]chan netip.AddrPort),
 		paths:   make(map[wire.PeerID]Path),
 		relays:  make(map[wire.PeerID]int),
@@ -71,126 +71,126 @@ func newTrysts() *trysts {
 	}
 }
 
-// tryst returns the tryst with a peer, and begins it if there is none, for a call
+// agent returns the agent with a peer, and begins it if there is none, for a call
 // through a relay by the peer; zero: by us.
-func (n *Node) tryst(id, by wire.PeerID) (*tryst, error) {
-	ms := n.trysts
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	if m := ms.of[id]; m != nil {
-		return m, nil
+func (n *Node) agent(id, by wire.PeerID) (*agent, error) {
+	gs := n.agents
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if g := gs.of[id]; g != nil {
+		return g, nil
 	}
-	if len(ms.of) >= maxTrysts {
-		return nil, errManyTrysts
+	if len(gs.of) >= maxAgents {
+		return nil, errManyAgents
 	}
-	m := newTryst(n, id)
-	m.by = by
-	if !n.spawn(m.run) {
+	g := newAgent(n, id)
+	g.by = by
+	if !n.spawn(g.run) {
 		return nil, ErrClosed
 	}
-	ms.of[id] = m
-	return m, nil
+	gs.of[id] = g
+	return g, nil
 }
 
-// trystWith returns the tryst with a peer, if there is one.
-func (ms *trysts) trystWith(id wire.PeerID) *tryst {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	return ms.of[id]
+// agentWith returns the agent with a peer, if there is one.
+func (gs *agents) agentWith(id wire.PeerID) *agent {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return gs.of[id]
 }
 
-// hasRoomFor reports whether a peer that calls through a relay may have a tryst begun.
-func (ms *trysts) hasRoomFor(id, relay wire.PeerID) bool {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	if ms.of[id] != nil {
+// hasRoomFor reports whether a peer that calls through a relay may have an agent begun.
+func (gs *agents) hasRoomFor(id, relay wire.PeerID) bool {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if gs.of[id] != nil {
 		return true
 	}
 	unproved := 0
-	for id, m := range ms.of {
-		if _, connected := ms.paths[id]; m.by == relay && !connected {
+	for id, g := range gs.of {
+		if _, connected := gs.paths[id]; g.by == relay && !connected {
 			unproved++
 		}
 	}
-	return len(ms.of) < maxCalledTrysts && unproved < maxUnproved
+	return len(gs.of) < maxCalledAgents && unproved < maxUnproved
 }
 
-// end forgets a tryst.
-func (ms *trysts) end(m *tryst) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	delete(ms.of, m.id)
-	delete(ms.keyless, m)
-	delete(ms.paths, m.id)
-	for id, of := range ms.ids {
-		if of == m {
-			delete(ms.ids, id)
+// end forgets an agent.
+func (gs *agents) end(g *agent) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	delete(gs.of, g.id)
+	delete(gs.keyless, g)
+	delete(gs.paths, g.id)
+	for id, of := range gs.ids {
+		if of == g {
+			delete(gs.ids, id)
 		}
 	}
 }
 
 // asRelay notes that a peer is being dialled to be a relay, by so many more.
-func (ms *trysts) asRelay(id wire.PeerID, by int) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	if ms.relays[id] += by; ms.relays[id] <= 0 {
-		delete(ms.relays, id)
+func (gs *agents) asRelay(id wire.PeerID, by int) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if gs.relays[id] += by; gs.relays[id] <= 0 {
+		delete(gs.relays, id)
 	}
 }
 
-func (ms *trysts) isToRelay(id wire.PeerID) bool {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	return ms.relays[id] > 0
+func (gs *agents) isToRelay(id wire.PeerID) bool {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return gs.relays[id] > 0
 }
 
-// expect has the probes of a call come to a tryst.
-func (ms *trysts) expect(m *tryst, ids []punch.ID) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
+// expect has the probes of a call come to an agent.
+func (gs *agents) expect(g *agent, ids []punch.ID) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
 	for _, id := range ids {
-		ms.ids[id] = m
+		gs.ids[id] = g
 	}
 }
 
-func (ms *trysts) forget(ids []punch.ID) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
+func (gs *agents) forget(ids []punch.ID) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
 	for _, id := range ids {
-		delete(ms.ids, id)
+		delete(gs.ids, id)
 	}
 }
 
-// waiting notes that a tryst has one more, or less, call without keys.
-func (ms *trysts) waiting(m *tryst, by int) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	if ms.keyless[m] += by; ms.keyless[m] <= 0 {
-		delete(ms.keyless, m)
+// waiting notes that an agent has one more, or less, call without keys.
+func (gs *agents) waiting(g *agent, by int) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if gs.keyless[g] += by; gs.keyless[g] <= 0 {
+		delete(gs.keyless, g)
 	}
 }
 
-// tellPath tells the Trace of a path that is not what it was. It is the tryst's own
+// tellPath tells the Trace of a path that is not what it was. It is the agent's own
 // goroutine that does so: what is told last is so.
 func (n *Node) tellPath(socket *quic.Transport, id wire.PeerID) {
-	ms := n.trysts
+	gs := n.agents
 	at, ok := socket.PathTo(publicKey(id))
 	if !ok {
 		return
 	}
 	p := n.nodePath(id, at)
-	ms.mu.Lock()
-	was, told := ms.paths[id]
-	m := ms.of[id]
-	if m != nil {
-		ms.paths[id] = p
-		m.info.is(p, time.Now())
+	gs.mu.Lock()
+	was, told := gs.paths[id]
+	g := gs.of[id]
+	if g != nil {
+		gs.paths[id] = p
+		g.info.is(p, time.Now())
 	}
-	ms.mu.Unlock()
-	if m == nil || told && was == p {
+	gs.mu.Unlock()
+	if g == nil || told && was == p {
 		return
 	}
-	m.poke()
+	g.poke()
 	n.config.Logger.Debug("path", "peer", id, "path", p.String(), "was", was.String())
 	if t := n.config.Trace; t != nil && t.Path != nil {
 		t.Path(PathEvent{Peer: id, Path: p, Was: was})
@@ -203,18 +203,18 @@ func (n *Node) gotProbe(socket int, via *quic.Port, from netip.AddrPort, b []byt
 	if n.running() != nil { // and all sockets are open
 		return
 	}
-	ms := n.trysts
+	gs := n.agents
 	if id, ok := punch.CallOf(b); ok {
-		ms.mu.Lock()
-		defer ms.mu.Unlock()
+		gs.mu.Lock()
+		defer gs.mu.Unlock()
 		p := probe{via: via, from: from, b: [punch.Size]byte(b)}
-		if m := ms.ids[id]; m != nil {
-			m.gotProbe(p)
+		if g := gs.ids[id]; g != nil {
+			g.gotProbe(p)
 			return
 		}
 		shown := 0
-		for m := range ms.keyless {
-			m.gotProbe(p)
+		for g := range gs.keyless {
+			g.gotProbe(p)
 			if shown++; shown >= maxKeyless {
 				break
 			}
@@ -222,15 +222,15 @@ func (n *Node) gotProbe(socket int, via *quic.Port, from netip.AddrPort, b []byt
 		return
 	}
 	if a, ok := punch.AnswerWho(b, from); ok {
-		if via == nil && ms.seens.AllowN(time.Now(), 1) {
+		if via == nil && gs.seens.AllowN(time.Now(), 1) {
 			_ = n.transports[socket].SendProbe(from, a) // lost like any packet
 		}
 		return
 	}
 	if nonce, at, ok := punch.ParseSeen(b); ok {
-		ms.mu.Lock()
-		defer ms.mu.Unlock()
-		if c := ms.whos[nonce]; c != nil {
+		gs.mu.Lock()
+		defer gs.mu.Unlock()
+		if c := gs.whos[nonce]; c != nil {
 			select {
 			case c <- at:
 			default:
