@@ -129,7 +129,7 @@ func (c *chat) obey(line string) {
 func (c *chat) find(id wire.PeerID) *peer {
 	p := c.peers[id]
 	if p == nil && !id.IsZero() && len(c.peers) < maxPeers && !c.leaving {
-		p = &peer{id: id, name: id.String()}
+		p = &peer{id: id, name: id.String(), path: "calling"}
 		p.ctx, p.gone = context.WithCancelCause(c.ctx)
 		p.wanted, p.stop = context.WithCancelCause(p.ctx)
 		c.peers[id] = p
