@@ -275,6 +275,11 @@ func TestPoolDialEndsWithItsCallers(t *testing.T) {
 				return nil, context.Cause(ctx)
 			}})
 			defer p.Close()
+			peers := func() int {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return len(p.peers)
+			}
 			var wg sync.WaitGroup
 			call := func(peer byte, d time.Duration) {
 				wg.Go(func() {
@@ -293,8 +298,8 @@ func TestPoolDialEndsWithItsCallers(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 			synctest.Wait()
-			if len(p.peers) != 1 || dials.Load() != 1 || len(ended) != 0 {
-				t.Errorf("%d dials are left, %d began, %d of them ended", len(p.peers), dials.Load(), len(ended))
+			if peers() != 1 || dials.Load() != 1 || len(ended) != 0 {
+				t.Errorf("%d dials are left, %d began, %d of them ended", peers(), dials.Load(), len(ended))
 			}
 			wg.Wait()
 			begin, cause := time.Now(), <-ended
@@ -305,8 +310,8 @@ func TestPoolDialEndsWithItsCallers(t *testing.T) {
 				t.Errorf("it ended for %v", cause)
 			}
 			synctest.Wait()
-			if len(p.peers) != 0 || dials.Load() != 1 {
-				t.Errorf("%d peers are left, %d dials began", len(p.peers), dials.Load())
+			if peers() != 0 || dials.Load() != 1 {
+				t.Errorf("%d peers are left, %d dials began", peers(), dials.Load())
 			}
 		})
 	}
