@@ -20,8 +20,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long anything may take: what was missed is told again within a
-// minute or two.
-const patience = 3 * time.Minute
+// minute or two, and that may be missed as well.
+const patience = 5 * time.Minute
 
 var everywhere = []netip.AddrPort{netip.MustParseAddrPort("[::]:4774")}
 
