@@ -19,10 +19,11 @@
 //
 // # Who connects to whom
 //
-// As TestMatrix measured it on two processors, all pairs, two calls at a time. All 81
-// are connected, after 170 ms (2.1 round trips), the slowest after 181; 77 have a path
-// without a relay, half of them by 172 ms, the slowest after 2.0 s: + by 350 ms, s
-// within seconds, r by relay. The row calls.
+// As TestMatrix measured it on two busy processors, all pairs, two calls at a time. All 81
+// are connected, half of them after 170 ms (2.1 round trips), the slowest after 411; 78
+// have a path without a relay, half of them by 180 ms, the slowest after 2.7 s: + by half
+// a second, s within seconds, r by relay. The row calls. Behind linux-open it takes a
+// second call, of about a second, if somebody has come by unasked before.
 //
 //	                 public full addr port linux open symm seq carrier
 //	public           +      +    +    +    +     +    +    +   +
@@ -31,8 +32,8 @@
 //	port-restricted  +      +    +    +    +     s    s    +   +
 //	linux            +      +    +    +    +     s    s    +   +
 //	linux-open       +      +    +    +    +     s    s    +   +
-//	symmetric        +      +    +    s    s     r    r    r   s
-//	symmetric-seq    +      +    +    +    +     s    r    s   +
+//	symmetric        +      +    +    s    s     s    r    r   s
+//	symmetric-seq    +      +    +    +    +     s    r    +   +
 //	carrier          +      +    +    +    +     s    s    +   +
 //
 // Fifty calls between a symmetric NAT and NATs that keep to a port, linux-open among
