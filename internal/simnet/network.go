@@ -58,6 +58,7 @@ type Network struct {
 	hosts  map[netip.AddrPort]*conn
 	dead   map[netip.AddrPort]bool
 	side   map[netip.AddrPort]int // of a partition; nil: there is none
+	cut    map[pair]bool          // ends that do not reach each other
 	counts map[pair]uint64        // packets sent so far, by their ends
 	stats  Stats
 }
@@ -124,11 +125,22 @@ func (n *Network) Partition(groups ...[]netip.AddrPort) {
 	n.side = side
 }
 
-// Heal ends a partition.
+// Cut has packets between two hosts vanish, both ways; each reaches all others.
+func (n *Network) Cut(a, b netip.AddrPort) {
+	a, b = unmap(a), unmap(b)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cut == nil {
+		n.cut = make(map[pair]bool)
+	}
+	n.cut[pair{a, b}], n.cut[pair{b, a}] = true, true
+}
+
+// Heal ends a partition, and mends what was cut.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.side = nil
+	n.side, n.cut = nil, nil
 }
 
 // Kill cuts the host at addr off for good: nothing it sends leaves, nothing sent

@@ -46,7 +46,7 @@ func (n *Network) route(from, to netip.AddrPort, size int) *conn {
 	switch {
 	case n.dead[from] || n.dead[to]:
 		n.stats.Dead++
-	case n.side != nil && n.side[from] != n.side[to]:
+	case n.side != nil && n.side[from] != n.side[to], n.cut[ends]:
 		n.stats.Parted++
 	case n.loss > 0 && unit(n.draw(ends, i)) < n.loss:
 		n.stats.Lost++
