@@ -1,0 +1,89 @@
+package portmap
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// keep renews the mapping when half its life is over, or it is lost.
+func (m *Mapper) keep(ctx context.Context, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, maxSearch)
+	defer cancel()
+	mapping := m.State().Mapping
+	renew := mapping.Lifetime > 0 && !now.Before(m.renewAt)
+	if !now.Before(m.checkAt) {
+		m.checkAt = now.Add(m.config.check)
+		switch err := m.by.check(ctx, mapping); {
+		case errors.Is(err, errLost):
+			m.config.Logger.Info("the router has lost the port mapping", "mapping", mapping)
+			renew = true
+		case err != nil && ctx.Err() == nil:
+			m.silent++
+		default:
+			m.silent = 0
+		}
+	}
+	if renew && m.silent < maxSilent {
+		err := m.mapPort(ctx)
+		if err == nil || ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return
+		}
+		m.config.Logger.Debug("the router does not renew the port mapping", "mapping", mapping, "err", err)
+		var no *ResultError
+		if errors.As(err, &no) {
+			m.silent = maxSilent
+		}
+		m.renewAt = now.Add(max(mapping.Expires().Sub(now)/2, lookEvery)) // RFC 6887 §11.2.1
+	}
+	if over := mapping.Expires(); m.silent >= maxSilent || !over.IsZero() && now.After(over) {
+		m.drop("the router answers no more")
+		m.silent, m.searchAt, m.retry = 0, time.Time{}, firstRetry
+		m.search(ctx)
+	}
+}
+
+// wish is what the router is asked for: what it gave before, if it did.
+func (m *Mapper) wish(before Mapping) wish {
+	w := wish{
+		inside:   netip.AddrPortFrom(m.route.local, m.config.Port),
+		outside:  before.Outside,
+		lifetime: lifetime,
+		nonce:    m.nonce,
+	}
+	if before.IsZero() {
+		w.outside = netip.AddrPortFrom(netip.IPv4Unspecified(), m.config.Port)
+	}
+	return w
+}
+
+// mapPort asks for the mapping, anew or again.
+func (m *Mapper) mapPort(ctx context.Context) error {
+	m.requested = true
+	mapping, err := m.by.mapPort(ctx, m.wish(m.State().Mapping))
+	if err != nil {
+		return err
+	}
+	m.renewAt = mapping.Since.Add(mapping.Lifetime / 2)
+	m.checkAt = mapping.Since.Add(m.config.check)
+	m.retry, m.silent = firstRetry, 0
+	m.set(mapping, "")
+	return nil
+}
+
+func (m *Mapper) drop(why string) { m.set(Mapping{}, why) }
+
+func (m *Mapper) set(mapping Mapping, why string) {
+	m.mu.Lock()
+	before := m.state.Mapping
+	m.state.Mapping, m.state.Why = mapping, why
+	m.mu.Unlock()
+	if before.Outside == mapping.Outside && before.Protocol == mapping.Protocol {
+		return
+	}
+	m.config.Logger.Info("port mapping", "is", mapping, "why", why)
+	if m.config.Changed != nil {
+		m.config.Changed(mapping)
+	}
+}
