@@ -111,5 +111,5 @@ func (n *Node) mergePublication(data []byte) error {
 	}
 	at := slotOf(r)
 	above := n.withdrawals.last(at)
-	return errors.Join(n.withdrawals.end(at), n.publications.merge(r, above))
+	return errors.Join(n.withdrawals.end(n.withdrawals.of(at)), n.publications.merge(r, above))
 }

@@ -31,6 +31,9 @@ type withdrawals struct {
 
 	mu sync.Mutex
 	by map[slot]*withdrawn
+
+	// saving orders what is written of one slot, as publications.saving does.
+	saving [256]sync.Mutex
 }
 
 // A withdrawn record. Guarded by withdrawals.mu.
@@ -54,30 +57,56 @@ func (ws *withdrawals) add(r *wire.Signed, now time.Time) error {
 	}
 	ws.by[at] = &withdrawn{r, now.Add(withdrawSoon)}
 	ws.mu.Unlock()
+	return ws.save(at)
+}
+
+// save writes what stands of a slot, wherever there is a disk.
+func (ws *withdrawals) save(at slot) error {
 	if ws.disk == nil {
 		return nil
 	}
-	return ws.disk.savePublication(at.String(), wire.AppendSigned(nil, r))
+	order := &ws.saving[at.key[0]]
+	order.Lock()
+	defer order.Unlock()
+	var data []byte
+	if r := ws.of(at); r != nil {
+		data = wire.AppendSigned(nil, r)
+	}
+	return ws.disk.savePublication(at.String(), data)
 }
 
-// end forgets what is published again, or has ended everywhere.
-func (ws *withdrawals) end(at slot) error {
-	ws.mu.Lock()
-	w := ws.by[at]
-	delete(ws.by, at)
-	ws.mu.Unlock()
-	if w == nil || ws.disk == nil {
+// end forgets the withdrawal that r stands for, nil being none, as that is published
+// again or has ended everywhere. One that has come since stays.
+func (ws *withdrawals) end(r *wire.Signed) error {
+	if r == nil {
 		return nil
 	}
-	return ws.disk.savePublication(at.String(), nil)
+	at := slotOf(r)
+	ws.mu.Lock()
+	w := ws.by[at]
+	if w == nil || w.record != r {
+		ws.mu.Unlock()
+		return nil
+	}
+	delete(ws.by, at)
+	ws.mu.Unlock()
+	return ws.save(at)
+}
+
+// of returns what took the place there, nil if nothing did.
+func (ws *withdrawals) of(at slot) *wire.Signed {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w := ws.by[at]; w != nil {
+		return w.record
+	}
+	return nil
 }
 
 // last returns the sequence number of what took the place there, 0 if nothing did.
 func (ws *withdrawals) last(at slot) uint64 {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if w := ws.by[at]; w != nil {
-		return w.record.Record.Seq
+	if r := ws.of(at); r != nil {
+		return r.Record.Seq
 	}
 	return 0
 }
@@ -98,13 +127,13 @@ func (ws *withdrawals) load(disk shelf, self wire.PeerID, now time.Time) {
 
 // due returns the versions that are to be brought to those who have the former, and
 // which are over.
-func (ws *withdrawals) due(now time.Time) (due []*wire.Signed, over []slot) {
+func (ws *withdrawals) due(now time.Time) (due, over []*wire.Signed) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	for at, w := range ws.by {
+	for _, w := range ws.by {
 		switch {
 		case now.After(w.until()):
-			over = append(over, at)
+			over = append(over, w.record)
 		case !now.Before(w.next):
 			w.next = now.Add(withdrawEvery)
 			due = append(due, w.record)
@@ -124,11 +153,11 @@ func (n *Node) withdrawAgain(ctx context.Context) {
 			return
 		}
 		if !n.chase(ctx, r) {
-			over = append(over, slotOf(r))
+			over = append(over, r)
 		}
 	}
-	for _, at := range over {
-		if err := n.withdrawals.end(at); err != nil {
+	for _, r := range over {
+		if err := n.withdrawals.end(r); err != nil {
 			n.config.Logger.Info("cannot forget a withdrawal", "err", err)
 		}
 	}

@@ -63,3 +63,27 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 		}
 	})
 }
+
+// A put that is refused does not end the looking for what was withdrawn before.
+func TestWithdrawnAfterAPutInVain(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n, cut := s.nodes[0], s.nodes[3]
+		key := s.put(n, routing.Key{}, "x", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key
+		s.net.Partition(hosts(3, 4))
+		n.Unpublish(within(t, time.Minute), wire.KindOwned, key)
+		if _, err := n.PutIf(within(t, time.Minute), []byte("n"), []byte("y"), 0); !errors.Is(err, ErrConflict) {
+			t.Errorf("put in the place of none: %v", err)
+		}
+		time.Sleep(10 * time.Minute)
+		if !cut.Holds(wire.KindOwned, key) {
+			t.Fatal("who was cut off holds it no more")
+		}
+		s.net.Heal()
+		time.Sleep(90 * time.Minute)
+		for i, x := range s.nodes {
+			if x.Holds(wire.KindOwned, key) {
+				t.Errorf("node %d holds it", i)
+			}
+		}
+	})
+}

@@ -310,6 +310,31 @@ func TestHeadIsWrittenAgain(t *testing.T) {
 	}
 }
 
+// Who comes after Close is refused, also when the last sync had failed.
+func TestPutAfterClose(t *testing.T) {
+	d, path := newDisk(t, Limits{})
+	r := small(t, 1)
+	wantPut(t, d, noon, r, wire.CodeOK)
+	d.unsynced = d.current()
+	file := d.file
+	var err error
+	if d.file, err = os.Open(path); err != nil { // which cannot be written
+		t.Fatal(err)
+	}
+	if err := d.Close(); err == nil {
+		t.Error("closed without an error")
+	}
+	d.file.Close()
+	d.file = file
+	wantPut(t, d, noon, small(t, 2), wire.CodeReadOnly)
+	if err := d.Save("state", []byte("s")); !errors.Is(err, wire.CodeReadOnly) {
+		t.Errorf("a state was saved: %v", err)
+	}
+	if n := d.Expire(after(24 * time.Hour)); n != 0 {
+		t.Errorf("dropped %d", n)
+	}
+}
+
 func TestCopyWhileInUse(t *testing.T) {
 	withoutSync(t)
 	d, path := newDisk(t, Limits{})

@@ -45,7 +45,11 @@ func (d *Disk) enter(w *waiter) {
 
 // together answers a group by one transaction. The caller holds writing.
 func (d *Disk) together(group []*waiter) {
-	if err := d.settle(); err != nil { // not even what is held is sure
+	err := errClosed
+	if !d.closed.Load() {
+		err = d.settle()
+	}
+	if err != nil { // not even what is held is sure
 		d.told.Lock()
 		d.report.ReadOnly = err
 		d.told.Unlock()
@@ -76,8 +80,7 @@ func (d *Disk) together(group []*waiter) {
 	}
 	changes := d.x.log.take()
 	d.mu.Unlock()
-	err := d.commit(now, changes, states)
-	if err == nil {
+	if err = d.commit(now, changes, states); err == nil {
 		return
 	}
 	for _, w := range group {

@@ -97,7 +97,7 @@ func (x *index) put(now time.Time, it *Item) wire.Code {
 	e.from = x.use.tally(a)
 	e.from.share = 0
 	if it.Neighbours > 0 {
-		e.from.share = x.limits.Bytes / int64(it.Neighbours)
+		e.from.share = min(x.limits.Bytes/int64(it.Neighbours), x.limits.Bytes-x.limits.Bytes/4)
 	}
 	return x.replace(old, e, t)
 }

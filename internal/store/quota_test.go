@@ -146,7 +146,7 @@ func TestSourceQuota(t *testing.T) {
 // Where there are few neighbours each may have its share of the store: what a
 // newcomer is to hold may come from one of them alone.
 func TestFewNeighboursShareTheStore(t *testing.T) {
-	for neighbours, want := range map[int]int{0: 2, 1: 8, 2: 4, 3: 2, 4: 2, 100: 2} {
+	for neighbours, want := range map[int]int{0: 2, 1: 6, 2: 4, 3: 2, 4: 2, 100: 2} {
 		s := newMemory(Limits{Bytes: 8 * unit(t), SourceBytes: unit(t)})
 		taken := 0
 		for i := range 9 {
@@ -157,6 +157,8 @@ func TestFewNeighboursShareTheStore(t *testing.T) {
 		if taken != want {
 			t.Errorf("one of %d neighbours has put %d records where 8 have room, want %d", neighbours, taken, want)
 		}
+		wantPut(t, s, noon, small(t, 900), wire.CodeOK) // our own user's, however far
+		wantPutItem(t, s, noon, Item{Record: small(t, 901), Source: from(2, 1)}, wire.CodeOK)
 	}
 }
 

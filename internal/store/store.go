@@ -77,7 +77,8 @@ type Item struct {
 	Neighbour bool
 
 	// Neighbours is how many there are, where they are few: then what is ours to hold
-	// may come from any of them, and each may have its share of the store.
+	// may come from any of them, and each may have its share of the store; a single
+	// one three quarters, so that there is room for our own user and who comes later.
 	// If zero, many.
 	Neighbours int
 
