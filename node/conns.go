@@ -89,7 +89,7 @@ func (n *Node) linkTo(ctx context.Context, id wire.PeerID, wants int) (*link, er
 	case <-ready:
 		return l, nil
 	case <-l.up:
-		if !connected && l.err == nil {
+		if !connected && l.err == nil && !c.Retired() {
 			n.dialRTT.observe(time.Since(start))
 		}
 		return l, l.err

@@ -49,7 +49,7 @@ type link struct {
 	deaf deaf // asked when requests go unanswered
 
 	streams atomic.Int32  // of applications, open on the connection
-	came    atomic.Uint64 // packets that had been received when last looked, see stuck
+	came    atomic.Uint64 // packets that had been received when last looked, see doubts
 
 	quota    *quota        // of the peer, whose links share it
 	requests *rate.Limiter // quota's; nil: unlimited (loopback), as are the next
@@ -187,24 +187,26 @@ func (l *link) sendHello() error {
 	return l.rpc.out.send(wire.Frame{Body: h})
 }
 
-// begun notes what has come before the first request under way.
-func (l *link) begun() {
-	if l.streams.Load() > 0 {
-		l.came.Store(l.conn.Stats().PacketsReceived)
+// doubts reports whether streams may keep an answer from getting through, and notes
+// what has come so far.
+func (l *link) doubts() bool {
+	if l.streams.Load() == 0 {
+		return false
 	}
+	l.came.Store(l.conn.Stats().PacketsReceived)
+	return true
 }
 
 // stuck finds out whether application streams that are not read, by us or by the
 // peer, have used up the window that they share with the request stream: our frames
-// cannot be sent, or packets come but nothing on that stream. If so, the link is kept
-// for their sake, and for requests there will be another. QUIC promises memory by
-// connection and not by stream, so a reserve for requests cannot be had: quic-go
-// lets streams take all of the window, and tells nobody how much is left of it.
-func (l *link) stuck(waited, unheard time.Duration) bool {
+// cannot be sent, or packets come but no answer. If so, the link is kept for their
+// sake, and for requests there will be another. QUIC promises memory by connection
+// and not by stream, so a reserve for requests cannot be had: quic-go lets streams
+// take all of the window, and tells nobody how much is left of it.
+func (l *link) stuck(unanswered time.Duration) bool {
 	s := l.conn.Stats()
 	came := l.came.Swap(s.PacketsReceived) != s.PacketsReceived || l.conn.Retired()
-	patience := max(stuckAfter, 4*s.SmoothedRTT)
-	if l.streams.Load() == 0 || !(waited >= patience && l.rpc.out.blocked() || unheard >= patience && came) {
+	if l.streams.Load() == 0 || unanswered < max(stuckAfter, 4*s.SmoothedRTT) || !came && !l.rpc.out.blocked() {
 		return false
 	}
 	l.node.config.Logger.Debug("streams that are not read hold up requests", "peer", l.id, "path", l.conn.Path())

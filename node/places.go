@@ -93,7 +93,8 @@ func (n *Node) renewPlace(ctx context.Context, p *relayPlace) error {
 // keepPlace renews a place every 15 seconds, which keeps the NAT's mapping too,
 // until the connection ends, the relay refuses or does not answer although another
 // does, or the place is not wanted any more. If none answers we are the ones who are
-// gone, perhaps for a moment only. One that was moved to this link is asked for at once.
+// gone, perhaps for a moment only. If streams hold the connection up, the place moves to
+// another. One that was moved to this link is asked for at once.
 func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 	defer release()
 	timer := time.NewTimer(relayPulse)
@@ -122,6 +123,13 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 					continue
 				}
 				p.link.close()
+			case errors.Is(err, errStuck):
+				ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
+				n.relayLink(ctx, p.link.id) // to which the place moves
+				cancel()
+				if !n.hasStill(p) {
+					return
+				}
 			}
 		case <-p.link.conn.Done():
 		case <-p.quit:

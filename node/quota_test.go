@@ -68,6 +68,7 @@ func TestStreamsAreCountedByPeer(t *testing.T) {
 			t.Errorf("not %d streams were let in", maxPeerStreams)
 		}
 		all[0].Reset(wire.ResetCancelled)
+		time.Sleep(100 * time.Millisecond) // of virtual time: it arrives, and is taken note of
 		if stream := open(0); busy(stream) {
 			t.Error("one was given up, and no other is let in")
 		}

@@ -218,7 +218,7 @@ func (n *Node) callBy(ctx context.Context, by, to wire.PeerID, intro []byte, pad
 			return called, l, nil
 		}
 		if try == 0 && ctx.Err() == nil && innocent(err) {
-			l.close()
+			l.closeFor(err)
 			continue
 		}
 		return wire.Called{}, nil, fmt.Errorf("call %s by %s: %w", to, by, err)

@@ -34,7 +34,7 @@ func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*li
 			l.closeFor(err)
 			continue
 		}
-		if errors.Is(err, errTimeout) {
+		if errors.Is(err, errTimeout) || try > 0 && errors.Is(err, errStuck) { // a fresh connection is not stuck by chance
 			n.failed(id)
 		}
 		return nil, nil, err

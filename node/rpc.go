@@ -17,9 +17,15 @@ import (
 // maxInFlight bounds the requests that one peer is asked, or asks, at once.
 const maxInFlight = 64
 
-// stuckAfter is how long a request goes unanswered before it is asked whether the
-// stream is stuck.
-const stuckAfter = time.Second
+const (
+	// doubtAfter is how long a request goes unanswered before a PING is sent, by which
+	// a stream that is stuck differs from an answer that takes long.
+	doubtAfter = 500 * time.Millisecond
+
+	// stuckAfter is how long that PING goes unanswered before it is asked whether the
+	// stream is stuck.
+	stuckAfter = time.Second
+)
 
 var errTimeout = fmt.Errorf("%w: no answer in time", context.DeadlineExceeded)
 
@@ -50,18 +56,20 @@ type rpc struct {
 	pending map[uint64]*call
 	next    uint64
 	watch   *time.Timer // runs while requests are pending
+	ping    uint64      // id of the PING that is unanswered, see asked; 0: none
+	pinged  time.Time   // when it was sent
 	err     error       // why the stream ended
 }
 
 // An overseer is told how the requests of a stream fare.
 type overseer interface {
-	// begun: there are requests under way again.
-	begun()
+	// doubts is asked when a request has gone unanswered for doubtAfter, and then
+	// every so often: whether the stream may be stuck. If so, a PING is sent.
+	doubts() bool
 
-	// stuck is asked when a request has gone unanswered for stuckAfter, and then
-	// every so often: waited is for how long the first has, unheard is the same of
-	// those since which nothing at all was heard. If it is true, they fail.
-	stuck(waited, unheard time.Duration) bool
+	// stuck is asked when that PING has gone unanswered for stuckAfter, and then
+	// every so often: whether the stream is stuck. If so, the requests fail.
+	stuck(unanswered time.Duration) bool
 
 	// silent: a request went unanswered for the limit and nothing at all was heard
 	// meanwhile. The peer, or the path to it, is gone.
@@ -120,11 +128,10 @@ func (r *rpc) call(ctx context.Context, m wire.Message) (wire.Message, time.Dura
 	id := r.next
 	r.pending[id] = c
 	if len(r.pending) == 1 {
-		r.over.begun()
 		if r.watch == nil {
-			r.watch = time.AfterFunc(min(r.limit, stuckAfter), r.overdue)
+			r.watch = time.AfterFunc(min(r.limit, doubtAfter), r.overdue)
 		} else {
-			r.watch.Reset(min(r.limit, stuckAfter))
+			r.watch.Reset(min(r.limit, doubtAfter))
 		}
 	}
 	r.mu.Unlock()
@@ -150,6 +157,9 @@ func (r *rpc) finish(id uint64, res result) {
 	if len(r.pending) == 0 && r.watch != nil {
 		r.watch.Stop()
 	}
+	if id == r.ping {
+		r.ping = 0
+	}
 	r.mu.Unlock()
 	if ok {
 		c.reply <- res
@@ -162,27 +172,30 @@ func (r *rpc) finish(id uint64, res result) {
 func (r *rpc) overdue() {
 	now := time.Now()
 	limit, err := r.limit, errTimeout
-	if waited, unheard := r.waited(now); waited >= stuckAfter && waited < r.limit && r.over.stuck(waited, unheard) {
-		limit, err = stuckAfter, errStuck
+	unanswered := r.asked(now)
+	stuck := unanswered >= stuckAfter && r.over.stuck(unanswered)
+	if stuck {
+		limit, err = min(r.limit, doubtAfter), errStuck
 	}
 	silent := false
 	var late []*call
 	r.mu.Lock()
-	next := r.limit
+	next := min(r.limit, stuckAfter)
+	if left := stuckAfter - now.Sub(r.pinged); r.ping != 0 && left > 0 {
+		next = min(next, left)
+	}
 	for id, c := range r.pending {
 		age := now.Sub(c.sent)
 		if age < limit {
 			next = min(next, r.limit-age)
-			if age < stuckAfter {
-				next = min(next, stuckAfter-age)
-			} else {
-				next = min(next, stuckAfter)
+			if age < doubtAfter {
+				next = min(next, doubtAfter-age)
 			}
 			continue
 		}
 		delete(r.pending, id)
 		late = append(late, c)
-		silent = silent || age >= r.limit && time.Duration(r.heard.Load()) < c.sent.Sub(r.began)
+		silent = silent || !stuck && time.Duration(r.heard.Load()) < c.sent.Sub(r.began)
 	}
 	if len(r.pending) > 0 && r.err == nil { // with none, the next call sets it
 		r.watch.Reset(next)
@@ -197,19 +210,30 @@ func (r *rpc) overdue() {
 	}
 }
 
-// waited returns for how long the first of the requests under way has been, and
-// the first of those since which nothing was heard.
-func (r *rpc) waited(now time.Time) (waited, unheard time.Duration) {
-	heard := time.Duration(r.heard.Load())
+// asked returns for how long the PING has gone unanswered that tells whether the
+// stream is stuck. If none is under way, and a request has been for long, it sends
+// one: whoever takes long to answer that request answers this at once.
+func (r *rpc) asked(now time.Time) time.Duration {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	id, pinged := r.ping, r.pinged
+	var waited time.Duration
 	for _, c := range r.pending {
 		waited = max(waited, now.Sub(c.sent))
-		if heard < c.sent.Sub(r.began) {
-			unheard = max(unheard, now.Sub(c.sent))
-		}
 	}
-	return waited, unheard
+	r.mu.Unlock()
+	if id != 0 {
+		return now.Sub(pinged)
+	}
+	if waited < doubtAfter || waited >= r.limit || !r.over.doubts() {
+		return 0
+	}
+	r.mu.Lock()
+	r.next++
+	id = r.next
+	r.ping, r.pinged = id, now
+	r.mu.Unlock()
+	_ = r.out.send(wire.Frame{ID: id, Body: wire.Ping{}}) // an error ends the stream
+	return 0
 }
 
 // read returns the next frame and notes that the peer is alive.

@@ -1,0 +1,196 @@
+package node
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/quic"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// unread fills the window of the connection that one node has to another by streams
+// that the latter does not read.
+func unread(t *testing.T, from, to *Node) (streams []net.Conn) {
+	t.Helper()
+	for range 4 {
+		c, err := from.Dial(within(t, time.Minute), to.ID(), "/app/unread")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		go c.Write(make([]byte, 512<<10))
+		streams = append(streams, c)
+	}
+	time.Sleep(2 * time.Second)
+	return streams
+}
+
+// A peer that takes long to answer is not taken for one that streams keep from
+// answering, though there are some: it is asked once, and by one connection.
+func TestASlowAnswerIsWaitedFor(t *testing.T) {
+	for name, records := range map[string]int{
+		"short": 1,
+		"long":  wire.MaxOffer, // no packet holds it
+	} {
+		t.Run(name, func(t *testing.T) {
+			inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+				n, x := s.nodes[0], s.stranger(1)
+				k := x.meet(n)
+				var asked atomic.Int32
+				go func() {
+					var mu sync.Mutex
+					out := wire.NewWriter(k.stream)
+					answer := func(f wire.Frame) {
+						mu.Lock()
+						defer mu.Unlock()
+						out.WriteFrame(f)
+					}
+					for {
+						f, err := k.in.ReadFrame()
+						if err != nil {
+							return
+						}
+						switch f.Body.(type) {
+						case wire.Ping:
+							answer(wire.Frame{ID: f.ID, Body: wire.Pong{}})
+						case wire.Offer:
+							asked.Add(1)
+							time.AfterFunc(4*time.Second, func() { answer(wire.Frame{ID: f.ID, Body: wire.Error{Code: wire.CodeFull}}) })
+						}
+					}
+				}()
+				l, err := n.link(within(t, time.Minute), x.id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := n.Dial(within(t, time.Minute), x.id, "/app")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				var m wire.Offer
+				for range records {
+					m.Records = append(m.Records, wire.Offered{Kind: wire.KindContent})
+				}
+				if _, _, err := n.request(within(t, time.Minute), x.id, m); !errors.Is(err, wire.CodeFull) {
+					t.Errorf("the request: %v", err)
+				}
+				if got := asked.Load(); got != 1 || l.conn.Retired() {
+					t.Errorf("asked %d times; the connection is retired: %t", got, l.conn.Retired())
+				}
+			})
+		})
+	}
+}
+
+// Who calls by a relay to which streams are stuck does so by another connection, and
+// the streams live on.
+func TestACallPassesUnreadStreams(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		ln := s.listen(1, "/app/unread")
+		alice, relay := s.nodes[0], s.nodes[1]
+		streams := unread(t, alice, relay)
+		if c, ok := alice.pool.Lookup(publicKey(relay.ID())); !ok || c.Retired() {
+			t.Fatal("it is known already")
+		}
+		_, _, err := alice.callBy(within(t, time.Minute), relay.ID(), s.nodes[2].ID(), []byte("x"), 0)
+		if !errors.Is(err, wire.CodeUnreachable) { // who has no place there
+			t.Errorf("the call: %v", err)
+		}
+		var wg sync.WaitGroup
+		for range streams {
+			c, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			wg.Go(func() {
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(time.Minute))
+				if _, err := io.ReadFull(c, make([]byte, 512<<10)); err != nil {
+					t.Errorf("a stream to the relay: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// A place at a relay to which streams are stuck is kept, by another connection.
+func TestAPlacePassesUnreadStreams(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		for i := range s.nodes {
+			s.listen(i, "/app/unread")
+		}
+		bob := s.relayed()
+		before := bob.Relays()
+		for _, n := range s.nodes {
+			if n.ID() == before[0].ID {
+				unread(t, bob, n)
+			}
+		}
+		time.Sleep(time.Minute)
+		after := bob.Relays()
+		if len(after) != wantRelays || after[0].ID != before[0].ID || !after[0].Since.Equal(before[0].Since) {
+			t.Errorf("places %+v, were %+v", after, before)
+		}
+		if c, ok := bob.pool.Lookup(publicKey(before[0].ID)); !ok || c.Retired() {
+			t.Error("there is no connection that does")
+		}
+	})
+}
+
+// Who opens streams, and answers nothing, is blamed all the same.
+func TestStreamsAreNoExcuse(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n, x := s.nodes[0], s.stranger(1)
+		talk := func(c *quic.Conn) { // a stream at each question
+			stream, err := c.AcceptStream(t.Context())
+			if err != nil {
+				return
+			}
+			in, out := wire.NewReader(stream, 0), wire.NewWriter(stream)
+			out.WriteFrame(wire.Frame{Body: x.hello})
+			for {
+				f, err := in.ReadFrame()
+				if err != nil {
+					return
+				}
+				switch f.Body.(type) {
+				case wire.FindNode:
+					if s, err := c.OpenStream(t.Context()); err == nil {
+						s.Write(wire.AppendStreamHeader(nil, "/app")[:1]) // and no more for now
+					}
+				case wire.Hello:
+					out.WriteFrame(wire.Frame{ID: 1, Body: wire.Ping{}}) // it is there
+				}
+			}
+		}
+		go func() {
+			for {
+				c, err := x.Accept(t.Context())
+				if err != nil {
+					return
+				}
+				go talk(c)
+			}
+		}()
+		x.meet(n).conn.Close(wire.CloseNone, "") // by which it comes to be known
+		time.Sleep(time.Second)
+		if n.hasPeer(x.id) != 1 {
+			t.Fatal("it is no contact")
+		}
+		before := n.marked()
+		if _, _, err := n.request(within(t, time.Minute), x.id, wire.FindNode{Key: n.key}); !errors.Is(err, errStuck) {
+			t.Errorf("the request: %v", err)
+		}
+		if n.marked() != before+1 {
+			t.Error("it is not blamed")
+		}
+	})
+}
