@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	ma "github.com/multiformats/go-multiaddr"
+
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/peerstore"
@@ -81,6 +83,38 @@ func TestOneLiarIsNotBelieved(t *testing.T) {
 			t.Error("the liar was never asked")
 		}
 	})
+}
+
+// Nor does one that is all whom a public node knows, and lies of where it sees it, too.
+func TestALiarAloneIsNotBelieved(t *testing.T) {
+	for name, seen := range map[string]string{"IPv4": "77.7.7.7:77", "IPv6": "[2a00::7]:77"} {
+		t.Run(name, func(t *testing.T) {
+			inAskingSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
+				var lies atomic.Int32
+				x := a.stranger(0)
+				x.hello.Observed = wire.AddrFrom(netip.MustParseAddrPort(seen))
+				x.join(a.nodes[0], func(_ wire.PeerID, m wire.Message) wire.Message {
+					switch m := m.(type) {
+					case wire.DialBack:
+						return wire.Dialled{Addr: m.Addrs[0], By: wire.PeerID{1, 2, byte(lies.Add(1))}, Code: wire.CodeUnreachable}
+					case wire.Ping:
+						return wire.Pong{}
+					}
+					return wire.Nodes{}
+				})
+				n := a.add(Config{Bootstrap: []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(x.at), x.id)}})
+				for range 100 {
+					time.Sleep(time.Minute)
+					if r := n.Reachability(); r.Mode != ModeServer || r.Reach() == ReachNo {
+						t.Fatalf("believed: %+v", r)
+					}
+				}
+				if lies.Load() == 0 {
+					t.Error("the liar was never asked")
+				}
+			})
+		})
+	}
 }
 
 // The router's word and that of two who came in, though to their IPs something had

@@ -55,6 +55,9 @@ func (n *Node) observed(l *link, addr wire.Addr) {
 	if !ok || !reach.MayTell(l.addr.Addr(), ap.Addr()) || l.conn.Virtual() {
 		return
 	}
+	if reach.ScopeOf(l.addr.Addr()) == reach.ScopeGlobal && l.addr.Addr().Is4() != ap.Addr().Is4() {
+		return // it cannot see us there; only what is translated on the way (NAT64) can
+	}
 	l.sees.Store(&ap)
 	n.self.Vote(l.addr.Addr(), l.conn.LocalAddr().Port(), ap, time.Now())
 }

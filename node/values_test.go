@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,4 +230,92 @@ func TestGetCachesWhereItWasMissing(t *testing.T) {
 			t.Errorf("six minutes later held at %v, want %v", left, before)
 		}
 	})
+}
+
+// A peer that lies about what stands under a key wastes little of our time, and hides
+// nobody whom others know.
+func TestValueLiars(t *testing.T) {
+	key := routing.KeyOf("guestbook")
+	for name, c := range map[string]struct {
+		lie   func(crowd []*wire.Signed, asks int, m wire.FindValue) wire.Message
+		asks  int // how often it is asked at most
+		found int // records of its own that we find
+		takes time.Duration
+	}{
+		"endless": {func(crowd []*wire.Signed, _ int, m wire.FindValue) wire.Message {
+			records, _ := pageOf(slices.Clone(crowd), m.After)
+			return wire.Value{More: true, Records: records}
+		}, maxPages, maxPages * wire.MaxPage, time.Second},
+		"the same page again": {func(crowd []*wire.Signed, _ int, _ wire.FindValue) wire.Message {
+			records, _ := pageOf(slices.Clone(crowd), wire.PeerID{})
+			return wire.Value{More: true, Records: records}
+		}, 2, wire.MaxPage, time.Second},
+		"more of nothing": {func([]*wire.Signed, int, wire.FindValue) wire.Message {
+			return wire.Value{More: true}
+		}, 1, 0, time.Second},
+		"forged": {func(crowd []*wire.Signed, _ int, m wire.FindValue) wire.Message {
+			records, _ := pageOf(slices.Clone(crowd), m.After)
+			for i, r := range records {
+				forged := *r
+				forged.Signature[3] ^= 1
+				records[i] = &forged
+			}
+			return wire.Value{More: true, Records: records}
+		}, 2, 0, time.Second},
+		"too many": {func(crowd []*wire.Signed, _ int, _ wire.FindValue) wire.Message {
+			return wire.Value{Records: crowd[:wire.MaxPage+1]}
+		}, 1, 0, time.Second},
+		"silence after the first page": {func(crowd []*wire.Signed, asks int, m wire.FindValue) wire.Message {
+			if asks > 1 {
+				return nil
+			}
+			records, _ := pageOf(slices.Clone(crowd), m.After)
+			return wire.Value{More: true, Records: records}
+		}, 2, wire.MaxPage, 6 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+				var crowd []*wire.Signed
+				for i := range (maxPages + 2) * wire.MaxPage {
+					crowd = append(crowd, signed(t, 2000+i, wire.Record{Kind: wire.KindOpen, Key: key, Seq: 1, Expiry: time.Now().Add(time.Hour)}))
+				}
+				var asks atomic.Int32
+				s.stranger(0).join(s.nodes[0], func(_ wire.PeerID, m wire.Message) wire.Message {
+					switch m := m.(type) {
+					case wire.FindValue:
+						return c.lie(crowd, int(asks.Add(1)), m)
+					case wire.Store:
+						return wire.Stored{Results: make([]wire.Code, len(m.Records))}
+					case wire.FindNode:
+						return wire.Nodes{}
+					}
+					return wire.Pong{}
+				})
+				s.crowd(key, 2)
+				client := s.add(Config{Mode: ModeClient})
+				start := time.Now()
+				genuine, lies := 0, 0
+				for v, err := range client.Values(within(t, time.Minute), key, GetOptions{}) {
+					switch {
+					case err != nil:
+						t.Error(err)
+					case len(v.Data) > 0:
+						genuine++
+					default:
+						lies++
+					}
+				}
+				if took := time.Since(start); took > c.takes {
+					t.Errorf("took %v", took)
+				}
+				if genuine != 2 || lies != c.found {
+					t.Errorf("found %d and %d of the liar's, want 2 and %d", genuine, lies, c.found)
+				}
+				if n := int(asks.Load()); n == 0 || n > c.asks {
+					t.Errorf("the liar was asked %d times, want %d", n, c.asks)
+				}
+				time.Sleep(5 * time.Second) // the silent one ends
+			})
+		})
+	}
 }

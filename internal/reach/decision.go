@@ -16,8 +16,9 @@ type Sum struct {
 	Hope bool // somewhere else others at least do
 
 	// Doubt: somewhere one or two could not get in, too few to be sure, and no stranger
-	// has come in for an hour. All: those were all that there are to ask. NATed: others
-	// see us where we are not ourselves.
+	// has come in for an hour. All: those were all that there are to ask, and the machine
+	// has no public address of that family itself, as behind a NAT it has none. NATed:
+	// others see us where we are not ourselves.
 	Doubt, All, NATed bool
 }
 
@@ -26,6 +27,12 @@ func (s *Self) Sum(now time.Time) (sum Sum) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	quiet := s.came.IsZero() || now.Sub(s.came) > noLife
+	public := make(map[bool]bool) // the machine itself, by IPv4
+	for _, at := range s.ownLocked(now) {
+		if ScopeOf(at.Addr()) == ScopeGlobal {
+			public[at.Addr().Is4()] = true
+		}
+	}
 	add := func(at netip.AddrPort) {
 		v := s.verdicts[at]
 		switch v.Answer() {
@@ -37,7 +44,7 @@ func (s *Self) Sum(now time.Time) (sum Sum) {
 			sum.Hope = sum.Hope || v.Hopeful(now)
 			if noes := v.fresh(now); noes > 0 && quiet {
 				sum.Doubt = true
-				sum.All = sum.All || noes >= min(s.askable, EnoughNoes)
+				sum.All = sum.All || noes >= min(s.askable, EnoughNoes) && !public[at.Addr().Is4()]
 			}
 		}
 	}

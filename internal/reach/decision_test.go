@@ -102,3 +102,25 @@ func TestSum(t *testing.T) {
 		t.Error("behind a NAT it relays")
 	}
 }
+
+// One liar makes no client of a machine that has a public address itself.
+func TestSumOfAPublicMachine(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	own, lie := netip.MustParseAddrPort("8.8.8.8:1"), netip.MustParseAddrPort("7.7.7.7:7")
+	liar := Answerer{ID: wire.PeerID{1}, At: ipv4(9, 9, 9, 1)}
+	s := New(Config{Alone: func() bool { return true }})
+	s.ListensOn(own)
+	s.SendsTo(netip.AddrPortFrom(liar.At, 1), now)
+	s.Vote(liar.At, 1, lie, now)
+	for _, at := range []netip.AddrPort{own, lie} {
+		s.Answerers(at, true, []Answerer{liar}, now)
+		s.CouldNot(at, wire.PeerID{2}, SiteOf(liar.At), now, now)
+	}
+	sum := s.Sum(now)
+	if want := (Sum{NATed: true, Doubt: true}); sum != want {
+		t.Errorf("by a liar's word %+v, want %+v", sum, want)
+	}
+	if new(Decision).Decide(sum, false, now) {
+		t.Error("a client by a liar's word")
+	}
+}

@@ -4,10 +4,12 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -115,6 +117,84 @@ func fill(t *testing.T, d *Disk, room func()) *Disk {
 	d = again(t, d, noon)
 	look(d, noon)
 	return d
+}
+
+// Many who wait for one commit are told alike what became of it: what was
+// acknowledged is there after a restart, what was refused is not.
+func TestFullDiskForMany(t *testing.T) {
+	if os.Getenv("KADQUIC_FULL_DISK") == "" { // see TestFullDisk
+		child := exec.Command(os.Args[0], "-test.run=^TestFullDiskForMany$", "-test.v")
+		child.Env = append(os.Environ(), "KADQUIC_FULL_DISK=1")
+		out, err := child.CombinedOutput()
+		t.Logf("%s", out)
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	d, _ := newDisk(t, Limits{})
+	d.db.AllocSize = pageSize
+	lift := limitFiles(t, 400_000)
+	const callers, each = 16, 12
+	var records [callers][each]*wire.Signed
+	var acked, saved [callers][each]bool
+	for i := range callers {
+		for j := range each {
+			records[i][j] = open(t, 100*i+j, i%8, 1, after(time.Hour), strings.Repeat("v", 3000))
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for j, r := range records[i] {
+				errs := d.Put(noon, []Item{{Record: r}, {Record: r}}) // twice: it is held, says the second
+				if acked[i][j] = errs[0] == nil; !acked[i][j] && !errors.Is(errs[0], wire.CodeReadOnly) || (errs[1] == nil) != acked[i][j] {
+					t.Errorf("put: %v", errs)
+				}
+			}
+		})
+		wg.Go(func() {
+			for j := range each {
+				err := d.Save(fmt.Sprint(i, " ", j), make([]byte, 500))
+				if saved[i][j] = err == nil; err != nil && !errors.Is(err, wire.CodeReadOnly) {
+					t.Errorf("save: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	in, states := 0, 0
+	look := func(d *Disk) {
+		t.Helper()
+		in, states = 0, 0
+		for i := range callers {
+			for j, r := range records[i] {
+				if held := d.Has(noon, r); held != acked[i][j] {
+					t.Errorf("held %v, acknowledged %v", held, acked[i][j])
+				}
+				if data, err := d.Saved(fmt.Sprint(i, " ", j)); err != nil || (data != nil) != saved[i][j] {
+					t.Errorf("there %v, saved %v, %v", data != nil, saved[i][j], err)
+				}
+				if acked[i][j] {
+					in++
+				}
+				if saved[i][j] {
+					states++
+				}
+			}
+		}
+		check(t, d.x)
+		if r := d.Report(); r.Records != in || r.States != states {
+			t.Errorf("%v, want %d records and %d states", r, in, states)
+		}
+	}
+	look(d)
+	lift()
+	look(again(t, d, noon))
+	t.Logf("%d records and %d states of %d each", in, states, callers*each)
+	if in == 0 || in == callers*each {
+		t.Error("the disk was never full, or always")
+	}
 }
 
 func TestFileThatMayNotBeRead(t *testing.T) {
