@@ -126,7 +126,7 @@ func (c *chat) keep(p *peer) {
 				if wait = max(time.Second, min(2*wait, maxRedial)); p.here {
 					wait = time.Second
 				}
-				c.lost(p, err)
+				c.lost(p, cmp.Or(err, errors.New("they do not take it")))
 			}
 		})
 	}
