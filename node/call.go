@@ -135,17 +135,27 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 }
 
 // callThrough calls a peer through a relay, and has an agent make a path to it. It says
-// when packets may go by the relay.
+// when packets may go by the relay. If the connection to the relay fails for no fault of
+// anybody's, the call is made anew, once.
 func (n *Node) callThrough(ctx context.Context, id, relay wire.PeerID, sends func()) error {
-	l, err := n.relayLink(ctx, relay)
-	if err == nil {
-		switch n.mapping() {
-		case wire.MappingSequential, wire.MappingUnknown:
-			n.foresee(ctx, id, l)
+	var err error
+	for try := range 2 {
+		var l *link
+		if l, err = n.relayLink(ctx, relay); err != nil {
+			err = fmt.Errorf("relay %s: %w", relay, err)
+			break
 		}
-		err = n.callBySocket(ctx, id, l, socket{}, sends)
-	} else {
-		err = fmt.Errorf("relay %s: %w", relay, err)
+		if try == 0 {
+			switch n.mapping() {
+			case wire.MappingSequential, wire.MappingUnknown:
+				n.foresee(ctx, id, l)
+			}
+		}
+		if err = n.callBySocket(ctx, id, l, socket{}, sends); err == nil || ctx.Err() != nil || !innocent(err) {
+			break
+		}
+		l.closeFor(err)
+		sends = func() {} // it has said so
 	}
 	if err != nil {
 		n.callEvent(CallEvent{Peer: id, Relay: relay, What: "failed", Err: err})

@@ -210,19 +210,14 @@ var errNoDatagrams = errors.New("the peer takes no datagrams, and so cannot rela
 
 // callBy calls a peer by a relay, to which it connects if need be, and returns
 // what the peer answers and the link to the relay. From when the call is sent
-// packets for the peer go by it.
+// packets for the peer go by it. It is not for this to repeat a call: whoever is
+// called believes the same one once.
 func (n *Node) callBy(ctx context.Context, by, to wire.PeerID, intro []byte, padding int) (wire.Called, *link, error) {
-	for try := 0; ; try++ {
-		called, l, err := n.callOnce(ctx, by, to, intro, padding)
-		if err == nil {
-			return called, l, nil
-		}
-		if try == 0 && ctx.Err() == nil && innocent(err) {
-			l.closeFor(err)
-			continue
-		}
+	called, l, err := n.callOnce(ctx, by, to, intro, padding)
+	if err != nil {
 		return wire.Called{}, nil, fmt.Errorf("call %s by %s: %w", to, by, err)
 	}
+	return called, l, nil
 }
 
 func (n *Node) callOnce(ctx context.Context, by, to wire.PeerID, intro []byte, padding int) (wire.Called, *link, error) {

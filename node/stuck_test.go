@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,7 +28,12 @@ func unread(t *testing.T, from, to *Node) (streams []net.Conn) {
 		go c.Write(make([]byte, 512<<10))
 		streams = append(streams, c)
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(time.Second)
+	for _, n := range []*Node{from, to} {
+		if slices.ContainsFunc(n.links.all(), func(l *link) bool { return l.conn.Retired() }) {
+			t.Fatal("it is known already")
+		}
+	}
 	return streams
 }
 
@@ -96,11 +102,7 @@ func TestACallPassesUnreadStreams(t *testing.T) {
 		ln := s.listen(1, "/app/unread")
 		alice, relay := s.nodes[0], s.nodes[1]
 		streams := unread(t, alice, relay)
-		if c, ok := alice.pool.Lookup(publicKey(relay.ID())); !ok || c.Retired() {
-			t.Fatal("it is known already")
-		}
-		_, _, err := alice.callBy(within(t, time.Minute), relay.ID(), s.nodes[2].ID(), []byte("x"), 0)
-		if !errors.Is(err, wire.CodeUnreachable) { // who has no place there
+		if err := alice.callThrough(within(t, time.Minute), s.nodes[2].ID(), relay.ID(), func() {}); !errors.Is(err, wire.CodeUnreachable) { // who has no place there
 			t.Errorf("the call: %v", err)
 		}
 		var wg sync.WaitGroup
@@ -118,6 +120,29 @@ func TestACallPassesUnreadStreams(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	})
+}
+
+// A call whose answer is stuck has been heard: it is made anew, as nobody believes the
+// same one twice.
+func TestACallIsMadeAnew(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob, alice := s.relayed(), s.add(Config{Mode: ModeClient})
+		if _, err := alice.Listen("/app/unread"); err != nil {
+			t.Fatal(err)
+		}
+		id := bob.Relays()[0].ID
+		relay := s.nodes[slices.IndexFunc(s.nodes, func(n *Node) bool { return n.ID() == id })]
+		if _, err := alice.reach(within(t, time.Minute), id); err != nil {
+			t.Fatal(err)
+		}
+		unread(t, relay, alice)
+		if err := alice.callThrough(within(t, time.Minute), bob.ID(), id, func() {}); err != nil {
+			t.Error(err)
+		}
+		if !slices.ContainsFunc(alice.links.all(), func(l *link) bool { return l.id == id && l.conn.Retired() }) {
+			t.Error("no connection was stuck")
+		}
 	})
 }
 
