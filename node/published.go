@@ -209,9 +209,9 @@ func (n *Node) Published() []Publication {
 // Unpublish ends what a put began: the record is not renewed any more, and, but
 // for content, which others may have published too, it is replaced by a version
 // of itself that ends in a minute. For as long as the former may live, this node
-// looks every hour whether somebody has it still. An error says that some may hold
-// it until it ends; it is not renewed in any case. If the node keeps no such record
-// alive, the error is ErrNotFound.
+// looks every hour whether somebody has it still, of 1024 records at most. An error
+// says that some may hold it until it ends; it is not renewed in any case. If the node
+// keeps no such record alive, the error is ErrNotFound.
 func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (Stored, error) {
 	if err := n.running(); err != nil {
 		return Stored{}, err
@@ -219,6 +219,10 @@ func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (
 	ps, at := n.publications, slot{kind, key}
 	ps.mu.Lock()
 	p := ps.by[at]
+	var record wire.Record
+	if p != nil {
+		record = p.version.record.Record
+	}
 	delete(ps.by, at)
 	ps.mu.Unlock()
 	if p == nil {
@@ -227,7 +231,7 @@ func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (
 	serr := ps.save(at)
 	stored, err := Stored{Key: key}, error(nil)
 	if kind != wire.KindContent {
-		stored, err = n.withdraw(ctx, p.version.record.Record)
+		stored, err = n.withdraw(ctx, record)
 	}
 	if err = errors.Join(serr, err); err != nil {
 		return stored, fmt.Errorf("unpublish: %w", err)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"sync"
@@ -309,5 +310,29 @@ func TestAPutThatCannotBeNotedIsNotPublished(t *testing.T) {
 			t.Errorf("held at %v, published %v", held, n.Published())
 		}
 		s.put(n, key, "x", PutOptions{TTL: time.Hour}) // that needs no note
+	})
+}
+
+// To unpublish what is being signed anew is no race.
+func TestUnpublishWhileRenewed(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n, ps := s.nodes[0], s.nodes[0].publications
+		for i := range 200 {
+			key := routing.KeyOf(fmt.Sprint(i))
+			s.put(n, key, "x", PutOptions{})
+			ps.mu.Lock()
+			v := ps.by[slot{wire.KindOpen, key}].version
+			w := renewal{v, v.record, v.record.Record.Seq + 1}
+			ps.mu.Unlock()
+			done := make(chan error)
+			go func() {
+				_, err := n.resign(w)
+				done <- err
+			}()
+			_, err := n.Unpublish(within(t, time.Minute), wire.KindOpen, key)
+			if err := errors.Join(err, <-done); err != nil && !errors.Is(err, ErrUnreachable) {
+				t.Fatal(err)
+			}
+		}
 	})
 }
