@@ -215,11 +215,7 @@ func (g *agent) step(now time.Time) time.Time {
 // conn reports whether there is a connection to the peer whose path is ours to choose,
 // and whether streams are open on it.
 func (g *agent) conn() (is, talking bool) {
-	c, ok := g.n.pool.Lookup(publicKey(g.id))
-	if !ok || !c.Virtual() {
-		return false, false
-	}
-	return true, c.Held()
+	return g.n.pool.Virtual(publicKey(g.id))
 }
 
 // choose sets the path: that of the youngest attempt that has one.

@@ -259,8 +259,7 @@ func (n *Node) tendRoutes(now time.Time) {
 	rs.mu.Unlock()
 	live := make(map[wire.PeerID]bool)
 	for _, id := range ids {
-		c, ok := n.pool.Lookup(publicKey(id))
-		live[id] = ok && c.Virtual()
+		live[id], _ = n.pool.Virtual(publicKey(id))
 	}
 	var ping []*link
 	rs.mu.Lock()

@@ -219,3 +219,43 @@ func TestStreamsAreNoExcuse(t *testing.T) {
 		}
 	})
 }
+
+// A path serves the streams of a connection that is stuck, though requests go by another,
+// which ends long before they do.
+func TestThePathOfUnreadStreamsIsKept(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.relayed()
+		echoes(t, bob)
+		alice := s.add(Config{Mode: ModeClient})
+		conn, err := alice.Dial(within(t, time.Minute), bob.ID(), echoTest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		time.Sleep(10 * time.Second)
+		before := PathOf(conn)
+		if before.Kind == PathRelayed {
+			t.Fatalf("the path is %v", before)
+		}
+		for _, n := range []*Node{alice, bob} {
+			for _, l := range n.links.all() {
+				if l.id == alice.ID() || l.id == bob.ID() {
+					n.pool.Retire(l.conn)
+				}
+			}
+		}
+		if _, err := alice.Ping(within(t, time.Minute), bob.ID()); err != nil {
+			t.Error(err)
+		}
+		for range 10 {
+			time.Sleep(time.Minute)
+			if at, ok := alice.PathTo(bob.ID()); PathOf(conn) != before || !ok || at != before {
+				t.Fatalf("the path is %v, was %v; to the peer %v, %t", PathOf(conn), before, at, ok)
+			}
+		}
+		if alice.agents.agentWith(bob.ID()) == nil {
+			t.Error("nobody looks after the path")
+		}
+		said(t, conn, "hello")
+	})
+}

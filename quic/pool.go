@@ -81,8 +81,9 @@ type Pool struct {
 
 // A peer is what the pool has of one key. One of whom nothing is left is dropped.
 type peer struct {
-	conn *Conn // to give; nil, or ended, if there is none
-	dial *dial // under way, or nil
+	conn  *Conn // to give; nil, or ended, if there is none
+	dial  *dial // under way, or nil
+	conns int   // of Pool.conns
 }
 
 // NewPool makes an empty pool.
@@ -119,7 +120,7 @@ func (p *Pool) peer(key PublicKey) *peer {
 
 // drop forgets a peer of whom nothing is left; with p.mu held.
 func (p *Pool) drop(key PublicKey) {
-	if pe := p.peers[key]; pe != nil && pe.conn == nil && pe.dial == nil {
+	if pe := p.peers[key]; pe != nil && pe.conns == 0 && pe.conn == nil && pe.dial == nil {
 		delete(p.peers, key)
 	}
 }
@@ -166,6 +167,7 @@ func (p *Pool) insert(c *Conn) (out []farewell) {
 		p.in++
 	}
 	pe := p.peer(c.key)
+	pe.conns++
 	switch old := pe.conn; {
 	case old == nil || !old.alive():
 		pe.conn = c
@@ -235,10 +237,25 @@ func (p *Pool) remove(c *Conn) {
 	if !c.dialled {
 		p.in--
 	}
-	if pe := p.peers[c.key]; pe != nil && pe.conn == c {
-		pe.conn = nil
-		p.drop(c.key)
+	pe := p.peers[c.key]
+	if pe.conns--; pe.conn == c {
+		pe.conn = p.retired(c.key, pe.conns)
 	}
+	p.drop(c.key)
+}
+
+// retired returns the youngest of the connections to a peer that are retired, nil if
+// none is: for want of another it is given again; with p.mu held.
+func (p *Pool) retired(key PublicKey, conns int) (youngest *Conn) {
+	if conns == 0 { // nearly always
+		return nil
+	}
+	for c := range p.conns {
+		if c.key == key && c.Retired() && c.alive() && (youngest == nil || c.opened.After(youngest.opened)) {
+			youngest = c
+		}
+	}
+	return youngest
 }
 
 // Retire says that c, though it lives, does not do any more, because what it carries
@@ -269,6 +286,27 @@ func (p *Pool) Lookup(key PublicKey) (*Conn, bool) {
 		return pe.conn, true
 	}
 	return nil, false
+}
+
+// Virtual tells whether there is a virtual connection to a peer, which may be retired
+// or superseded, and whether anybody holds one.
+func (p *Pool) Virtual(key PublicKey) (is, held bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pe := p.peers[key]
+	if pe == nil || pe.conns == 0 {
+		return false, false
+	}
+	if c := pe.conn; pe.conns == 1 && c != nil { // nearly always
+		is = c.Virtual() && c.alive()
+		return is, is && c.Held()
+	}
+	for c := range p.conns {
+		if c.key == key && c.Virtual() && c.alive() {
+			is, held = true, held || c.Held()
+		}
+	}
+	return is, held
 }
 
 // Len counts the connections of the pool, those that drain among them.

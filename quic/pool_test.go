@@ -401,7 +401,7 @@ func TestPoolVirtualSupersedes(t *testing.T) {
 // not closed as long as somebody holds it.
 func TestPoolRetires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := newMembers(t).pair(PoolConfig{})
+		a, b := newMembers(t).pair(PoolConfig{IdleAccepted: -1})
 		old := a.get(t, b)
 		release := old.Hold()
 		time.Sleep(time.Second)
@@ -415,10 +415,21 @@ func TestPoolRetires(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		a.has(t, 2, 2, 0)
+		time.Sleep(time.Minute) // the other goes unused
+		a.has(t, 1, 2, 1)
+		endedWith(t, c, codeIdle)
+		if c, ok := a.Lookup(b.t.PublicKey()); !ok || c != old {
+			t.Error("it is not found when there is no other any more")
+		}
+		c = a.get(t, b)
+		a.has(t, 2, 3, 1)
 		release()
 		time.Sleep(2 * time.Second)
-		a.has(t, 1, 2, 1)
+		a.has(t, 1, 3, 2)
 		endedWith(t, old, codeDuplicate)
+		if got, ok := a.Lookup(b.t.PublicKey()); !ok || got != c {
+			t.Error("the other is not found")
+		}
 
 		check(t, b.t.Close())
 		time.Sleep(time.Second)
