@@ -92,12 +92,12 @@ func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOpti
 		return Stored{}, fmt.Errorf("put: %w", err)
 	}
 	var v *version
-	var withdrawn *wire.Signed // before
+	var before *withdrawn
 	if r.Record.Publisher == n.id {
-		withdrawn = n.withdrawals.of(slotOf(r))
 		if v, err = n.publications.begin(r, o.TTL != 0); err != nil {
 			return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
 		}
+		before = n.withdrawals.suspend(slotOf(r))
 	}
 	var s Stored
 	if o.IfSeq != nil {
@@ -105,10 +105,8 @@ func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOpti
 	} else {
 		s, err = n.publish(ctx, r, o.Quorum)
 	}
-	if s.Count > 0 { // else it is so still
-		if werr := n.withdrawals.end(withdrawn); werr != nil {
-			n.config.Logger.Info("cannot forget a withdrawal", "err", werr)
-		}
+	if werr := n.withdrawals.resume(before, s.Count > 0); werr != nil {
+		n.config.Logger.Info("cannot forget a withdrawal", "err", werr)
 	}
 	if serr := n.publications.end(v, s, err); serr != nil {
 		err = errors.Join(err, fmt.Errorf("put %s: %w", r.Record.Key, serr))

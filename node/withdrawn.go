@@ -93,6 +93,33 @@ func (ws *withdrawals) end(r *wire.Signed) error {
 	return ws.save(at)
 }
 
+// suspend has nobody look for what was withdrawn there, while something is put: its
+// sequence number may be a lower one. Nil if nothing was.
+func (ws *withdrawals) suspend(at slot) *withdrawn {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	w := ws.by[at]
+	delete(ws.by, at)
+	return w
+}
+
+// resume ends what suspend began: with over for good, else as if nothing had been.
+func (ws *withdrawals) resume(w *withdrawn, over bool) error {
+	if w == nil {
+		return nil
+	}
+	at := slotOf(w.record)
+	if over {
+		return ws.save(at)
+	}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.by[at] == nil {
+		ws.by[at] = w
+	}
+	return nil
+}
+
 // of returns what took the place there, nil if nothing did.
 func (ws *withdrawals) of(at slot) *wire.Signed {
 	ws.mu.Lock()
