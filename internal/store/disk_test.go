@@ -171,6 +171,24 @@ func TestClockAheadAtOpen(t *testing.T) {
 	wantGet(t, d, now, r, r)
 }
 
+// What one of few neighbours has put wakes too, though it is more than one of many may.
+func TestShareOfANeighbourWakes(t *testing.T) {
+	d, _ := newDisk(t, Limits{Bytes: 8 * unit(t), SourceBytes: unit(t)})
+	for i := range 4 {
+		wantPutItem(t, d, noon, Item{Record: small(t, i), Source: from(1, 1), Neighbour: true, Neighbours: 2}, wire.CodeOK)
+	}
+	d = again(t, d, after(50*time.Hour))
+	if d.Len() != 0 || d.Report().Dormant != 4 {
+		t.Fatalf("%d records, %v", d.Len(), d.Report())
+	}
+	d.x.base = d.x.base.Add(-50 * time.Hour) // the clock is set, see TestClockAheadAtOpen
+	d.Expire(noon)
+	if d.Len() != 4 {
+		t.Errorf("%d of 4 records woke", d.Len())
+	}
+	check(t, d.x)
+}
+
 // What did end is gone from the file after an hour, but for sequence numbers.
 func TestDormantRecordsGoAfterAnHour(t *testing.T) {
 	d, path := newDisk(t, Limits{})

@@ -138,5 +138,6 @@ func (d *Disk) revive(now time.Time, s dormant) {
 	if old != nil && (!old.tomb || old.seq > e.seq) {
 		return
 	}
+	e.from.share = d.x.limits.Bytes // it was let in once
 	d.x.replace(old, e, t)
 }
