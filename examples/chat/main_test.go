@@ -159,6 +159,13 @@ func (p *person) want(re string) string {
 	}
 }
 
+// rewind has want look at all lines again.
+func (p *person) rewind() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen = 0
+}
+
 func (p *person) ticket() string { p.t.Helper(); return p.want(`(12D3KooW.*@/.*)`) }
 
 // quit ends the chat as Ctrl-D does, and wants no error.
