@@ -27,7 +27,9 @@
 //     ours, from where nothing had been sent to. One is enough: nobody can lie about it.
 //   - No is hearsay: the word of a peer that it could not. One may lie, and two may be
 //     unlucky, so that it takes three, for whom peers of three networks were asked; and
-//     any stranger who comes in afterwards refutes them all.
+//     any stranger who comes in afterwards refutes them all. Where there are but one or
+//     two to ask, and the machine has no public address, their word makes a client of
+//     the node for now (decision.go).
 //
 // The router's own word that it lets others in counts for nothing until some have come
 // who could not otherwise: behind a carrier's NAT it is not true (verdict.go).
