@@ -70,6 +70,7 @@ func (n *Node) callOrRace(ctx context.Context, id wire.PeerID, relays []wire.Pee
 	call := func() {
 		called = true
 		running++
+		relays := relays // as known now: there may be others later
 		go func() {
 			c, err := n.dialCalled(ctx, id, relays)
 			results <- result{c, []error{err}}
