@@ -38,17 +38,27 @@ func limitFiles(t *testing.T, size int64) (lift func()) {
 	return lift
 }
 
+// ownProcess runs the test in a process of its own, and reports whether this is it: a
+// limit of files is the process's, and the go command's files would have it too.
+func ownProcess(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv("KADQUIC_FULL_DISK") != "" {
+		return true
+	}
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	child.Env = append(os.Environ(), "KADQUIC_FULL_DISK=1")
+	out, err := child.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	}
+	return false
+}
+
 // While the disk is full a STORE is refused, a get answered; then all goes on. No
 // record that was acknowledged is missing, none is there that was refused.
 func TestFullDisk(t *testing.T) {
-	if os.Getenv("KADQUIC_FULL_DISK") == "" { // the limit is the process's: the go command's files have it too
-		child := exec.Command(os.Args[0], "-test.run=^TestFullDisk$", "-test.v")
-		child.Env = append(os.Environ(), "KADQUIC_FULL_DISK=1")
-		out, err := child.CombinedOutput()
-		t.Logf("%s", out)
-		if err != nil {
-			t.Error(err)
-		}
+	if !ownProcess(t) {
 		return
 	}
 	d, _ := newDisk(t, Limits{})
@@ -122,14 +132,7 @@ func fill(t *testing.T, d *Disk, room func()) *Disk {
 // Many who wait for one commit are told alike what became of it: what was
 // acknowledged is there after a restart, what was refused is not.
 func TestFullDiskForMany(t *testing.T) {
-	if os.Getenv("KADQUIC_FULL_DISK") == "" { // see TestFullDisk
-		child := exec.Command(os.Args[0], "-test.run=^TestFullDiskForMany$", "-test.v")
-		child.Env = append(os.Environ(), "KADQUIC_FULL_DISK=1")
-		out, err := child.CombinedOutput()
-		t.Logf("%s", out)
-		if err != nil {
-			t.Error(err)
-		}
+	if !ownProcess(t) {
 		return
 	}
 	d, _ := newDisk(t, Limits{})
