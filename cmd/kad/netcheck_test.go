@@ -98,6 +98,7 @@ func TestNodesFindOutWhereTheyAre(t *testing.T) {
 			name += "igd"
 		}
 		t.Run(name, func(t *testing.T) {
+			lab.Use(t)
 			host := lab.Home(name, c.kind, natlab.Options{IGD: c.igd})
 			r := &inLAN{t, host, kad, filepath.Join(t.TempDir(), name), nil}
 			r.up("--no-lan", "--bootstrap", bootstrap, "-v")

@@ -60,6 +60,16 @@ func New(t T, config ...Config) *Lab {
 	return l
 }
 
+// Use lets a subtest build in the lab until it ends: what then fails or lacks a tool fails
+// or skips the subtest. Without Use it would end the parent from the subtest's goroutine,
+// which package testing reports as a failure. Subtests that run in parallel must not call
+// it for the same lab.
+func (l *Lab) Use(t T) {
+	parent := l.t
+	l.t = t
+	t.Cleanup(func() { l.t = parent })
+}
+
 // usable says why no lab can be built on this machine, or nil. It tries the real
 // thing in a namespace that it throws away rather than guess from versions.
 var usable = sync.OnceValue(func() error {

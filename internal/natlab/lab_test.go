@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,6 +86,41 @@ func TestSkipsWithAReason(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "iproute2") {
 		t.Errorf("the reason is %v", err)
 	}
+}
+
+// A subtest that needs a tool which is not installed skips, and its siblings go on.
+func TestSubtestWithoutItsToolSkips(t *testing.T) {
+	lab := New(t)
+	var skipped, after bool
+	t.Run("needs miniupnpd", func(t *testing.T) {
+		t.Setenv("PATH", pathWithout(t, "miniupnpd"))
+		t.Cleanup(func() { skipped = t.Skipped() })
+		lab.Use(t)
+		lab.NAT("mapper", Linux, Options{IGD: true})
+		t.Error("there is a NAT that maps ports, without miniupnpd")
+	})
+	t.Run("needs no more than a lab", func(t *testing.T) {
+		lab.Use(t)
+		lab.NAT("plain", Linux)
+		after = true
+	})
+	if !skipped || !after {
+		t.Errorf("the first was skipped %v, the second ran %v", skipped, after)
+	}
+}
+
+// pathWithout returns a PATH with the tools of a lab but one.
+func pathWithout(t *testing.T, tool string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"ip", "nft", "nsenter", "miniupnpd"} {
+		if at, err := exec.LookPath(name); err == nil && name != tool {
+			if err := os.Symlink(at, filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return dir
 }
 
 func TestString(t *testing.T) {
