@@ -245,19 +245,19 @@ func (n *Node) gotProbe(socket int, via *quic.Port, from netip.AddrPort, b []byt
 // costs where no socket serves both families: by relay, paths of the other are not
 // tried. An IPv6 wildcard serves both. Peers that can be dialled as they are, are, from any socket.
 func (n *Node) caller() *quic.Transport {
-	best := n.transports[0]
-	for _, t := range n.transports[1:] {
-		if reaches(t.LocalAddr().Addr()) > reaches(best.LocalAddr().Addr()) {
-			best = t
+	best, bestRank := n.transports[0], -1
+	for i, t := range n.transports {
+		if rank := reaches(t.LocalAddr().Addr(), n.ipv6Only[i]); rank > bestRank {
+			best, bestRank = t, rank
 		}
 	}
 	return best
 }
 
 // reaches ranks a socket by the address that it is bound to.
-func reaches(local netip.Addr) int {
+func reaches(local netip.Addr, ipv6Only bool) int {
 	switch {
-	case local.IsUnspecified() && local.Is6(): // both families, see quic.ListenUDP
+	case local.IsUnspecified() && local.Is6() && !ipv6Only: // both families, see quic.ListenUDP
 		return int(reach.ScopeGlobal) + 2
 	case local.IsUnspecified():
 		return int(reach.ScopeGlobal) + 1

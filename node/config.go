@@ -52,8 +52,8 @@ type Config struct {
 	Mode Mode
 
 	// Listen is where to listen: /ip4/…/udp/…/quic-v1 or /ip6/…; port 0 is any
-	// free port. One socket per address serves for everything. If nil, one
-	// dual-stack socket on any free port.
+	// free port. One socket per address serves for everything; 0.0.0.0 and ::
+	// on one port share one. If nil, one dual-stack socket on any free port.
 	Listen []ma.Multiaddr
 
 	// PacketConns are sockets to use instead of Listen, closed with the node: a

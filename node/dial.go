@@ -236,10 +236,10 @@ func (n *Node) dialOne(ctx context.Context, id wire.PeerID, t dialTarget) (*quic
 // its family that is not bound to loopback, unless the address is.
 func (n *Node) transportFor(to netip.Addr) *quic.Transport {
 	var fallback *quic.Transport
-	for _, t := range n.transports {
+	for i, t := range n.transports {
 		local := t.LocalAddr().Addr()
 		switch {
-		case local.IsUnspecified() && (local.Is6() || to.Is4()):
+		case local.IsUnspecified() && (local.Is6() && !n.ipv6Only[i] || local.Is4() == to.Is4()):
 			return t
 		case local.Is4() != to.Is4():
 		case local.IsLoopback() == to.IsLoopback():

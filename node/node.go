@@ -45,6 +45,7 @@ type Node struct {
 
 	sockets    []net.PacketConn
 	transports []*quic.Transport
+	ipv6Only   map[int]bool      // which of the sockets serve no IPv4 though bound to ::; set before the node runs
 	mappers    []*portmap.Mapper // of sockets; set before the node runs
 	pool       *quic.Pool
 	links      links
@@ -137,6 +138,7 @@ func New(config Config) (*Node, error) {
 		cancel:    cancel,
 		closed:    make(chan struct{}),
 		sockets:   c.PacketConns,
+		ipv6Only:  make(map[int]bool),
 		links:     links{of: make(map[*link]struct{})},
 		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
 		peers:     peerstore.New(peerstore.Options{}),

@@ -15,7 +15,7 @@ func TestCallerReachesMost(t *testing.T) {
 	} {
 		for i := 1; i < len(order); i++ {
 			less, more := netip.MustParseAddr(order[i-1]), netip.MustParseAddr(order[i])
-			if reaches(less) >= reaches(more) {
+			if reaches(less, false) >= reaches(more, false) {
 				t.Errorf("%v is preferred to %v", less, more)
 			}
 		}

@@ -3,6 +3,7 @@ package node
 import (
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -11,19 +12,21 @@ import (
 // listen opens the sockets, all or none.
 func (n *Node) listen() error {
 	if len(n.sockets) == 0 {
-		addrs := []netip.AddrPort{{}}
-		if len(n.config.Listen) > 0 {
-			addrs = addrs[:0]
-			for _, a := range n.config.Listen {
-				ap, err := quic.ParseListen(a)
-				if err != nil {
-					return err
-				}
-				addrs = append(addrs, ap)
+		var addrs []netip.AddrPort
+		for _, a := range n.config.Listen {
+			ap, err := quic.ParseListen(a)
+			if err != nil {
+				return err
 			}
+			addrs = append(addrs, ap)
 		}
-		for _, ap := range addrs {
-			socket, err := quic.ListenUDP(ap)
+		for i, p := range planSockets(addrs) {
+			open := quic.ListenUDP
+			if p.ipv6Only {
+				open = quic.ListenIPv6
+				n.ipv6Only[i] = true
+			}
+			socket, err := open(p.at)
 			if err != nil {
 				return err
 			}
@@ -59,10 +62,46 @@ func (n *Node) listen() error {
 			return err
 		}
 		n.transports = append(n.transports, t)
+		if n.ipv6Only[i] {
+			n.self.ListensOnIPv6(t.LocalAddr())
+			continue // routers map ports of IPv4
+		}
 		n.self.ListensOn(t.LocalAddr())
 		n.mapPort(socket)
 	}
 	return nil
+}
+
+// A socketPlan is a socket to be opened. The zero value is a socket of both families on
+// any port.
+type socketPlan struct {
+	at       netip.AddrPort
+	ipv6Only bool // it leaves its port to others by IPv4
+}
+
+// planSockets returns the sockets that serve the addresses of Config.Listen, in any
+// order. One socket of both families stands for 0.0.0.0 and :: on one port, because
+// calls through relays use one socket only (caller). Where another IPv4 address is asked
+// for on the port of ::, the socket of :: leaves IPv4 out: it could not be opened else.
+func planSockets(addrs []netip.AddrPort) (plans []socketPlan) {
+	if len(addrs) == 0 {
+		return []socketPlan{{}}
+	}
+	asked := func(ip netip.Addr, port uint16) bool { return slices.Contains(addrs, netip.AddrPortFrom(ip, port)) }
+	for _, at := range addrs {
+		anyIPv4 := asked(netip.IPv4Unspecified(), at.Port())
+		anyIPv6 := asked(netip.IPv6Unspecified(), at.Port())
+		switch {
+		case at.Addr() == netip.IPv4Unspecified() && anyIPv6: // the socket of :: serves it
+			continue
+		case at.Addr() == netip.IPv6Unspecified() && !anyIPv4:
+			other := func(o netip.AddrPort) bool { return o.Addr().Is4() && o.Port() == at.Port() && at.Port() != 0 }
+			plans = append(plans, socketPlan{at, slices.ContainsFunc(addrs, other)})
+		default:
+			plans = append(plans, socketPlan{at: at})
+		}
+	}
+	return plans
 }
 
 // accept hands incoming connections of one socket to the pool.

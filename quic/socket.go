@@ -2,6 +2,7 @@ package quic
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -10,7 +11,8 @@ import (
 
 // ListenUDP opens a socket for Config.Conn. An unspecified IPv6 address, or the
 // zero AddrPort, listens on IPv4 and IPv6 at once, or on IPv4 alone where the
-// system has no IPv6. Port 0 lets the system choose.
+// system has no IPv6. Any other error, as of a port that is taken, names addr.
+// Port 0 lets the system choose.
 func ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
 	if !addr.IsValid() {
 		addr = netip.AddrPortFrom(netip.IPv6Unspecified(), addr.Port())
@@ -23,9 +25,22 @@ func ListenUDP(addr netip.AddrPort) (net.PacketConn, error) {
 		network = "udp"
 	}
 	u, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
-	if err != nil && network == "udp" {
+	if network == "udp" && lacksIPv6(err) {
 		u, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4zero, Port: int(addr.Port())})
 	}
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// ListenIPv6 is ListenUDP for an IPv6 address at which IPv4 is not served: beside the
+// socket of an unspecified address others may listen on the same port by IPv4.
+func ListenIPv6(addr netip.AddrPort) (net.PacketConn, error) {
+	if !addr.Addr().Is6() || addr.Addr().Is4In6() {
+		return nil, fmt.Errorf("quic: %v is not an IPv6 address", addr)
+	}
+	u, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(addr)) // sets IPV6_V6ONLY
 	if err != nil {
 		return nil, err
 	}

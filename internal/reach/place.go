@@ -44,7 +44,7 @@ func (s *Self) interfaces(l netip.AddrPort) (aps []netip.AddrPort) {
 		return nil
 	}
 	for _, ip := range s.config.Machine() {
-		if at := ScopeOf(ip); at == ScopeNone || at == ScopeLink || l.Addr().Is4() && !ip.Is4() {
+		if at := ScopeOf(ip); at == ScopeNone || at == ScopeLink || l.Addr().Is4() && !ip.Is4() || s.ipv6Only[l] && ip.Is4() {
 			continue
 		}
 		aps = append(aps, netip.AddrPortFrom(ip, l.Port()))

@@ -25,8 +25,9 @@ type Self struct {
 
 	mu        sync.Mutex
 	listen    []netip.AddrPort
-	own       []netip.AddrPort // of the sockets and of the interfaces they listen on
-	listed    time.Time        // when that was asked of the machine
+	ipv6Only  map[netip.AddrPort]bool // of listen: bound to ::, and not serving IPv4
+	own       []netip.AddrPort        // of the sockets and of the interfaces they listen on
+	listed    time.Time               // when that was asked of the machine
 	votes     votes
 	contacted contacted
 	mapped    map[uint16]netip.AddrPort  // by a router, which says so, to our ports
@@ -40,6 +41,7 @@ type Self struct {
 func New(c Config) *Self {
 	return &Self{
 		config:   c,
+		ipv6Only: make(map[netip.AddrPort]bool),
 		mapped:   make(map[uint16]netip.AddrPort),
 		verdicts: make(map[netip.AddrPort]Verdict),
 	}
@@ -51,6 +53,14 @@ func (s *Self) ListensOn(a netip.AddrPort) {
 	defer s.mu.Unlock()
 	s.listen = append(s.listen, a)
 	s.listed = time.Time{}
+}
+
+// ListensOnIPv6 is ListensOn for a socket that serves no IPv4 although it is bound to ::.
+func (s *Self) ListensOnIPv6(a netip.AddrPort) {
+	s.mu.Lock()
+	s.ipv6Only[a] = true
+	s.mu.Unlock()
+	s.ListensOn(a)
 }
 
 // Listening returns the addresses of the sockets, in their order.
