@@ -14,8 +14,7 @@ import (
 )
 
 // socketName is the name of the control socket in a profile's directory. Where
-// the whole path is too long for a socket it is a symbolic link to a place with
-// a short name.
+// the whole path is too long for a socket, see shortDir.
 const socketName = "control.sock"
 
 // maxPath is the longest path that a socket may have: sun_path has 104 bytes on
@@ -43,14 +42,20 @@ func Listen(dir string) (*Listener, error) {
 func listen(dir string) (*Listener, error) {
 	path := filepath.Join(dir, socketName)
 	removeOld(path)
-	if len(path) > maxPath {
+	short, release, err := shortDir(dir)
+	if errors.Is(err, errTooLong) {
 		return listenElsewhere(path)
 	}
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if runtime.GOOS == "windows" { // which has no modes
 		return bind(path, path)
 	}
-	// Made where nobody else may enter, it is never open to others, not even
-	// before its mode is set. ".s/s" is shorter than its final name.
+	// The socket is made in a directory that no other user may enter, so that it is
+	// never open to others, not even before its mode is set. ".s/s" is shorter than
+	// its final name.
 	nook := filepath.Join(dir, ".s")
 	if err := os.RemoveAll(nook); err != nil {
 		return nil, err
@@ -59,7 +64,7 @@ func listen(dir string) (*Listener, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(nook)
-	l, err := bind(filepath.Join(nook, "s"), path)
+	l, err := bind(filepath.Join(short, ".s", "s"), path)
 	if err != nil {
 		return nil, err
 	}
@@ -70,17 +75,48 @@ func listen(dir string) (*Listener, error) {
 	return l, nil
 }
 
-// listenElsewhere binds a socket in a fresh directory for temporary files, which
-// nobody else may enter, and puts a link to it at path.
+// errTooLong is returned by shortDir when no short name for a directory exists.
+var errTooLong = errors.New("path too long for a socket")
+
+// shortDir returns a name of dir that leaves room for socketName. The name is dir
+// itself where that is short enough. On Linux a longer directory is opened and
+// named by its descriptor, /proc/self/fd/N, until release is called: so the socket
+// stays inside the profile, where a daemon with a /tmp of its own (systemd's
+// PrivateTmp) and its clients both find it. Elsewhere the error is errTooLong.
+func shortDir(dir string) (short string, release func(), err error) {
+	if len(filepath.Join(dir, socketName)) <= maxPath {
+		return dir, func() {}, nil
+	}
+	if runtime.GOOS != "linux" {
+		return "", nil, errTooLong
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	short = fmt.Sprintf("/proc/self/fd/%d", d.Fd())
+	if _, err := os.Stat(short); err != nil { // no /proc
+		d.Close()
+		return "", nil, errTooLong
+	}
+	return short, func() { d.Close() }, nil
+}
+
+// listenElsewhere binds a socket in a new directory below privateTemp, and puts a
+// link to it at path.
 func listenElsewhere(path string) (*Listener, error) {
-	nook, err := os.MkdirTemp("", "kad-")
+	base, err := privateTemp()
+	if err != nil {
+		return nil, fmt.Errorf("its path of %d bytes is too long for a socket: %w", len(path), err)
+	}
+	nook, err := os.MkdirTemp(base, "kad-")
 	if err != nil {
 		return nil, err
 	}
 	short := filepath.Join(nook, "s")
 	if len(short) > maxPath {
 		os.Remove(nook)
-		return nil, fmt.Errorf("its path of %d bytes is too long for a socket, and so is that of the directory for temporary files, %q: give a shorter one", len(path), os.TempDir())
+		return nil, fmt.Errorf("its path of %d bytes is too long for a socket, and so is %q: choose a shorter profile path", len(path), short)
 	}
 	l, err := bind(short, path, short, nook)
 	if err != nil {
@@ -92,6 +128,18 @@ func listenElsewhere(path string) (*Listener, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// privateTemp returns a directory for temporary files that only this user may
+// enter: $XDG_RUNTIME_DIR, or the system's temporary directory where each user has
+// one, as on macOS. A shared /tmp is none.
+func privateTemp() (string, error) {
+	for _, dir := range []string{os.Getenv("XDG_RUNTIME_DIR"), os.TempDir()} {
+		if filepath.IsAbs(dir) && ownedAlone(dir) {
+			return dir, nil
+		}
+	}
+	return "", errors.New("choose a shorter profile path, or set XDG_RUNTIME_DIR to a directory that only you may enter")
 }
 
 // bind listens at path; remove is what Close removes.
@@ -133,29 +181,39 @@ func (l *Listener) Close() error {
 }
 
 // dial connects to the control socket of the profile in dir. The error is
-// ErrNoDaemon when nobody listens there.
+// ErrNoDaemon when no process listens there.
 func dial(ctx context.Context, dir string) (net.Conn, error) {
 	path := filepath.Join(dir, socketName)
-	if len(path) > maxPath {
-		short, err := os.Readlink(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, ErrNoDaemon
-		case err != nil:
-			return nil, err
-		case !ownedAlone(filepath.Dir(short)):
-			return nil, ErrNoDaemon // of an earlier time; whoever made a directory there since is not believed
+	at := path
+	if target, err := os.Readlink(path); err == nil {
+		if !ownedAlone(filepath.Dir(target)) {
+			return nil, ErrNoDaemon // a crashed daemon's link; another user may have made the directory since
 		}
-		path = short
+		at = target
+	} else {
+		short, release, err := shortDir(dir)
+		if err != nil {
+			return nil, dialError(path, err)
+		}
+		defer release()
+		at = filepath.Join(short, socketName)
 	}
-	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, wsaConnRefused) {
-		return nil, ErrNoDaemon
+	c, err := new(net.Dialer).DialContext(ctx, "unix", at)
+	if err != nil {
+		return nil, dialError(path, err)
+	}
+	return c, nil
+}
+
+// dialError says what err, met on the way to the socket at path, means.
+func dialError(path string, err error) error {
+	if errors.Is(err, errTooLong) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, wsaConnRefused) {
+		return ErrNoDaemon
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("%s belongs to another user: %w", path, fs.ErrPermission)
+		return fmt.Errorf("%s belongs to another user: %w", path, fs.ErrPermission)
 	}
-	return c, err
+	return err
 }
 
 // wsaConnRefused is WSAECONNREFUSED, which Windows' syscall.ECONNREFUSED is not.

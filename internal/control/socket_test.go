@@ -73,7 +73,7 @@ func TestStaleSocket(t *testing.T) {
 			if _, err := Dial(t.Context(), dir); err != nil {
 				t.Errorf("dialling the next: %v", err)
 			}
-			for _, p := range crashed.paths[1:] {
+			for _, p := range crashed.paths[1:] { // where the socket is outside the profile
 				if _, err := os.Lstat(p); !errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("%s is still there", p)
 				}
@@ -118,5 +118,70 @@ func TestSocketElsewhereIsOurs(t *testing.T) {
 	}
 	if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrNoDaemon) {
 		t.Errorf("dialling it: %v", err)
+	}
+}
+
+// A socket with a long path stays inside the profile: with a directory for temporary
+// files of its own (systemd's PrivateTmp), a daemon is still found.
+func TestSocketStaysInProfile(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc/self/fd")
+	}
+	for name, dir := range dirs(t) {
+		t.Run(name, func(t *testing.T) {
+			temp := t.TempDir()
+			t.Setenv("TMPDIR", temp)
+			t.Setenv("XDG_RUNTIME_DIR", temp)
+			l, err := Listen(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+				t.Errorf("outside the profile: %v, %v", left, err)
+			}
+			t.Setenv("TMPDIR", t.TempDir())
+			t.Setenv("XDG_RUNTIME_DIR", "")
+			if _, err := Dial(t.Context(), dir); err != nil {
+				t.Errorf("a client with another TMPDIR: %v", err)
+			}
+		})
+	}
+}
+
+// Where a long path has no short name, the socket goes into a directory that only
+// this user may enter, or nowhere.
+func TestSocketElsewhere(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no modes")
+	}
+	private, shared, dir := t.TempDir(), t.TempDir(), dirs(t)["long"]
+	for path, mode := range map[string]os.FileMode{private: 0o700, shared: 0o777} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, socketName)
+	t.Setenv("TMPDIR", shared)
+	for _, runtimeDir := range []string{"", "relative", shared} {
+		t.Setenv("XDG_RUNTIME_DIR", runtimeDir)
+		if _, err := listenElsewhere(path); err == nil || !strings.Contains(err.Error(), "XDG_RUNTIME_DIR") {
+			t.Errorf("XDG_RUNTIME_DIR=%q: %v, want advice", runtimeDir, err)
+		}
+	}
+	t.Setenv("XDG_RUNTIME_DIR", private)
+	l, err := listenElsewhere(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Dial(t.Context(), dir); err != nil {
+		t.Errorf("dialling it: %v", err)
+	}
+	l.UnixListener.Close() // as a crash would
+	removeOld(path)
+	for _, d := range []string{private, shared, dir} {
+		if left, err := os.ReadDir(d); err != nil || len(left) > 0 {
+			t.Errorf("left in %s: %v, %v", d, left, err)
+		}
 	}
 }
