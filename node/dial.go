@@ -139,7 +139,7 @@ func (n *Node) dialTargets(ctx context.Context, id wire.PeerID) (targets []dialT
 	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
 		if ap, ok := a.AddrPort(); ok {
 			targets = append(targets, dialTarget{ap, a})
-		} else if resolved, err := quic.Resolve(ctx, a.Multiaddr()); err == nil {
+		} else if resolved, err := quic.Resolve(ctx, wire.JoinPeer(a, id)); err == nil {
 			for _, ap := range resolved {
 				targets = append(targets, dialTarget{ap, a})
 			}

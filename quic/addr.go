@@ -27,16 +27,22 @@ func ParseListen(m ma.Multiaddr) (netip.AddrPort, error) {
 // A resolver looks names up; tests bring their own.
 type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+	LookupTXT(ctx context.Context, name string) ([]string, error)
 }
 
 // Resolve finds the addresses to dial for m, which is /ip4, /ip6, /dns4, /dns6
 // or /dns, then /udp/P/quic-v1; a /p2p/ID at its end is ignored. A name may
-// have several; they come in the resolver's order.
+// have several; they come in the resolver's order. m may also be /dnsaddr/N or
+// /dnsaddr/N/p2p/ID, which stands for the addresses, at most 16, that the TXT
+// records of _dnsaddr.N give to that peer.
 func Resolve(ctx context.Context, m ma.Multiaddr) ([]netip.AddrPort, error) {
 	return resolve(ctx, m, net.DefaultResolver)
 }
 
 func resolve(ctx context.Context, m ma.Multiaddr, r resolver) ([]netip.AddrPort, error) {
+	if isDNSAddr(m) {
+		return resolveDNSAddr(ctx, m, r)
+	}
 	host, port, err := split(m)
 	if err != nil {
 		return nil, err

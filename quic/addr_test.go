@@ -71,6 +71,10 @@ func (hosts) LookupNetIP(_ context.Context, network, host string) (found []netip
 	return found, nil
 }
 
+func (hosts) LookupTXT(context.Context, string) ([]string, error) {
+	return nil, errors.New("no such host")
+}
+
 func TestResolve(t *testing.T) {
 	const id = "/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5"
 	for s, addrs := range map[string][]string{
