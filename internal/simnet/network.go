@@ -45,7 +45,7 @@ type Stats struct {
 	Lost            uint64 // by Options.Loss
 	Parted          uint64 // between the sides of a partition
 	Dead            uint64 // from or to a killed host
-	Strays          uint64 // to an address where nobody listens
+	Strays          uint64 // to an address where nobody listens, or dropped by a NAT
 }
 
 // A Network carries packets between the sockets opened on it.
@@ -60,6 +60,9 @@ type Network struct {
 	side   map[netip.AddrPort]int // of a partition; nil: there is none
 	cut    map[pair]bool          // ends that do not reach each other
 	counts map[pair]uint64        // packets sent so far, by their ends
+	nats   map[netip.Addr]*NAT    // by external address
+	behind map[netip.Addr]*NAT    // by address of a host
+	parted map[hosts]bool         // external addresses that do not reach each other
 	stats  Stats
 }
 
@@ -84,20 +87,27 @@ func (n *Network) Listen(addr netip.AddrPort) net.PacketConn {
 	if !addr.IsValid() || addr.Addr().IsUnspecified() || addr.Port() == 0 {
 		panic(fmt.Sprintf("simnet: cannot listen at %v", addr))
 	}
-	addr = unmap(addr)
-	udp := net.UDPAddrFromAddrPort(addr)
+	c := n.listen(unmap(addr))
+	if c == nil {
+		panic(fmt.Sprintf("simnet: somebody listens at %v already", addr))
+	}
+	return c
+}
+
+// listen opens a socket; nil if the address is taken.
+func (n *Network) listen(addr netip.AddrPort) *conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.hosts[addr] != nil {
+		return nil
+	}
 	c := &conn{network: n, addr: addr, link: &simnet.SimulatedLink{
 		UplinkSettings:   simnet.LinkSettings{MTU: n.opts.MTU},
 		DownlinkSettings: simnet.LinkSettings{MTU: n.opts.MTU},
 		LatencyFunc:      n.latency,
 		UploadPacket:     (*router)(n),
 	}}
-	c.SimConn = simnet.NewBlockingSimConn(udp, c.link)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.hosts[addr] != nil {
-		panic(fmt.Sprintf("simnet: somebody listens at %v already", addr))
-	}
+	c.SimConn = simnet.NewBlockingSimConn(net.UDPAddrFromAddrPort(addr), c.link)
 	n.hosts[addr] = c
 	c.link.Start()
 	return c

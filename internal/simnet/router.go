@@ -24,7 +24,7 @@ func (r *router) SendPacket(p simnet.Packet) error {
 	if !ok || !ok2 {
 		return nil
 	}
-	if c := (*Network)(r).route(from, to, len(p.Data)); c != nil {
+	if from, c := (*Network)(r).route(from, to, len(p.Data)); c != nil {
 		// The receiver learns the sender's address from a copy of its own:
 		// net.UDPAddr is a pointer, and nobody promises not to write to it.
 		p.From = net.UDPAddrFromAddrPort(from)
@@ -33,8 +33,9 @@ func (r *router) SendPacket(p simnet.Packet) error {
 	return nil
 }
 
-// route decides on one packet and returns who receives it, nil if nobody.
-func (n *Network) route(from, to netip.AddrPort, size int) *conn {
+// route decides on one packet. It returns the source that the receiver sees, and the
+// receiver, nil if there is none.
+func (n *Network) route(from, to netip.AddrPort, size int) (netip.AddrPort, *conn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	ends := pair{from, to}
@@ -42,6 +43,7 @@ func (n *Network) route(from, to netip.AddrPort, size int) *conn {
 	n.counts[ends]++
 	n.stats.Sent++
 	n.stats.SentBytes += uint64(size)
+	source, to, ok := n.translate(from, to)
 	c := n.hosts[to]
 	switch {
 	case n.dead[from] || n.dead[to]:
@@ -50,13 +52,13 @@ func (n *Network) route(from, to netip.AddrPort, size int) *conn {
 		n.stats.Parted++
 	case n.loss > 0 && unit(n.draw(ends, i)) < n.loss:
 		n.stats.Lost++
-	case c == nil:
+	case c == nil || !ok:
 		n.stats.Strays++
 	default:
 		n.stats.Delivered++
-		return c
+		return source, c
 	}
-	return nil
+	return source, nil
 }
 
 // draw returns the 64 random bits of the ith packet between two ends.
