@@ -48,7 +48,7 @@ const house = `
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys
 	internal/transfer wire
-	internal/console  golang.org/x/term
+	internal/console  golang.org/x/term github.com/ergochat/readline
 	internal/filelock
 	internal/natlab/cmd/natlab internal/natlab
 	internal/field
@@ -75,6 +75,7 @@ const testsOfMay = `
 	node             quic google.golang.org/protobuf
 	internal/simnet  github.com/quic-go/quic-go
 	cmd/kad          internal/powerloss
+	internal/console golang.org/x/sys
 	internal/field   quic node internal/relay github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 `
 
