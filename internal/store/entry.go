@@ -29,6 +29,7 @@ type entry struct {
 	record *wire.Signed // in Memory always, in Disk until it is committed
 	next   *entry       // under the same slot; open and provider only, the better first
 	from   *tally
+	hash   *[32]byte // of the record, once a tie has needed it
 
 	expiry   int64 // as signed, Unix milliseconds
 	end      int64 // of the record's signed life, by the clock at receipt
@@ -76,7 +77,8 @@ func (e *entry) rank() int {
 }
 
 // better reports whether a stands before b under one key, as wire.Better does. It
-// needs the payloads only for a tie.
+// needs the payloads only for a tie, and each only once: a stranger may make a thousand
+// records that tie. It writes to the entries, so the lock must be held for writing.
 func (x *index) better(a, b *entry) bool {
 	switch {
 	case a.expiry != b.expiry:
@@ -84,10 +86,21 @@ func (x *index) better(a, b *entry) bool {
 	case a.seq != b.seq:
 		return a.seq > b.seq
 	}
-	if ra, rb := x.payload(a), x.payload(b); ra != nil && rb != nil {
-		return wire.Better(ra, rb)
+	if ha, hb := x.hash(a), x.hash(b); ha != nil && hb != nil {
+		return bytes.Compare(ha[:], hb[:]) < 0
 	}
 	return bytes.Compare(a.print[:], b.print[:]) < 0
+}
+
+// hash returns the hash of e's record, nil if the record is lost.
+func (x *index) hash(e *entry) *[32]byte {
+	if e.hash == nil {
+		if r := x.payload(e); r != nil {
+			h := r.Hash()
+			e.hash = &h
+		}
+	}
+	return e.hash
 }
 
 // before reports whether e gives way before o when room is short: remembered

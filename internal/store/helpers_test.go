@@ -22,7 +22,7 @@ func after(d time.Duration) time.Time { return noon.Add(d) }
 func key(i int) routing.Key { return routing.Key{byte(i >> 8), byte(i), 31: 1} }
 
 var publishers = func() (keys []ed25519.PrivateKey) {
-	for i := range 8 {
+	for i := range 1200 {
 		keys = append(keys, ed25519.NewKeyFromSeed([]byte(fmt.Sprintf("%032d", i))))
 	}
 	return keys
@@ -43,6 +43,21 @@ func owned(t testing.TB, name string, i int, seq uint64, expiry time.Time, value
 func content(t testing.TB, i int, expiry time.Time, value string) *wire.Signed {
 	t.Helper()
 	return sign(t, wire.Record{Kind: wire.KindContent, Expiry: expiry, Value: []byte(value)}, i)
+}
+
+// provider signs a provider record under key(k), of the ith publisher, with or without
+// an address.
+func provider(t testing.TB, k, i int, seq uint64, expiry time.Time, addressed bool) *wire.Signed {
+	t.Helper()
+	r := wire.Record{Kind: wire.KindProvider, Key: key(k), Seq: seq, Expiry: expiry}
+	if addressed {
+		info := wire.PeerInfo{Mode: wire.ModeServer, Addrs: []wire.Addr{wire.AddrFrom(netip.MustParseAddrPort("198.18.0.1:4774"))}}
+		var err error
+		if r.Value, err = info.Value(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sign(t, r, i)
 }
 
 func sign(t testing.TB, r wire.Record, i int) *wire.Signed {

@@ -107,7 +107,7 @@ func (x *index) replace(old, e *entry, t int64) wire.Code {
 	if old != nil {
 		x.remove(old)
 	}
-	c := x.admit(e, t)
+	c := x.admit(e, old, t)
 	if c != wire.CodeOK && old != nil {
 		x.insert(old)
 	}

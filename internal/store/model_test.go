@@ -76,16 +76,39 @@ func (m *model) fits(list []*modelEntry) bool {
 	return size <= m.limits.Bytes && len(list) <= m.limits.Records
 }
 
-// prefix returns how many of the records under one key, best first, fit its quota.
-func (m *model) prefix(list []*modelEntry) (n int) {
+// fitsKey reports whether list fits the room of one key.
+func (m *model) fitsKey(list []*modelEntry) bool {
 	var size int64
 	for _, e := range list {
-		if size += e.size(); size > m.limits.KeyBytes || n == m.limits.KeyRecords {
-			break
-		}
-		n++
+		size += e.size()
 	}
-	return n
+	return size <= m.limits.KeyBytes && len(list) <= m.limits.KeyRecords
+}
+
+// admitKey returns what stays of the records under one key, best first, when e, one of
+// them, comes in the place of old, which may be nil. It is false if e does not. All are
+// of our own user, so that each publisher counts by itself and no share matters.
+func (m *model) admitKey(under []*modelEntry, e, old *modelEntry) (stay []*modelEntry, ok bool) {
+	open := e.r.Record.Kind == wire.KindOpen
+	if open && old != nil && !old.dead && e.size() <= old.size() && (e.cached || !old.cached) {
+		return under, true
+	}
+	if open {
+		firm := slices.DeleteFunc(slices.Clone(under), func(x *modelEntry) bool { return x != e && x.cached && !e.cached })
+		if !m.fitsKey(firm) {
+			return nil, false
+		}
+	}
+	drop := func(may func(*modelEntry) bool) {
+		for i := len(under) - 1; i >= 0 && !m.fitsKey(under); i-- {
+			if may(under[i]) {
+				under = slices.Delete(under, i, i+1)
+			}
+		}
+	}
+	drop(func(x *modelEntry) bool { return x.cached && !e.cached })
+	drop(func(x *modelEntry) bool { return true })
+	return under, slices.Contains(under, e)
 }
 
 func (m *model) put(now time.Time, it Item) wire.Code {
@@ -148,8 +171,8 @@ func (m *model) put(now time.Time, it Item) wire.Code {
 	if several(e.r) {
 		under = slices.DeleteFunc(slices.Clone(rest), func(x *modelEntry) bool { return !sameSlot(x.r, e.r) })
 		slices.SortFunc(under, func(a, b *modelEntry) int { return worse(b, a) })
-		under = under[:m.prefix(under)]
-		if !slices.Contains(under, e) {
+		var ok bool
+		if under, ok = m.admitKey(under, e, old); !ok {
 			return wire.CodeFull
 		}
 	}
@@ -170,7 +193,7 @@ func (m *model) put(now time.Time, it Item) wire.Code {
 	})
 	var gone []*modelEntry
 	for !m.fits(order) {
-		if order[0] == e {
+		if order[0] == e || sameSlot(order[0].r, e.r) && e.r.Record.Kind == wire.KindOpen && !order[0].dead && !order[0].cached {
 			return wire.CodeTooFar
 		}
 		gone = append(gone, order[0])
@@ -226,6 +249,7 @@ func universe(t testing.TB) (all []*wire.Signed) {
 			for k := range 3 {
 				all = append(all,
 					open(t, 100*k, i, uint64(3-j), after(life+time.Duration(k)), value),
+					provider(t, 100*k, i, uint64(3-j), after(life), j == 1),
 					owned(t, fmt.Sprint(k), i, uint64(1+j), after(life), value),
 					owned(t, fmt.Sprint(k), i, uint64(1+j), after(2*life), value),
 					content(t, i, after(life), fmt.Sprintf("content %d", k)),

@@ -19,8 +19,8 @@ type Limits struct {
 	// If zero, a quarter of Bytes.
 	NeighbourBytes int64
 	// KeyBytes and KeyRecords bound the records of one kind under one key, of the
-	// kinds of which several publishers' stand side by side.
-	// If zero, 64 KiB and 64.
+	// kinds of which several publishers' stand side by side. How networks divide them
+	// is told in share.go. If zero, 2 MiB and 1,024.
 	KeyBytes   int64
 	KeyRecords int
 }
@@ -34,12 +34,12 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Bytes, 64<<20)
 	def(&l.SourceBytes, 4<<20)
 	def(&l.NeighbourBytes, l.Bytes/4)
-	def(&l.KeyBytes, 64<<10)
+	def(&l.KeyBytes, 2<<20)
 	if l.Records <= 0 {
 		l.Records = 100_000
 	}
 	if l.KeyRecords <= 0 {
-		l.KeyRecords = 64
+		l.KeyRecords = 1024
 	}
 	return l
 }

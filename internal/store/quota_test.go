@@ -184,49 +184,6 @@ func TestRepublishCostsTheSenderNothing(t *testing.T) {
 	wantPutItem(t, s, noon, Item{Record: small(t, 3), Source: from(1, 1)}, wire.CodeFull)
 }
 
-func TestKeyQuota(t *testing.T) {
-	at := func(i int, expiry time.Duration) *wire.Signed { return open(t, 1, i, 1, after(expiry), "value") }
-	for name, l := range map[string]Limits{"records": {KeyRecords: 2}, "bytes": {KeyBytes: 2*unit(t) + 100}} {
-		s := newMemory(l)
-		a, b, c := at(0, 2*time.Hour), at(1, 3*time.Hour), at(2, 4*time.Hour)
-		wantPut(t, s, noon, a, wire.CodeOK)
-		wantPut(t, s, noon, b, wire.CodeOK)
-		wantPut(t, s, noon, at(3, time.Hour), wire.CodeFull) // worse than both
-		wantPut(t, s, noon, c, wire.CodeOK)                  // better than one
-		wantGet(t, s, noon, a, c, b)
-		if s.Bytes() != 2*unit(t) {
-			t.Errorf("%s: %d bytes held", name, s.Bytes())
-		}
-		wantPut(t, s, noon, open(t, 2, 3, 1, after(time.Hour), "value"), wire.CodeOK)  // another key
-		wantPut(t, s, after(3*time.Hour), at(3, 3*time.Hour+time.Minute), wire.CodeOK) // b has ended
-	}
-}
-
-// Under one key whoever has most gives way: nobody can push all others out, be it
-// with records that are better in every way.
-func TestKeyQuotaIsFair(t *testing.T) {
-	s := newMemory(Limits{KeyRecords: 4})
-	at := func(i int, expiry time.Duration) *wire.Signed { return open(t, 1, i, 1, after(expiry), "value") }
-	put := func(r *wire.Signed, a int, want wire.Code) {
-		t.Helper()
-		wantPutItem(t, s, noon, Item{Record: r, Source: from(a, 1)}, want)
-	}
-	honest, other := at(0, time.Hour), at(1, 2*time.Hour)
-	flood := []*wire.Signed{at(2, 8*time.Hour), at(3, 7*time.Hour), at(4, 6*time.Hour)}
-	put(honest, 1, wire.CodeOK)
-	for _, r := range flood {
-		put(r, 9, wire.CodeOK)
-	}
-	wantGet(t, s, noon, honest, append(flood, honest)...)
-	put(at(5, 5*time.Hour), 9, wire.CodeFull) // the flood's worst is the newcomer itself
-	put(at(6, 9*time.Hour), 9, wire.CodeOK)   // or another of its own
-	put(other, 2, wire.CodeOK)                // and another source always has a place
-	wantGet(t, s, noon, honest, at(6, 9*time.Hour), flood[0], other, honest)
-	put(at(7, 3*time.Hour), 3, wire.CodeOK)
-	wantGet(t, s, noon, honest, at(6, 9*time.Hour), at(7, 3*time.Hour), other, honest)
-	put(at(5, time.Minute), 4, wire.CodeFull) // one each: now the worst goes
-}
-
 // Tiny records under every key, of every life, from everywhere.
 func TestHostileFloodStaysInBounds(t *testing.T) {
 	l := Limits{Bytes: 200_000, Records: 150, SourceBytes: 50_000}
@@ -307,7 +264,7 @@ func TestOverheadCoversWhatARecordCosts(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	want := Limits{Bytes: 64 << 20, Records: 100_000, SourceBytes: 4 << 20, NeighbourBytes: 16 << 20, KeyBytes: 64 << 10, KeyRecords: 64}
+	want := Limits{Bytes: 64 << 20, Records: 100_000, SourceBytes: 4 << 20, NeighbourBytes: 16 << 20, KeyBytes: 2 << 20, KeyRecords: 1024}
 	if got := NewMemory(routing.Key{}, Limits{}).x.limits; got != want {
 		t.Errorf("the limits are %+v, want %+v", got, want)
 	}

@@ -25,12 +25,18 @@ type Store interface {
 	// Which of two records under one key of one kind stands:
 	// content, the later expiry; owned and peer, wire.Newer, and an owned record is
 	// refused also when its sequence number is lower than any seen in 7 days; open
-	// and provider, one of each publisher, the newer, all side by side, and when
-	// the key's quota is used up wire.Better.
+	// and provider, one of each publisher, the newer, all side by side. When the room
+	// of their key is used up an open record gets CodeFull, and a provider record takes
+	// the place of another (see share.go).
 	Put(now time.Time, batch []Item) []error
 
 	// Get returns up to n live records of one kind under key, best first.
 	Get(now time.Time, kind wire.Kind, key routing.Key, n int) []*wire.Signed
+
+	// Page returns the live records of one kind under key in the order of their
+	// publishers, beginning behind the publisher after: at most n of them, and no more
+	// than size bytes as on the wire, but for the first. It reports whether there are more.
+	Page(now time.Time, kind wire.Kind, key routing.Key, after wire.PeerID, n, size int) (page []*wire.Signed, more bool)
 
 	// Has reports whether that very record is held and alive.
 	Has(now time.Time, r *wire.Signed) bool
