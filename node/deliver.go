@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -82,7 +84,8 @@ type delivery struct {
 	waited time.Duration // for the answers
 	sent   int           // records that the peer took from us
 
-	refused bool // the peer has no room: all of a batch was refused for that
+	refused bool          // the peer has no room: all of a batch was refused for that
+	full    map[slot]bool // keys whose records it refused: they had no room, others may
 }
 
 // How slow a receiver may be: after a grace, no slower than slowest for an answer
@@ -166,7 +169,7 @@ func (d *delivery) send(ctx context.Context, c cargo, which []int32, held []bool
 			continue
 		}
 		s := c.Load(int(r))
-		if s == nil {
+		if s == nil || d.full[slotOf(s)] {
 			continue
 		}
 		if len(batch) == wire.MaxStore || size+s.Size() > maxFreight {
@@ -190,19 +193,36 @@ func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int
 	if !ok || len(stored.Results) != len(batch) {
 		return unexpected(d.to, answer)
 	}
-	d.refused = true
+	d.noteFull(batch, stored.Results)
 	for i, code := range stored.Results {
-		switch code {
-		case wire.CodeOK:
+		if code == wire.CodeOK {
 			held[places[i]] = true
 			d.sent++
-			d.refused = false
-		case wire.CodeFull, wire.CodeTooFar, wire.CodeReadOnly:
-		default:
-			d.refused = false
 		}
 	}
 	return nil
+}
+
+// noteFull notes that the peer has no room, if it refused all of a batch for that: for
+// anything, or, where all are of one key and kind, at least for that.
+func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
+	keys := make(map[slot]bool)
+	for i, code := range results {
+		switch code {
+		case wire.CodeFull, wire.CodeTooFar, wire.CodeReadOnly:
+			keys[slotOf(batch[i])] = true
+		default:
+			return
+		}
+	}
+	if len(keys) > 1 || slices.ContainsFunc(results, func(code wire.Code) bool { return code != wire.CodeFull }) {
+		d.refused = true
+		return
+	}
+	if d.full == nil {
+		d.full = make(map[slot]bool)
+	}
+	maps.Copy(d.full, keys)
 }
 
 // maxBusy is how often a peer may answer one request that it is busy.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -33,8 +34,8 @@ type finding struct {
 	quorum int
 	paged  bool // every publisher's records are asked for, not the best of them
 	choose Selector
-	notify func(hit)      // of each new record; may block
-	pages  sync.WaitGroup // the peers that have more to tell
+	notify func(hit) // of each new record; may block
+	pager  pager
 
 	mu      sync.Mutex
 	best    map[wire.PeerID]hit // by publisher
@@ -63,6 +64,7 @@ func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(hit)) *find
 		node: n, key: key, kind: o.Kind, name: o.Name, quorum: o.Quorum, choose: o.Selector, notify: notify,
 		paged: (o.Kind == wire.KindOpen || o.Kind == wire.KindProvider) && o.Quorum > n.config.K,
 		best:  make(map[wire.PeerID]hit),
+		pager: pager{patience: n.config.RPCTimeout},
 	}
 }
 
@@ -94,7 +96,7 @@ func (f *finding) walk(ctx context.Context) (*outcome, error) {
 	}
 	most := wire.MaxRecords
 	if f.paged {
-		most = maxPaged
+		most = math.MaxInt
 	}
 	f.take(n.values.Get(time.Now(), f.kind, f.key, most), n.id)
 	if f.enough() {
@@ -107,9 +109,7 @@ func (f *finding) walk(ctx context.Context) (*outcome, error) {
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
 			return f.ask(ctx, paging, q, out)
 		}})
-	late := time.AfterFunc(n.config.RPCTimeout, stop)
-	f.pages.Wait()
-	late.Stop()
+	f.pager.wait(stop)
 	if err == nil {
 		err = n.alone(out)
 	}
@@ -137,7 +137,7 @@ func (f *finding) ask(ctx, paging context.Context, q query, out *outcome) (reply
 		return reply{}, unexpected(q.Addr.id, m)
 	}
 	if last, ok := pageEnd(v.Records, wire.PeerID{}); f.paged && v.More && ok {
-		f.pages.Go(func() { f.rest(paging, q.Addr.id, last) })
+		f.pager.pages.Go(func() { f.rest(paging, q.Addr.id, last) })
 	}
 	return reply{closer: out.heard(l, v.Contacts), value: f.take(v.Records, q.Addr.id)}, nil
 }
@@ -219,6 +219,9 @@ func (f *finding) add(h hit) {
 		f.best[h.record.Record.Publisher] = h
 	}
 	f.mu.Unlock()
+	if newer {
+		f.pager.found()
+	}
 	if newer && f.notify != nil {
 		f.notify(h)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -75,7 +76,7 @@ func (d Durability) Count() (count int) {
 // version.
 type Holder struct {
 	Contact
-	Versions []Version     // of each publisher, at most 32 of them, in order
+	Versions []Version     // one of each publisher, in order of publishers
 	Behind   bool          // another has a newer one
 	RTT      time.Duration // to ask it; zero for this node itself
 	Err      error         // why it has none: nil if it only has not
@@ -145,8 +146,9 @@ func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) 
 func (h *Holder) ask(ctx context.Context, f *finding) {
 	n := f.node
 	var records []*wire.Signed
+	more := false
 	if h.ID == n.id {
-		records, _ = pageOf(n.values.Get(time.Now(), f.kind, f.key, maxPaged), wire.PeerID{})
+		records = n.values.Get(time.Now(), f.kind, f.key, math.MaxInt)
 	} else {
 		start := time.Now()
 		_, m, err := n.request(ctx, h.ID, wire.FindValue{Key: f.key, Kind: f.kind, All: true})
@@ -160,10 +162,13 @@ func (h *Holder) ask(ctx context.Context, f *finding) {
 			h.Err = unexpected(h.ID, m)
 			return
 		}
-		records = v.Records
+		records, more = v.Records, v.More
 	}
 	if !f.take(records, h.ID) && len(records) > 0 {
 		h.Err = errors.New("what it has is not valid")
+	}
+	if last, ok := pageEnd(records, wire.PeerID{}); more && ok && h.Err == nil {
+		f.rest(ctx, h.ID, last)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -172,4 +177,5 @@ func (h *Holder) ask(ctx context.Context, f *finding) {
 			h.Versions = append(h.Versions, Version{r.Publisher, r.Seq, r.Expiry})
 		}
 	}
+	slices.SortFunc(h.Versions, func(a, b Version) int { return bytes.Compare(a.Publisher[:], b.Publisher[:]) })
 }

@@ -2,8 +2,11 @@ package node
 
 import (
 	"bytes"
-	"slices"
+	"context"
+	"sync"
+	"time"
 
+	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -11,32 +14,55 @@ import (
 // They come in pages, in the order of the publishers' keys, which, unlike a number
 // of records to pass over, means the same when some have come or gone meanwhile.
 const (
-	// maxPages is how many pages of records one peer is asked for: some eight
-	// times what a node keeps under one key.
-	maxPages = 16
+	// maxPages is how many pages of records one peer is asked for. All that a node
+	// keeps under one key (1,024 records, 2 MiB) goes into 75: a page but the last has
+	// 32 records or 31 KiB, and each record counts 768 bytes more than its own.
+	maxPages = 96
 	// pageBytes is the room for records in one page; contacts take a third of a
 	// frame at most.
 	pageBytes = 40 << 10
-	// maxPaged is how many records of one key are looked at to make a page.
-	maxPaged = 1 << 10
+	// maxPatience bounds, in RPC timeouts, how long pages are waited for after the end of
+	// a walk.
+	maxPatience = 2
 )
 
-// pageOf returns what stands behind a publisher, in order of publishers, as much
-// as a page takes, and whether there is more.
-func pageOf(held []*wire.Signed, after wire.PeerID) (page []*wire.Signed, more bool) {
-	held = slices.DeleteFunc(held, func(r *wire.Signed) bool {
-		return bytes.Compare(r.Record.Publisher[:], after[:]) <= 0
-	})
-	slices.SortFunc(held, func(a, b *wire.Signed) int {
-		return bytes.Compare(a.Record.Publisher[:], b.Record.Publisher[:])
-	})
-	size := 0
-	for i, r := range held {
-		if size += r.Size(); i == wire.MaxPage || size > pageBytes {
-			return held[:i], true
-		}
+// pageOf returns a page of what this node holds, which begins behind the publisher
+// after, and whether there is more.
+func (n *Node) pageOf(kind wire.Kind, key routing.Key, after wire.PeerID, now time.Time) (page []*wire.Signed, more bool) {
+	return n.values.Page(now, kind, key, after, wire.MaxPage, pageBytes)
+}
+
+// A pager asks peers for the pages behind their first, beside a walk, which that does
+// not hold up. Goroutines may share it.
+type pager struct {
+	patience time.Duration
+	pages    sync.WaitGroup // the peers that have more to tell
+
+	mu   sync.Mutex
+	late *time.Timer // stops the pages; nil while the walk goes on
+}
+
+// found notes that a page brought a record that was not known before.
+func (p *pager) found() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.late != nil {
+		p.late.Reset(p.patience)
 	}
-	return held, false
+}
+
+// wait waits for the pages once the walk has ended, as long as they bring something
+// new: it calls stop when they have brought nothing for the time of one request.
+func (p *pager) wait(stop context.CancelFunc) {
+	p.mu.Lock()
+	p.late = time.AfterFunc(p.patience, stop)
+	p.mu.Unlock()
+	last := time.AfterFunc(maxPatience*p.patience, stop)
+	p.pages.Wait()
+	last.Stop()
+	p.mu.Lock()
+	p.late.Stop()
+	p.mu.Unlock()
 }
 
 // pageEnd returns the last publisher of a page that begins behind after. It is

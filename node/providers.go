@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ func (n *Node) FindProviders(ctx context.Context, key routing.Key) iter.Seq2[Pro
 		ctx, cancel := context.WithCancel(ctx)
 		found := make(chan Provider)
 		ended := make(chan error, 1)
-		c := &census{node: n, key: key, seen: make(map[wire.PeerID]*wire.Signed), notify: func(p Provider) {
+		c := &census{node: n, key: key, seen: make(map[wire.PeerID]*wire.Signed), pager: pager{patience: n.config.RPCTimeout}, notify: func(p Provider) {
 			select {
 			case found <- p:
 			case <-ctx.Done():
@@ -76,7 +77,7 @@ type census struct {
 	node   *Node
 	key    routing.Key
 	notify func(Provider) // of each new one; may block
-	pages  sync.WaitGroup // the peers that have more to tell
+	pager  pager
 
 	mu   sync.Mutex
 	seen map[wire.PeerID]*wire.Signed // by publisher: the best so far
@@ -90,7 +91,7 @@ func (c *census) run(ctx context.Context) error {
 	if err := n.running(); err != nil {
 		return err
 	}
-	for _, r := range n.values.Get(time.Now(), wire.KindProvider, c.key, maxPaged) {
+	for _, r := range n.values.Get(time.Now(), wire.KindProvider, c.key, math.MaxInt) {
 		c.add(r, nil)
 	}
 	paging, stop := context.WithCancel(ctx)
@@ -100,9 +101,7 @@ func (c *census) run(ctx context.Context) error {
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
 			return c.ask(ctx, paging, q, out)
 		}})
-	late := time.AfterFunc(n.config.RPCTimeout, stop)
-	c.pages.Wait()
-	late.Stop()
+	c.pager.wait(stop)
 	if err != nil || len(c.seen) > 0 {
 		return err
 	}
@@ -120,7 +119,7 @@ func (c *census) ask(ctx, paging context.Context, q query, out *outcome) (reply,
 	last, good := c.take(l, page, wire.PeerID{})
 	r.value = good > 0
 	if page.More && !last.IsZero() {
-		c.pages.Go(func() { c.rest(paging, q.Addr.id, last) })
+		c.pager.pages.Go(func() { c.rest(paging, q.Addr.id, last) })
 	}
 	return r, nil
 }
@@ -206,6 +205,7 @@ func (c *census) add(r *wire.Signed, l *link) {
 	if had != nil && !wire.Newer(r, had) {
 		return
 	}
+	c.pager.found()
 	p := c.node.provider(r, l)
 	if had == nil {
 		c.notify(p)
@@ -273,8 +273,7 @@ func (n *Node) providerValue() ([]byte, error) {
 func (l *link) serveProviders(id uint64, m wire.GetProviders, now time.Time) error {
 	room := contactRooms.Get().(*contactRoom)
 	defer contactRooms.Put(room)
-	held := l.node.values.Get(now, wire.KindProvider, m.Key, maxPaged)
-	records, more := pageOf(held, m.After)
+	records, more := l.node.pageOf(wire.KindProvider, m.Key, m.After, now)
 	return l.reply(id, wire.Providers{
 		Records:  records,
 		More:     more,

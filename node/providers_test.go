@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -193,21 +194,29 @@ func TestProviderPages(t *testing.T) {
 			contacts[i].Addrs[j] = wire.Addr(bytes.Repeat([]byte("a"), wire.MaxAddrLen))
 		}
 	}
+	now := time.Now()
 	rapid.Check(t, func(t *rapid.T) {
 		var held []*wire.Signed
 		least := rapid.SampledFrom([]int{100, 1000, wire.MaxPeerRecord + 120}).Draw(t, "least size")
 		for range rapid.IntRange(0, 200).Draw(t, "held") {
-			r := wire.Record{Kind: wire.KindProvider, Key: key, Publisher: wire.PeerID(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "publisher"))}
+			r := wire.Record{Kind: wire.KindProvider, Key: key, Expiry: now.Add(time.Hour), Publisher: wire.PeerID(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "publisher"))}
 			if slices.ContainsFunc(held, func(s *wire.Signed) bool { return s.Record.Publisher == r.Publisher }) || r.Publisher.IsZero() {
 				continue
 			}
 			held = append(held, &wire.Signed{Record: r, Payload: make([]byte, rapid.IntRange(least, wire.MaxPeerRecord+120).Draw(t, "size"))})
 		}
 		want := byPublisher(slices.Clone(held))
+		values := store.NewMemory(routing.Key{}, store.Limits{})
+		for _, r := range held {
+			if err := values.Put(now, []store.Item{{Record: r}})[0]; err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := &Node{values: values}
 		var got []*wire.Signed
 		for after, more := (wire.PeerID{}), true; more; {
 			var page []*wire.Signed
-			page, more = pageOf(slices.Clone(held), after)
+			page, more = n.pageOf(wire.KindProvider, key, after, now)
 			got = append(got, page...)
 			if more && len(page) == 0 || len(page) > wire.MaxPage {
 				t.Fatalf("a page of %d", len(page))
@@ -344,8 +353,17 @@ type providerLiar struct {
 }
 
 func (x *providerLiar) page(after wire.PeerID) []*wire.Signed {
-	records, _ := pageOf(slices.Clone(x.crowd), after)
-	return records
+	return pageOf(x.crowd, after)
+}
+
+// pageOf returns a page of records that begins behind a publisher.
+func pageOf(records []*wire.Signed, after wire.PeerID) (page []*wire.Signed) {
+	for _, r := range byPublisher(slices.Clone(records)) {
+		if bytes.Compare(r.Record.Publisher[:], after[:]) > 0 && len(page) < wire.MaxPage {
+			page = append(page, r)
+		}
+	}
+	return page
 }
 
 // A peer that lies about providers wastes little of our time, hides nobody that
@@ -383,7 +401,7 @@ func TestProviderLiars(t *testing.T) {
 		}, 1, 0, time.Second},
 		"endless": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			return wire.Providers{More: true, Records: x.page(m.After)}
-		}, maxPages, maxPages * wire.MaxPage, time.Second},
+		}, maxPages, maxPages * wire.MaxPage, 3 * time.Second},
 		"the same page again": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			return wire.Providers{More: true, Records: x.page(wire.PeerID{})}
 		}, 2, wire.MaxPage, time.Second},
@@ -410,12 +428,12 @@ func TestProviderLiars(t *testing.T) {
 		"slowness": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			time.Sleep(time.Duration(min(x.asks.Load()-1, 1)) * 2 * time.Second)
 			return wire.Providers{More: true, Records: x.page(m.After)}
-		}, 4, 3 * wire.MaxPage, 6 * time.Second},
+		}, 6, 5 * wire.MaxPage, 11 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
 				x := &providerLiar{t: t}
-				for i := range (maxPages + 2) * wire.MaxPage {
+				for i := range (c.asks + 2) * wire.MaxPage {
 					x.crowd = append(x.crowd, provided(t, 2000+i, key))
 				}
 				s.stranger(0).join(s.nodes[0], func(_ wire.PeerID, m wire.Message) wire.Message {

@@ -224,10 +224,10 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 			if !ok || len(stored.Results) != 1 {
 				return reply{}, unexpected(q.Addr.id, m)
 			}
-			if code := stored.Results[0]; code == wire.CodeTooFar { // it knows k that are nearer, and names them
+			// A peer that refuses is still one of the nearest, where readers look. Another
+			// beyond the k nearest in its place would be counted, and not be asked.
+			if code := stored.Results[0]; code != wire.CodeOK {
 				out.refused(q.Addr.id, code)
-			} else if code != wire.CodeOK {
-				return reply{}, &RemoteError{Peer: q.Addr.id, Code: code}
 			}
 			return reply{closer: out.heard(l, stored.Contacts)}, nil
 		}})

@@ -60,7 +60,7 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 		defer contactRooms.Put(room)
 		v := wire.Value{Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{})}
 		if m.All {
-			v.Records, v.More = pageOf(n.values.Get(now, m.Kind, m.Key, maxPaged), m.After)
+			v.Records, v.More = n.pageOf(m.Kind, m.Key, m.After, now)
 		} else {
 			v.Records = n.values.Get(now, m.Kind, m.Key, wire.MaxRecords)
 		}
