@@ -7,8 +7,8 @@ import "github.com/kadquic/kadquic/wire"
 type Mapping uint8
 
 const (
-	// MappingUnknown: fewer than two networks have said where they see us, or
-	// they contradict one another.
+	// MappingUnknown: too few peers with different IPs have said where they see us,
+	// or they contradict one another.
 	MappingUnknown = Mapping(wire.MappingUnknown)
 	// MappingNone: others see the node's own address. A firewall may be there.
 	MappingNone = Mapping(wire.MappingNone)

@@ -84,7 +84,7 @@ type OwnAddr struct {
 // NAT is what stands before the node, for one family of addresses.
 type NAT struct {
 	Mapping Mapping
-	Votes   int // networks whose peers have said where they see the node
+	Votes   int // IP addresses of peers (of IPv6, /64) that have said where they see the node
 	// Outside is the IP at which most of them see it; not valid if none does.
 	Outside netip.Addr
 	// Reach is ReachNo if nobody could connect where whoever was asked sees the

@@ -21,13 +21,13 @@ func (n *Node) newSelf() *reach.Self {
 }
 
 // knowsHardlyAnybody reports whether there are not enough connected who see us. Who
-// was met through a relay does not.
+// was met through a relay does not, nor does a dial-back, which says what it was told.
 func (n *Node) knowsHardlyAnybody() bool {
 	n.links.mu.Lock()
 	defer n.links.mu.Unlock()
 	voters := 0
 	for l := range n.links.of {
-		if !l.conn.Virtual() {
+		if !l.conn.Virtual() && !(l.isUp() && l.isKnock()) {
 			voters++
 		}
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -28,10 +29,14 @@ func TestSmallNetworks(t *testing.T) {
 		{"symmetric", 1, true, letsPorts, true, soon, few},
 		{"symmetric", 2, true, letsPorts, true, soon, few},
 		{"symmetric", 3, true, letsPorts, true, soon, time.Minute},
-		{"full cone", 1, true, letsAnybody, false, soon, never},
-		{"address-restricted", 1, true, letsAddresses, false, soon, never},
-		{"firewall", 1, false, letsPorts, false, few, never},
-		{"firewall", 2, false, letsPorts, false, few, never},
+		{"full cone", 1, true, letsAnybody, false, soon, time.Minute}, // until a stranger comes
+		{"full cone", 2, true, letsAnybody, false, never, never},
+		{"address-restricted", 1, true, letsAddresses, false, soon, time.Minute},
+		{"address-restricted", 2, true, letsAddresses, false, soon, time.Minute},
+		{"address-restricted", 3, true, letsAddresses, false, soon, time.Minute},
+		{"address-restricted", 6, true, letsAddresses, false, soon, time.Minute},
+		{"firewall", 1, false, letsPorts, false, few, time.Minute},
+		{"firewall", 2, false, letsPorts, false, few, time.Minute},
 		{"firewall", 3, false, letsPorts, false, time.Minute, time.Minute},
 		{"public", 1, false, letsAnybody, false, never, never},
 		{"public", 2, false, letsAnybody, false, never, never},
@@ -105,4 +110,41 @@ func TestATranslatedServerAlone(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Where all public nodes stand at one hoster, in one /24, a node behind a NAT finds out
+// what the NAT does, and that it is a client, all the same.
+func TestPublicNodesOfOneNetwork(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		each    bool
+		mapping Mapping
+	}{
+		{"port-restricted", false, MappingIndependent},
+		{"symmetric", true, MappingRandom},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inAskingSwarm(t, 0, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, a *askers) {
+				for i := range byte(3) {
+					a.addAt(netip.AddrPortFrom(ipv4(25, 9, 9, 1+i), 4774))
+				}
+				n, _ := a.behind(Config{Bootstrap: a.nodes[0].Addrs()}, letsPorts, c.each)
+				await(t, time.Minute, c.mapping.String(), func() bool { return n.Reachability().IPv4.Mapping == c.mapping })
+				await(t, time.Minute, "a client", func() bool { return n.Reachability().Mode == ModeClient })
+				await(t, time.Minute, "a relay", func() bool { return len(n.Relays()) > 0 })
+				for range 4 { // idle, with no vote but those of its relays
+					time.Sleep(15 * time.Minute)
+					if r := n.Reachability(); r.Mode != ModeClient {
+						t.Errorf("later: %+v", r)
+					}
+					await(t, 2*time.Minute, c.mapping.String(), func() bool { return n.Reachability().IPv4.Mapping == c.mapping })
+				}
+				for _, p := range a.nodes[:3] {
+					if r := p.Reachability(); r.Mode != ModeServer {
+						t.Errorf("a public node: %+v", r)
+					}
+				}
+			})
+		})
+	}
 }

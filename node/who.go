@@ -26,7 +26,7 @@ const (
 	whoAgain = 250 * time.Millisecond // they are lost like any packet
 	whoTries = 3
 
-	// whoAsked is how many networks are asked what NAT stands before us, of which
+	// whoAsked is how many peers are asked what NAT stands before us, of which
 	// reach.MinScattered must answer; lookAtNAT how soon again, when they have.
 	whoAsked  = 5
 	lookAtNAT = 4 * time.Minute
@@ -69,7 +69,7 @@ func (n *Node) whereSeen(ctx context.Context, by netip.AddrPort, send func(netip
 	return netip.AddrPort{}, false
 }
 
-// learnMapping asks nodes of several networks where they see us, so that it is known
+// learnMapping asks nodes with different IPs where they see us, so that it is known
 // what NAT stands before us before anybody has to be called.
 func (n *Node) learnMapping(ctx context.Context) {
 	t := n.caller()
@@ -109,18 +109,21 @@ func (n *Node) hearOfOthers(ctx context.Context) {
 	}
 }
 
-// strangersIPv4 are servers of different networks, those first that have proved their
-// keys there.
+// strangersIPv4 returns servers with different IPs: those first that are in different
+// networks and have proved their keys there, those last that share a network with
+// another. To a NAT each IP is another destination, whatever its network.
 func (n *Node) strangersIPv4() (all []netip.AddrPort) {
-	for _, sure := range []bool{true, false} {
+	for _, pass := range []struct{ sure, sameNetwork bool }{{true, false}, {false, false}, {true, true}, {false, true}} {
 		for info := range n.peers.All() {
 			for _, a := range info.Addrs {
 				ap, ok := a.Addr.AddrPort()
 				if !ok || !ap.Addr().Is4() || reach.ScopeOf(ap.Addr()) != reach.ScopeGlobal || a.Failures > 0 ||
-					a.Success.IsZero() == sure || info.Mode == wire.ModeClient {
+					a.Success.IsZero() == pass.sure || info.Mode == wire.ModeClient {
 					continue
 				}
-				same := func(other netip.AddrPort) bool { return reach.NetworkOf(other.Addr()) == reach.NetworkOf(ap.Addr()) }
+				same := func(other netip.AddrPort) bool {
+					return other.Addr() == ap.Addr() || !pass.sameNetwork && reach.NetworkOf(other.Addr()) == reach.NetworkOf(ap.Addr())
+				}
 				if len(all) < whoAsked && !slices.ContainsFunc(all, same) {
 					all = append(all, ap)
 				}

@@ -45,15 +45,19 @@ func (n *Node) whyNotAsked() string {
 }
 
 func (n *Node) why(r Reachability) string {
-	sum := r.Reach()
+	sum, known := r.Reach(), n.self.Sum(time.Now())
 	public := slices.ContainsFunc(r.Addrs, func(a OwnAddr) bool { return a.Public })
 	switch {
 	case r.Told:
 		return "it was told to be one"
 	case r.Mode == ModeClient && sum == ReachNo:
 		return fmt.Sprintf("%d peers were asked to connect to it, and none could", reach.EnoughNoes)
-	case r.Mode == ModeClient && n.self.Sum(time.Now()).Doubt:
-		return "it is behind a NAT, and of the few peers that there are to ask none could connect to it; so for now, until somebody does"
+	case r.Mode == ModeClient && known.Hope && known.NATed:
+		return "it is behind a NAT, and only peers connect to it to which it had sent something; so for now, until another does"
+	case r.Mode == ModeClient && known.Doubt && known.NATed:
+		return "it is behind a NAT, and of the few peers that there are to ask none could connect to it; so for now, until one does"
+	case r.Mode == ModeClient && known.Doubt:
+		return "of the few peers that there are to ask none could connect to it; so for now, until one does"
 	case r.Mode == ModeClient:
 		return "it has moved to where nobody has been asked yet"
 	case sum == ReachYes:

@@ -216,9 +216,9 @@ func natText(n control.NAT) string {
 
 func seenByPeers(votes int) string {
 	if votes == 1 {
-		return "peers of 1 network see"
+		return "1 peer sees"
 	}
-	return fmt.Sprintf("peers of %d networks see", votes)
+	return fmt.Sprintf("%d peers see", votes)
 }
 
 // seemsCutOff reports whether the node has become a client though nobody can be sure, as

@@ -1,9 +1,6 @@
 package reach
 
-import (
-	"net/netip"
-	"time"
-)
+import "time"
 
 // maxDoubt is how long a client stays one of which nothing is known any more: one
 // that has moved learns soon what it is there, and is not to come and go meanwhile.
@@ -14,12 +11,17 @@ type Sum struct {
 	Yes  bool // strangers get in somewhere
 	No   bool // somewhere they do not
 	Hope bool // somewhere else others at least do
+	Open bool // Hope is where no NAT filters: at an address of the machine, or one that a router
+	// maps; or a stranger has come in somewhere within the hour
 
 	// Doubt: somewhere one or two could not get in, too few to be sure, and no stranger
 	// has come in for an hour. All: those were all that there are to ask, and the machine
 	// has no public address of that family itself, as behind a NAT it has none. NATed:
 	// others see us where we are not ourselves.
 	Doubt, All, NATed bool
+
+	// Everyone: those with Doubt were all that there are to ask, wherever the machine is.
+	Everyone bool
 }
 
 // Sum adds up the verdicts.
@@ -33,7 +35,8 @@ func (s *Self) Sum(now time.Time) (sum Sum) {
 			public[at.Addr().Is4()] = true
 		}
 	}
-	add := func(at netip.AddrPort) {
+	add := func(p Place) {
+		at := p.At
 		v := s.verdicts[at]
 		switch v.Answer() {
 		case Yes:
@@ -41,20 +44,25 @@ func (s *Self) Sum(now time.Time) (sum Sum) {
 		case No:
 			sum.No = true
 		default:
-			sum.Hope = sum.Hope || v.Hopeful(now)
+			if v.Hopeful(now) {
+				sum.Hope = true
+				sum.Open = sum.Open || p.Own || p.Mapped || !quiet
+			}
 			if noes := v.fresh(now); noes > 0 && quiet {
 				sum.Doubt = true
-				sum.All = sum.All || noes >= min(s.askable, EnoughNoes) && !public[at.Addr().Is4()]
+				everyone := noes >= min(s.askable, EnoughNoes)
+				sum.Everyone = sum.Everyone || everyone
+				sum.All = sum.All || everyone && !public[at.Addr().Is4()]
 			}
 		}
 	}
 	for _, p := range s.placesLocked(now) {
 		if p.scope() == ScopeGlobal {
-			add(p.At)
+			add(p)
 		}
 	}
-	add(SeenBy(true))
-	add(SeenBy(false))
+	add(Place{At: SeenBy(true)})
+	add(Place{At: SeenBy(false)})
 	sum.NATed = s.looksNATedLocked(now)
 	return sum
 }
@@ -70,19 +78,28 @@ type Decision struct {
 // reaches it at one of its addresses, and nobody at another. While it is trying one of
 // which nothing is known yet it does not become a client. It reports whether it is one.
 //
-// In a network of one or two public nodes there never are the three who must fail. Most
-// who join it sit behind a NAT at home, though, and a server that nobody reaches costs
-// all others their time. So there it is enough that nobody of those few could get in,
-// if they see the node beyond a NAT: a firewall before a public address may be about to
-// be opened, but no NAT lets strangers in by itself. Such a client stays one for as long
-// as one of them says so and none gets in.
-func (d *Decision) Decide(sum Sum, trying bool, now time.Time) (client bool) {
+// In a small network there may never be the three strangers who must fail. Most who join
+// it sit behind a NAT at home, though, and a server that nobody reaches costs all others
+// their time. So less than certainty makes a client there, which serves again as soon as
+// a stranger gets in:
+//
+//   - At once: others see the node beyond a NAT, and nobody of the few to ask could get in.
+//     No NAT lets strangers in by itself.
+//   - After thorough asking: only peers get in to which the node had sent something, and
+//     they see it beyond a NAT. That is what an address-restricted NAT does (RFC 4787 §5),
+//     and most do not filter less.
+//   - After thorough asking: nobody of all there are to ask could get in at a public
+//     address of the machine. Until then it counts as a firewall that may be about to be
+//     opened. One peer that lies does this to a node that knows no other.
+func (d *Decision) Decide(sum Sum, p Progress, now time.Time) (client bool) {
 	few := sum.Doubt && sum.NATed && (sum.All || d.client && !sum.Hope)
+	alone := sum.Doubt && sum.Everyone && !sum.Hope && (p.Thorough || d.client)
+	knownOnly := sum.NATed && sum.Hope && !sum.Open && (p.Thorough || d.client)
 	switch {
 	case sum.Yes:
 		d.client, d.doubt = false, time.Time{}
-	case sum.No || few:
-		d.client, d.doubt = d.client || !sum.Hope && !trying, time.Time{}
+	case sum.No || few || alone || knownOnly:
+		d.client, d.doubt = d.client || knownOnly || !sum.Hope && !p.Trying, time.Time{}
 	case !d.client:
 	case d.doubt.IsZero():
 		d.doubt = now
@@ -90,4 +107,10 @@ func (d *Decision) Decide(sum Sum, trying bool, now time.Time) (client bool) {
 		d.client, d.doubt = false, time.Time{}
 	}
 	return d.client
+}
+
+// Progress is how far the asking about all addresses has come.
+type Progress struct {
+	Trying   bool // the first round about one of those without a verdict has not ended
+	Thorough bool // the first rounds about each of them have ended: more of the same tells no more
 }

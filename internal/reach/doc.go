@@ -8,8 +8,8 @@
 // A socket knows its own address and port, and no more. Beyond a NAT (RFC 4787) it is
 // somewhere else, and only others see where: each network that is connected has one
 // vote for each of our sockets (votes.go), and a place that two networks agree on is
-// one of ours (place.go). What they see also tells what the NAT does, in the terms of
-// RFC 4787 §4.1: one outside port for all the world, or another for each destination
+// one of ours (place.go). What peers of different IPs see, also of one network, tells
+// what the NAT does, in the terms of RFC 4787 §4.1: one outside port for all the world, or another for each destination
 // (mapping.go). RFC 5780 §4.3 finds that out by a server with two addresses; here the
 // peers are the many addresses.
 //

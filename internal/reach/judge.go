@@ -42,7 +42,9 @@ func (s *Self) CameIn(e Entry, now time.Time) (changes []Change, ok bool) {
 	}
 	own := slices.Contains(s.ownLocked(now), e.At)
 	mapped := s.isMappedLocked(e.At)
-	if !own && !mapped && s.votes.besides(e.At, from) < MinVotes-1 { // by its own word alone
+	// By its own word alone, only where nobody else says anything. Then its word would do
+	// for a place of ours, too; but one that we have sent to proves little, so it may lie.
+	if !own && !mapped && s.votes.besides(e.At, from) < MinVotes-1 && (e.Unbidden || s.votes.anyBesides(from)) {
 		return nil, false
 	}
 	v := s.verdicts[e.At].letIn(from, now)

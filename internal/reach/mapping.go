@@ -1,42 +1,47 @@
 package reach
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/kadquic/kadquic/wire"
 )
 
 const (
-	// MinScattered is how many networks must each see another port before we
-	// say that ports depend on the destination.
+	// MinScattered is how many voters must each see another port before we say that
+	// ports depend on the destination.
 	MinScattered = 3
 	// maxStep is how far apart sequential ports may be: others use the NAT, too.
-	// Of random ports, even of 128, half are farther apart than 300.
 	maxStep = 16
+	// window is how many ports are compared. Among more of them neighbours are close
+	// whatever the NAT does: of 20 random ports in a block of 512, which carriers give
+	// to a subscriber (RFC 7753), most are less than maxStep apart; of 5, one time in 70.
+	window = 5
 )
 
 // mapping concludes from the votes of public peers what stands before the socket
 // that most of one family have seen, and returns how many votes that were. isOwn
 // tells the node's own addresses.
 func (v *votes) mapping(is4 bool, isOwn func(netip.AddrPort) bool) (wire.Mapping, int) {
-	seen := make(map[uint16][]netip.AddrPort)
-	var most []netip.AddrPort
-	for key, vote := range v.of {
+	seen := make(map[uint16][]vote)
+	var most []vote
+	for _, vote := range v.of {
 		if vote.addr.Addr().Is4() != is4 || ScopeOf(vote.by) != ScopeGlobal || ScopeOf(vote.addr.Addr()) != ScopeGlobal {
 			continue
 		}
-		seen[key.socket] = append(seen[key.socket], vote.addr)
-		if len(seen[key.socket]) > len(most) {
-			most = seen[key.socket]
+		seen[vote.socket] = append(seen[vote.socket], vote)
+		if len(seen[vote.socket]) > len(most) {
+			most = seen[vote.socket]
 		}
 	}
 	counts := make(map[netip.AddrPort]int)
 	var favourite netip.AddrPort
-	for _, addr := range most {
-		counts[addr]++
-		if counts[addr] > counts[favourite] {
-			favourite = addr
+	for _, vote := range most {
+		counts[vote.addr]++
+		if counts[vote.addr] > counts[favourite] {
+			favourite = vote.addr
 		}
 	}
 	switch agree := counts[favourite]; {
@@ -48,18 +53,36 @@ func (v *votes) mapping(is4 bool, isOwn func(netip.AddrPort) bool) (wire.Mapping
 	case len(most) < MinScattered || len(counts) < len(most)*2/3:
 		return wire.MappingUnknown, len(most)
 	}
-	if medianStep(most) <= maxStep {
+	if medianStep(together(most)) <= maxStep {
 		return wire.MappingSequential, len(most)
 	}
 	return wire.MappingRandom, len(most)
 }
 
+// together returns the votes, window of them at most, that first came within the
+// shortest time; of equals the latest. The fewest others have used the NAT between them.
+func together(all []vote) []vote {
+	all = slices.SortedFunc(slices.Values(all), func(a, b vote) int { return cmp.Compare(a.first, b.first) })
+	if len(all) <= window {
+		return all
+	}
+	best := all[:window]
+	for i := range len(all) - window + 1 {
+		if some := all[i : i+window]; spread(some) <= spread(best) {
+			best = some
+		}
+	}
+	return best
+}
+
+func spread(some []vote) time.Duration { return some[len(some)-1].since.Sub(some[0].since) }
+
 // medianStep is how far ports lie apart, in their order. The order of time would
 // say more of a NAT that nobody else uses, but dials cross.
-func medianStep(seen []netip.AddrPort) int {
+func medianStep(seen []vote) int {
 	var ports, steps []int
-	for _, addr := range seen {
-		ports = append(ports, int(addr.Port()))
+	for _, vote := range seen {
+		ports = append(ports, int(vote.addr.Port()))
 	}
 	slices.Sort(ports)
 	for i := range ports[1:] {

@@ -25,7 +25,7 @@ type Known struct {
 // NAT is what stands before the node, for one family of addresses.
 type NAT struct {
 	Mapping wire.Mapping
-	Votes   int        // networks that have said where they see us
+	Votes   int        // voters that have said where they see us: IPv4 addresses, IPv6 /64
 	Outside netip.Addr // the IP at which most of them do; not valid if none does
 	Verdict Verdict    // on wherever whoever is asked sees us
 }

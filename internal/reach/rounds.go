@@ -114,14 +114,25 @@ func (r *Rounds) Forget() {
 	clear(r.of)
 }
 
-// Trying reports whether the first round about one of the addresses has not ended.
-func (r *Rounds) Trying(untried []netip.AddrPort) bool {
+// Progress tells how far the asking about addresses has come on which there is no
+// verdict.
+func (r *Rounds) Progress(untried []netip.AddrPort) Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.ContainsFunc(untried, func(at netip.AddrPort) bool {
+	ended := func(at netip.AddrPort) int {
 		latest := r.of[at]
-		return latest == nil || latest.count == 0 || latest.count == 1 && latest.busy
-	})
+		if latest == nil {
+			return 0
+		}
+		if latest.busy {
+			return latest.count - 1
+		}
+		return latest.count
+	}
+	return Progress{
+		Trying:   slices.ContainsFunc(untried, func(at netip.AddrPort) bool { return ended(at) < 1 }),
+		Thorough: len(untried) > 0 && !slices.ContainsFunc(untried, func(at netip.AddrPort) bool { return ended(at) < soonTimes }),
+	}
 }
 
 // Asks notes that a peer is asked.

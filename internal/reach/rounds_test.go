@@ -32,12 +32,19 @@ func TestWhenRoundsAreDue(t *testing.T) {
 		}
 		r.End(at)
 	}
-	if !r.Trying([]netip.AddrPort{at}) {
-		t.Error("it has been tried")
+	progress := func(want Progress) {
+		t.Helper()
+		if got := r.Progress([]netip.AddrPort{at}); got != want {
+			t.Errorf("progress %+v, want %+v", got, want)
+		}
 	}
+	progress(Progress{Trying: true})
 	want(Verdict{}, 0)
+	progress(Progress{})
 	want(Verdict{}, askSoon)
+	progress(Progress{})
 	want(Verdict{}, askSoon)
+	progress(Progress{Thorough: true})
 	want(Verdict{}, askUnsure)
 	yes := Verdict{yes: now}
 	want(yes, askSure)
@@ -48,8 +55,8 @@ func TestWhenRoundsAreDue(t *testing.T) {
 		t.Error("what is forced is not done")
 	}
 	r.End(at)
-	if r.Trying([]netip.AddrPort{at}) || r.IsNew(at) {
-		t.Error("it has not been tried")
+	if r.IsNew(at) {
+		t.Error("it is new")
 	}
 	if r.Keep(nil); !r.IsNew(at) {
 		t.Error("what is none of ours is not forgotten")

@@ -7,7 +7,9 @@ import (
 
 const (
 	// MinVotes is how many networks must see us at an address before we believe
-	// it: one liar cannot make us tell others of a place where we are not.
+	// it: one liar cannot make us tell others of a place where we are not. It is also
+	// how many voters must agree on an address before a NAT counts as one that gives
+	// the same to all.
 	MinVotes = 2
 	maxVotes = 128
 	// voteLife is how long a vote counts after its voter was last connected.
@@ -16,50 +18,96 @@ const (
 	keepVotesFor = voteLife / 2 // a vote as old as that is to be renewed
 )
 
-// votes say where others see us. Each network, an IPv4 /24 or an IPv6 /64, has
-// one vote for each of our sockets, the latest of its peers'. The zero value has
-// none; time is an argument; goroutines must not share it.
+// votes say where others see us. Each voter has one vote for each of our sockets, the
+// latest. To believe an address, networks count (IPv4 /24, IPv6 /64), by the latest vote
+// of each: whoever has one address there has the others, too. To tell what a NAT does,
+// voters count: a NAT treats each IP as another destination (RFC 4787 §4.1), also where
+// all servers stand at one hoster. The zero value has none; time is an argument;
+// goroutines must not share it.
 type votes struct {
-	of map[voter]vote
+	of    map[voter]vote
+	casts uint64 // votes cast so far
 }
 
-// A voter is a network, and our socket by its port.
+// A voter is an IPv4 address or an IPv6 /64, and our socket by its port.
 type voter struct {
-	network netip.Prefix
-	socket  uint16
+	from   netip.Prefix
+	socket uint16
+}
+
+func voterOf(by netip.Addr, socket uint16) voter {
+	if by.Is4() {
+		return voter{prefix(by, 32), socket}
+	}
+	return voter{NetworkOf(by), socket}
 }
 
 type vote struct {
-	by   netip.Addr
-	addr netip.AddrPort
-	at   time.Time // when the voter last stood by it
+	by     netip.Addr
+	socket uint16
+	addr   netip.AddrPort
+	at     time.Time // when the voter last stood by it
+	since  time.Time // when the voter first saw us there
+	first  uint64    // place in the order of since
+	last   uint64    // place in the order of the latest votes; 0 if that is not known
 }
+
+// maxOfNetwork is how many voters of a network are kept for each socket: as many as
+// suffice to classify a NAT, and too few to outvote many other networks.
+const maxOfNetwork = MinScattered
 
 // cast takes in that a peer at by sees socket at addr.
 func (v *votes) cast(by netip.Addr, socket uint16, addr netip.AddrPort, now time.Time) {
-	key := voter{NetworkOf(by), socket}
-	if _, voted := v.of[key]; !voted && len(v.of) >= maxVotes {
-		v.dropOldest()
-	}
-	if v.of == nil {
-		v.of = make(map[voter]vote)
-	}
-	v.of[key] = vote{by, addr, now}
+	v.casts++
+	v.set(vote{by: by, socket: socket, addr: addr, at: now, since: now, first: v.casts, last: v.casts})
 }
 
 // stand is cast for a peer that is connected still and has said nothing new: what
 // another of its network has said since stays.
 func (v *votes) stand(by netip.Addr, socket uint16, addr netip.AddrPort, now time.Time) {
-	if before, voted := v.of[voter{NetworkOf(by), socket}]; !voted || before.addr == addr {
-		v.cast(by, socket, addr, now)
+	before, voted := v.of[voterOf(by, socket)]
+	switch {
+	case !voted:
+		v.casts++
+		v.set(vote{by: by, socket: socket, addr: addr, at: now, since: now, first: v.casts})
+	case before.addr == addr:
+		before.at = now
+		v.of[voterOf(by, socket)] = before
 	}
 }
 
-func (v *votes) dropOldest() {
+// set keeps a vote, and makes room for it.
+func (v *votes) set(n vote) {
+	key := voterOf(n.by, n.socket)
+	if before, voted := v.of[key]; voted && before.addr == n.addr {
+		n.first, n.since = before.first, before.since
+	} else if !voted {
+		network := NetworkOf(n.by)
+		ofIt := func(o vote) bool { return o.socket == n.socket && NetworkOf(o.by) == network }
+		count := 0
+		for _, other := range v.of {
+			if ofIt(other) {
+				count++
+			}
+		}
+		if count >= maxOfNetwork {
+			v.dropOldest(ofIt)
+		} else if len(v.of) >= maxVotes {
+			v.dropOldest(func(vote) bool { return true })
+		}
+	}
+	if v.of == nil {
+		v.of = make(map[voter]vote)
+	}
+	v.of[key] = n
+}
+
+// dropOldest drops that of the votes which has gone longest without its voter.
+func (v *votes) dropOldest(of func(vote) bool) {
 	var oldest voter
 	var at time.Time
 	for key, vote := range v.of {
-		if at.IsZero() || vote.at.Before(at) {
+		if of(vote) && (at.IsZero() || vote.at.Before(at)) {
 			oldest, at = key, vote.at
 		}
 	}
@@ -75,10 +123,22 @@ func (v *votes) expire(now time.Time) {
 	}
 }
 
-// counts returns how many votes each address has.
+// networks returns the vote of each network for each of our sockets: the latest.
+func (v *votes) networks() map[voter]vote {
+	latest := make(map[voter]vote)
+	for _, vote := range v.of {
+		key := voter{NetworkOf(vote.by), vote.socket}
+		if other, ok := latest[key]; !ok || vote.last > other.last || vote.last == other.last && vote.first > other.first {
+			latest[key] = vote
+		}
+	}
+	return latest
+}
+
+// counts returns how many networks see us at each address.
 func (v *votes) counts() map[netip.AddrPort]int {
 	counts := make(map[netip.AddrPort]int)
-	for _, vote := range v.of {
+	for _, vote := range v.networks() {
 		counts[vote.addr]++
 	}
 	return counts
@@ -86,18 +146,28 @@ func (v *votes) counts() map[netip.AddrPort]int {
 
 // besides returns how many networks other than one see us at an address.
 func (v *votes) besides(addr netip.AddrPort, not netip.Prefix) (count int) {
-	for key, vote := range v.of {
-		if vote.addr == addr && key.network != not {
+	for key, vote := range v.networks() {
+		if vote.addr == addr && key.from != not {
 			count++
 		}
 	}
 	return count
 }
 
+// anyBesides reports whether a network other than one sees us at any address.
+func (v *votes) anyBesides(not netip.Prefix) bool {
+	for _, vote := range v.of {
+		if NetworkOf(vote.by) != not {
+			return true
+		}
+	}
+	return false
+}
+
 // outside returns the public IP of a family at which most networks see us.
 func (v *votes) outside(is4 bool) (most netip.Addr) {
 	counts := make(map[netip.Addr]int)
-	for _, vote := range v.of {
+	for _, vote := range v.networks() {
 		ip := vote.addr.Addr()
 		if ip.Is4() != is4 || ScopeOf(ip) != ScopeGlobal {
 			continue
@@ -111,12 +181,13 @@ func (v *votes) outside(is4 bool) (most netip.Addr) {
 
 // fresh returns how many public networks have stood by where they see us since.
 func (v *votes) fresh(since time.Time) (count int) {
+	networks := make(map[netip.Prefix]bool)
 	for _, vote := range v.of {
 		if ScopeOf(vote.by) == ScopeGlobal && !vote.at.Before(since) {
-			count++
+			networks[NetworkOf(vote.by)] = true
 		}
 	}
-	return count
+	return len(networks)
 }
 
 // Vote takes in that a peer at by sees one of our sockets, named by its port, at addr.
@@ -150,8 +221,8 @@ func (s *Self) NeedsVotes(now time.Time) bool {
 func (s *Self) HasVoted(network netip.Prefix) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key := range s.votes.of {
-		if key.network == network {
+	for _, vote := range s.votes.of {
+		if NetworkOf(vote.by) == network {
 			return true
 		}
 	}

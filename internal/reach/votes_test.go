@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,8 +38,8 @@ func TestVotes(t *testing.T) {
 	v.stand(ipv4(9, 0, 1, 0), 1, here, now.Add(time.Minute)) // who said so before changes nothing
 	want(there, 2)
 	v.stand(ipv4(9, 0, 0, 0), 1, here, now.Add(time.Minute))
-	v.expire(now.Add(voteLife + time.Second))
-	want(here, 1)
+	v.expire(now.Add(voteLife + time.Second)) // who said something else since is gone
+	want(here, 2)
 	want(there, 0)
 	v.expire(now.Add(voteLife + 2*time.Minute))
 	want(here, 0)
@@ -47,6 +48,26 @@ func TestVotes(t *testing.T) {
 		v.cast(ipv4(9, byte(i>>8), byte(i), 0), 1, here, now.Add(time.Duration(i)))
 	}
 	want(here, maxVotes)
+}
+
+// A network that has many addresses neither fills the room nor outvotes the others, and
+// still has one vote for an address.
+func TestManyVotersOfOneNetwork(t *testing.T) {
+	var v votes
+	now := time.Unix(1e9, 0)
+	honest, lie := netip.MustParseAddrPort("8.8.8.8:1"), netip.MustParseAddrPort("8.8.8.8:2")
+	for i := range byte(4) {
+		v.cast(ipv4(7, 0, i, 1), 1, honest, now)
+	}
+	for i := range 250 {
+		v.cast(ipv4(9, 0, 0, byte(i)), 1, lie, now.Add(time.Duration(i)))
+	}
+	if len(v.of) != 4+maxOfNetwork || v.counts()[lie] != 1 || v.besides(lie, NetworkOf(ipv4(9, 0, 0, 0))) != 0 {
+		t.Errorf("%d votes, %d of them for the lie", len(v.of), v.counts()[lie])
+	}
+	if m, _ := v.mapping(true, func(netip.AddrPort) bool { return false }); m != wire.MappingIndependent {
+		t.Errorf("the mapping is %v", m)
+	}
 }
 
 // What a NAT does shows in the ports that peers in different networks see
@@ -86,12 +107,21 @@ func TestMapping(t *testing.T) {
 		{"random", 2, false, wire.MappingUnknown},
 		{"random", 3, false, wire.MappingRandom},
 		{"random", 100, true, wire.MappingRandom},
+		{"own, one /24", 3, false, wire.MappingNone},
+		{"one, one /24", 3, false, wire.MappingIndependent},
+		{"next, one /24", 3, false, wire.MappingSequential},
+		{"random, one /24", 3, false, wire.MappingRandom},
 	} {
 		t.Run(fmt.Sprint(c.kind, c.voters, c.liar), func(t *testing.T) {
 			var v votes
 			now := time.Unix(1e9, 0)
+			kind, hoster := strings.CutSuffix(c.kind, ", one /24")
 			for i := range c.voters {
-				v.cast(ipv4(9, 0, byte(i), 1), 4774, netip.AddrPortFrom(outside, port(c.kind, i)), now)
+				by := ipv4(9, 0, byte(i), 1)
+				if hoster {
+					by = ipv4(9, 0, 0, byte(i))
+				}
+				v.cast(by, 4774, netip.AddrPortFrom(outside, port(kind, i)), now.Add(time.Duration(i)*time.Millisecond))
 			}
 			if c.liar {
 				v.cast(ipv4(7, 0, 0, 1), 4774, netip.MustParseAddrPort("1.2.3.4:5"), now)
@@ -102,5 +132,49 @@ func TestMapping(t *testing.T) {
 				t.Errorf("mapping %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// Ports at random in the small block that a carrier gives to a subscriber (RFC 7753)
+// hardly ever look sequential, however many peers have said which they see; those of a
+// NAT that gives the next port do, though it serves others, too, in between.
+func TestPortBlocks(t *testing.T) {
+	const trials = 400
+	outside := ipv4(8, 8, 8, 8)
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, voters := range []int{3, 5, 8, 20, 60} {
+		count := func(ports func(i int) int) (sequential int) {
+			for range trials {
+				var v votes
+				now := time.Unix(1e9, 0)
+				for i := range voters {
+					now = now.Add(time.Duration(r.ExpFloat64() * float64(time.Second)))
+					v.cast(ipv4(9, 0, byte(i), 1), 4774, netip.AddrPortFrom(outside, uint16(ports(i))), now)
+				}
+				if m, _ := v.mapping(true, func(netip.AddrPort) bool { return false }); m == wire.MappingSequential {
+					sequential++
+				}
+			}
+			return sequential
+		}
+		block := r.Perm(512)
+		random := count(func(i int) int {
+			if i == 0 {
+				block = r.Perm(512)
+			}
+			return 5120 + block[i]
+		})
+		at := 0
+		next := count(func(i int) int {
+			if i == 0 {
+				at = 2000
+			}
+			at += 1 + r.IntN(9)
+			return at
+		})
+		t.Logf("%d peers: random ports of a block of 512 are called sequential in %d of %d trials, sequential ones in %d", voters, random, trials, next)
+		if random > trials/20 || next < trials*19/20 {
+			t.Errorf("%d peers: want less than 5 %%, and more than 95 %%", voters)
+		}
 	}
 }
