@@ -57,12 +57,15 @@ func (n *Node) PutIf(ctx context.Context, name, value []byte, seq uint64) (Store
 func (n *Node) publishIf(ctx context.Context, r *wire.Signed, quorum int, seq uint64) (Stored, error) {
 	arbiter, err := n.win(ctx, r, seq)
 	if err != nil {
+		if errors.Is(err, ErrConflict) { // which names the key
+			return Stored{Key: r.Record.Key}, fmt.Errorf("put: %w", err)
+		}
 		return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
 	}
 	s, causes, err := n.spread(ctx, r, quorum)
 	if anyStale(causes) {
 		if lost := n.lost(ctx, arbiter, r, seq); lost != nil {
-			return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, lost)
+			return Stored{Key: r.Record.Key}, fmt.Errorf("put: %w", lost)
 		}
 	}
 	return s, err

@@ -5,9 +5,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/control"
@@ -82,7 +79,7 @@ func (a *app) daemon(ctx context.Context) (*control.Client, error) {
 	}
 	c, err := control.Dial(ctx, p.dir)
 	if errors.Is(err, control.ErrNoDaemon) {
-		return nil, &noDaemonError{dir: p.dir, flag: a.data, busy: p.busy(), others: running(ctx, p.dir)}
+		return nil, &noDaemonError{dir: p.dir, flag: a.data, busy: p.busy()}
 	}
 	if err != nil {
 		return nil, err
@@ -113,11 +110,10 @@ func (a *app) ownDaemon(ctx context.Context, what string) (*control.Client, erro
 
 // A noDaemonError says that no node runs on a profile, and what to do about it.
 type noDaemonError struct {
-	dir    string
-	flag   string // --data as it was given; empty: the default profile
-	busy   bool   // a process has its lock all the same
-	own    bool   // no other node would do
-	others []string
+	dir  string
+	flag string // --data as it was given; empty: the default profile
+	busy bool   // a process has its lock all the same
+	own  bool   // no other node would do
 }
 
 func (e *noDaemonError) Error() string {
@@ -132,37 +128,7 @@ func (e *noDaemonError) Error() string {
 	if !e.own {
 		msg += ", or join a network for this one command by --bootstrap, with the address that \"kad up\" printed (or set KAD_BOOTSTRAP)"
 	}
-	if len(e.others) > 0 {
-		msg += ". A node does run on " + strings.Join(e.others, ", ") + ": choose it by --data"
-	}
 	return msg
 }
 
 func (e *noDaemonError) Is(target error) bool { return target == control.ErrNoDaemon }
-
-// running are the profiles beside dir, as "kad up" makes them when dir is in
-// use, on which a node runs.
-func running(ctx context.Context, dir string) (dirs []string) {
-	beside, err := filepath.Glob(escapeGlob(dir) + "-[0-9]*")
-	if err != nil {
-		return nil
-	}
-	for _, other := range beside {
-		if info, err := os.Stat(other); err != nil || !info.IsDir() {
-			continue
-		}
-		if _, err := control.Dial(ctx, other); err == nil {
-			dirs = append(dirs, fmt.Sprintf("%q", other))
-		}
-	}
-	return dirs
-}
-
-// escapeGlob makes of a path a pattern that matches it only. (On Windows, where
-// there are no escapes, of most paths.)
-func escapeGlob(path string) string {
-	if os.PathSeparator == '\\' {
-		return path
-	}
-	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
-}

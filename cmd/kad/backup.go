@@ -32,7 +32,7 @@ FILE holds the profile's SECRET KEY: whoever can read it can speak in its name.
 Its mode is 0600; keep it where you would keep the key. "kad restore" reads it.`,
 		Example: `  kad backup /mnt/disk/kad.tar
   kad backup --data /srv/node - | age -r $RECIPIENT > kad.tar.age`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "" {
 				return usagef("FILE is empty")

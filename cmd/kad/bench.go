@@ -33,7 +33,7 @@ one JSON object; on a terminal, or with -v, it tells its steps on standard error
               the temporary directory ($TMPDIR), so name one on the disk you mean`,
 		Example:   "  kad bench w1 -n 100 -m 1000 -c 8",
 		ValidArgs: bench.Names(),
-		Args:      cobra.ExactArgs(1),
+		Args:      takes(1, 1, "a WORKLOAD"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(bench.Names(), args[0]) {
 				return usagef("unknown workload %q; there are %s", args[0], strings.Join(bench.Names(), ", "))

@@ -30,7 +30,7 @@ damaged database into a new one, which takes the place of the old; the old one i
 kept beside it, under a name that says so.`,
 		Example: `  kad doctor
   kad doctor --salvage --data /srv/node`,
-		Args: cobra.NoArgs,
+		Args: takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.unhurried(cmd.Context(), func(ctx context.Context) error {
 				if len(a.bootstrap) > 0 {

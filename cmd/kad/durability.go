@@ -27,7 +27,7 @@ last says how many hold it. Nobody: exit code 3.
 ` + subjectHelp,
 		Example: `  kad durability greeting
   kad durability --kind owned --name status --publisher 12D3KooW…`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1, "one KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			which, err := s.parse(a, args)
 			if err != nil {

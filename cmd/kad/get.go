@@ -47,7 +47,7 @@ publisher: its peer ID and its newest value, quoted if it is not plain text.
   kad get --kind owned --name status --publisher 12D3KooW…
   kad get --kind content 3338be694f50c5f338814986cdf0686453a888b84f424d792af4b9202398f392
   kad get --bootstrap $ADDR greeting`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1, "one KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := o.subject.parse(a, args)
 			switch {

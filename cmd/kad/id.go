@@ -21,7 +21,7 @@ func (a *app) idCommand() *cobra.Command {
 		Long: `Id prints the peer ID of this profile, its key in the network (SHA3-256 of the
 public key) and the file that holds the private key; the first use makes one.
 With PEERID it prints that peer's key.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1, "one PEERID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				id, err := wire.ParsePeerID(args[0])

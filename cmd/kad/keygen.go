@@ -16,7 +16,7 @@ func (a *app) keygenCommand() *cobra.Command {
 		Long: `Keygen makes an Ed25519 key and writes it to FILE (PKCS#8 PEM, mode 0600), or
 makes it this profile's identity. A file that is there is never overwritten: an
 identity cannot be had again.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1, "one FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.openProfile()
 			if err != nil {

@@ -24,7 +24,7 @@ func (a *app) lookupCommand() *cobra.Command {
 value if there is one, nearest first. With --trace it shows each request of the
 lookup and what came of it.`,
 		Example: `  kad lookup greeting --trace`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takes(1, 1, "KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := key.parse(args[0])
 			if err != nil {

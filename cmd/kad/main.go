@@ -20,6 +20,8 @@
 //	kad id, kad keygen            its identity
 //
 //	kad bench WORKLOAD            measure
+//	kad version                   what it was built from
+//	kad completion SHELL          completion of its commands and flags
 //
 // A command works through the node that runs on the profile; with --bootstrap, or
 // with $KAD_BOOTSTRAP where none runs, it joins a network for as long as it takes.
@@ -31,14 +33,9 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second interrupt ends the process at once, whatever it is waiting for.
-	context.AfterFunc(ctx, stop)
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
-	os.Exit(a.run(ctx, os.Args[1:]))
+	os.Exit(a.run(withSignals(context.Background()), os.Args[1:]))
 }

@@ -37,7 +37,7 @@ ten seconds that it may take to find out.`,
 		Example: `  kad netcheck
   kad netcheck --json
   kad netcheck --bootstrap $ADDR`,
-		Args: cobra.NoArgs,
+		Args: takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.within(cmd.Context(), func(ctx context.Context) error { return a.netcheck(ctx, noPortMap) })
 		},
@@ -166,7 +166,7 @@ func (a *app) showNetcheck(c control.Netcheck) {
 		a.print("router       %s", does)
 	}
 	for _, r := range c.Relays {
-		a.print("relay        %s at %s, %s away, until %s unless renewed", r.ID, r.Addr, took(time.Duration(r.RTT)), r.Expires.Local().Format(time.TimeOnly))
+		a.print("relay        %s at %s, %s away, until %s unless renewed", r.ID, r.Addr, took(time.Duration(r.RTT)), logTime(r.Expires))
 	}
 	for i, line := range c.Advice {
 		label := ""

@@ -26,7 +26,7 @@ func (a *app) print(format string, args ...any) {
 // wrote notes the first error of standard output, on a full disk say: a result
 // that nobody got is a failure. What follows is tried all the same.
 func (a *app) wrote(err error) {
-	if err != nil && a.outErr == nil {
+	if err != nil && a.outErr == nil && !a.outOptional {
 		a.outErr = err
 	}
 }

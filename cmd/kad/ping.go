@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ reach; punched, to one that works since both sides have sent there; or relayed b
 another node. It goes on until they are not relayed, at most ` + fmt.Sprint(mostPings) + ` times.`,
 		Example: `  kad ping 12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5
   kad ping -c 5 /ip4/192.0.2.1/udp/4774/quic-v1/p2p/12D3KooW…`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1, "PEERID or MULTIADDR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if count < 1 && cmd.Flags().Changed("count") {
 				return usagef("--count is %d, want at least 1", count)
@@ -90,6 +91,9 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 			pong, err = api.Ping(ctx, control.Peer{ID: id})
 			return err
 		})
+		if errors.Is(err, control.ErrBadRequest) { // it says which peer and why
+			return usagef("ping: %w", err)
+		}
 		if err != nil {
 			return fmt.Errorf("ping %s: %w", id, err)
 		}

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kadquic/kadquic/internal/filelock"
@@ -109,23 +108,15 @@ func (p profile) busy() bool {
 	return false
 }
 
-// lockFree locks p, or, when p is only the default and in use, the first free of
-// kad-2, kad-3 … beside it: a second node of one user gets an identity of its
-// own.
-func (p profile) lockFree(mayMove bool) (profile, func(), error) {
-	const most = 1000
-	for i, at := 1, p; ; i, at = i+1, (profile{p.dir + "-" + strconv.Itoa(i+1)}) {
-		unlock, err := at.lock()
-		if err == nil {
-			return at, unlock, nil
-		}
-		if !errors.Is(err, filelock.ErrLocked) {
-			return p, nil, err
-		}
-		if !mayMove || i == most {
-			return p, nil, fmt.Errorf("profile %q is in use by another node; give this one its own by --data", at.dir)
-		}
+// lockForNode locks p for a node to run on. Where another node has it, the error
+// says how to run a second one: taking another profile unasked would give it another
+// identity, such as to a service that a supervisor restarts too early.
+func (p profile) lockForNode() (unlock func(), err error) {
+	unlock, err = p.lock()
+	if errors.Is(err, filelock.ErrLocked) {
+		return nil, fmt.Errorf("the profile %q is in use by another node. To run a second node, give it a profile of its own: kad up --data DIR", p.dir)
 	}
+	return unlock, err
 }
 
 // peerIDOf is the peer ID that belongs to key.

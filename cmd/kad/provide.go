@@ -27,7 +27,7 @@ The node goes on saying so, also after a restart, until --stop. Of a node that
 ends for good the others forget it within 24 hours.`,
 		Example: `  kad provide room/blue
   kad provide --stop room/blue`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1, "KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := key.parse(args[0])
 			if err != nil {
@@ -81,7 +81,7 @@ func (a *app) providersCommand() *cobra.Command {
 are found: the peer ID, and where it says it can be reached. Nobody: exit code 3.`,
 		Example: `  kad providers room/blue
   kad providers -n 1 room/blue`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1, "KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := key.parse(args[0])
 			if err != nil {

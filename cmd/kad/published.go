@@ -24,7 +24,7 @@ put through it without --ttl, and what it provides. It signs each anew before it
 many nodes it was stored last, when it will be next, and its name, if it has one.`,
 		Example: `  kad published
   kad unpublish --hex 3338be694f50c5f338814986cdf0686453a888b84f424d792af4b9202398f392`,
-		Args: cobra.NoArgs,
+		Args: takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.within(cmd.Context(), a.published)
 		},
@@ -109,7 +109,7 @@ If the node keeps no such record alive: exit code 3.
 ` + subjectHelp,
 		Example: `  kad unpublish greeting
   kad unpublish --kind owned --name status`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1, "one KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			which, err := s.parse(a, args)
 			if err != nil {

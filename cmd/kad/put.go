@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,8 +50,11 @@ A KEY or VALUE that begins with a dash comes after "--": kad put t -- -5`, wire.
   kad put --kind owned --name status "out to lunch"
   kad put --kind content --file paper.txt
   kad put --bootstrap $ADDR greeting "hello from a client"`,
-		Args: cobra.MaximumNArgs(2),
+		Args: takes(0, 2, "KEY and VALUE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkTime(cmd, "ttl", o.ttl, time.Second, wire.MaxTTL); err != nil {
+				return err
+			}
 			return a.put(cmd.Context(), args, o, cmd.Flags().Changed("if-seq"))
 		},
 	}
@@ -73,8 +75,6 @@ func (a *app) put(ctx context.Context, args []string, o putOptions, ifSeq bool) 
 	switch {
 	case o.quorum < 0:
 		return usagef("--quorum is %d, want at least 0", o.quorum)
-	case o.ttl != 0 && (o.ttl < time.Second || o.ttl > wire.MaxTTL):
-		return usagef("--ttl is %v, want 1s to %v", o.ttl, wire.MaxTTL)
 	case ifSeq && wire.Kind(p.Kind) != wire.KindOwned:
 		return usagef("--if-seq goes with --kind owned: other records have no one version that is the newest")
 	case ifSeq:
@@ -153,9 +153,9 @@ func (a *app) putValue(args []string, file string) ([]byte, error) {
 	case len(args) > 0 && file != "":
 		return nil, usagef("give VALUE or --file, not both")
 	case file != "":
-		f, err := os.Open(file)
+		f, err := openInput(file)
 		if err != nil {
-			return nil, usagef("value: %w", err)
+			return nil, err
 		}
 		defer f.Close()
 		return readValue(f, file)

@@ -23,7 +23,7 @@ kind, the key, who published it, how many bytes it has, and when it ends. A
 "cached" one is a copy beside the nearest nodes, and goes first.`,
 		Example: `  kad records -n 20
   kad records --json --kind owned`,
-		Args: cobra.NoArgs,
+		Args: takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var only control.Kind
 			if kind != "" {

@@ -33,7 +33,7 @@ name that says so, and the backup's takes its place. An identity is never
 replaced by another.`,
 		Example: `  kad restore kad.tar
   kad restore --data /srv/node kad.tar && kad up --data /srv/node`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.unhurried(cmd.Context(), func(ctx context.Context) error {
 				return a.restore(ctx, args[0], force)
@@ -61,9 +61,9 @@ func (a *app) restore(ctx context.Context, file string, force bool) error {
 	}
 	from := a.in
 	if file != "-" {
-		f, err := os.Open(file)
+		f, err := openInput(file)
 		if err != nil {
-			return usagef("restore: %w", err)
+			return err
 		}
 		defer f.Close()
 		from = f

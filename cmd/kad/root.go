@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
@@ -32,6 +33,8 @@ type app struct {
 
 	started bool  // the command line was understood, a command runs
 	outErr  error // the first failure to write a result
+
+	outOptional bool // a failure to write to standard output is no failure of the command
 }
 
 // run executes one command line and returns the process's exit code.
@@ -65,6 +68,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 }
 
 func (a *app) root() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "kad",
 		Short: "A Kademlia network over QUIC: run nodes, store values, find them",
@@ -83,20 +87,33 @@ take.
 			a.started = true
 			a.networkGiven = cmd.Flags().Changed("network")
 			a.timeoutGiven = cmd.Flags().Changed("timeout")
+			if err := checkFlags(cmd); err != nil {
+				return err
+			}
 			if a.timeout < 0 {
 				return usagef("--timeout is %v, want at least 0", a.timeout)
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				a.version()
+				return nil
+			}
 			cmd.SetOut(a.err)
 			if err := cmd.Help(); err != nil {
 				return err
 			}
 			return &usageError{errQuiet}
 		},
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("there is no command %s", quoted(args[0]))
+			}
+			return nil
+		},
 	}
+	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "results as JSON, one object a line")
 	f.StringVar(&a.data, "data", "", "the profile's `DIR`: identity, records, control socket (default "+defaultDataHelp+")")
@@ -104,8 +121,8 @@ take.
 	f.StringVar(&a.network, "network", "main", "`NAME` of the network; networks of different names never mix")
 	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "`TIME` allowed to one operation; 0: no limit. backup, restore and doctor have none unless it is given")
 	f.CountVarP(&a.verbose, "verbose", "v", "log to standard error what goes on; twice for more")
+	root.Flags().BoolVar(&version, "version", false, "show what this program was built from, as \"kad version\" does")
 
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
 	cobra.EnableCommandSorting = false // the order below is that of first use
 	root.SetHelpCommand(helpCommand())
@@ -131,7 +148,7 @@ take.
 			root.AddCommand(cmd)
 		}
 	}
-	root.AddCommand(a.benchCommand())
+	root.AddCommand(a.benchCommand(), a.versionCommand())
 	return root
 }
 
@@ -186,6 +203,10 @@ func (a *app) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
 }
 
+// bootstrapVariable holds addresses of peers to join through, set apart by blanks or
+// commas.
+const bootstrapVariable = "KAD_BOOTSTRAP"
+
 // bootstrapPeers are the peers to join through: --bootstrap, or else
 // $KAD_BOOTSTRAP. Each is checked here, so that a mistake is told before
 // anything is dialled.
@@ -193,18 +214,21 @@ func (a *app) bootstrapPeers() ([]ma.Multiaddr, error) {
 	if len(a.bootstrap) > 0 {
 		return a.bootstrapFlag()
 	}
-	return peerAddrs(strings.Fields(os.Getenv("KAD_BOOTSTRAP")))
+	return peerAddrs("$"+bootstrapVariable, strings.FieldsFunc(os.Getenv(bootstrapVariable), func(r rune) bool {
+		return r == ',' || unicode.IsSpace(r)
+	}))
 }
 
 // bootstrapFlag are the peers of --bootstrap alone.
-func (a *app) bootstrapFlag() ([]ma.Multiaddr, error) { return peerAddrs(a.bootstrap) }
+func (a *app) bootstrapFlag() ([]ma.Multiaddr, error) { return peerAddrs("--bootstrap", a.bootstrap) }
 
-func peerAddrs(given []string) ([]ma.Multiaddr, error) {
+// peerAddrs parses the addresses that a source, a flag or a variable, gives.
+func peerAddrs(source string, given []string) ([]ma.Multiaddr, error) {
 	peers := make([]ma.Multiaddr, 0, len(given))
 	for _, s := range given {
 		addr, err := peerAddr(s)
 		if err != nil {
-			return nil, err
+			return nil, usagef("%s: %w", source, err)
 		}
 		peers = append(peers, addr)
 	}

@@ -19,7 +19,7 @@ func (a *app) statusCommand() *cobra.Command {
 knows, what it holds. None runs: exit code 4.`,
 		Example: `  kad status
   kad status --json --data /srv/node`,
-		Args: cobra.NoArgs,
+		Args: takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.within(cmd.Context(), a.status)
 		},
@@ -105,7 +105,7 @@ func routerDoes(p control.PortMapping) string {
 	if p.Outside.IsValid() {
 		does = fmt.Sprintf("lets others in at %v, by %s", p.Outside, p.Protocol)
 		if !p.Expires.IsZero() {
-			does += fmt.Sprintf(", until %s unless renewed", p.Expires.Local().Format(time.TimeOnly))
+			does += fmt.Sprintf(", until %s unless renewed", logTime(p.Expires))
 		}
 		if p.Why != "" {
 			does += "; " + oneLine(p.Why)

@@ -33,7 +33,7 @@ commands from standard input, one a line:
 From a pipe it ends at the end of input, with exit code 1 if a command failed.`,
 		Example: `  kad testnet
   printf 'insert 3 "hello world" "big world"\nget 17 "hello world"\n' | kad testnet -n 50`,
-		Args: cobra.NoArgs,
+		Args: takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if n < 1 || n > maxFleet {
 				return usagef("-n is %d, want 1 to %d", n, maxFleet)

@@ -49,7 +49,7 @@ and --listen was not given. An interrupt ends it, with a goodbye to its peers.`,
 		Example: `  kad up
   kad up --data /srv/node --bootstrap $ADDR
   kad up --data /tmp/second --listen /ip4/127.0.0.1/udp/4775/quic-v1`,
-		Args: cobra.NoArgs,
+		Args: takesNone,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.up(cmd.Context(), listen, noLAN, noPortMap, noRelay)
 		},
@@ -63,6 +63,8 @@ and --listen was not given. An interrupt ends it, with a goodbye to its peers.`,
 }
 
 func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap, noRelay bool) error {
+	ignoreBrokenPipes()
+	a.outOptional = true
 	bootstrap, err := a.bootstrapPeers()
 	if err != nil {
 		return err
@@ -98,19 +100,16 @@ func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap, noRelay
 		config.Discovery = lan.New(a.network, config.Logger)
 	}
 
-	home, err := a.openProfile()
+	own, err := a.openProfile()
 	if err != nil {
 		return err
 	}
-	own, unlock, err := home.lockFree(a.data == "")
+	unlock, err := own.lockForNode()
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	own.clearUp()
-	if own != home {
-		a.note("The profile %s is in use by another node; this one's is %s.", home.dir, own.dir)
-	}
 	if config.Key, _, err = own.key(); err != nil {
 		return err
 	}
@@ -161,9 +160,7 @@ func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap, noRelay
 				a.joinResult(n, err)
 			}
 		case <-ctx.Done():
-			if !a.json {
-				a.note("leaving")
-			}
+			a.leaving()
 			stopControl() // first, while there is a node to answer what is under way
 			return n.Close()
 		}

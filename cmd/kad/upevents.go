@@ -10,16 +10,35 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
+// An eventHead begins each JSON object that "kad up" prints.
+type eventHead struct {
+	Event string    `json:"event"`
+	Time  time.Time `json:"time"` // UTC, RFC 3339, to the millisecond
+}
+
+func eventNow(name string) eventHead {
+	return eventHead{name, time.Now().UTC().Truncate(time.Millisecond)}
+}
+
+// logTime is the local date and time as lines of a log begin with it.
+func logTime(t time.Time) string { return t.Local().Format(time.DateTime) }
+
+// tell prints one line of the log of "kad up".
+func (a *app) tell(format string, args ...any) {
+	a.print("%s %s", logTime(time.Now()), fmt.Sprintf(format, args...))
+}
+
 func (a *app) introduce(n *node.Node, p profile) {
 	addrs := addrStrings(n.Addrs())
 	a.object(struct {
-		Event   string      `json:"event"`
+		eventHead
 		ID      wire.PeerID `json:"id"`
 		Key     routing.Key `json:"key"`
 		Network string      `json:"network"`
 		Addrs   []string    `json:"addrs"`
 		Data    string      `json:"data"`
-	}{"up", n.ID(), n.Key(), a.network, addrs, p.dir})
+		Version string      `json:"version"`
+	}{eventNow("up"), n.ID(), n.Key(), a.network, addrs, p.dir, readBuildInfo().Version})
 	a.print("peer ID  %s", n.ID())
 	for _, addr := range addrs {
 		a.print("address  %s", addr)
@@ -27,31 +46,46 @@ func (a *app) introduce(n *node.Node, p profile) {
 	a.print("profile  %s", wire.Printable(p.dir))
 }
 
+// leaving tells that the node is about to end, by a signal.
+func (a *app) leaving() {
+	a.object(eventNow("leaving"))
+	if !a.json {
+		a.note("leaving")
+	}
+}
+
 func (a *app) peerEvent(e node.PeerEvent) {
 	j := struct {
-		Event string      `json:"event"`
+		eventHead
 		ID    wire.PeerID `json:"id"`
 		Addr  string      `json:"addr,omitempty"`
 		Peers int         `json:"peers"`
-	}{"peer", e.Peer, "", e.Peers}
-	if e.Joined {
-		j.Addr = e.Addr.String()
-	} else {
+	}{eventNow("peer"), e.Peer, "", e.Peers}
+	switch {
+	case e.Joined:
+	case e.Silent:
+		j.Event = "peer silent"
+	case e.Back:
+		j.Event = "peer back"
+	default:
 		j.Event = "peer gone"
 	}
+	if e.Addr != "" {
+		j.Addr = e.Addr.String()
+	}
 	a.object(j)
-	a.print("%s %s (%d known)", time.Now().Format(time.TimeOnly), e, e.Peers)
+	a.tell("%s (%d known)", e, e.Peers)
 }
 
 // reachEvent tells that others reach the node, or that its mode has changed.
 func (a *app) reachEvent(e node.ReachEvent) {
 	j := struct {
-		Event string `json:"event"`
+		eventHead
 		Mode  string `json:"mode,omitempty"`
 		Why   string `json:"why,omitempty"`
 		Addr  string `json:"addr,omitempty"`
 		Reach string `json:"reach,omitempty"`
-	}{Event: "mode", Mode: e.Mode.String(), Why: e.Why}
+	}{eventHead: eventNow("mode"), Mode: e.Mode.String(), Why: e.Why}
 	if e.Mode == node.ModeAuto {
 		j.Event, j.Mode, j.Reach = "reach", "", e.Reach.String()
 		if e.Addr != "" {
@@ -59,15 +93,11 @@ func (a *app) reachEvent(e node.ReachEvent) {
 		}
 	}
 	a.object(j)
-	now := time.Now().Format(time.TimeOnly)
-	switch {
-	case e.Mode == node.ModeAuto:
-		a.print("%s %s", now, oneLine(e.String()))
-	case e.Mode == node.ModeClient:
-		a.print("%s %s. What to do about it: kad netcheck%s", now, oneLine(e.String()), a.dataFlag())
-	default:
-		a.print("%s %s", now, oneLine(e.String()))
+	if e.Mode == node.ModeClient {
+		a.tell("%s. What to do about it: kad netcheck%s", oneLine(e.String()), a.dataFlag())
+		return
 	}
+	a.tell("%s", oneLine(e.String()))
 }
 
 // joinResult tells how joining through --bootstrap went. A node that found
@@ -78,10 +108,10 @@ func (a *app) joinResult(n *node.Node, err error) {
 	case err == nil:
 		peers := n.Stats().Peers
 		a.object(struct {
-			Event string `json:"event"`
-			Peers int    `json:"peers"`
-		}{"joined", peers})
-		a.print("%s joined the network %s, knows %s", time.Now().Format(time.TimeOnly), wire.Printable(a.network), plural(peers, "peer"))
+			eventHead
+			Peers int `json:"peers"`
+		}{eventNow("joined"), peers})
+		a.tell("joined the network %s, knows %s", wire.Printable(a.network), plural(peers, "peer"))
 	case errors.As(err, &nobody):
 		a.fail(fmt.Errorf("%w (the node runs on and goes on trying)", err))
 	default:

@@ -29,9 +29,14 @@ func command(t testing.TB) string {
 // interface; with a tracer that runs it, which is to end with it.
 func launch(t testing.TB, kad, data string, tracer ...string) *daemon {
 	t.Helper()
-	args := append(tracer, kad, "up", "--data", data, "--listen", "/ip4/127.0.0.1/udp/0/quic-v1")
+	return launchArgs(t, append(tracer, kad, "up", "--data", data, "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"), data)
+}
+
+// launchArgs starts a daemon by its whole command line.
+func launchArgs(t testing.TB, args []string, home string) *daemon {
+	t.Helper()
 	d := &daemon{cmd: exec.Command(args[0], args[1:]...), ended: make(chan struct{})}
-	d.cmd.Env = []string{"HOME=" + data, "PATH=" + os.Getenv("PATH"), "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
+	d.cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
 	d.cmd.Stdout, d.cmd.Stderr = &d.out, &d.err
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -230,5 +230,11 @@ func cut(ctx context.Context, err error) error {
 	case err == nil:
 		return ErrCut
 	}
+	if op, ok := errors.AsType[*net.OpError](err); ok { // without its "read unix @->…", which tells a user nothing
+		err = op.Err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrCut
+	}
 	return fmt.Errorf("%w (%v)", ErrCut, err)
 }

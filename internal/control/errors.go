@@ -97,6 +97,12 @@ func (e *Error) status() int {
 	return 500
 }
 
+// A requestError is ErrBadRequest. Its text says what is wrong with the request.
+type requestError struct{ error }
+
+func (e requestError) Is(target error) bool { return target == ErrBadRequest }
+func (e requestError) Unwrap() error        { return e.error }
+
 func badRequest(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrBadRequest}, args...)...)
+	return requestError{fmt.Errorf(format, args...)}
 }
