@@ -119,6 +119,7 @@ func (n *Node) linked(l *link) {
 	if !back {
 		n.probe(l.id)
 	}
+	n.config.Logger.Info("connected", "peer", l.id, "path", l.conn.Path(), "dialled", l.conn.Dialled(), "agent", l.hello.Agent)
 	n.movePlace(l)
 	if l.isServer() {
 		n.seekOtherFamily(l.known)
@@ -181,7 +182,31 @@ func (n *Node) unlinked(l *link, err error) {
 	if errors.As(err, &closed) && closed.Remote && closed.Code == wire.CloseLeaving {
 		n.forget(l.id)
 	}
-	n.config.Logger.Debug("link ended", "peer", l.id, "path", l.conn.Path(), "err", err)
+	if errors.Is(err, quic.ErrTimeout) && l.isServer() { // an idle peer says so before it closes
+		n.probe(l.id)
+	}
+	n.config.Logger.Info("disconnected", "peer", l.id, "path", l.conn.Path(), "err", err)
+}
+
+// askBeforeIdleClose pings a contact whose connection is about to be closed because
+// it is unused. A peer that died without a goodbye is found out here for the price of
+// one request, rather than by an operation that waits for it later.
+func (n *Node) askBeforeIdleClose(c *quic.Conn) {
+	l, ok := c.Value.(*link)
+	if !ok || !l.isUp() || !l.isServer() || n.ctx.Err() != nil {
+		return
+	}
+	n.mu.Lock()
+	asks := n.table.Contains(l.key) && !n.table.Marked(l.key)
+	n.mu.Unlock()
+	if !asks {
+		return
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
+	defer cancel()
+	if _, _, err := l.rpc.call(ctx, wire.Ping{}); errors.Is(err, context.DeadlineExceeded) {
+		n.failed(l.id)
+	}
 }
 
 // learn notes addresses that teller says a peer has. A peer that we did not

@@ -171,6 +171,7 @@ func New(config Config) (*Node, error) {
 		Self:           quic.PublicKey(n.id),
 		Dial:           n.dial,
 		Opened:         n.opened,
+		Idle:           n.askBeforeIdleClose,
 		MaxIn:          c.MaxConnections,
 		Linger:         dialLinger,
 		CloseIdle:      wire.CloseIdle,

@@ -81,12 +81,15 @@ func (n *Node) seen(l *link, now time.Time) {
 	back := n.table.Marked(c.Key)
 	probe, ok := n.table.Seen(c, now)
 	after := n.table.Len()
+	answers := !n.table.Marked(c.Key)
 	if back {
 		n.newcomers.add(c)
 	}
 	n.mu.Unlock()
 	if after > before {
-		n.peerEvent(PeerEvent{l.id, l.at, true, after})
+		n.peerEvent(PeerEvent{Peer: l.id, Addr: l.at, Joined: true, Peers: after})
+	} else if back && answers {
+		n.peerEvent(PeerEvent{Peer: l.id, Addr: l.at, Back: true, Peers: after})
 	}
 	if ok {
 		n.probe(probe.Addr.id)
@@ -113,15 +116,17 @@ func (n *Node) failed(id wire.PeerID) {
 	}
 	key := n.known.of(id).key
 	n.mu.Lock()
-	before := n.table.Len()
+	before, was := n.table.Len(), n.table.Marked(key)
 	promoted, ok := n.table.Failed(key, time.Now())
-	after := n.table.Len()
+	after, marked := n.table.Len(), n.table.Marked(key)
 	n.mu.Unlock()
 	if after < before || ok {
 		n.peerEvent(PeerEvent{Peer: id, Peers: after})
+	} else if marked && !was {
+		n.peerEvent(PeerEvent{Peer: id, Silent: true, Peers: after})
 	}
 	if ok {
-		n.peerEvent(PeerEvent{promoted.Addr.id, "", true, after})
+		n.peerEvent(PeerEvent{Peer: promoted.Addr.id, Joined: true, Peers: after})
 	}
 }
 

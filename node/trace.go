@@ -99,17 +99,27 @@ func (e LookupDone) String() string {
 	return fmt.Sprintf("done: %d requests, %d failed, %v", e.Queries, e.Failed, e.Took.Round(10*time.Microsecond))
 }
 
-// PeerEvent tells of a change in the routing table.
+// PeerEvent tells of a change in the routing table: a peer has joined it, stopped
+// answering (Silent), answered again (Back), or, with none of the three set, left.
 type PeerEvent struct {
 	Peer   wire.PeerID
-	Addr   wire.Addr // where it was reached; empty when it left
-	Joined bool      // or left
-	Peers  int       // in the table now
+	Addr   wire.Addr // where it was reached; empty when it left or is silent
+	Joined bool
+	// Silent: the peer left a request unanswered. It stays in the table until
+	// another peer takes its place, and no lookup begins at it (Kademlia §4.1).
+	Silent bool
+	Back   bool // a silent peer answered
+	Peers  int  // in the table now, silent ones included
 }
 
 func (e PeerEvent) String() string {
-	if e.Joined {
+	switch {
+	case e.Joined:
 		return fmt.Sprintf("peer %s at %s", e.Peer, e.Addr)
+	case e.Silent:
+		return fmt.Sprintf("peer %s does not answer", e.Peer)
+	case e.Back:
+		return fmt.Sprintf("peer %s at %s answers again", e.Peer, e.Addr)
 	}
 	return fmt.Sprintf("peer %s is gone", e.Peer)
 }

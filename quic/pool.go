@@ -26,6 +26,11 @@ type PoolConfig struct {
 	// it has ended. May be nil.
 	Closed func(*Conn)
 
+	// Idle is called before a connection is closed because it was unused for long.
+	// The pool no longer gives it out, and it is open until Idle returns: time for a
+	// last question. Close waits for it. May be nil.
+	Idle func(*Conn)
+
 	// IdleDialled and IdleAccepted are how long a connection may go unused and
 	// unheld before it is closed, by who made it. The acceptor waits longer, so
 	// that the dialler, who knows best, closes first. If zero, 30 and 60 seconds.
@@ -160,7 +165,7 @@ var errAccepted = errors.New("quic: the peer was faster")
 // on; with p.mu held.
 func (p *Pool) insert(c *Conn) (out []farewell) {
 	if p.shut {
-		return []farewell{{c, p.o.CloseLeaving}}
+		return []farewell{{c: c, code: p.o.CloseLeaving}}
 	}
 	p.conns[c] = struct{}{}
 	if !c.dialled {
@@ -199,7 +204,7 @@ func (p *Pool) crowd(key PublicKey) []farewell {
 		return nil
 	}
 	p.remove(oldest)
-	return []farewell{{oldest, p.o.CloseDuplicate}}
+	return []farewell{{c: oldest, code: p.o.CloseDuplicate}}
 }
 
 // supersedes tells whether a newcomer takes the place of what we have. Of two dials
@@ -326,7 +331,7 @@ func (p *Pool) Close() {
 	}
 	var out []farewell
 	for c := range p.conns {
-		out = append(out, farewell{c, p.o.CloseLeaving})
+		out = append(out, farewell{c: c, code: p.o.CloseLeaving})
 	}
 	p.mu.Unlock()
 	p.cancel(ErrClosed)

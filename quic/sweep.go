@@ -10,11 +10,17 @@ const sweepGap = 250 * time.Millisecond
 type farewell struct {
 	c    *Conn
 	code uint64
+	idle bool // closed only because it was unused for long
 }
 
 func (p *Pool) close(out []farewell) {
 	for _, f := range out {
-		p.wg.Go(func() { f.c.Close(f.code, "") })
+		p.wg.Go(func() {
+			if f.idle && p.o.Idle != nil {
+				p.o.Idle(f.c)
+			}
+			f.c.Close(f.code, "")
+		})
 	}
 }
 
@@ -48,7 +54,7 @@ func (p *Pool) idle() (out []farewell) {
 				code = p.o.CloseDuplicate
 			}
 			p.remove(c)
-			out = append(out, farewell{c, code})
+			out = append(out, farewell{c, code, !c.draining})
 		}
 	}
 	return out
@@ -124,7 +130,7 @@ func (p *Pool) makeRoom() (out []farewell) {
 			break
 		}
 		p.remove(oldest)
-		out = append(out, farewell{oldest, p.o.CloseIdle})
+		out = append(out, farewell{c: oldest, code: p.o.CloseIdle})
 	}
 	return out
 }
