@@ -49,6 +49,7 @@ type link struct {
 	deaf deaf // asked when requests go unanswered
 
 	streams atomic.Int32  // of applications, open on the connection
+	apps    appStreams    // the same, each
 	came    atomic.Uint64 // packets that had been received when last looked, see doubts
 
 	quota    *quota        // of the peer, whose links share it

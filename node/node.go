@@ -247,6 +247,15 @@ func (n *Node) running() error {
 	return nil
 }
 
+// ready returns an error unless the node is running and ctx has not ended: an
+// operation that returns it has done nothing.
+func (n *Node) ready(ctx context.Context) error {
+	if err := n.running(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
 // spawn runs f in a goroutine that Close waits for; false once the node closes.
 func (n *Node) spawn(f func()) bool {
 	n.wgMu.Lock()
@@ -260,13 +269,19 @@ func (n *Node) spawn(f func()) bool {
 
 // Close leaves the network and ends all the node does: it tells peers that it
 // leaves, and returns when every goroutine, socket and timer of it is gone.
-// Calling it again does nothing.
+// Peers get up to a second to read what was written to streams that have been
+// closed since; streams that are still open are reset. Calling Close again does
+// nothing.
 func (n *Node) Close() error {
-	if !n.beginClose() {
+	if !n.leave() {
 		<-n.closed
 		return nil
 	}
 	n.closeListeners()
+	grace, cancel := context.WithTimeout(context.Background(), closeGrace)
+	n.drainAll(grace)
+	cancel()
+	n.stop()
 	err := n.remember()
 	n.pool.Close()
 	return errors.Join(err, n.finishClose())
@@ -274,13 +289,15 @@ func (n *Node) Close() error {
 
 // Kill ends the node as a crash would: its sockets first, so that peers hear no
 // goodbye and have to find out. It is meant for tests, demonstrations and
-// benchmarks. Like Close it leaves nothing behind.
+// benchmarks. Like Close it leaves nothing behind; unlike Close it does not wait
+// for peers to read what was written to streams.
 func (n *Node) Kill() error {
 	n.crashed.Store(true)
-	if !n.beginClose() {
+	if !n.leave() {
 		<-n.closed
 		return nil
 	}
+	n.stop()
 	for _, s := range n.sockets {
 		s.Close()
 	}
@@ -290,18 +307,19 @@ func (n *Node) Kill() error {
 	return nil
 }
 
-func (n *Node) beginClose() bool {
+// leave makes the node one that is closed to its user; false if it was already.
+func (n *Node) leave() bool {
 	n.opening.Lock()
-	before := n.state.Swap(stateClosed)
-	n.opening.Unlock()
-	if before == stateClosed {
-		return false
-	}
+	defer n.opening.Unlock()
+	return n.state.Swap(stateClosed) != stateClosed
+}
+
+// stop ends what runs in the background, but for the connections.
+func (n *Node) stop() {
 	n.wgMu.Lock()
 	n.closing = true
 	n.wgMu.Unlock()
 	n.cancel()
-	return true
 }
 
 func (n *Node) finishClose() error {

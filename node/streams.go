@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kadquic/kadquic/quic"
@@ -28,7 +30,7 @@ const (
 // The connection under it stays open while the stream does. The stream is also
 // a half-closer: CloseWrite() error.
 func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.Conn, error) {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return nil, err
 	}
 	if err := wire.CheckProtocol(protocol); err != nil {
@@ -44,7 +46,9 @@ func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.C
 		s, err := l.conn.OpenStream(ctx)
 		if err == nil {
 			if _, err = s.Write(header); err == nil {
-				return &appStream{Stream: s, release: release, protocol: protocol}, nil
+				a := l.newAppStream(s, release)
+				a.protocol = protocol
+				return a, nil
 			}
 			s.Reset(wire.ResetCancelled)
 		}
@@ -60,13 +64,49 @@ func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.C
 // not idle.
 type appStream struct {
 	*quic.Stream
-	release  func()
-	protocol string
+	release  func() // may be called again
+	protocol string // constant once the application has the stream
+
+	read     chan struct{} // closed when the application has read to the end, or reads no more
+	readOnce sync.Once
+	wroteAll atomic.Bool // the application has ended its direction
+}
+
+// newAppStream enters a stream of the link, until release is called.
+func (l *link) newAppStream(s *quic.Stream, release func()) *appStream {
+	a := &appStream{Stream: s, read: make(chan struct{})}
+	a.release = func() {
+		a.readOnce.Do(func() { close(a.read) })
+		l.apps.remove(a)
+		release()
+	}
+	l.apps.add(a)
+	return a
 }
 
 func (s *appStream) Read(b []byte) (int, error) {
 	n, err := s.Stream.Read(b)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		s.readOnce.Do(func() { close(s.read) })
+	}
 	return n, s.explain(err)
+}
+
+// CloseWrite ends our direction: the peer reads io.EOF after what was written.
+func (s *appStream) CloseWrite() error {
+	s.wroteAll.Store(true)
+	return s.Stream.CloseWrite()
+}
+
+// abandon ends a stream that the application has left open when the node closes. What
+// was written before CloseWrite still arrives.
+func (s *appStream) abandon() {
+	s.readOnce.Do(func() { close(s.read) })
+	if s.wroteAll.Load() {
+		s.Stream.CancelRead(wire.ResetLeaving)
+	} else {
+		s.Stream.Reset(wire.ResetLeaving)
+	}
 }
 
 func (s *appStream) Write(b []byte) (int, error) {
@@ -95,9 +135,12 @@ func (n *Node) Listen(protocol string) (net.Listener, error) {
 	if err := wire.CheckProtocol(protocol); err != nil {
 		return nil, err
 	}
+	if protocol == wire.ProtocolDrain {
+		return nil, fmt.Errorf("protocol %q belongs to the node", protocol)
+	}
 	n.listenersMu.Lock()
 	defer n.listenersMu.Unlock()
-	if n.ctx.Err() != nil {
+	if n.state.Load() == stateClosed {
 		return nil, ErrClosed
 	}
 	if n.listeners[protocol] != nil {
@@ -109,7 +152,8 @@ func (n *Node) Listen(protocol string) (net.Listener, error) {
 }
 
 // PeerOf returns the peer at the other end of a stream that [Node.Dial] opened
-// or a listener of [Node.Listen] accepted.
+// or a listener of [Node.Listen] accepted; false for any other connection, also for one
+// that wraps such a stream.
 func PeerOf(c net.Conn) (wire.PeerID, bool) {
 	s, ok := c.(*appStream)
 	if !ok {
@@ -181,8 +225,15 @@ func (l *link) acceptStreams() {
 			s.Reset(wire.ResetBusy)
 			continue
 		}
-		if !l.node.spawn(func() { l.handleStream(s) }) {
+		// Entered here and not by handleStream: a stream that opens later, and asks
+		// whether this one has been read, must find it.
+		release := l.carryStream()
+		a := l.newAppStream(s, sync.OnceFunc(func() {
+			release()
 			l.quota.closeStream()
+		}))
+		if !l.node.spawn(func() { l.handleStream(a) }) {
+			a.release()
 			s.Reset(wire.ResetLeaving)
 			return
 		}
@@ -201,33 +252,35 @@ func (l *link) carryStream() (release func()) {
 }
 
 // handleStream reads which protocol a stream is for and hands it over.
-func (l *link) handleStream(s *quic.Stream) {
-	carried := l.carryStream()
-	release := sync.OnceFunc(func() {
-		carried()
-		l.quota.closeStream()
-	})
+func (l *link) handleStream(s *appStream) {
 	s.SetReadDeadline(time.Now().Add(headerTimeout))
-	protocol, err := wire.ReadStreamHeader(s)
+	protocol, err := wire.ReadStreamHeader(s.Stream)
 	if err != nil {
-		release()
+		s.release()
 		s.Reset(wire.ResetProtocol)
 		return
 	}
 	s.SetReadDeadline(time.Time{})
+	s.protocol = protocol
+	if protocol == wire.ProtocolDrain {
+		defer s.release()
+		l.apps.remove(s)
+		l.serveDrain(s)
+		return
+	}
 	n := l.node
 	n.listenersMu.Lock()
 	defer n.listenersMu.Unlock()
 	ln := n.listeners[protocol]
 	if ln == nil {
-		release()
+		s.release()
 		s.Reset(wire.ResetUnknownProtocol)
 		return
 	}
 	select {
-	case ln.backlog <- &appStream{Stream: s, release: release, protocol: protocol}:
+	case ln.backlog <- s:
 	default:
-		release()
+		s.release()
 		s.Reset(wire.ResetBusy)
 	}
 }

@@ -8,6 +8,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
+// ProtocolDrain is the protocol of the streams by which a node that closes a connection
+// finds out that the peer's applications have read all other streams: SPEC §7, Draining.
+const ProtocolDrain = "/kadquic/drain/1"
+
 // ErrStreamHeader is the error for a stream that does not begin with a valid
 // header.
 var ErrStreamHeader = errors.New("malformed stream header")
