@@ -47,7 +47,7 @@ func (b *bootstrap) add(targets []target) {
 // with none given, those alone. If no peer answers, the error is a
 // *BootstrapError, and the node goes on trying in the background.
 func (n *Node) Bootstrap(ctx context.Context, peers ...ma.Multiaddr) error {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return err
 	}
 	targets, err := splitBootstrap(peers)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -143,6 +144,9 @@ type Config struct {
 	Trace *Trace
 }
 
+// maxInterval bounds intervals, so that what is added to them does not overflow.
+const maxInterval = 365 * 24 * time.Hour
+
 // withDefaults returns c with every zero field given its documented value.
 func (c Config) withDefaults() (Config, error) {
 	if c.Key == nil {
@@ -160,6 +164,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if len(c.Listen) > 0 && len(c.PacketConns) > 0 {
 		return c, errors.New("node: give Listen or PacketConns, not both")
+	}
+	if slices.Contains(c.PacketConns, nil) {
+		return c, errors.New("node: a nil socket in PacketConns")
 	}
 	defaultTo(&c.Network, "main")
 	defaultTo(&c.Agent, "kadquic")
@@ -179,6 +186,10 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("node: Alpha is %d, want 1 to K, %d", c.Alpha, c.K)
 	case c.RPCTimeout < 0 || c.MaxConnections < 0 || c.StoreBytes < 0 || c.StoreRecords < 0:
 		return c, errors.New("node: RPCTimeout, MaxConnections, StoreBytes and StoreRecords must not be negative")
+	case c.RPCTimeout > time.Hour || c.RefreshInterval > maxInterval || c.RepublishInterval > maxInterval:
+		return c, fmt.Errorf("node: RPCTimeout over 1h, or RefreshInterval or RepublishInterval over %v", maxInterval)
+	case c.MaxConnections > 1<<20:
+		return c, fmt.Errorf("node: MaxConnections is %d, want at most %d", c.MaxConnections, 1<<20)
 	case c.RecordTTL < time.Second || c.RecordTTL > wire.MaxTTL:
 		return c, fmt.Errorf("node: RecordTTL is %v, want 1s to %v", c.RecordTTL, wire.MaxTTL)
 	case len(c.Agent) > wire.MaxAgent:

@@ -183,8 +183,11 @@ func (n *Node) Backup(w io.Writer) error {
 	if err := n.running(); err != nil {
 		return err
 	}
-	if n.disk == nil {
+	switch {
+	case n.disk == nil:
 		return fmt.Errorf("backup: %w", ErrNoData)
+	case w == nil:
+		return errors.New("backup: no writer")
 	}
 	if err := n.remember(); err != nil {
 		n.config.Logger.Warn("the backup has not the latest peers", "err", err)

@@ -23,12 +23,23 @@ type GetOptions struct {
 
 	// Quorum is how many peers must answer with a record before the best of them
 	// is believed to be the newest. If zero, 1; of owned records 3; with Selector
-	// all of the k nearest.
+	// all of the k nearest. Negative is an error.
 	Quorum int
 
 	// Selector decides between publishers. If nil, the rules of the records'
 	// namespace do, or else the one that lives longest is preferred.
 	Selector Selector
+}
+
+// check returns an error for options that mean nothing.
+func (o GetOptions) check() error {
+	switch {
+	case o.Kind != 0 && !o.Kind.Known():
+		return fmt.Errorf("get: %w: %v", wire.ErrBadKind, o.Kind)
+	case o.Quorum < 0:
+		return fmt.Errorf("get: a quorum of %d peers", o.Quorum)
+	}
+	return nil
 }
 
 // A Value is a record that was found and verified.
@@ -58,6 +69,9 @@ func (n *Node) Get(ctx context.Context, key routing.Key) ([]byte, error) {
 // the quorum is reached: with an error beside it, because there may be a better
 // one.
 func (n *Node) GetWith(ctx context.Context, key routing.Key, o GetOptions) (Value, error) {
+	if err := o.check(); err != nil {
+		return Value{}, err
+	}
 	f := n.newFinding(key, o, nil)
 	err := f.run(ctx)
 	best, ok := f.winner()
@@ -82,6 +96,10 @@ func (n *Node) Values(ctx context.Context, key routing.Key, o GetOptions) iter.S
 		o.Quorum = n.config.K + 1 // to the walk's end
 	}
 	return func(yield func(Value, error) bool) {
+		if err := o.check(); err != nil {
+			yield(Value{}, err)
+			return
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		hits := make(chan hit)
 		ended := make(chan error, 1)

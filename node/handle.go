@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"net"
 	"sync"
 
@@ -12,8 +13,14 @@ import (
 // at a time, of which one peer has half at most, if that is more than one. Streams
 // beyond that wait, a few, or are refused. When handle returns the stream is closed.
 // Close of the node ends the streams and waits until every handle has returned: handle
-// must not close the node.
+// must not close the node. A limit below 1 is an error.
 func (n *Node) Handle(protocol string, limit int, handle func(from wire.PeerID, s net.Conn)) error {
+	switch {
+	case limit < 1:
+		return fmt.Errorf("handle %q: a limit of %d streams, want 1 or more", protocol, limit)
+	case handle == nil:
+		return fmt.Errorf("handle %q: no function", protocol)
+	}
 	l, err := n.Listen(protocol)
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func TestHandle(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.nodes[0].Handle(protocol, 4, nil); err == nil {
+		if err := s.nodes[0].Handle(protocol, 4, func(wire.PeerID, net.Conn) {}); err == nil {
 			t.Error("a protocol has two handlers")
 		}
 		answers := func(c net.Conn) bool {
@@ -76,7 +76,7 @@ func TestHandle(t *testing.T) {
 		for _, c := range append(open, waits) {
 			c.Close()
 		}
-		if err := s.nodes[0].Handle("/other", 1, nil); !errors.Is(err, ErrClosed) {
+		if err := s.nodes[0].Handle("/other", 1, func(wire.PeerID, net.Conn) {}); !errors.Is(err, ErrClosed) {
 			t.Errorf("a node that is closed handles streams: %v", err)
 		}
 	})

@@ -94,6 +94,9 @@ type Version struct {
 // is known by then is returned with its error.
 func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) (Durability, error) {
 	d := Durability{Kind: kind, Key: key}
+	if err := (GetOptions{Kind: kind}).check(); err != nil {
+		return d, fmt.Errorf("durability of %s: %w", key, err)
+	}
 	out, err := n.run(ctx, walk{kind: "durability", target: key,
 		options: lookupOptions{Patient: true}, // those who do not answer are told of, too
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {

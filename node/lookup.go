@@ -45,7 +45,7 @@ type outcome struct {
 // run drives the walk to its end. The error is the context's, or that there was
 // nobody to ask.
 func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return nil, err
 	}
 	seeds, err := n.seeds(ctx, w.target)
@@ -281,7 +281,7 @@ func (n *Node) contact(id wire.PeerID) Contact {
 // Ask asks one peer, and no other, for the contacts it knows nearest to key:
 // a single FIND_NODE.
 func (n *Node) Ask(ctx context.Context, id wire.PeerID, key routing.Key) ([]Contact, error) {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return nil, err
 	}
 	nodes, _, err := n.findNode(ctx, id, key)

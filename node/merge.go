@@ -27,7 +27,7 @@ const mergeBatch = 256
 // is newer here stays. Publications must be of this node's own identity.
 // The file itself may be changed: give it a copy.
 func (n *Node) Merge(ctx context.Context, path string) (Merged, error) {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return Merged{}, err
 	}
 	from, err := store.Open(path, store.Options{Self: n.key, Limits: n.config.storeLimits(), Now: time.Now()})

@@ -82,6 +82,7 @@ type Node struct {
 
 	publications *publications
 	withdrawals  *withdrawals
+	rendezvous   rendezvous
 	courts       map[string]*court // by namespace
 
 	mu    sync.Mutex // guards table; nothing but newcomers.add is called while it is held
@@ -194,7 +195,12 @@ func (n *Node) Key() routing.Key { return n.key }
 // After any other error the node is closed. Without Config.Bootstrap it returns
 // at once: a node that knows peers from an earlier life, by Config.Data, joins
 // through them in the background; [Node.Bootstrap] with no peers waits for that.
+// With a context that has ended already Start does nothing: the node can still be
+// started.
 func (n *Node) Start(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
 	if err := n.open(); err != nil {
 		return err
 	}

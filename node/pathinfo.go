@@ -19,7 +19,8 @@ var elsewhere = netip.AddrPortFrom(netip.MustParseAddr("100::"), 0)
 type PathKind uint8
 
 const (
-	PathDirect  PathKind = iota // to an address that anybody could send to
+	PathUnknown PathKind = iota // of a connection that is not the node's, or is wrapped in another
+	PathDirect                  // to an address that anybody could send to
 	PathPunched                 // to an address that works since both sides sent
 	PathRelayed                 // through another node
 )
@@ -30,8 +31,10 @@ func (k PathKind) String() string {
 		return "direct"
 	case PathPunched:
 		return "punched"
+	case PathRelayed:
+		return "relayed"
 	}
-	return "relayed"
+	return "unknown"
 }
 
 // A Path is how packets reach a peer at present. It may change at any time while the
@@ -67,7 +70,8 @@ func (n *Node) PathTo(id wire.PeerID) (Path, bool) {
 }
 
 // PathOf tells how the packets of a stream go, that [Node.Dial] opened or a listener
-// of [Node.Listen] accepted.
+// of [Node.Listen] accepted. Of any other connection, also of one that wraps such a
+// stream, the Kind is PathUnknown.
 func PathOf(c net.Conn) Path {
 	s, ok := c.(*appStream)
 	if !ok {

@@ -31,7 +31,7 @@ type Peer struct {
 // itself if it is connected, else from the nodes nearest to its key. If nobody
 // knows the peer the error is ErrNotFound.
 func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return Peer{}, err
 	}
 	if id == n.id {
@@ -158,7 +158,7 @@ func (n *Node) knowsWhere(id wire.PeerID) bool {
 // returns the ID. An address that the user gives is tried at once, whatever
 // failed before. It may go by a relay: see Learn.
 func (n *Node) Connect(ctx context.Context, addr ma.Multiaddr) (wire.PeerID, error) {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return wire.PeerID{}, err
 	}
 	id, err := n.Learn(addr)

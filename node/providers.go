@@ -88,7 +88,7 @@ type census struct {
 // and its end by no more than the time of one request.
 func (c *census) run(ctx context.Context) error {
 	n := c.node
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return err
 	}
 	for _, r := range n.values.Get(time.Now(), wire.KindProvider, c.key, math.MaxInt) {
@@ -250,9 +250,15 @@ func (n *Node) provider(r *wire.Signed, l *link) Provider {
 // Provide tells the k nodes nearest to key that this node provides what the key
 // stands for, and where it is. It goes on telling them ([Node.Published]), until
 // StopProviding, or until it is closed: then others forget it within
-// Config.RecordTTL.
+// Config.RecordTTL. With a context that has ended already it does nothing; if ctx ends
+// midway, the peers that have heard it know it until the record ends, and the node goes
+// on telling them if Stored counts any.
 func (n *Node) Provide(ctx context.Context, key routing.Key) (Stored, error) {
-	return n.put(ctx, key, nil, PutOptions{Kind: wire.KindProvider})
+	s, err := n.put(ctx, key, nil, PutOptions{Kind: wire.KindProvider})
+	if s.Count > 0 {
+		n.rendezvous.keep(key)
+	}
+	return s, err
 }
 
 // StopProviding takes back what Provide said: within a minute nobody is told of

@@ -211,9 +211,10 @@ func (n *Node) Published() []Publication {
 // of itself that ends in a minute. For as long as the former may live, this node
 // looks every hour whether somebody has it still, of 1024 records at most. An error
 // says that some may hold it until it ends; it is not renewed in any case. If the node
-// keeps no such record alive, the error is ErrNotFound.
+// keeps no such record alive, the error is ErrNotFound. With a context that has ended
+// already it does nothing.
 func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (Stored, error) {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return Stored{}, err
 	}
 	ps, at := n.publications, slot{kind, key}

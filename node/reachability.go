@@ -128,6 +128,9 @@ func (n *Node) CheckReachability(ctx context.Context) (Reachability, error) {
 	if err := n.running(); err != nil {
 		return Reachability{}, err
 	}
+	if err := context.Cause(ctx); err != nil {
+		return n.Reachability(), err
+	}
 	if !n.asks() {
 		return n.Reachability(), nil
 	}

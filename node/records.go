@@ -48,6 +48,7 @@ type PutOptions struct {
 
 	// Seq orders the records of one publisher under one key: the higher stands.
 	// If zero, Unix milliseconds, or one more than the last put's if that is more.
+	// At most MaxSeq, so that later puts always find a higher one.
 	Seq uint64
 
 	// IfSeq makes the put of an owned record a compare-and-set: see PutIf. If nil,
@@ -55,7 +56,7 @@ type PutOptions struct {
 	IfSeq *uint64
 
 	// Quorum is on how many peers the record must be stored for the put to
-	// succeed. If zero, 1.
+	// succeed. If zero, 1. Negative is an error.
 	Quorum int
 
 	// Publisher signs the record. If nil, the node's own key. Records of another
@@ -63,8 +64,18 @@ type PutOptions struct {
 	Publisher ed25519.PrivateKey
 }
 
+// MaxSeq is the highest sequence number that a put accepts. Records may have ones up to
+// [wire.MaxSeq], twice as high: what lies between is left for later versions.
+const MaxSeq = wire.MaxSeq / 2
+
 // Put stores value, at most 8 KiB, under key on the k nodes nearest to it, as an
 // open record. It returns when they have it, and says how many do.
+//
+// With a context that has ended already Put does nothing. If ctx ends midway, the
+// peers that have stored the record keep it, and Stored counts those that said so;
+// others may have stored it and have not been heard. If any was counted, the node
+// keeps the record alive as after a put that succeeded; otherwise it goes on with what
+// it published there before.
 func (n *Node) Put(ctx context.Context, key routing.Key, value []byte) (Stored, error) {
 	return n.PutWith(ctx, key, value, PutOptions{})
 }
@@ -81,7 +92,7 @@ func (n *Node) PutWith(ctx context.Context, key routing.Key, value []byte, o Put
 
 // put is PutWith for provider records, too, whose value it makes itself.
 func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOptions) (Stored, error) {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return Stored{}, err
 	}
 	r, err := n.sign(key, value, o)
@@ -122,8 +133,15 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 	}
 	defaultTo(&o.Kind, wire.KindOpen)
 	defaultTo(&o.TTL, n.config.RecordTTL)
-	if o.TTL < 0 || o.TTL > wire.MaxTTL {
+	switch {
+	case o.TTL < 0 || o.TTL > wire.MaxTTL:
 		return nil, fmt.Errorf("a life of %v, want at most %v", o.TTL, wire.MaxTTL)
+	case o.Quorum < 0:
+		return nil, fmt.Errorf("a quorum of %d peers", o.Quorum)
+	case o.Seq > MaxSeq:
+		return nil, fmt.Errorf("sequence %d, want at most %d", o.Seq, uint64(MaxSeq))
+	case o.IfSeq != nil && *o.IfSeq >= wire.MaxSeq:
+		return nil, fmt.Errorf("sequence %d expected: no higher one can take its place", *o.IfSeq)
 	}
 	if o.Publisher == nil {
 		o.Publisher = n.config.Key
@@ -232,7 +250,7 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 			return reply{closer: out.heard(l, stored.Contacts)}, nil
 		}})
 	if out == nil {
-		return Stored{}, nil, fmt.Errorf("put %s: %w", key, err)
+		return Stored{Key: key}, nil, fmt.Errorf("put %s: %w", key, err)
 	}
 	alone := len(out.met) == 0 && len(out.causes) > 0 // peers are known, and gone
 	s := Stored{Key: key}

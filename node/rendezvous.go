@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/kadquic/kadquic/routing"
@@ -20,23 +22,54 @@ const (
 // Rendezvous meets those who name the same key: who are interested in the same, play
 // the same game or sit in the same room. It tells the network that this node provides
 // the key, and yields the other peers that do, as they are found, until ctx ends or the
-// caller breaks off; then it takes back what it told. It looks every thirty seconds, at
-// first more often, and yields a peer again each time it finds it. That somebody is
-// found does not mean that they are there still, or know more than the key.
-func (n *Node) Rendezvous(ctx context.Context, key routing.Key) iter.Seq[wire.PeerID] {
-	return func(yield func(wire.PeerID) bool) {
+// caller breaks off; then it takes back what it told, unless the program provides the
+// key by [Node.Provide] itself, or is at another Rendezvous of that key still. It looks
+// every thirty seconds, at first more often, and yields a peer again each time it finds
+// it. That a peer is found does not mean that it is there still, or knows more than the
+// key.
+//
+// An error comes with a zero ID: the key could not be provided, or providers not be
+// looked for. Rendezvous tries again after it, unless the node is closed or was not
+// started. That ctx ends is an error only if it has ended before.
+func (n *Node) Rendezvous(ctx context.Context, key routing.Key) iter.Seq2[wire.PeerID, error] {
+	return func(yield func(wire.PeerID, error) bool) {
+		if err := n.ready(ctx); err != nil {
+			yield(wire.PeerID{}, fmt.Errorf("rendezvous at %s: %w", key, err))
+			return
+		}
+		n.rendezvous.enter(key, n.provides(key))
 		defer func() {
+			if !n.rendezvous.leave(key) {
+				return
+			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTime)
 			defer cancel()
-			n.StopProviding(ctx, key) // who does not hear of it forgets us in time
+			n.StopProviding(ctx, key) // peers that do not hear of it forget us in time
 		}()
-		told := errors.New("not yet")
-		for wait := minLookWait; ctx.Err() == nil && n.running() == nil; wait = min(2*wait, maxLookWait) {
-			if told != nil {
-				_, told = n.Provide(ctx, key) // from then on the node keeps it up
+		fail := func(err error) bool {
+			return ctx.Err() != nil || yield(wire.PeerID{}, fmt.Errorf("rendezvous at %s: %w", key, err))
+		}
+		told := false
+		for wait := minLookWait; ctx.Err() == nil; wait = min(2*wait, maxLookWait) {
+			if err := n.running(); err != nil {
+				fail(err)
+				return
+			}
+			if !told {
+				_, err := n.put(ctx, key, nil, PutOptions{Kind: wire.KindProvider})
+				told = err == nil // from then on the node keeps it up
+				if err != nil && n.running() == nil && !fail(err) {
+					return
+				}
 			}
 			for p, err := range n.FindProviders(ctx, key) {
-				if err == nil && p.ID != n.id && !yield(p.ID) {
+				switch {
+				case errors.Is(err, ErrNotFound), errors.Is(err, ErrClosed):
+				case err != nil:
+					if !fail(err) {
+						return
+					}
+				case p.ID != n.id && !yield(p.ID, nil):
 					return
 				}
 			}
@@ -46,5 +79,59 @@ func (n *Node) Rendezvous(ctx context.Context, key routing.Key) iter.Seq[wire.Pe
 			case <-n.ctx.Done():
 			}
 		}
+	}
+}
+
+// provides reports whether the node keeps a provider record of that key alive.
+func (n *Node) provides(key routing.Key) bool {
+	return n.publications.last(slot{wire.KindProvider, key}) > 0
+}
+
+// rendezvous are the keys at which the program is. Goroutines share it.
+type rendezvous struct {
+	mu sync.Mutex
+	at map[routing.Key]*attendance
+}
+
+// An attendance is the calls of Rendezvous under way for one key.
+type attendance struct {
+	calls int
+	keep  bool // the program provides the key by itself
+}
+
+// enter counts a call; with keep the key is provided already.
+func (r *rendezvous) enter(key routing.Key, keep bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at == nil {
+		r.at = make(map[routing.Key]*attendance)
+	}
+	a := r.at[key]
+	if a == nil {
+		a = &attendance{keep: keep}
+		r.at[key] = a
+	}
+	a.calls++
+}
+
+// leave ends what enter began, and reports whether the key is not to be provided any
+// more.
+func (r *rendezvous) leave(key routing.Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.at[key]
+	if a.calls--; a.calls > 0 {
+		return false
+	}
+	delete(r.at, key)
+	return !a.keep
+}
+
+// keep notes that the program provides the key by itself.
+func (r *rendezvous) keep(key routing.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.at[key]; a != nil {
+		a.keep = true
 	}
 }

@@ -23,8 +23,10 @@ func TestRendezvous(t *testing.T) {
 			go func() {
 				defer close(ended)
 				found := false
-				for id := range n.Rendezvous(ctx, key) {
-					if want == nil || id != want.ID() {
+				for id, err := range n.Rendezvous(ctx, key) {
+					if err != nil {
+						t.Errorf("%s: %v", n.ID(), err)
+					} else if want == nil || id != want.ID() {
 						t.Errorf("%s meets %s", n.ID(), id)
 					} else if !found {
 						found = true
@@ -74,7 +76,10 @@ func TestRendezvousBrokenOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		var met []wire.PeerID
-		for id := range s.nodes[2].Rendezvous(t.Context(), key) {
+		for id, err := range s.nodes[2].Rendezvous(t.Context(), key) {
+			if err != nil {
+				t.Error(err)
+			}
 			met = append(met, id)
 			break
 		}
@@ -82,12 +87,100 @@ func TestRendezvousBrokenOff(t *testing.T) {
 			t.Errorf("met %v, and still provides %v", met, s.nodes[2].Published())
 		}
 		time.AfterFunc(time.Second, func() { s.nodes[3].Close() })
-		for range s.nodes[3].Rendezvous(t.Context(), routing.KeyOf("nobody")) {
-			t.Error("somebody is found")
+		for id, err := range s.nodes[3].Rendezvous(t.Context(), routing.KeyOf("nobody")) {
+			if !errors.Is(err, ErrClosed) {
+				t.Errorf("yields %v, %v", id, err)
+			}
 		}
 		s.nodes[0].Close()
-		for range s.nodes[0].Rendezvous(t.Context(), key) {
-			t.Error("a node that is closed finds somebody")
+		for id, err := range s.nodes[0].Rendezvous(t.Context(), key) {
+			if !errors.Is(err, ErrClosed) {
+				t.Errorf("a node that is closed yields %v, %v", id, err)
+			}
+		}
+	})
+}
+
+// To leave a rendezvous takes back only what the rendezvous began: not what the program
+// provides by itself, before it or during it, nor what another call still needs.
+func TestRendezvousTakesBackOnlyItsOwn(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n, key := s.nodes[2], routing.KeyOf("tea")
+		attend := func() (leave func()) {
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				for id, err := range n.Rendezvous(ctx, key) {
+					if err != nil {
+						t.Errorf("meets %v, %v", id, err)
+					}
+				}
+			}()
+			time.Sleep(time.Second)
+			if !n.provides(key) {
+				t.Error("the key is not provided during a rendezvous")
+			}
+			return func() { cancel(); <-ended }
+		}
+		provide := func() {
+			if _, err := n.Provide(within(t, time.Minute), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		attend()()
+		if n.provides(key) {
+			t.Error("a key that only the rendezvous provided is provided still")
+		}
+		first, last := attend(), attend()
+		first()
+		if !n.provides(key) {
+			t.Error("the first of two to leave has taken back what the other needs")
+		}
+		last()
+		if n.provides(key) {
+			t.Error("both have left, and the key is provided still")
+		}
+		leave := attend()
+		provide()
+		leave()
+		if !n.provides(key) {
+			t.Error("what the program provided during the rendezvous was taken back")
+		}
+		attend()()
+		if !n.provides(key) {
+			t.Error("what the program had provided before the rendezvous was taken back")
+		}
+	})
+}
+
+// A rendezvous that cannot tell the network of itself says so, goes on, and is found when
+// it can.
+func TestRendezvousTellsOfErrors(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		key := routing.KeyOf("tea")
+		s.net.Partition(hosts(0, 2))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		failed, met := false, false
+		for id, err := range s.nodes[2].Rendezvous(ctx, key) {
+			switch {
+			case err != nil && !failed:
+				failed = true
+				if !errors.Is(err, ErrUnreachable) {
+					t.Errorf("cut off: %v", err)
+				}
+				s.net.Heal()
+				if _, err := s.nodes[1].Provide(within(t, time.Minute), key); err != nil {
+					t.Fatal(err)
+				}
+			case err == nil && id == s.nodes[1].ID():
+				met = true
+				cancel()
+			}
+		}
+		if !failed || !met {
+			t.Errorf("an error was told: %v; met after it: %v", failed, met)
 		}
 	})
 }

@@ -179,7 +179,7 @@ func (n *Node) isThere(ctx context.Context, id wire.PeerID) {
 // Ping asks a peer whether it is there, and returns how long that took: the
 // round trip over an open connection, without the time to open it.
 func (n *Node) Ping(ctx context.Context, id wire.PeerID) (time.Duration, error) {
-	if err := n.running(); err != nil {
+	if err := n.ready(ctx); err != nil {
 		return 0, err
 	}
 	for try := 0; ; try++ {

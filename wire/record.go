@@ -66,7 +66,7 @@ type Record struct {
 	Key       routing.Key
 	Publisher PeerID
 	Name      []byte    // of owned and open records only; at most MaxName bytes, may be empty
-	Seq       uint64    // within one publisher and key a higher one replaces a lower; Unix milliseconds by default
+	Seq       uint64    // at most MaxSeq; within one publisher and key a higher one replaces a lower; Unix milliseconds by default
 	Expiry    time.Time // in whole milliseconds, UTC
 	Value     []byte    // at most MaxValue bytes, MaxPeerRecord in peer and provider records; may be empty
 }
@@ -122,6 +122,8 @@ func (r *Record) check() error {
 		return fmt.Errorf("%w: name of %d bytes, over %d", ErrRecord, len(r.Name), MaxName)
 	case len(r.Name) > 0 && r.Kind != KindOwned && r.Kind != KindOpen:
 		return fmt.Errorf("%w: a name in a record of kind %v", ErrRecord, r.Kind)
+	case r.Seq > MaxSeq:
+		return fmt.Errorf("%w: sequence number %d, over %d", ErrRecord, r.Seq, uint64(MaxSeq))
 	case len(r.Value) > MaxValue:
 		return fmt.Errorf("%w: value of %d bytes, over %d", ErrRecord, len(r.Value), MaxValue)
 	}
@@ -138,6 +140,9 @@ func (r *Record) check() error {
 	}
 	return nil
 }
+
+// MaxSeq is the highest sequence number of a record, 2^63 - 1.
+const MaxSeq = 1<<63 - 1
 
 // maxMillis is the last millisecond of the year 9999, beyond which times have
 // no usual text.

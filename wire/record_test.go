@@ -107,6 +107,7 @@ func TestSignRefuses(t *testing.T) {
 		"no expiry":         {Record{Kind: KindOpen}, ErrRecord},
 		"before 1970":       {Record{Kind: KindOpen, Expiry: time.Unix(-1, 0)}, ErrRecord},
 		"after 9999":        {Record{Kind: KindOpen, Expiry: time.Unix(1<<40, 0)}, ErrRecord},
+		"sequence number":   {Record{Kind: KindOpen, Expiry: later, Seq: MaxSeq + 1}, ErrRecord},
 		"large value":       {Record{Kind: KindOpen, Expiry: later, Value: make([]byte, MaxValue+1)}, ErrRecord},
 		"long name":         {Record{Kind: KindOwned, Expiry: later, Name: make([]byte, MaxName+1)}, ErrRecord},
 		"name without use":  {Record{Kind: KindProvider, Expiry: later, Name: []byte("a")}, ErrRecord},
@@ -131,7 +132,7 @@ func TestSignRefuses(t *testing.T) {
 			t.Errorf("value of %d bytes: %v", n, err)
 		}
 	}
-	longest := Record{Kind: KindOwned, Name: make([]byte, MaxName), Value: make([]byte, MaxValue), Seq: 1<<64 - 1, Expiry: time.UnixMilli(maxMillis)}
+	longest := Record{Kind: KindOwned, Name: make([]byte, MaxName), Value: make([]byte, MaxValue), Seq: MaxSeq, Expiry: time.UnixMilli(maxMillis)}
 	if s, err := Sign(longest, alice); err != nil || len(s.Payload) > MaxPayload {
 		t.Errorf("longest record: %v", err)
 	} else if _, err := ParseSigned(AppendSigned(nil, s)); err != nil {

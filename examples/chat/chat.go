@@ -72,8 +72,16 @@ func (c *chat) await(ctx context.Context, cond func() bool) error {
 func (c *chat) meet(ctx context.Context) {
 	switch {
 	case c.room != "":
-		for id := range c.node.Rendezvous(ctx, c.hello.Room) {
-			c.update(func() { c.find(id) })
+		said := ""
+		for id, err := range c.node.Rendezvous(ctx, c.hello.Room) {
+			switch {
+			case err == nil:
+				said = ""
+				c.update(func() { c.find(id) })
+			case err.Error() != said: // once, not at every try
+				said = err.Error()
+				c.update(func() { c.print("* %v", err) })
+			}
 		}
 	case !c.called.ID.IsZero():
 		for _, a := range c.called.Addrs {
