@@ -11,6 +11,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/peerkey"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -156,8 +157,8 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		c.Key = key
 	}
-	if len(c.Key) != ed25519.PrivateKeySize {
-		return c, fmt.Errorf("node: identity key of %d bytes, want %d", len(c.Key), ed25519.PrivateKeySize)
+	if err := peerkey.Check(c.Key); err != nil {
+		return c, fmt.Errorf("node: identity: %w", err)
 	}
 	if c.Mode > ModeClient {
 		return c, fmt.Errorf("node: unknown mode %d", c.Mode)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -67,6 +68,9 @@ const (
 func (n *Node) linkTo(ctx context.Context, id wire.PeerID, wants int) (*link, error) {
 	if id == n.id {
 		return nil, errors.New("a node does not connect to itself")
+	}
+	if !id.IsValid() {
+		return nil, fmt.Errorf("peer %x: %w", id[:], wire.ErrPeerID)
 	}
 	c, connected := n.pool.Lookup(quic.PublicKey(id))
 	connected = connected && !c.Retired()

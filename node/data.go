@@ -93,7 +93,7 @@ func (n *Node) recall() {
 	for len(table) >= len(wire.PeerID{}) && len(known) < maxRemembered {
 		id := wire.PeerID(table)
 		table = table[len(id):]
-		if id != n.id && !id.IsZero() {
+		if id != n.id && id.IsValid() {
 			known = append(known, target{id: id})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/peerkey"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -146,8 +147,8 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 	if o.Publisher == nil {
 		o.Publisher = n.config.Key
 	}
-	if len(o.Publisher) != ed25519.PrivateKeySize {
-		return nil, errors.New("publisher's key is not an Ed25519 private key")
+	if err := peerkey.Check(o.Publisher); err != nil {
+		return nil, fmt.Errorf("publisher: %w", err)
 	}
 	publisher := wire.PeerID(o.Publisher.Public().(ed25519.PublicKey))
 	right := key

@@ -178,7 +178,7 @@ func TestWhoDoesNotRelay(t *testing.T) {
 		for i, n := range s.nodes[1:] {
 			k := s.stranger(i).meet(n)
 			k.refusedWith(wire.Reserve{}, wire.CodeUnimplemented)
-			k.refusedWith(wire.Call{Peer: wire.PeerID{1}, Intro: []byte("x")}, wire.CodeUnimplemented)
+			k.refusedWith(wire.Call{Peer: wire.PeerID{9}, Intro: []byte("x")}, wire.CodeUnimplemented)
 			k.conn.SendDatagram([]byte("to whomever"))
 		}
 	})

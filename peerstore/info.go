@@ -146,7 +146,7 @@ func (s *Store) RTT(id wire.PeerID) (routing.RTT, bool) {
 // not looked at: whoever relies on it does. It brings no addresses: those the
 // caller adds, with SourceRecord, after deciding which it would dial.
 func (s *Store) SetRecord(id wire.PeerID, r *wire.Signed) bool {
-	if r == nil || id.IsZero() || r.Record.Kind != wire.KindPeer || r.Record.Publisher != id {
+	if r == nil || !id.IsValid() || r.Record.Kind != wire.KindPeer || r.Record.Publisher != id {
 		return false
 	}
 	s.mu.Lock()

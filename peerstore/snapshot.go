@@ -175,6 +175,9 @@ func (s *Store) Load(r io.Reader, now time.Time) error {
 
 // adopt adds a peer read from a snapshot. The caller holds s.mu.
 func (s *Store) adopt(old *peer, t int64) {
+	if !old.id.IsValid() {
+		return // written by a version that took such keys for peers
+	}
 	old.addrs = slices.DeleteFunc(old.addrs, func(a address) bool { return a.expiry <= t })
 	if len(old.addrs) == 0 && old.record == nil {
 		return

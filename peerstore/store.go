@@ -89,7 +89,7 @@ func (s *Store) tick(now time.Time) int64 { return s.base.UnixNano() + int64(now
 // SourceObserved and SourceDialled say that the peer proved its key at these
 // addresses: they count as a success at now.
 func (s *Store) Add(id wire.PeerID, src Source, now time.Time, ttl time.Duration, addrs ...wire.Addr) {
-	if len(addrs) == 0 || id.IsZero() || src == 0 || src > SourceUser {
+	if len(addrs) == 0 || !id.IsValid() || src == 0 || src > SourceUser {
 		return
 	}
 	t := s.tick(now)

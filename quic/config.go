@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/kadquic/kadquic/internal/peerkey"
 )
 
 // Config says how a [Transport] works. Key, ALPN and Conn must be set; the zero
@@ -116,8 +118,8 @@ const (
 
 // filled returns c with its defaults, or what is wrong with it.
 func (c Config) filled() (Config, error) {
-	if len(c.Key) != ed25519.PrivateKeySize {
-		return c, fmt.Errorf("quic: Config.Key has %d bytes, not %d", len(c.Key), ed25519.PrivateKeySize)
+	if err := peerkey.Check(c.Key); err != nil {
+		return c, fmt.Errorf("quic: Config.Key: %w", err)
 	}
 	if c.ALPN == "" || len(c.ALPN) > 255 {
 		return c, fmt.Errorf("quic: Config.ALPN %q must have 1 to 255 bytes", c.ALPN)

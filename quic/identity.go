@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"math/big"
 	"time"
+
+	"github.com/kadquic/kadquic/internal/peerkey"
 )
 
 // A PublicKey is an Ed25519 public key: who a peer is. It is comparable; the
@@ -62,7 +64,7 @@ func certificate(key ed25519.PrivateKey) (tls.Certificate, error) {
 }
 
 // keyOf reads the peer's key from a handshake, and insists on the one form a
-// peer may have: exactly one certificate, of an Ed25519 key.
+// peer may have: exactly one certificate, of a valid Ed25519 key.
 func keyOf(certs []*x509.Certificate) (PublicKey, error) {
 	if len(certs) != 1 {
 		return PublicKey{}, fmt.Errorf("quic: the peer showed %d certificates, not one", len(certs))
@@ -70,6 +72,9 @@ func keyOf(certs []*x509.Certificate) (PublicKey, error) {
 	key, ok := certs[0].PublicKey.(ed25519.PublicKey)
 	if !ok || len(key) != ed25519.PublicKeySize {
 		return PublicKey{}, errors.New("quic: the peer's certificate is not of an Ed25519 key")
+	}
+	if !peerkey.Valid([32]byte(key)) {
+		return PublicKey{}, errors.New("quic: the peer's key is of small order or not canonically encoded: it proves nothing")
 	}
 	return PublicKey(key), nil
 }

@@ -1,14 +1,21 @@
 package quic
 
 import (
+	"context"
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"math/big"
 	"net"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 )
@@ -51,6 +58,44 @@ func TestHelloNamesNobody(t *testing.T) {
 	check(t, c.Close(0, ""))
 }
 
+// A forger signs with R = A and S = 0, without a secret, in the name of a public
+// key of small order.
+type forger struct{ public ed25519.PublicKey }
+
+func (f forger) Public() crypto.PublicKey { return f.public }
+
+func (f forger) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return append(slices.Clone(f.public), make([]byte, 32)...), nil
+}
+
+// forged makes the certificate of a key for which nobody has a secret: the neutral
+// element, in either encoding.
+func forged(t *testing.T, sign byte) tls.Certificate {
+	key := forger{make(ed25519.PublicKey, ed25519.PublicKeySize)}
+	key.public[0], key.public[31] = 1, sign
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	leaf := newKey(t).Key // which key has signed the certificate does not matter
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.public, leaf)
+	check(t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// Nobody can be dialled, either, by a key without a secret.
+func TestServersWithWeakKeysAreRefused(t *testing.T) {
+	u := listenLoopback(t, "127.0.0.1")
+	defer u.Close()
+	tr := &quicgo.Transport{Conn: u}
+	defer tr.Close()
+	cert := forged(t, 0)
+	_, err := tr.Listen(&tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"test/1"}, ClientAuth: tls.RequireAnyClientCert}, nil)
+	check(t, err)
+	x := newLoopback(t, "127.0.0.1")
+	c, err := x.Dial(t.Context(), addrPort(u.LocalAddr()), PublicKey(cert.PrivateKey.(forger).public))
+	if err == nil || !strings.Contains(err.Error(), "small order") {
+		t.Errorf("dialled: %v, %v", c, err)
+	}
+}
+
 // A peer shows exactly one certificate, of an Ed25519 key, and holds that key.
 func TestCertificatesRefused(t *testing.T) {
 	y := newLoopback(t, "127.0.0.1")
@@ -72,7 +117,9 @@ func TestCertificatesRefused(t *testing.T) {
 	tr := &quicgo.Transport{Conn: u}
 	defer tr.Close()
 	dial := func(certs ...tls.Certificate) error {
-		c, err := tr.Dial(t.Context(), net.UDPAddrFromAddrPort(y.LocalAddr()), &tls.Config{
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		c, err := tr.Dial(ctx, net.UDPAddrFromAddrPort(y.LocalAddr()), &tls.Config{
 			Certificates:       certs,
 			NextProtos:         []string{"test/1"},
 			InsecureSkipVerify: true,
@@ -80,12 +127,14 @@ func TestCertificatesRefused(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		_, err = c.AcceptStream(t.Context()) // until y says no
+		if _, err = c.AcceptStream(ctx); ctx.Err() != nil { // until y says no
+			return nil
+		}
 		return err
 	}
 	for name, certs := range map[string][]tls.Certificate{
 		"none": nil, "two": {two}, "of a curve we do not speak": {{Certificate: [][]byte{der}, PrivateKey: curve}},
-		"somebody else's": {stolen},
+		"somebody else's": {stolen}, "of a key of small order": {forged(t, 0)}, "and not canonical": {forged(t, 0x80)},
 	} {
 		if err := dial(certs...); err == nil {
 			t.Errorf("a certificate, %s, was taken", name)

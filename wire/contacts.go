@@ -120,7 +120,7 @@ func (contact *Contact) parse(b []byte, list *addrList) reason {
 			}
 		}
 	}
-	if !c.bad && contact.ID.IsZero() {
+	if !c.bad && !contact.ID.IsValid() {
 		return badPeerID
 	}
 	contact.Addrs = list.end()

@@ -13,7 +13,7 @@ const (
 	notProtobuf     reason = "not protobuf"
 	twice           reason = "a field twice"
 	noKey           reason = "no key of 32 bytes"
-	badPeerID       reason = "no peer ID of 32 bytes"
+	badPeerID       reason = "no valid peer ID of 32 bytes"
 	badMode         reason = "no mode"
 	noKind          reason = "no kind"
 	unknownKind     reason = "unknown kind"

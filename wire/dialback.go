@@ -61,7 +61,7 @@ func parseDialBack(b []byte) (m DialBack, why reason) {
 				m.Addrs = append(m.Addrs, a)
 			}
 		case c.is(2, bytesType):
-			if len(c.data()) != len(m.Peer) || PeerID(c.data()).IsZero() {
+			if len(c.data()) != len(m.Peer) || !PeerID(c.data()).IsValid() {
 				return DialBack{}, badPeerID
 			}
 			m.Peer = PeerID(c.data())
@@ -87,7 +87,7 @@ func parseDialled(b []byte) (m Dialled, why reason) {
 			m.Code, why = parseCode(c.bits)
 		}
 	}
-	if why == "" && !c.bad && m.By.IsZero() {
+	if why == "" && !c.bad && !m.By.IsValid() {
 		why = badPeerID
 	}
 	return m, c.or(why)

@@ -134,7 +134,7 @@ func parseIntroduction(b []byte) (i Introduction, why reason) {
 	}
 	switch {
 	case why != "" || c.bad:
-	case i.From.IsZero() || i.To.IsZero():
+	case !i.From.IsValid() || !i.To.IsValid():
 		why = badPeerID
 	case i.Key == [32]byte{}:
 		why = noKey

@@ -6,6 +6,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/peerkey"
 	"github.com/kadquic/kadquic/routing"
 )
 
@@ -28,7 +29,8 @@ const peerIDPrefix = "\x00\x24\x08\x01\x12\x20"
 // quadratic. The longest form of an Ed25519 key, CIDv1 in base 2, has 321.
 const maxPeerIDText = 336
 
-// ErrPeerID is returned for what is not the ID of an Ed25519 key.
+// ErrPeerID is returned for what is not the ID of an Ed25519 key, and for a key
+// that is not valid ([PeerID.IsValid]).
 var ErrPeerID = errors.New("not an Ed25519 peer ID")
 
 // ParsePeerID reads a peer ID as String writes it, or as a CIDv1 of codec
@@ -56,7 +58,7 @@ func peerIDOf(c *ma.Component) (id PeerID, ok bool) {
 		return PeerID{}, false
 	}
 	copy(id[:], b[len(peerIDPrefix):])
-	return id, !id.IsZero()
+	return id, id.IsValid()
 }
 
 // component returns the /p2p component of id.
@@ -75,6 +77,13 @@ func (id PeerID) Key() routing.Key { return routing.KeyOf(id[:]) }
 
 // IsZero reports whether id is nobody.
 func (id PeerID) IsZero() bool { return id == PeerID{} }
+
+// IsValid reports whether id can be a peer: it is canonically encoded and not of
+// small order. A key of small order has no secret, so anybody could sign in its
+// name. Messages, addresses and texts with another ID are refused when they are
+// parsed; the zero PeerID is not valid. It does not say whether there is such a
+// peer.
+func (id PeerID) IsValid() bool { return peerkey.Valid(id) }
 
 // String returns the libp2p form, 12D3KooW…, or "" for the zero PeerID.
 func (id PeerID) String() string {

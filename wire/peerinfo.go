@@ -28,8 +28,8 @@ func (p PeerInfo) Value() ([]byte, error) {
 		b = append(appendHead(b, 2, len(a)), a...)
 	}
 	for _, id := range p.Relays {
-		if id.IsZero() {
-			return nil, fmt.Errorf("%w: zero relay", ErrRecord)
+		if !id.IsValid() {
+			return nil, fmt.Errorf("%w: relay %x is no peer ID", ErrRecord, id[:])
 		}
 		b = append(appendHead(b, 3, len(id)), id[:]...)
 	}
@@ -65,7 +65,7 @@ func parsePeerInfo(b []byte) (p PeerInfo, why reason) {
 				return PeerInfo{}, tooManyAddrs
 			}
 		case c.is(3, bytesType):
-			if len(c.data()) != len(PeerID{}) || PeerID(c.data()).IsZero() {
+			if len(c.data()) != len(PeerID{}) || !PeerID(c.data()).IsValid() {
 				return PeerInfo{}, badPeerID
 			}
 			if len(p.Relays) == MaxRelays {

@@ -116,8 +116,8 @@ func (r *Record) check() error {
 		return ErrRecord // of a Signed whose payload could not be read
 	case !r.Kind.Known():
 		return fmt.Errorf("%w %d", ErrBadKind, r.Kind)
-	case r.Publisher.IsZero():
-		return fmt.Errorf("%w: no publisher", ErrRecord)
+	case !r.Publisher.IsValid():
+		return fmt.Errorf("%w: publisher %x is no peer ID", ErrRecord, r.Publisher[:])
 	case len(r.Name) > MaxName:
 		return fmt.Errorf("%w: name of %d bytes, over %d", ErrRecord, len(r.Name), MaxName)
 	case len(r.Name) > 0 && r.Kind != KindOwned && r.Kind != KindOpen:

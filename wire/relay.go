@@ -117,7 +117,7 @@ func parseCall(b []byte) (m Call, why reason) {
 	}
 	switch {
 	case why != "" || c.bad:
-	case m.Peer.IsZero():
+	case !m.Peer.IsValid():
 		why = badPeerID
 	default:
 		m.Intro, why = parseIntro(m.Intro)
