@@ -30,6 +30,8 @@ const (
 // reachForStream returns a link to a peer that is fit for a conversation: to one that
 // has relays, as it is behind a NAT, a connection whose path can be mended.
 func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error) {
+	n.seeks.enter(id) // until there is the better one, the user waits
+	defer n.seeks.leave(id)
 	l, err := n.reachFor(ctx, id, forStream)
 	if err != nil || l.conn.Virtual() || l.addr.Addr().IsLoopback() {
 		return l, err
@@ -45,7 +47,11 @@ func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error
 	}
 	bounded, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	c, err := n.dialCalled(bounded, id, relays)
+	by := make(chan wire.PeerID, len(relays))
+	for _, relay := range relays {
+		by <- relay
+	}
+	c, err := n.dialCalled(bounded, id, by)
 	if err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) { // which says nothing of the relays
 			relays = nil

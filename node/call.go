@@ -18,12 +18,9 @@ import (
 
 const (
 	// maxCallRelays is how many relays of a peer are tried at once: each callStagger
-	// after the one before, or when that has failed. It has no more than that.
+	// after the one before, or when that has failed. A peer has no more than that.
 	maxCallRelays = wantRelays
 	callStagger   = 300 * time.Millisecond
-	// plainAfter is when a peer is also dialled at the addresses it had, although it
-	// has relays: it may be that none of these is there any more.
-	plainAfter = time.Second
 	// callFor bounds the time for one call.
 	callFor = 5 * time.Second
 	// allowance is what we send unpaid to the addresses that a peer was known by: as
@@ -33,9 +30,10 @@ const (
 
 var errVirtualRelay = errors.New("a relay that has to be called itself is none")
 
-// dialCalled connects to a peer by calling it through its relays. The connection is
-// made through the relay at once, the path follows it when it is found.
-func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.PeerID) (*quic.Conn, error) {
+// dialCalled connects to a peer by calling it through its relays: those in more, and
+// those that come while the call lasts, which are tried at once. The connection is made
+// through the relay at once, the path follows it when it is found.
+func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, more <-chan wire.PeerID) (*quic.Conn, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, callFor)
 	defer cancel()
@@ -51,9 +49,12 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 	if err != nil {
 		return nil, err
 	}
-	relays = relays[:min(len(relays), maxCallRelays)]
-	sent := make(chan struct{}, len(relays))
-	results := make(chan error, len(relays))
+	var relays []wire.PeerID
+	for len(more) > 0 && len(relays) < maxCallRelays {
+		relays = append(relays, <-more)
+	}
+	sent := make(chan struct{}, maxRaceRelays)
+	results := make(chan error, maxRaceRelays)
 	var calls sync.WaitGroup
 	defer func() {
 		go func() { // lest the timer stay
@@ -89,6 +90,11 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 				started++
 				stagger.Reset(callStagger)
 			}
+		case relay := <-more:
+			if len(relays) < maxRaceRelays {
+				relays = slices.Insert(relays, started, relay)
+				stagger.Reset(0)
+			}
 		case <-sent:
 			if begun {
 				continue
@@ -120,7 +126,7 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, relays []wire.Pee
 			}
 			relay, _ := n.relayOf(id)
 			n.callEvent(CallEvent{Peer: id, Relay: relay, What: "connected", Took: time.Since(began)})
-			n.agents.connected(id, began, n.pathOf(d.conn))
+			n.agents.connected(id, n.seeks.since(id, began), n.pathOf(d.conn))
 			connected = true
 			return d.conn, nil
 		case <-ctx.Done():

@@ -253,7 +253,8 @@ func TestARelayAtHandIsTakenFirst(t *testing.T) {
 			_, ok := alice.pool.Lookup(publicKey(id))
 			return ok
 		}
-		if _, err := alice.Ping(t.Context(), bob.Relays()[0].ID); err != nil {
+		first := bob.Relays()[0]
+		if _, err := alice.Connect(t.Context(), wire.JoinPeer(first.Addr, first.ID)); err != nil {
 			t.Fatal(err)
 		}
 		far := slices.IndexFunc(bob.Relays(), func(r RelayInfo) bool { return !near(r.ID) })

@@ -22,7 +22,7 @@ func (n *Node) Learn(addr ma.Multiaddr) (wire.PeerID, error) {
 			return wire.PeerID{}, err
 		}
 		if t.id != n.id {
-			n.peers.Add(t.id, peerstore.SourceUser, now, 0, t.addr)
+			n.addAddrs(t.id, peerstore.SourceUser, now, 0, t.addr)
 		}
 		return t.id, nil
 	}
@@ -37,10 +37,11 @@ func (n *Node) Learn(addr ma.Multiaddr) (wire.PeerID, error) {
 		return c.Peer, nil
 	}
 	if c.Addr != "" {
-		n.peers.Add(c.Relay, peerstore.SourceUser, now, 0, c.Addr)
+		n.addAddrs(c.Relay, peerstore.SourceUser, now, 0, c.Addr)
 		n.backoff.clear(c.Relay)
 	}
 	n.relays.learn(c.Peer, c.Relay)
+	n.seeks.tell(c.Peer)
 	return c.Peer, nil
 }
 
@@ -56,20 +57,6 @@ func (rs *relays) learn(peer, by wire.PeerID) {
 	}
 	known = slices.Insert(known, 0, by)
 	rs.learned[peer] = known[:min(len(known), wire.MaxRelays)]
-	if rs.told != nil {
-		close(rs.told)
-		rs.told = nil
-	}
-}
-
-// news returns what is closed when the user next tells of a relay.
-func (rs *relays) news() <-chan struct{} {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	if rs.told == nil {
-		rs.told = make(chan struct{})
-	}
-	return rs.told
 }
 
 // relaysOf returns the relays by which a peer may be reached, as far as it is

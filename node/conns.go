@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -227,7 +228,21 @@ func (n *Node) learn(teller netip.Addr, c wire.Contact, now time.Time) {
 		}
 	}
 	if len(keep) > 0 {
-		n.peers.Add(c.ID, peerstore.SourceTold, now, toldTTL, keep...)
+		n.addAddrs(c.ID, peerstore.SourceTold, now, toldTTL, keep...)
+	}
+}
+
+// addAddrs enters addresses of a peer into the peerstore, and tells whoever seeks the
+// peer if any of them is new.
+func (n *Node) addAddrs(id wire.PeerID, from peerstore.Source, now time.Time, ttl time.Duration, addrs ...wire.Addr) {
+	news := false
+	if n.seeks.has(id) {
+		known := n.peers.AppendAddrs(nil, id, now)
+		news = slices.ContainsFunc(addrs, func(a wire.Addr) bool { return !slices.Contains(known, a) })
+	}
+	n.peers.Add(id, from, now, ttl, addrs...)
+	if news {
+		n.seeks.tell(id)
 	}
 }
 

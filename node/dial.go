@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	maxDialAddrs = 4 // tried per peer
-	dialStagger  = 250 * time.Millisecond
+	maxDialAddrs = 4                      // tried per peer, of those known when the dial begins
+	dialStagger  = 250 * time.Millisecond // RFC 8305 §8, Connection Attempt Delay
 
 	// dialLinger is how long a dial goes on that nobody waits for any more. Lookups
 	// do not wait for strangers who do not answer, but are to be rid of them: a
@@ -21,19 +21,16 @@ const (
 	dialLinger = 2 * time.Second
 )
 
-// dial makes a connection for the pool: the peer's best addresses, each a
-// little later than the one before it, the first that authenticates wins.
+// dial makes a connection for the pool. It races the peer's addresses and relays, also
+// those that become known while it lasts; the first that authenticates wins.
 func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error) {
 	id := wire.PeerID(key)
-	relays := n.relaysOf(id)
-	if n.agents.isToRelay(id) {
-		relays = nil
-	}
-	if err := n.backoff.check(id, time.Now()); err != nil && len(relays) == 0 { // that it was not dialled says nothing of a call
+	if err := n.backoff.check(id, time.Now()); err != nil && len(n.callableBy(id)) == 0 { // that it was not dialled says nothing of a call
 		return nil, &unreachableError{id, []error{err}}
 	}
-	targets, nowhere := n.dialTargets(ctx, id)
-	c, causes := n.callOrRace(ctx, id, relays, targets)
+	n.seeks.enter(id)
+	defer n.seeks.leave(id)
+	c, tried, causes := n.race(ctx, id)
 	switch {
 	case c != nil:
 		return c, nil
@@ -42,175 +39,26 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 	case ctx.Err() != nil && !hadItsTime(ctx): // by the pool: the peer's own dial came first, or nobody waits
 		return nil, context.Cause(ctx)
 	}
-	if len(targets)+len(relays) > 0 { // otherwise who names it next may know where it is
+	if tried { // otherwise who names it next may know where it is
 		n.backoff.failed(id, time.Now())
 	}
 	n.failed(id)
-	return nil, &unreachableError{id, append(nowhere, causes...)}
+	return nil, &unreachableError{id, causes}
+}
+
+// callableBy returns the relays through which a peer may be called. A peer that is
+// itself wanted as a relay is dialled only.
+func (n *Node) callableBy(id wire.PeerID) []wire.PeerID {
+	if n.agents.isToRelay(id) {
+		return nil
+	}
+	return n.relaysOf(id)
 }
 
 // hadItsTime reports whether a dial ended because nobody answered for as long as the
 // pool gives it.
 func hadItsTime(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(context.Cause(ctx), quic.ErrTimeout)
-}
-
-// callOrRace calls a peer that has relays, and dials any other. If the call fails or
-// takes long, the peer is dialled, too: it may be where it needs none. If the user
-// tells of relays while the peer is being dialled, it is called, too.
-func (n *Node) callOrRace(ctx context.Context, id wire.PeerID, relays []wire.PeerID, targets []dialTarget) (*quic.Conn, []error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type result struct {
-		conn *quic.Conn
-		errs []error
-	}
-	results := make(chan result, 2)
-	running, called, raced := 0, false, len(targets) == 0
-	call := func() {
-		called = true
-		running++
-		relays := relays // as known now: there may be others later
-		go func() {
-			c, err := n.dialCalled(ctx, id, relays)
-			results <- result{c, []error{err}}
-		}()
-	}
-	race := func() {
-		if !raced {
-			raced = true
-			running++
-			go func() {
-				c, errs := n.race(ctx, id, targets)
-				results <- result{c, errs}
-			}()
-		}
-	}
-	news := n.relays.news()
-	var late <-chan time.Time
-	if len(relays) > 0 {
-		call()
-		timer := time.NewTimer(plainAfter)
-		defer timer.Stop()
-		late = timer.C
-	} else {
-		race()
-	}
-	var won *quic.Conn
-	var causes []error
-	for running > 0 {
-		select {
-		case <-late:
-			race()
-		case <-news:
-			news = n.relays.news()
-			relays = n.relaysOf(id)
-			if !called && won == nil && len(relays) > 0 && !n.agents.isToRelay(id) {
-				call()
-			}
-		case r := <-results:
-			running--
-			switch {
-			case r.conn == nil:
-				causes = append(causes, r.errs...)
-				if won == nil {
-					race()
-				}
-			case won == nil:
-				won, called, raced = r.conn, true, true
-				cancel()
-			default:
-				r.conn.Close(wire.CloseDuplicate, "")
-			}
-		}
-	}
-	return won, causes
-}
-
-// A dialTarget is a socket address and the multiaddr it came from.
-type dialTarget struct {
-	addr netip.AddrPort
-	from wire.Addr
-}
-
-// dialTargets returns the peer's addresses, best first, names resolved, and why
-// some names are not.
-func (n *Node) dialTargets(ctx context.Context, id wire.PeerID) (targets []dialTarget, failed []error) {
-	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
-		if ap, ok := a.AddrPort(); ok {
-			targets = append(targets, dialTarget{ap, a})
-		} else if resolved, err := quic.Resolve(ctx, wire.JoinPeer(a, id)); err == nil {
-			for _, ap := range resolved {
-				targets = append(targets, dialTarget{ap, a})
-			}
-		} else {
-			n.config.Logger.Info("cannot resolve", "peer", id, "addr", a, "err", err)
-			n.peers.Failure(id, a, time.Now())
-			failed = append(failed, err)
-		}
-		if len(targets) >= maxDialAddrs {
-			return targets[:maxDialAddrs], failed
-		}
-	}
-	return targets, failed
-}
-
-// race dials the targets, staggered, and returns the first connection, or why
-// there is none.
-func (n *Node) race(ctx context.Context, id wire.PeerID, targets []dialTarget) (*quic.Conn, []error) {
-	if len(targets) == 1 { // nearly always
-		c, err := n.dialOne(ctx, id, targets[0])
-		if err != nil {
-			return nil, []error{err}
-		}
-		return c, nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type attempt struct {
-		conn *quic.Conn
-		err  error
-	}
-	attempts := make(chan attempt, len(targets))
-	var causes []error
-	started, ended := 0, 0
-	for ended < len(targets) {
-		var next <-chan time.Time
-		var timer *time.Timer
-		if started < len(targets) {
-			wait := dialStagger
-			if started == ended { // nothing under way
-				wait = 0
-			}
-			timer = time.NewTimer(wait)
-			next = timer.C
-		}
-		select {
-		case <-next:
-			t := targets[started]
-			started++
-			go func() {
-				c, err := n.dialOne(ctx, id, t)
-				attempts <- attempt{c, err}
-			}()
-		case a := <-attempts:
-			ended++
-			if a.err == nil {
-				cancel()
-				for ; ended < started; ended++ { // losers
-					if late := <-attempts; late.conn != nil {
-						late.conn.Close(wire.CloseDuplicate, "")
-					}
-				}
-				return a.conn, nil
-			}
-			causes = append(causes, a.err)
-		}
-		if timer != nil {
-			timer.Stop()
-		}
-	}
-	return nil, causes
 }
 
 func (n *Node) dialOne(ctx context.Context, id wire.PeerID, t dialTarget) (*quic.Conn, error) {

@@ -50,6 +50,7 @@ type Node struct {
 	pool       *quic.Pool
 	links      links
 	backoff    backoff
+	seeks      seeks // the peers that are looked for and dialled
 
 	peers      *peerstore.Store
 	values     store.Store
@@ -141,6 +142,7 @@ func New(config Config) (*Node, error) {
 		sockets:   c.PacketConns,
 		ipv6Only:  make(map[int]bool),
 		links:     links{of: make(map[*link]struct{})},
+		seeks:     newSeeks(),
 		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
 		peers:     peerstore.New(peerstore.Options{}),
 		known:     registry{m: make(map[wire.PeerID]*known)},

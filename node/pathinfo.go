@@ -104,7 +104,8 @@ func (n *Node) nodePath(id wire.PeerID, p quic.Path) Path {
 	return path
 }
 
-// CallInfo says how fast a call was.
+// CallInfo says how fast a call was. Times count from when a user first asked for the
+// peer: they include the time to find the peer and its relays.
 type CallInfo struct {
 	Began     time.Time
 	Connected time.Duration // until there was a connection

@@ -2,9 +2,7 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -49,37 +47,57 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 		}
 		connected = true // a client may have published what it does not say
 	}
+	named, err := n.lookUpPeer(ctx, id, 1, connected)
+	if err != nil {
+		return Peer{}, fmt.Errorf("find peer %s: %w", id, err)
+	}
+	p := n.peer(id)
+	if p.Record == nil && !named && !connected {
+		return Peer{}, fmt.Errorf("peer %s: %w", id, ErrNotFound)
+	}
+	return p, nil
+}
+
+// lookUpPeer asks the nodes nearest to a peer's key where the peer is, until quorum of
+// them have had its record. What they say is taken in as it comes, so that a dial under
+// way has it at once. It reports whether any of them named the peer as a contact.
+// A connected peer need not be found by anybody.
+func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, connected bool) (named bool, err error) {
 	key := n.known.of(id).key
 	var mu sync.Mutex
-	var named bool
 	out, err := n.run(ctx, walk{kind: "find peer", target: key,
-		options: lookupOptions{Quorum: 1},
+		options: lookupOptions{Quorum: quorum},
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
 			nodes, l, err := n.findNode(ctx, q.Addr.id, key)
 			if err != nil {
 				return reply{}, err
 			}
 			closer := out.heard(l, nodes.Contacts)
-			mu.Lock()
-			for _, c := range closer {
-				named = named || c.Addr.id == id
+			for _, c := range nodes.Contacts {
+				if c.ID == id {
+					n.learn(l.addr.Addr(), c, time.Now())
+					mu.Lock()
+					named = true
+					mu.Unlock()
+				}
 			}
-			mu.Unlock()
-			found := q.Addr.id == id || n.learnRecord(nodes.Record, id)
-			return reply{closer: closer, value: found}, nil
+			found := n.learnRecord(nodes.Record, id)
+			if found { // a call needs to know where the relays are
+				for _, relay := range n.relaysOf(id) {
+					out.tellOf(n, relay)
+				}
+			}
+			return reply{closer: closer, value: found || q.Addr.id == id}, nil
 		}})
 	if err != nil {
-		return Peer{}, fmt.Errorf("find peer %s: %w", id, err)
+		return false, err
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if err := n.alone(out); err != nil && !connected {
-		return Peer{}, fmt.Errorf("find peer %s: %w", id, err)
+		return false, err
 	}
-	out.tellOf(n, id)
-	p := n.peer(id)
-	if p.Record == nil && !named && !connected {
-		return Peer{}, fmt.Errorf("peer %s: %w", id, ErrNotFound)
-	}
-	return p, nil
+	return named, nil
 }
 
 // learnRecord takes in a peer record that somebody passed on, if it is id's and
@@ -93,9 +111,14 @@ func (n *Node) learnRecord(r *wire.Signed, id wire.PeerID) bool {
 	if err != nil {
 		return false
 	}
-	n.peers.SetRecord(id, r)
-	n.peers.SetMode(id, info.Mode)
-	n.peers.Add(id, peerstore.SourceRecord, now, r.Record.Expiry.Sub(now), n.dialable(info.Addrs)...)
+	newer := n.peers.SetRecord(id, r)
+	if newer {
+		n.peers.SetMode(id, info.Mode)
+	}
+	n.addAddrs(id, peerstore.SourceRecord, now, r.Record.Expiry.Sub(now), n.dialable(info.Addrs)...)
+	if newer { // which may name other relays
+		n.seeks.tell(id)
+	}
 	return true
 }
 
@@ -122,29 +145,6 @@ func (n *Node) peer(id wire.PeerID) Peer {
 // reach returns a link to a peer, finding it first if need be.
 func (n *Node) reach(ctx context.Context, id wire.PeerID) (*link, error) {
 	return n.reachFor(ctx, id, forRequests)
-}
-
-func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, error) {
-	var err error
-	known := n.peers.AppendAddrs(nil, id, time.Now())
-	if n.knowsWhere(id) {
-		var l *link
-		if l, err = n.linkTo(ctx, id, wants); err == nil || ctx.Err() != nil {
-			return l, err
-		}
-	}
-	if id == n.id {
-		return nil, errors.New("that is this node itself")
-	}
-	if _, ferr := n.FindPeer(ctx, id); ferr != nil {
-		return nil, errors.Join(err, ferr)
-	}
-	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
-		if !slices.Contains(known, a) { // it has moved: that it failed elsewhere says nothing
-			n.backoff.clear(id)
-		}
-	}
-	return n.linkTo(ctx, id, wants)
 }
 
 func (n *Node) knowsWhere(id wire.PeerID) bool {
@@ -174,7 +174,7 @@ func (n *Node) meet(ctx context.Context, t target) error {
 		return nil
 	}
 	if t.addr != "" {
-		n.peers.Add(t.id, peerstore.SourceUser, time.Now(), 0, t.addr)
+		n.addAddrs(t.id, peerstore.SourceUser, time.Now(), 0, t.addr)
 	}
 	n.backoff.clear(t.id)
 	_, err := n.link(ctx, t.id)

@@ -23,7 +23,6 @@ type relays struct {
 	routes  map[wire.PeerID]*relayRoute
 	places  []*relayPlace
 	learned map[wire.PeerID][]wire.PeerID // by addresses that the user gave
-	told    chan struct{}                 // closed when the user gives another; nil: nobody waits for that
 }
 
 func newRelays() relays {

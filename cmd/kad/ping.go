@@ -101,7 +101,11 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 			ID wire.PeerID `json:"id"`
 			control.Pong
 		}{id, pong})
-		a.print("%s answered in %s, %s", id, took(time.Duration(pong.RTT)), pong.Path)
+		line := fmt.Sprintf("%s answered in %s, %s", id, took(time.Duration(pong.RTT)), pong.Path)
+		if i == 0 && pong.Connected > 0 {
+			line += fmt.Sprintf("; connected after %s", took(time.Duration(pong.Connected)))
+		}
+		a.print("%s", line)
 		if count == 0 && pong.Path.Kind != node.PathRelayed.String() {
 			break
 		}

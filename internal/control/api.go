@@ -296,8 +296,10 @@ type Peer struct {
 type Pong struct {
 	RTT  Duration `json:"rtt_ms"`
 	Path Path     `json:"path"`
-	// Of a peer that was called through a relay: how long it took until it was
-	// connected, and until its packets went straight.
+	// Connected is how long the user waited for the connection: until the peer was
+	// found, connected and ready for requests. Later pings of a peer that was called
+	// through a relay say how long that took; those of any other have none. Direct is
+	// how long it took, of a call, until no relay was needed.
 	Connected Duration `json:"connected_ms,omitempty"`
 	Direct    Duration `json:"direct_ms,omitempty"`
 }

@@ -1,0 +1,131 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kadquic/kadquic/wire"
+)
+
+const (
+	// provenFor is for how long an address at which we have proved a peer's key is
+	// likely to be the peer's still. It gets a head start of dialStagger before the
+	// network is asked where the peer is.
+	provenFor = 10 * time.Minute
+
+	// maxReachTries bounds the dials of one reachFor: another follows only when more
+	// has become known of where the peer is than the one before knew.
+	maxReachTries = 3
+)
+
+// reachFor returns a link to a peer. Dialling the peer where it is known to be and
+// asking the network where it is go on at the same time: what is known may be out of
+// date, and a dead address says nothing for 5 seconds. The dial under way takes in what
+// the lookup finds.
+func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, error) {
+	if id == n.id {
+		return nil, errors.New("that is this node itself")
+	}
+	if c, ok := n.pool.Lookup(publicKey(id)); ok && !c.Retired() { // nearly always
+		if l, err := n.linkTo(ctx, id, wants); err == nil || ctx.Err() != nil {
+			return l, err
+		}
+	}
+	n.seeks.enter(id)
+	defer n.seeks.leave(id)
+	caller := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	type linked struct {
+		link *link
+		err  error
+	}
+	links, found := make(chan linked, maxReachTries), make(chan error, 1)
+	var tries int
+	var dialling, looked, looking bool
+	var failed, notFound error
+	dial := func() {
+		tries++
+		dialling = n.spawn(func() {
+			l, err := n.linkTo(ctx, id, wants)
+			links <- linked{l, err}
+		})
+		if !dialling {
+			failed = ErrClosed
+		}
+	}
+	look := func() {
+		if looked {
+			return
+		}
+		looked = true
+		looking = n.spawn(func() {
+			named, err := n.lookUpPeer(ctx, id, n.config.K+1, false) // to the walk's end: the first record may be an old one
+			if err == nil && !named && n.peers.Record(id) == nil {
+				err = ErrNotFound
+			}
+			found <- err
+		})
+		if !looking {
+			notFound = ErrClosed
+		}
+	}
+	news, _ := n.seeks.untaken(id)
+	if n.knowsWhere(id) {
+		dial()
+	}
+	timer := time.NewTimer(n.lookAfter(id, time.Now()))
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			look()
+		case <-news:
+		case r := <-links:
+			if r.err == nil {
+				return r.link, nil
+			}
+			if caller.Err() != nil {
+				return nil, r.err
+			}
+			dialling, failed = false, r.err
+			look()
+		case err := <-found:
+			looking = false
+			if notFound = err; err != nil {
+				notFound = fmt.Errorf("find peer %s: %w", id, err)
+			} else if tries == 0 {
+				dial() // which says why it cannot
+			}
+		case <-caller.Done():
+			return nil, context.Cause(caller)
+		}
+		var more bool
+		if news, more = n.seeks.untaken(id); more && !dialling && tries < maxReachTries {
+			n.backoff.clear(id) // that it failed elsewhere says nothing
+			dial()
+		}
+		if looked && !looking && !dialling {
+			return nil, errors.Join(failed, notFound)
+		}
+	}
+}
+
+// lookAfter returns how long to wait for a dial before the network is asked where the
+// peer is.
+func (n *Node) lookAfter(id wire.PeerID, now time.Time) time.Duration {
+	if _, ok := n.pool.Lookup(publicKey(id)); ok {
+		return dialStagger
+	}
+	if info, ok := n.peers.Peer(id); ok {
+		for _, a := range info.Addrs {
+			if a.Failures == 0 && !a.Success.IsZero() && now.Sub(a.Success) < provenFor {
+				return dialStagger
+			}
+		}
+	}
+	return 0
+}
