@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/internal/console"
 	"github.com/kadquic/kadquic/internal/transfer"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/wire"
@@ -22,13 +25,15 @@ type chat struct {
 	hello     frame           // says who we are
 	room      string
 	called    node.Ticket // if it and room are zero: whoever calls first
-	downloads *os.Root    // nil: no files
-	lock      func()      // of our identity: it is not for two at once
+	bootstrap []ma.Multiaddr
+	downloads *os.Root // where files go; nil: not known yet
+	takeAll   bool     // files, without /accept
+	lock      func()   // of our identity: it is not for two at once
 	work      sync.WaitGroup
 
 	mu      sync.Mutex
-	changed sync.Cond // by update
-	out     io.Writer // under mu, so that lines stand in the order of what they tell
+	changed sync.Cond        // by update
+	out     *console.Console // under mu, so that lines stand in the order of what they tell
 	peers   map[wire.PeerID]*peer
 	sending int // files
 	leaving bool
@@ -44,10 +49,12 @@ type peer struct {
 	ctx  context.Context         // as long as it is a peer of ours
 	gone context.CancelCauseFunc // it is no more
 
-	inbox  transfer.Inbox  // of files
-	turn   sync.Mutex      // to send it one
-	wanted context.Context // until those for it are cancelled
-	stop   context.CancelCauseFunc
+	inbox   transfer.Inbox  // of files
+	news    bool            // for it: its offer is accepted or refused
+	decided uint64          // the ID of our offer that it has accepted or refused
+	turn    sync.Mutex      // to send it a file
+	wanted  context.Context // until those for it are cancelled
+	stop    context.CancelCauseFunc
 }
 
 func (c *chat) update(change func()) {
@@ -90,8 +97,41 @@ func (c *chat) meet(ctx context.Context) {
 		c.update(func() { c.find(c.called.ID) })
 	default:
 		ticket := c.node.Ticket(ctx)
-		c.update(func() { c.print("%s", ticket) })
+		c.update(func() {
+			if c.out.IsTerminal() {
+				c.print("* this ticket says where you are; whoever has it can call you, by: chat TICKET")
+			}
+			c.print("%s", ticket)
+			if c.out.IsTerminal() {
+				c.print("* give it to one person, and wait; /help lists the commands")
+			}
+		})
 	}
+}
+
+// join joins the network by those who were named.
+func (c *chat) join(ctx context.Context) {
+	if len(c.bootstrap) == 0 {
+		return
+	}
+	err := c.node.Bootstrap(ctx, c.bootstrap...)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	c.update(func() {
+		c.print("* not in the network yet, and trying on: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	})
+	c.work.Go(func() {
+		for c.node.Stats().Peers == 0 {
+			soon, cancel := context.WithTimeout(ctx, time.Second)
+			<-soon.Done()
+			cancel()
+			if ctx.Err() != nil {
+				return
+			}
+		}
+		c.update(func() { c.print("* in the network now") })
+	})
 }
 
 // All that follows is called in update.
@@ -101,31 +141,47 @@ func (c *chat) print(format string, args ...any) {
 	fmt.Fprintln(c.out, wire.Printable(fmt.Sprintf(format, args...)))
 }
 
+const help = `* /peers or /path: who is here, and by which way
+* /send FILE: to all who are here; /accept: the file that they offer; /cancel: no more of files
+* /quit, Ctrl-D or Ctrl-C: leave
+* all else is said; ✓: all who are not away have it`
+
 // obey does what the user types.
 func (c *chat) obey(line string) {
 	word, rest, _ := strings.Cut(line, " ")
+	rest = strings.TrimSpace(rest)
 	c.find(c.called.ID) // they may have left, and be back
 	switch {
 	case word == "" || c.leaving:
-	case word == "/peers" || word == "/path":
-		for id, p := range c.peers {
-			c.print("* %s  %s  %s", p.name, id, p.path)
+	case word == "/help":
+		for line := range strings.SplitSeq(help, "\n") {
+			c.print("%s", line)
 		}
+	case word == "/accept":
+		c.accept(rest)
 	case word == "/cancel":
 		for _, p := range c.peers {
-			p.stop(errors.New("cancelled"))
-			p.inbox.Cancel(errors.New("cancelled"))
+			p.stop(errCancelled)
+			if offer, ok := p.inbox.Cancel(errCancelled); ok {
+				c.print("* %s from %s: %v", offer.Name, p.name, errCancelled)
+				p.news = true
+			}
 			p.wanted, p.stop = context.WithCancelCause(p.ctx)
 		}
-	case word[0] == '/' && word != "/send":
-		c.print("* /peers or /path: who is here, and by which way; /send FILE: to them; /cancel: no more of files; /quit")
-		c.print("* all else is said; ✓: all who are not away have it")
+	case word == "/send" && rest == "":
+		c.print("* /send FILE: which file?")
+	case word[0] == '/' && word != "/send" && word != "/peers" && word != "/path":
+		c.print("* unknown command %s; /help lists the commands", word)
+	case len(c.peers) == 0 && word[0] != '/':
+		c.print("* nobody is here yet: that was sent to nobody")
 	case len(c.peers) == 0:
-		c.print("* nobody is here")
+		c.print("* nobody is here yet")
 	default:
 		for _, p := range c.peers {
 			if word == "/send" {
 				c.send(p, rest)
+			} else if word[0] == '/' {
+				c.print("* %s  %s  %s", p.name, p.id, p.path)
 			} else if err := p.say(line); err != nil {
 				c.print("* not sent to %s: %v", p.name, err)
 			}
@@ -148,6 +204,7 @@ func (c *chat) find(id wire.PeerID) *peer {
 
 func (c *chat) drop(p *peer) {
 	p.gone(errors.New("they have left"))
+	p.inbox.Cancel(context.Cause(p.ctx))
 	delete(c.peers, p.id)
 }
 
@@ -158,10 +215,11 @@ func (c *chat) heard(id wire.PeerID, ask frame) frame {
 	if ask.Life == 0 || ask.Room != c.hello.Room {
 		return frame{Bye: "not in this room"}
 	} else if !known && !open || c.find(id) == nil {
-		return frame{Bye: "busy"}
+		return frame{Bye: busy}
 	}
 	p := c.peers[id]
 	c.met(p, ask)
+	p.decided = ask.Decided
 	for i, text := range ask.Said {
 		if p.take(ask.N+uint64(i), text) {
 			c.print("%s: %s", p.name, text)
@@ -192,12 +250,19 @@ func (c *chat) met(p *peer, f frame) {
 	p.meet(f.Life)
 }
 
-// lost notes that a peer could not be reached.
+// busy is the refusal of a peer that talks with another.
+const busy = "busy"
+
+// lost notes that a peer could not be reached, or refuses.
 func (c *chat) lost(p *peer, err error) {
-	if p.path != "away" {
-		c.print("* %s is away; what you say is kept for them: %s", p.name, strings.ReplaceAll(err.Error(), "\n", "; "))
+	state, text := "away", "is away; what you say is kept for them: "+strings.ReplaceAll(err.Error(), "\n", "; ")
+	if said := refusal(""); errors.As(err, &said) && said == busy {
+		state, text = busy, "is talking with somebody else; what you say is kept until they are free"
 	}
-	p.here, p.path = false, "away"
+	if p.path != state {
+		c.print("* %s %s", p.name, text)
+	}
+	p.here, p.path = false, state
 }
 
 // behind is how many of our messages somebody who is here does not have.

@@ -78,7 +78,7 @@ func TestByIDAndBusy(t *testing.T) {
 	bob := join(t, bootstrap, id)
 	bob.want(`\* ·.... is here, .*`)
 	carol := join(t, bootstrap, id)
-	carol.want(`\* 12D3KooW\w+ is away.*they say: busy`)
+	carol.want(`\* 12D3KooW\w+ is talking with somebody else; what you say is kept until they are free`)
 	bob.quit()
 	alice.want(`\* ·.... has left`)
 	carol.want(`\* ·.... is here, .*`)
@@ -192,7 +192,6 @@ func TestWrongUsage(t *testing.T) {
 	}
 	self.lock()
 	for _, args := range [][]string{
-		{"--ephemeral", "--downloads=" + filepath.Join(t.TempDir(), "none")},
 		{"--ephemeral", "bob"},
 		{"--ephemeral", ticket, "extra"},
 		{"--ephemeral", "--room=tea", ticket},

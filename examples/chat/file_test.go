@@ -9,10 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/kadquic/kadquic/internal/transfer"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -45,12 +47,13 @@ func filesIn(t *testing.T, dir string) string {
 }
 
 func TestFiles(t *testing.T) {
-	to := t.TempDir()
+	to := filepath.Join(t.TempDir(), "made", "here")
 	file, data := newFile(t, "a plan.bin", 3<<20)
 	alice := join(t, "--name=alice", "--downloads="+to)
 	bob := join(t, "--name=bob", alice.ticket())
 	bob.say("/send " + file) // before she is there, as a script does
 	alice.want(`\* a plan.bin, bob·....: 3145728 of 3145728 bytes, .* MB/s`)
+	alice.want(`\* a plan.bin from bob·.... is here: ` + regexp.QuoteMeta(filepath.Join(to, "a plan.bin")))
 	bob.want(`\* .*/a plan.bin to alice·....: it is there`)
 	if got, err := os.ReadFile(filepath.Join(to, "a plan.bin")); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("it came as %d bytes, %v", len(got), err)
@@ -67,14 +70,13 @@ func TestFiles(t *testing.T) {
 	bob.say("/send " + file + "none")
 	bob.want(`\* .*none to alice·....: .*no such file.*`)
 	bob.say("/send " + filepath.Dir(file))
-	bob.want(`\* .* is no ordinary file`)
-	alice.say("/send " + file)
-	bob.want(`\* a plan.bin from alice·....: files are taken only into a --downloads directory`)
-	alice.want(`\* .*/a plan.bin to bob·....: they say: files are taken only into a --downloads directory`)
+	bob.want(`\* .* to alice·....: not an ordinary file`)
 	empty, _ := newFile(t, "empty", 0)
 	more, _ := newFile(t, "more", 5)
 	bob.say("/send "+empty, "/send "+more)
 	bob.quit() // when they have arrived
+	alice.want(`\* empty from bob·.... is here: .*/empty`)
+	alice.want(`\* more from bob·.... is here: .*/more`)
 	alice.want(`\* bob·.... has left`)
 	if got := filesIn(t, to); got != "a plan.bin, empty, more" {
 		t.Errorf("there are %s", got)
@@ -176,7 +178,7 @@ func TestHostileFiles(t *testing.T) {
 	offer := func(name, data string) frame {
 		sum := sha256.Sum256([]byte(data))
 		offers++
-		return frame{File: name, Size: int64(len(data)), Sum: sum[:], Offer: offers}
+		return frame{Offer: &transfer.Offer{ID: offers, Name: name, Size: int64(len(data)), Sum: sum[:]}, Data: true}
 	}
 	early := mallory{t, newNode(t), alice.chat}
 	if _, err := early.node.Connect(t.Context(), alice.chat.node.Addrs()[0]); err != nil {
@@ -199,7 +201,7 @@ func TestHostileFiles(t *testing.T) {
 	}
 	for _, size := range []int64{-1, -1 << 63, 1 << 62} {
 		f := offer("n", "no")
-		f.Size = size
+		f.Offer.Size = size
 		if a := m.ask(f, "no"); a.Life != 0 {
 			t.Errorf("%d bytes: %+v", size, a)
 		}
@@ -221,7 +223,7 @@ func TestHostileFiles(t *testing.T) {
 		}
 	}
 	f := offer("none", "")
-	f.Offer = 0
+	f.Offer.ID = 0
 	if a := m.ask(f, ""); a.Life == 0 {
 		t.Errorf("an offer without a number: %+v", a)
 	}
@@ -243,7 +245,7 @@ func TestLyingTaker(t *testing.T) {
 		in := bufio.NewReaderSize(s, maxFrame)
 		f, _ := receive(in)
 		answer := frame{Life: 1, Name: "m"}
-		if f.File != "" && len(lies) > 0 {
+		if f.Offer != nil && len(lies) > 0 {
 			answer.Have, lies = lies[0], lies[1:]
 		}
 		send(s, answer)

@@ -17,6 +17,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/transfer"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -136,7 +137,7 @@ func TestEscapes(t *testing.T) {
 	m.ask(frame{Name: evil, N: 1, Said: []string{"doubled", strings.Repeat("w", maxText+1)}}, "")
 	m.ask(frame{Name: evil, N: 1 << 63, Said: []string{"last"}}, "")
 	m.ask(frame{Name: evil, N: math.MaxUint64, Said: []string{"the very last", "beyond"}}, "")
-	m.ask(frame{Name: evil, File: evil, Size: 1}, "")
+	m.ask(frame{Name: evil, Offer: &transfer.Offer{ID: 1, Name: evil, Size: 1}}, "")
 	m.ask(frame{Name: evil, Bye: evil}, "")
 	alice.want(`.* has left.*`)
 	alice.quit()

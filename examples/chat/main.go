@@ -5,7 +5,8 @@
 //	chat [flags] TICKET|PEERID   calls them
 //	chat [flags] --room NAME     meets all who name the same room
 //
-// Read chat.go for how people meet, and talk.go for how what they say arrives.
+// Read chat.go for how people meet, talk.go for how what they say arrives, and files.go
+// for files.
 package main
 
 import (
@@ -25,6 +26,7 @@ import (
 
 	"github.com/kadquic/kadquic/internal/console"
 	"github.com/kadquic/kadquic/internal/filelock"
+	"github.com/kadquic/kadquic/internal/transfer"
 	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/routing"
@@ -38,11 +40,21 @@ func main() {
 	if err == nil {
 		err = c.run(ctx, os.Stdin, os.Stdout)
 	}
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(os.Stderr, "chat: %s\nchat --help lists the flags.\n", wire.Printable(err.Error()))
+		os.Exit(2)
+	default:
 		fmt.Fprintln(os.Stderr, "chat:", wire.Printable(err.Error()))
 		os.Exit(1)
 	}
 }
+
+// A usageError is a fault of the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
 
 // newChat makes a chat of the command line.
 func newChat(args []string) (*chat, error) {
@@ -50,13 +62,11 @@ func newChat(args []string) (*chat, error) {
 	c.changed.L = &c.mu
 	var config node.Config
 	home, _ := os.UserConfigDir()
-	flags := flag.NewFlagSet("chat [flags] [TICKET|PEERID]", flag.ContinueOnError)
+	flags := flag.NewFlagSet("chat", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // main tells the error
 	flags.StringVar(&c.hello.Name, "name", "", "what to call yourself")
 	flags.StringVar(&c.room, "room", "", "meet all who name this room")
-	flags.Func("downloads", "take files that others send, into this `DIR`", func(dir string) (err error) {
-		c.downloads, err = os.OpenRoot(dir)
-		return err
-	})
+	downloads := flags.String("downloads", "", "take all files that others offer, into this `DIR`, made where there is none")
 	key := flags.String("key", filepath.Join(home, "kadquic-chat", "identity.pem"), "`FILE` of your identity, made where there is none")
 	ephemeral := flags.Bool("ephemeral", false, "be somebody new, this once: for a second chat on one machine")
 	flags.Func("listen", "at `ADDR`, as /ip4/127.0.0.1/udp/0/quic-v1; may be repeated (default everywhere)", func(s string) error {
@@ -66,17 +76,40 @@ func newChat(args []string) (*chat, error) {
 	})
 	flags.Func("bootstrap", "`ADDR` or ticket of somebody in the network; may be repeated", func(s string) error {
 		t, err := node.ParseTicket(s)
-		config.Bootstrap = append(config.Bootstrap, t.Addrs...)
+		if err == nil && len(t.Addrs) == 0 {
+			err = errors.New("it has no address")
+		}
+		c.bootstrap = append(c.bootstrap, t.Addrs...)
 		return err
 	})
 	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Println("Usage: chat [flags] [TICKET|PEERID]")
+		flags.SetOutput(os.Stdout)
+		flags.PrintDefaults()
+		return nil, err
+	}
+	flags.Visit(func(f *flag.Flag) {
+		if g, ok := f.Value.(flag.Getter); ok && g.Get() == "" {
+			err = fmt.Errorf("--%s needs a value", f.Name)
+		}
+	})
 	c.hello.Room = routing.KeyOf("kadquic chat room\x00" + c.room)
 	if err == nil && flags.NArg() > 0 {
 		c.called, err = node.ParseTicket(flags.Arg(0))
 	}
 	if err == nil && (flags.NArg() > 1 || flags.NArg() == 1 && c.room != "") {
 		err = errors.New("after the flags goes one ticket at most, and none with --room")
-	} else if err == nil && !*ephemeral {
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if c.takeAll = *downloads != ""; c.takeAll {
+		if c.downloads, err = transfer.OpenDir(*downloads); err != nil {
+			return nil, err
+		}
+	}
+	if !*ephemeral {
 		if config.Key, _, err = quic.LoadOrCreateKey(*key); err == nil {
 			c.lock, err = filelock.Lock(*key + ".lock")
 		}
@@ -87,10 +120,12 @@ func newChat(args []string) (*chat, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.node, err = node.New(config); err == nil && c.called.ID == c.node.ID() {
-		err = errors.New("that is your own ticket")
+	if c.node, err = node.New(config); err != nil {
+		return nil, usageError{err} // addresses that nobody can listen at
+	} else if c.called.ID == c.node.ID() {
+		return nil, usageError{errors.New("that is your own ticket: give it to somebody else")}
 	}
-	return c, err
+	return c, nil
 }
 
 // run talks until the input or ctx ends.
@@ -109,7 +144,10 @@ func (c *chat) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	c.ctx, end = context.WithCancel(context.WithoutCancel(ctx)) // when ctx ends, there are goodbyes to say
 	defer end()
 	typing, quit := context.WithCancel(ctx)
-	c.work.Go(func() { c.meet(typing) })
+	c.work.Go(func() {
+		c.join(typing)
+		c.meet(typing)
+	})
 	go func() {
 		defer quit()
 		for line, err := screen.ReadLine(); err == nil && line != "/quit"; line, err = screen.ReadLine() {
@@ -127,6 +165,11 @@ func (c *chat) run(ctx context.Context, in io.Reader, out io.Writer) error {
 // leave says goodbye to all, each when they have what was said; of those who are
 // away it waits for the one we called.
 func (c *chat) leave(ctx context.Context) error {
+	c.update(func() {
+		if c.sending > 0 {
+			c.print("* waiting until what you send has arrived; Ctrl-C gives it up")
+		}
+	})
 	c.await(ctx, func() bool { return c.sending == 0 }) // however long that takes
 	c.update(func() { c.leaving = true })
 	last, cancel := context.WithTimeoutCause(c.ctx, patience, errors.New("not all that was said has arrived"))

@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"time"
@@ -19,7 +17,7 @@ import (
 )
 
 const (
-	protocol   = "/kadquic/chat/1"
+	protocol   = "/kadquic/chat/2"
 	maxText    = 2 << 10          // bytes of a message
 	maxQueued  = 256              // messages kept for one peer
 	maxBatch   = 4                // of them in one frame
@@ -34,18 +32,21 @@ const (
 // A frame is a line of JSON; what it leaves out is zero. A stream carries one, and
 // another that answers it: streams cost next to nothing.
 type frame struct {
-	Life  uint64      // the sender's half of the conversation, drawn when its program starts
-	Name  string      `json:",omitempty"` // what the sender calls itself
-	Room  routing.Key // that it is in; of two, the one without a name
-	N     uint64      `json:",omitempty"` // number of the first of the messages said; they count from 1
-	Said  []string    `json:",omitempty"`
-	Got   uint64      `json:",omitempty"` // in an answer: the messages up to this one are here
-	Bye   string      `json:",omitempty"` // the end, and why
-	File  string      `json:",omitempty"` // offers a file, of
-	Size  int64       `json:",omitempty"` // bytes, with this
-	Sum   []byte      `json:",omitempty"` // SHA-256, of which follow
-	Have  int64       `json:",omitempty"` // those from this one on; in an answer: so many are here
-	Offer uint64      `json:",omitempty"` // drawn for each
+	Life uint64      // the sender's half of the conversation, drawn when its program starts
+	Name string      `json:",omitempty"` // what the sender calls itself
+	Room routing.Key // that it is in; of two, the one without a name
+	N    uint64      `json:",omitempty"` // number of the first of the messages said; they count from 1
+	Said []string    `json:",omitempty"`
+	Got  uint64      `json:",omitempty"` // in an answer: the messages up to this one are here
+	Bye  string      `json:",omitempty"` // the end, and why
+
+	Offer     *transfer.Offer `json:",omitempty"` // a file, for those who are asked
+	Data      bool            `json:",omitempty"` // its bytes from Have on follow
+	Withdrawn bool            `json:",omitempty"` // it is offered no longer
+	Decided   uint64          `json:",omitempty"` // the ID of an offer that waits no longer
+	Wait      bool            `json:",omitempty"` // in an answer: it is not accepted yet
+	Have      int64           `json:",omitempty"` // in an answer: so many bytes of it are here
+	Check     []byte          `json:",omitempty"` // in an answer: those bytes have this sum, or are damaged
 }
 
 // A talk is one end of a conversation, whatever becomes of the connections under
@@ -105,7 +106,8 @@ func (c *chat) keep(p *peer) {
 			if c.leaving && len(ask.Said) == 0 {
 				ask.Bye = "left"
 			}
-			return p.here && (len(ask.Said) > 0 || c.leaving)
+			ask.Decided = p.inbox.Decided()
+			return p.here && (len(ask.Said) > 0 || c.leaving || p.news)
 		})
 		cancel()
 		answer, err := c.ask(p.ctx, p.id, ask, nil)
@@ -113,7 +115,7 @@ func (c *chat) keep(p *peer) {
 			switch {
 			case p.ctx.Err() != nil: // it has left
 			case err == nil && (p.acked(answer.Got) || len(ask.Said) == 0):
-				wait = beat
+				wait, p.news = beat, false
 				c.met(p, answer)
 				if len(ask.Said) > 0 && c.behind() == 0 {
 					c.print("  ✓")
@@ -151,13 +153,18 @@ func (c *chat) ask(ctx context.Context, to wire.PeerID, f frame, follow func(net
 	if answer, err = receive(bufio.NewReaderSize(s, maxFrame)); err != nil {
 		err = cmp.Or(sent, err)
 	} else if answer.Life == 0 {
-		err = errors.New("they say: " + wire.Printable(answer.Bye))
+		err = refusal(answer.Bye)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
 		c.node.Disconnect(to) // the next stream is to be on a connection that lives
 	}
 	return answer, err
 }
+
+// A refusal is what a peer says instead of an answer.
+type refusal string
+
+func (r refusal) Error() string { return "they say: " + wire.Printable(string(r)) }
 
 // answer handles the streams that others open.
 func (c *chat) answer(from wire.PeerID, s net.Conn) {
@@ -170,11 +177,8 @@ func (c *chat) answer(from wire.PeerID, s net.Conn) {
 	var answer frame
 	var p *peer
 	c.update(func() { answer, p = c.heard(from, ask), c.peers[from] })
-	if answer.Life != 0 && ask.File != "" && p != nil {
-		if answer.Have, err = c.take(p, ask, s, in); err != nil {
-			answer = frame{Bye: err.Error()}
-			c.update(func() { c.print("* %s from %s: %v", ask.File, p.name, err) })
-		}
+	if answer.Life != 0 && ask.Offer != nil && p != nil {
+		answer = c.take(p, ask, s, in)
 	}
 	json.NewEncoder(s).Encode(answer)
 }
@@ -186,69 +190,4 @@ func receive(in *bufio.Reader) (f frame, err error) {
 		err = json.Unmarshal(line, &f)
 	}
 	return f, err
-}
-
-// send sends a file to a peer. When the connection breaks, the rest goes over the next.
-// In update.
-func (c *chat) send(p *peer, path string) {
-	ctx := p.wanted
-	c.sending++
-	c.work.Go(func() {
-		p.turn.Lock() // one after another
-		err := c.sendFile(ctx, p, path)
-		p.turn.Unlock()
-		c.update(func() {
-			c.sending--
-			c.print("* %s to %s: %v", path, p.name, cmp.Or(err, errors.New("it is there")))
-		})
-	})
-}
-
-func (c *chat) sendFile(ctx context.Context, p *peer, path string) error {
-	f, err := transfer.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	offer := c.hello
-	offer.File, offer.Size, offer.Sum, offer.Offer = f.Base, f.Size, f.Sum, rand.Uint64()
-	for c.await(ctx, func() bool { return p.here }) == nil {
-		answer, err := c.ask(ctx, p.id, offer, func(s net.Conn) error {
-			return c.move(ctx, p, s, s, io.NewSectionReader(f, offer.Have, f.Size), offer)
-		})
-		switch {
-		case err == nil && answer.Have == f.Size || answer.Bye != "" || errors.Is(err, transfer.ErrShort):
-			return err
-		case err == nil:
-			offer.Have = answer.Have // so much had come before
-		case ctx.Err() == nil:
-			c.update(func() { c.lost(p, err) })
-		}
-	}
-	return context.Cause(ctx)
-}
-
-// take takes what follows an offer, and returns how much of the file is here.
-func (c *chat) take(p *peer, offer frame, s net.Conn, in io.Reader) (have int64, err error) {
-	var part *transfer.Part
-	c.update(func() {
-		if err = p.ctx.Err(); err == nil {
-			part, err = p.inbox.Part(c.downloads, offer.Offer, offer.File, offer.Size, offer.Sum)
-		}
-	})
-	if err == nil {
-		if errors.Is(c.move(p.ctx, p, s, io.NewOffsetWriter(part, offer.Have), in, offer), transfer.ErrShort) {
-			part.Cancel(errors.New("they gave it up"))
-		}
-		have, err = part.Have()
-	}
-	s.SetDeadline(time.Now().Add(patience))
-	return have, err
-}
-
-// move copies what is left of a file to or from a stream.
-func (c *chat) move(ctx context.Context, p *peer, s net.Conn, dst io.Writer, src io.Reader, f frame) error {
-	return transfer.Copy(ctx, s, dst, src, f.Size-f.Have, func(n int64, speed float64) {
-		c.update(func() { c.print("* %s, %s: %d of %d bytes, %.1f MB/s", f.File, p.name, f.Have+n, f.Size, speed/1e6) })
-	})
 }

@@ -1,37 +1,81 @@
 package transfer
 
 import (
+	"bytes"
 	"errors"
 	"os"
 )
 
-// An Inbox is what is here of the last file that somebody offered: they send one at a
-// time. The zero value has none. Its user sees to it that one goroutine at a time calls
-// its methods.
+// An Offer describes a file that a peer wants to send.
+type Offer struct {
+	ID   uint64 // drawn by the sender, for each
+	Name string // without a directory
+	Size int64  // bytes
+	Sum  []byte // SHA-256
+}
+
+func (o Offer) sameFile(as Offer) bool {
+	return o.Name == as.Name && o.Size == as.Size && bytes.Equal(o.Sum, as.Sum)
+}
+
+// An Inbox is the last file that one peer has offered: peers send one at a time. The
+// zero value is empty. One goroutine at a time calls its methods.
 type Inbox struct {
-	part  *Part
-	offer uint64
+	offer   Offer
+	offered bool
+	part    *Part // nil until the offer is accepted
+	err     error // why it never will be
 }
 
-// Part returns the part of an offer: the one that there is, or a new one in place of
-// another offer's, as with [Create]. If dir is nil, files are not taken.
-func (b *Inbox) Part(dir *os.Root, offer uint64, name string, size int64, sum []byte) (*Part, error) {
-	if b.part != nil && b.offer == offer {
-		return b.part, nil
+// Offered notes an offer and reports whether it is new. A new offer ends the one before,
+// unless it is of the same file, which is then continued: the sender has started again.
+// A peer may repeat an offer as often as it likes.
+func (b *Inbox) Offered(o Offer) bool {
+	if b.offered && b.offer.ID == o.ID {
+		return false
 	}
-	b.Cancel(errors.New("another came"))
-	if dir == nil {
-		return nil, errors.New("files are taken only into a --downloads directory")
+	_, pending := b.Pending()
+	if o.sameFile(b.offer) && (pending || b.part != nil && b.part.incomplete()) {
+		b.offer.ID = o.ID
+		return false
 	}
-	var err error
-	b.part, err = Create(dir, name, size, sum)
-	b.offer = offer
-	return b.part, err
+	b.Cancel(errors.New("another file was offered"))
+	*b = Inbox{offer: o, offered: true, err: checkOffer(o)}
+	return true
 }
 
-// Cancel gives the file up, unless it is whole.
-func (b *Inbox) Cancel(why error) {
-	if b.part != nil {
-		b.part.Cancel(why)
+// Pending returns the offer that is neither accepted nor cancelled; false if there is none.
+func (b *Inbox) Pending() (Offer, bool) {
+	return b.offer, b.offered && b.part == nil && b.err == nil
+}
+
+// Accept lets the pending offer into dir, as with [Create].
+func (b *Inbox) Accept(dir *os.Root, from string) error {
+	if _, ok := b.Pending(); ok {
+		b.part, b.err = Create(dir, from, b.offer)
 	}
+	return b.err
+}
+
+// Part returns the part of the offer if it is accepted, an error if it failed or was
+// cancelled, and neither while it is pending.
+func (b *Inbox) Part() (*Part, error) { return b.part, b.err }
+
+// Decided returns the ID of the offer once it is accepted, refused or cancelled; zero
+// while there is none or it is pending.
+func (b *Inbox) Decided() uint64 {
+	if _, pending := b.Pending(); pending {
+		return 0
+	}
+	return b.offer.ID
+}
+
+// Cancel gives up the offer, unless the file is whole. It returns the offer, and whether
+// there was anything to give up.
+func (b *Inbox) Cancel(why error) (o Offer, ok bool) {
+	if o, ok = b.Pending(); ok {
+		b.err = why
+		return o, ok
+	}
+	return o, b.part != nil && b.part.Cancel(why)
 }

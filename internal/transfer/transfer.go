@@ -3,11 +3,12 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,34 +26,48 @@ const (
 // ErrShort means that a file is not as long as was said, or was given up.
 var ErrShort = errors.New("it ends too early")
 
-// A Source is a file that goes.
+// A Source is a file to send.
 type Source struct {
 	*os.File
-	Base string // its name, without the directory
-	Size int64
-	Sum  []byte // SHA-256
+	Offer
 }
 
-// Open opens an ordinary file, and reads all of it, for its sum.
+// Open opens an ordinary file and reads all of it, for its sum.
 func Open(path string) (*Source, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no ordinary file", path)
+		err = errors.New("not an ordinary file")
 	}
 	if err != nil {
-		return nil, err
+		return nil, cause(err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, cause(err)
 	}
 	sum := sha256.New()
 	n, err := io.Copy(sum, f)
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, cause(err)
 	}
-	return &Source{f, filepath.Base(path), n, sum.Sum(nil)}, nil
+	return &Source{f, Offer{rand.Uint64(), filepath.Base(path), n, sum.Sum(nil)}}, nil
+}
+
+// From returns the byte from which on a receiver needs the file that says it has the
+// first have bytes. If it asks to check them, with their sum, and they differ from the
+// file's, that is 0.
+func (s *Source) From(have int64, check []byte) int64 {
+	if have < 0 || have > s.Size {
+		return 0
+	}
+	if check != nil {
+		sum := sha256.New()
+		if _, err := io.Copy(sum, io.NewSectionReader(s, 0, have)); err != nil || !bytes.Equal(sum.Sum(nil), check) {
+			return 0
+		}
+	}
+	return have
 }
 
 // Copy copies n bytes to or from s, until ctx ends or nothing moves for [Stalled]. Every
