@@ -190,7 +190,7 @@ func (n *Node) unlinked(l *link, err error) {
 	if errors.Is(err, quic.ErrTimeout) && l.isServer() { // an idle peer says so before it closes
 		n.probe(l.id)
 	}
-	n.config.Logger.Info("disconnected", "peer", l.id, "path", l.conn.Path(), "err", err)
+	n.config.Logger.Info("disconnected", "peer", l.id, "path", l.conn.Path(), "why", err)
 }
 
 // askBeforeIdleClose pings a contact whose connection is about to be closed because

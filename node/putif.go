@@ -26,15 +26,18 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	found := fmt.Sprintf("sequence %d", e.Seq)
-	if e.Seq == 0 {
-		found = "none that is alive, but others remember one"
-	}
 	want := fmt.Sprintf("sequence %d", e.Want)
 	if e.Want == 0 {
 		want = "none"
 	}
-	return fmt.Sprintf("key %s: %v: %s, expected %s", e.Key, ErrConflict, found, want)
+	found := fmt.Sprintf("%v: sequence %d", ErrConflict, e.Seq)
+	switch {
+	case e.Seq == 0 && e.Want == 0:
+		found = "a version that has ended is still remembered"
+	case e.Seq == 0:
+		found = "no version stands"
+	}
+	return fmt.Sprintf("key %s: %s, expected %s", e.Key, found, want)
 }
 
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
