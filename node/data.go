@@ -58,6 +58,7 @@ func (n *Node) openData() error {
 		n.config.Logger.Warn("not published any more", "err", err)
 	}
 	n.withdrawals.load(publicationsOn{disk, withdrawnPrefix}, n.id, time.Now())
+	n.retractions.load(publicationsOn{disk, retractedPrefix})
 	for at := range n.withdrawals.by { // unpublished when that could not be noted
 		if n.publications.last(at) < n.withdrawals.last(at) {
 			if err := n.publications.forget(at); err != nil {
@@ -198,7 +199,7 @@ func (n *Node) Backup(w io.Writer) error {
 	return nil
 }
 
-// publicationsOn is the shelf of what the node keeps alive, or has withdrawn: states
+// publicationsOn is the shelf of what the node keeps alive, has withdrawn or retracted: states
 // of its database.
 type publicationsOn struct {
 	disk   *store.Disk
@@ -208,6 +209,7 @@ type publicationsOn struct {
 const (
 	publishedPrefix = "published/"
 	withdrawnPrefix = "withdrawn/"
+	retractedPrefix = "retracted/"
 )
 
 func (p publicationsOn) savePublication(name string, data []byte) error {

@@ -199,41 +199,6 @@ func TestDataIsLocked(t *testing.T) {
 	})
 }
 
-// What was unpublished since a backup was made lives again when that is restored, and
-// is not taken for a leftover.
-func TestMergeOfWhatWasUnpublished(t *testing.T) {
-	dir := t.TempDir()
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
-		n := s.add(Config{Data: filepath.Join(dir, "data")})
-		i := len(s.nodes) - 1
-		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
-		var backup bytes.Buffer
-		if err := n.Backup(&backup); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := n.Unpublish(within(t, time.Minute), wire.KindOpen, key); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Hour)
-		file := filepath.Join(dir, "backup")
-		if err := os.WriteFile(file, backup.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if m, err := n.Merge(within(t, time.Minute), file); err != nil || m.Publications != 1 {
-			t.Errorf("merge: %+v, %v", m, err)
-		}
-		time.Sleep(3 * time.Hour)
-		s.wantGet(s.nodes[1], key, GetOptions{Quorum: 4}, "x")
-		n.Close()
-		n = s.again(i, filepath.Join(dir, "data"))
-		time.Sleep(3 * time.Hour)
-		s.wantGet(s.nodes[1], key, GetOptions{Quorum: 4}, "x")
-		if len(n.Published()) != 1 {
-			t.Errorf("published: %+v", n.Published())
-		}
-	})
-}
-
 // The note that a record is withdrawn is on disk, the one that it is not published
 // any more is not: it does not come back with the next start.
 func TestWithdrawnOutlivesPublished(t *testing.T) {

@@ -16,15 +16,17 @@ type Merged struct {
 	Records      int // that are held now and were not before
 	Publications int // that are kept alive now
 	Peers        int // known more than before
-	Refused      int // records and publications that are damaged, not ours, have ended, or find no room
+	Refused      int // records and publications that are damaged, not ours, older than what stands, have ended, or find no room
+	Retracted    int // publications of this node that ended, because they were unpublished when the backup was made
 }
 
 // mergeBatch is how many records enter the store at once.
 const mergeBatch = 256
 
 // Merge takes in what another database holds, the file of a backup, which no
-// other process may have open: records, what the node published, and peers. What
-// is newer here stays. Publications must be of this node's own identity.
+// other process may have open: records, what the node published and unpublished, and
+// peers. Of each publication what is newer stands, here or there, be it a version or its
+// end. Publications must be of this node's own identity.
 // The file itself may be changed: give it a copy.
 func (n *Node) Merge(ctx context.Context, path string) (Merged, error) {
 	if err := n.ready(ctx); err != nil {
@@ -37,6 +39,7 @@ func (n *Node) Merge(ctx context.Context, path string) (Merged, error) {
 	defer from.Close()
 	r := from.Report()
 	m := Merged{Refused: r.Damaged + r.DamagedStates}
+	n.mergeRetractions(from, &m) // before what they may concern
 	if err := n.mergeRecords(ctx, from, &m); err != nil {
 		return m, fmt.Errorf("merge: %w", err)
 	}
@@ -81,7 +84,7 @@ func (n *Node) mergeRecords(ctx context.Context, from store.Store, m *Merged) er
 		if r != nil && n.values.Has(now, r) {
 			continue
 		}
-		if r == nil || r.Verify(now) != nil {
+		if r == nil || r.Verify(now) != nil || r.Record.Publisher == n.id && n.retracted(slotOf(r), r.Record.Seq) {
 			m.Refused++
 			continue
 		}
@@ -94,6 +97,37 @@ func (n *Node) mergeRecords(ctx context.Context, from store.Store, m *Merged) er
 	}
 	flush()
 	return nil
+}
+
+// mergeRetractions takes in what was unpublished when the backup was made.
+func (n *Node) mergeRetractions(from *store.Disk, m *Merged) {
+	gone := make(map[slot]*wire.Signed)
+	seqs := make(map[slot]uint64)
+	for _, data := range (publicationsOn{from, withdrawnPrefix}).savedPublications() {
+		r, err := wire.ParseSigned(data)
+		if err != nil || r.Record.Publisher != n.id || r.Verify(r.Record.Expiry.Add(-time.Millisecond)) != nil {
+			m.Refused++
+			continue
+		}
+		gone[slotOf(r)], seqs[slotOf(r)] = r, r.Record.Seq
+	}
+	for _, data := range (publicationsOn{from, retractedPrefix}).savedPublications() {
+		at, seq, err := parseRetraction(data)
+		if err != nil {
+			m.Refused++
+			continue
+		}
+		seqs[at] = max(seqs[at], seq)
+	}
+	for at, seq := range seqs {
+		ended, err := n.retract(at, seq, gone[at])
+		if err != nil {
+			n.config.Logger.Warn("a retraction of the backup is not noted on disk", "kind", at.kind, "key", at.key, "err", err)
+		}
+		if ended {
+			m.Retracted++
+		}
+	}
 }
 
 func (n *Node) mergePublication(data []byte) error {
@@ -110,6 +144,12 @@ func (n *Node) mergePublication(data []byte) error {
 		return err
 	}
 	at := slotOf(r)
+	if n.retracted(at, r.Record.Seq) {
+		return errRetracted
+	}
+	if err := n.retractions.end(at); err != nil {
+		return err
+	}
 	above := n.withdrawals.last(at)
 	return errors.Join(n.withdrawals.end(n.withdrawals.of(at)), n.publications.merge(r, above))
 }

@@ -84,6 +84,7 @@ type Node struct {
 	publications *publications
 	withdrawals  *withdrawals
 	rendezvous   rendezvous
+	retractions  *retractions
 	courts       map[string]*court // by namespace
 
 	mu    sync.Mutex // guards table; nothing but newcomers.add is called while it is held
@@ -168,6 +169,7 @@ func New(config Config) (*Node, error) {
 	})
 	n.publications = newPublications(c.RecordTTL)
 	n.withdrawals = newWithdrawals()
+	n.retractions = newRetractions()
 	n.courts = courts
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{

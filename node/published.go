@@ -229,10 +229,11 @@ func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (
 	if p == nil {
 		return Stored{}, fmt.Errorf("unpublish %s: %w", key, ErrNotFound)
 	}
-	serr := ps.save(at)
+	seq := n.seqs.next(key, record.Seq, time.Now())
+	serr := errors.Join(ps.save(at), n.retractions.add(at, seq))
 	stored, err := Stored{Key: key}, error(nil)
 	if kind != wire.KindContent {
-		stored, err = n.withdraw(ctx, record)
+		stored, err = n.withdraw(ctx, record, seq)
 	}
 	if err = errors.Join(serr, err); err != nil {
 		return stored, fmt.Errorf("unpublish: %w", err)

@@ -120,6 +120,11 @@ func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOpti
 	if werr := n.withdrawals.resume(before, s.Count > 0); werr != nil {
 		n.config.Logger.Info("cannot forget a withdrawal", "err", werr)
 	}
+	if r.Record.Publisher == n.id && s.Count > 0 {
+		if rerr := n.noteReplaced(r, v != nil, o.TTL != 0); rerr != nil {
+			n.config.Logger.Warn("a backup may bring back what was published before", "key", r.Record.Key, "err", rerr)
+		}
+	}
 	if serr := n.publications.end(v, s, err); serr != nil {
 		err = errors.Join(err, fmt.Errorf("put %s: %w", r.Record.Key, serr))
 	}

@@ -226,14 +226,14 @@ func (n *Node) chase(ctx context.Context, r *wire.Signed) bool {
 	return true
 }
 
-// withdraw replaces a record of ours by a version that soon ends.
-func (n *Node) withdraw(ctx context.Context, r wire.Record) (Stored, error) {
-	now := time.Now()
-	last, err := n.signAnew(r, n.seqs.next(r.Key, r.Seq, now), withdrawal)
+// withdraw replaces a record of ours by a version with the sequence number seq that soon
+// ends.
+func (n *Node) withdraw(ctx context.Context, r wire.Record, seq uint64) (Stored, error) {
+	last, err := n.signAnew(r, seq, withdrawal)
 	if err != nil {
 		return Stored{}, err
 	}
-	noted := n.withdrawals.add(last, now)
+	noted := n.withdrawals.add(last, time.Now())
 	stored, err := n.publish(ctx, last, 0)
 	if noted != nil {
 		err = errors.Join(err, fmt.Errorf("cannot note on disk what is withdrawn: %w", noted))

@@ -259,6 +259,7 @@ type Merged struct {
 	Publications int `json:"publications"` // kept alive
 	Peers        int `json:"peers"`        // now known that were not
 	Refused      int `json:"refused"`      // records and publications that are damaged, not the node's, older, have ended or find no room
+	Retracted    int `json:"retracted"`    // publications of the node that ended: unpublished when the backup was made
 }
 
 // A Lookup says which key's nearest nodes to find.
