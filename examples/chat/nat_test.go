@@ -61,3 +61,26 @@ func TestBetweenNATs(t *testing.T) {
 	alice.quit()
 	t.Logf("alice:\n%s\nbob:\n%s", alice.all(), bob.all())
 }
+
+// Where no hole can be punched, the speed of a file is the relay's, and is said to be.
+func TestRelayedFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a laboratory of NATs")
+	}
+	lab := natlab.New(t, natlab.Config{Link: natlab.Link{Delay: 20 * time.Millisecond}})
+	on := func(h *natlab.Host, args ...string) *person {
+		t.Helper()
+		return startOn(t, h.Command(t.Context(), os.Args[0], args...))
+	}
+	server := on(lab.Public("server"))
+	bootstrap := "--bootstrap=" + server.ticket()
+	alice := on(lab.Home("alice", natlab.Symmetric), bootstrap, "--name=alice", "--downloads="+t.TempDir())
+	bob := on(lab.Home("bob", natlab.Symmetric), bootstrap, "--name=bob", alice.want(`(12D3KooW.*@/.*/p2p-circuit)`))
+	bob.want(`\* alice·.... is here, relayed by .*`)
+	file, _ := newFile(t, "plan.bin", 64<<10)
+	bob.say("/send " + file)
+	alice.want(`\* plan.bin, bob·....: 65536 of 65536 bytes, .* MB/s; it goes through a relay, which limits that`)
+	bob.want(`\* .*/plan.bin to alice·....: it is there`)
+	bob.quit()
+	alice.quit()
+}
