@@ -57,7 +57,8 @@ import (
 //
 // Nothing is sent to find out. Three packets in half a second and no answer, or
 // something by relay after half a second without anything from there, make the path
-// quiet: what is said goes both ways until something comes from there.
+// quiet: what is said goes both ways until something comes from there. The last packets
+// that went by the path alone, and the first by relay, are repeated there: see repeat.go.
 //
 // # What nobody can do
 //
@@ -155,6 +156,24 @@ func (t *Transport) PathTo(key PublicKey) (Path, bool) {
 		return Path{}, false
 	}
 	return r.path(), true
+}
+
+// LastHeard returns when a packet of the peer last came by its path, or when that became
+// the path; the zero time if packets are relayed, or PathTo knows nothing of the peer.
+func (t *Transport) LastHeard(key PublicKey) time.Time {
+	if t.paths == nil {
+		return time.Time{}
+	}
+	r := t.paths.known(key)
+	if r == nil {
+		return time.Time{}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.direct == nil {
+		return time.Time{}
+	}
+	return r.heard
 }
 
 // Deliver hands over a QUIC packet of a peer that came by relay. It copies the

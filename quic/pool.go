@@ -3,6 +3,7 @@ package quic
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 )
@@ -294,24 +295,36 @@ func (p *Pool) Lookup(key PublicKey) (*Conn, bool) {
 }
 
 // Virtual tells whether there is a virtual connection to a peer, which may be retired
-// or superseded, and whether anybody holds one.
-func (p *Pool) Virtual(key PublicKey) (is, held bool) {
+// or superseded, and how long ago one was last used: zero while it is held.
+func (p *Pool) Virtual(key PublicKey) (is bool, unused time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pe := p.peers[key]
 	if pe == nil || pe.conns == 0 {
-		return false, false
+		return false, 0
 	}
 	if c := pe.conn; pe.conns == 1 && c != nil { // nearly always
-		is = c.Virtual() && c.alive()
-		return is, is && c.Held()
+		return c.unused()
 	}
+	unused = math.MaxInt64
 	for c := range p.conns {
-		if c.key == key && c.Virtual() && c.alive() {
-			is, held = true, held || c.Held()
+		if c.key != key {
+			continue
+		}
+		if v, d := c.unused(); v {
+			is, unused = true, min(unused, d)
 		}
 	}
-	return is, held
+	return is, unused
+}
+
+// unused tells whether a connection is virtual and alive, and how long ago it was last
+// used; zero while it is held.
+func (c *Conn) unused() (virtual bool, d time.Duration) {
+	if !c.Held() {
+		d = c.idle()
+	}
+	return c.Virtual() && c.alive(), d
 }
 
 // Len counts the connections of the pool, those that drain among them.

@@ -53,6 +53,10 @@ type route struct {
 	sent        int
 	heard       time.Time // when something came from there, or it became the path
 	quiet       bool
+	lost        time.Time // when a path last became quiet; zero: something has come since by it, or the next
+
+	kept  []kept      // packets that nothing has come after
+	again *time.Timer // calls paths.repeat; nil: none has been needed
 
 	stray   origin // remembered last
 	strayed time.Time
@@ -107,30 +111,52 @@ type ways struct {
 	direct *target // nil: nowhere
 	relay  bool
 	turned bool // the path has just become quiet
+	repeat bool // paths.repeat is to be called
 }
 
-// choose says where so many packets go.
-func (r *route) choose(w *ways, now time.Time, packets int) {
+// choose says where packets go, all of size bytes but the last.
+func (r *route) choose(w *ways, now time.Time, b []byte, size int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.direct == nil {
 		w.relay = true
+		if r.repeats(now) {
+			r.keepAll(w, now, b, size)
+		}
 		return
 	}
 	if r.sent == 0 || (!r.quiet && now.Sub(r.last) > anewAfter) {
 		r.since, r.sent = now, 0
 	}
+	if now.Sub(r.last) > anewAfter {
+		r.kept = r.kept[:0]
+	}
 	silence := now.Sub(r.since)
+	packets := (len(b) + size - 1) / size
 	r.sent += packets
 	if !r.quiet && silence >= quietAfter && r.sent >= quietPackets {
-		r.quiet, w.turned = true, true
+		r.quiet, r.lost, w.turned, w.repeat = true, now, true, len(r.kept) > 0
 	}
 	w.relay = r.quiet
+	if !r.quiet || r.repeats(now) {
+		r.keepAll(w, now, b, size)
+	}
 	if silence >= hopelessAfter && r.quiet && (packets > 1 || now.Sub(r.last) < hopelessEvery) {
 		return
 	}
 	r.last = now
 	w.direct = r.direct
+}
+
+// keepAll keeps copies of packets, with r.mu held.
+func (r *route) keepAll(w *ways, now time.Time, b []byte, size int) {
+	was := len(r.kept)
+	for len(b) > 0 && len(r.kept) < maxKept {
+		n := min(size, len(b))
+		r.keep(now, b[:n], w.relay)
+		b = b[n:]
+	}
+	w.repeat = w.repeat || was == 0 && r.repeats(now)
 }
 
 // came notes a packet from the peer at a real address. It tells whether the path has
@@ -142,6 +168,7 @@ func (r *route) came(now time.Time, from origin) (turned, news bool) {
 	case r.direct != nil && r.direct.origin == from:
 		r.sent, r.heard = 0, now
 		turned, r.quiet = r.quiet, false
+		r.lost, r.kept = time.Time{}, r.kept[:0]
 	case now.Sub(r.strayed) >= strayEvery:
 		r.stray, r.strayed, r.strays, news = from, now, 1, true
 	case r.stray != from && r.strays < maxStrays:
@@ -163,6 +190,6 @@ func (r *route) relayed(now time.Time) (turned bool) {
 		r.since = now
 	}
 	r.sent++ // nothing came after what is to come
-	r.quiet = true
+	r.quiet, r.lost = true, now
 	return true
 }

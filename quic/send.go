@@ -22,7 +22,7 @@ func (p *paths) send(b, oob []byte, size int, name *net.UDPAddr) error {
 		p.learn(r, h.from)
 	}
 	var w ways
-	r.choose(&w, time.Now(), (len(b)+size-1)/size)
+	r.choose(&w, time.Now(), b, size)
 	var err error
 	if w.direct != nil {
 		err = w.direct.write(p, b, oob, size)
@@ -34,6 +34,9 @@ func (p *paths) send(b, oob []byte, size int, name *net.UDPAddr) error {
 			rest = rest[n:]
 		}
 		err = nil
+	}
+	if w.repeat {
+		p.repeat(r)
 	}
 	if w.turned {
 		p.changed(r)

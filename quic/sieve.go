@@ -88,6 +88,7 @@ func (p *paths) deliver(key PublicKey, b []byte) {
 	turned := r.relayed(time.Now())
 	p.in.put(&r.waiting, r.addr, b, 0)
 	if turned {
+		p.repeat(r)
 		p.changed(r)
 	}
 }
