@@ -192,7 +192,14 @@ func (g *agent) step(now time.Time) time.Time {
 	conn, talking := g.conn()
 	for _, a := range slices.Clone(g.attempts) {
 		a.s.Talk(now, talking && a == g.path)
-		if !a.state.Found || a == g.path {
+		spare := a != g.path && a.state.Found && (g.path == nil || g.path.state.Quiet)
+		switch {
+		case talking && a == g.path:
+			sooner(g.watchPath(now, a))
+		case spare: // is it alive?
+			a.s.Check(now)
+		}
+		if !a.state.Found || a == g.path || spare {
 			sooner(a.s.Step(now, g.sender(a)))
 			sooner(g.stepBirthday(now, a))
 		}
@@ -213,16 +220,58 @@ func (g *agent) step(now time.Time) time.Time {
 }
 
 // conn reports whether there is a connection to the peer whose path is ours to choose,
-// and whether streams are open on it.
+// and whether streams are open on it, or were until a moment ago.
 func (g *agent) conn() (is, talking bool) {
-	return g.n.pool.Virtual(publicKey(g.id))
+	is, unused := g.n.pool.Virtual(publicKey(g.id))
+	return is, is && unused < talksFor
 }
 
-// choose sets the path: that of the youngest attempt that has one.
+const (
+	// talksFor is how long a conversation is taken to go on after its last stream has
+	// been closed: a program may use one stream for each message.
+	talksFor = 10 * time.Second
+	// firstCheck is how long a path of a conversation is silent until it is checked; the
+	// further checks come after a quarter of the silence so far.
+	firstCheck = 300 * time.Millisecond
+	lastCheck  = 2500 * time.Millisecond
+)
+
+// watchPath checks the path of a conversation that has fallen silent: the peer may be
+// talking, and our NAT have forgotten us. When the path does not answer either, it
+// checks our relays, which then know our new address by the time that the peer sends by
+// one of them. It returns when to be called again.
+func (g *agent) watchPath(now time.Time, a *attempt) time.Time {
+	if asked := a.state.Asked; !asked.IsZero() {
+		at := asked.Add(a.state.RTT + a.state.RTT/2 + 20*time.Millisecond)
+		switch {
+		case g.heal.poked == asked:
+			return time.Time{}
+		case now.Before(at):
+			return at
+		}
+		g.heal.poked = asked
+		g.n.checkRelays(g.id)
+		return time.Time{}
+	}
+	heard := g.t.LastHeard(publicKey(g.id))
+	gap := min(max(now.Sub(heard)/4, firstCheck), lastCheck)
+	if a.state.Heard.After(heard) {
+		heard = a.state.Heard
+	}
+	if due := heard.Add(gap); now.Before(due) {
+		return due
+	}
+	a.s.Check(now)
+	return time.Time{}
+}
+
+// choose sets the path: that of the youngest attempt that has one. When that is quiet,
+// the path of an older one must have answered since: what has broken the path of the
+// younger has most likely broken it, too.
 func (g *agent) choose(now time.Time) {
 	var best *attempt
 	for _, a := range g.attempts {
-		if a.state.Found && !a.state.Quiet && (best == nil || !a.began.Before(best.began)) {
+		if a.state.Found && !a.state.Quiet && (best == nil || !a.began.Before(best.began)) && !g.isStale(now, a) {
 			best = a
 		}
 	}
@@ -248,6 +297,18 @@ func (g *agent) choose(now time.Time) {
 	if err := g.t.SetPath(publicKey(g.id), p); err != nil {
 		g.n.config.Logger.Debug("path cannot be set", "peer", g.id, "err", err)
 	}
+}
+
+// isStale reports whether an attempt had a path before the present one, and nothing says
+// that it has it still.
+func (g *agent) isStale(now time.Time, a *attempt) bool {
+	switch {
+	case a == g.path:
+		return false
+	case g.path == nil:
+		return now.Sub(a.state.Heard) > lastCheck
+	}
+	return a.began.Before(g.path.began) && !a.state.Heard.After(g.path.state.Heard)
 }
 
 // kindOf says whether strangers could send to an address of the peer's: it is of the

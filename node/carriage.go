@@ -76,6 +76,7 @@ func (n *Node) relayedFrom(l *link, d relay.Datagram) {
 		rs.mu.Unlock()
 		return
 	}
+	r.by, r.came = l, time.Now()
 	rs.mu.Unlock()
 	n.takeRelayed(r, d)
 }

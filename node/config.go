@@ -59,7 +59,9 @@ type Config struct {
 	Listen []ma.Multiaddr
 
 	// PacketConns are sockets to use instead of Listen, closed with the node: a
-	// simulated network plugs in here.
+	// simulated network plugs in here. One with a method
+	// OpenPort() (net.PacketConn, error) can open more on the same host, by which the
+	// node punches holes.
 	PacketConns []net.PacketConn
 
 	// Bootstrap are peers through which to join, each with its /p2p/ID. If nil,

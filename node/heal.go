@@ -16,12 +16,17 @@ import (
 // anything sent there will do (poke), and that a new path is made, by a new call. Both
 // sides do so, since only one of them may have relays, or know that it has moved.
 //
-//	path quiet, or silent      call at once, then after 1, 2, 4, … 15 s
+//	path silent for 0.3 s      ask on the path; no answer in 1½ round trips: check the relays
+//	path quiet                 call at once, then after 1, 2, 4, … 15 s
 //	our own address changes    call at once: it is asked for every half second
 //	path relayed               call after 5 round trips, 1, 2, 5, 15, 60, 60, … s
-//	relay silent               call through another relay
+//	relay silent               call through another relay, connect to this one again
 //
-// All of that only while streams are open, and in the first seconds. What is promised: when a relay dies under a
+// The side that listens only does not notice that its NAT has forgotten it: hence the
+// first line. To check a relay is to tell it our address, and until that is done nothing
+// comes from it (checkRelays).
+//
+// All of that only while streams are open and for 10 s more, and in the first seconds. What is promised: when a relay dies under a
 // conversation whose peer has another, a connection lives on, with a gap of up to 5
 // seconds. If the peer has none, the connection ends when QUIC gives it up.
 type heal struct {
@@ -36,15 +41,16 @@ type heal struct {
 	talked  bool       // streams were open when last looked
 	pinging bool       // the relay is being asked whether it is there
 	pinged  time.Time
+	poked   time.Time   // for the sake of which check of the path the relay was sent something
 	bad     wire.PeerID // a relay that did not answer
 }
 
 const (
 	lookEvery   = 500 * time.Millisecond // for an address of ours that has changed
 	relayEvery  = time.Second            // to ask a relay that a conversation depends on
-	relayAnswer = time.Second
-	minBetween  = time.Second // calls
-	maxUrgent   = 3           // calls under way
+	relayAnswer = time.Second            // within which it has to answer, at the most
+	minBetween  = time.Second            // calls
+	maxUrgent   = 3                      // calls under way
 )
 
 // directAfter are the pauses between calls while the path is relayed; the last repeats.
@@ -81,6 +87,7 @@ func (g *agent) stepHeal(now time.Time, conn, talking bool) time.Time {
 			if g.path != nil {
 				g.path.s.Check(now)
 			}
+			g.n.checkRelays(g.id)
 		}
 	}
 	if relayed || broken {
@@ -97,7 +104,7 @@ func (g *agent) stepHeal(now time.Time, conn, talking bool) time.Time {
 		}
 		h.tries++
 		h.next, h.straint = now.Add(pause), now.Add(minBetween)
-		g.pokeRelay()
+		g.n.checkRelays(g.id)
 		g.callAgain()
 	}
 	next := h.looked.Add(lookEvery)
@@ -118,9 +125,6 @@ func (g *agent) firstPause() time.Duration {
 	}
 	return min(max(5*c.Stats().SmoothedRTT, 200*time.Millisecond), directAfter[0])
 }
-
-// pokeRelay sends something to the relay, so that it learns where we are now.
-func (g *agent) pokeRelay() { g.n.sendFuel(g.id, 1) }
 
 // hasMoved reports whether this machine now sends to the relay from another address
 // than when last asked.
@@ -192,9 +196,7 @@ func (g *agent) askRelay(now time.Time) {
 		return
 	}
 	h.pinging = g.n.spawn(func() {
-		ctx, cancel := context.WithTimeout(g.n.ctx, relayAnswer)
-		defer cancel()
-		_, _, err := l.rpc.call(ctx, wire.Ping{})
+		err := g.n.checkLink(l)
 		g.tell(func(now time.Time) {
 			h.pinging = false
 			if err == nil {

@@ -21,6 +21,7 @@ import (
 // that the other side has refused.
 type link struct {
 	node  *Node
+	began time.Time
 	conn  *quic.Conn
 	id    wire.PeerID
 	key   routing.Key // the peer's place in the key space
@@ -46,6 +47,8 @@ type link struct {
 
 	carriage carriage // of packets that are relayed
 
+	checked atomic.Int64 // when checkRelays last asked, as a duration since began; 0: never
+
 	deaf deaf // asked when requests go unanswered
 
 	streams atomic.Int32  // of applications, open on the connection
@@ -61,6 +64,7 @@ type link struct {
 func (n *Node) newLink(c *quic.Conn) *link {
 	l := &link{
 		node:  n,
+		began: time.Now(),
 		conn:  c,
 		id:    wire.PeerID(c.RemoteKey()),
 		addr:  c.RemoteAddr(),

@@ -119,6 +119,7 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 					silent = asked
 				}
 				if !n.anotherAnswers(p, silent) {
+					n.renewLink(p.link)
 					timer.Reset(reserveAgain)
 					continue
 				}

@@ -60,8 +60,10 @@ const (
 // A relayRoute is how packets go to a peer that is reached by relays. Guarded by
 // relays.mu, but for join.
 type relayRoute struct {
-	links  []*link // to relays; the first is in use, the others are for when it ends
-	proven []*link // those by which the peer has called us, or answered
+	links  []*link   // to relays; the first is in use, the others are for when it ends
+	proven []*link   // those by which the peer has called us, or answered
+	by     *link     // by which a packet of the peer came last
+	came   time.Time // when that was
 	used   time.Time
 	pinged time.Time // the relay in use
 	live   bool      // there was a connection over it when last looked
@@ -122,8 +124,9 @@ func (n *Node) sendFuel(peer wire.PeerID, size int) {
 	l.SendDatagram(d.Append(make([]byte, 0, size)))
 }
 
-// useRelay makes packets for peer go by l, whose peer relays, from now on. The
-// latest stands; those before it take over when it ends.
+// useRelay has packets for peer go by l, whose peer relays, unless those of another
+// relay get through; that one stays, so that a path does not change with each call. The
+// others take over when the first ends.
 func (n *Node) useRelay(peer wire.PeerID, l *link) {
 	rs := &n.relays
 	now := time.Now()
@@ -136,7 +139,11 @@ func (n *Node) useRelay(peer wire.PeerID, l *link) {
 		r = &relayRoute{}
 		rs.routes[peer] = r
 	}
-	r.links = slices.Insert(slices.DeleteFunc(slices.Clone(r.links), func(old *link) bool { return old == l }), 0, l)
+	at := 0
+	if first := r.link(); first != nil && first != l && r.works(first, now) {
+		at = 1
+	}
+	r.links = slices.Insert(slices.DeleteFunc(slices.Clone(r.links), func(old *link) bool { return old == l }), at, l)
 	r.links = r.links[:min(len(r.links), maxRouteLinks)]
 	r.used = now
 	var early []relay.Datagram
@@ -156,6 +163,12 @@ func (n *Node) useRelay(peer wire.PeerID, l *link) {
 	}
 }
 
+// works reports whether packets get through by a link: some of the peer's came just now.
+// With relays.mu held.
+func (r *relayRoute) works(l *link, now time.Time) bool {
+	return r.by == l && now.Sub(r.came) < relayEvery && slices.Contains(r.proven, l) && !l.conn.Retired()
+}
+
 // provenRelay notes that packets for peer pass by l: the peer has called us by it, or
 // answered our call.
 func (n *Node) provenRelay(peer wire.PeerID, l *link) {
@@ -167,17 +180,25 @@ func (n *Node) provenRelay(peer wire.PeerID, l *link) {
 	}
 }
 
-// dropRelay undoes useRelay: what was used before takes over. A relay by which the peer
-// has called us stays, though we cannot call the peer by it, who has no place there.
+// dropRelay undoes useRelay: what was used before takes over. A relay that holds a
+// reservation of ours and by which the peer has called us stays, though the peer has none
+// there and cannot be called by it.
 func (n *Node) dropRelay(peer wire.PeerID, l *link) {
 	rs := &n.relays
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	if r := rs.routes[peer]; r != nil && !slices.Contains(r.proven, l) {
-		r.links = slices.DeleteFunc(slices.Clone(r.links), func(old *link) bool { return old == l })
-		if len(r.links) == 0 {
-			delete(rs.routes, peer)
-		}
+	r := rs.routes[peer]
+	if r == nil {
+		return
+	}
+	if slices.Contains(r.proven, l) && rs.placeAtLocked(l.id) != nil {
+		return
+	}
+	was := func(old *link) bool { return old == l }
+	r.links = slices.DeleteFunc(slices.Clone(r.links), was)
+	r.proven = slices.DeleteFunc(slices.Clone(r.proven), was)
+	if len(r.links) == 0 {
+		delete(rs.routes, peer)
 	}
 }
 

@@ -46,6 +46,12 @@ func (n *Node) listen() error {
 		if n.config.Admit != nil {
 			admit = func(key quic.PublicKey) error { return n.config.Admit(wire.PeerID(key)) }
 		}
+		var openPort func() (net.PacketConn, error)
+		if o, ok := socket.(interface {
+			OpenPort() (net.PacketConn, error)
+		}); ok {
+			openPort = o.OpenPort
+		}
 		t, err := quic.NewTransport(quic.Config{
 			Key:          n.config.Key,
 			ALPN:         wire.ALPN(n.config.Network),
@@ -55,6 +61,7 @@ func (n *Node) listen() error {
 			Relay:        n.relayedTo,
 			Probe:        func(via *quic.Port, from netip.AddrPort, b []byte) { n.gotProbe(i, via, from, b) },
 			PathChanged:  n.pathChanged,
+			OpenPort:     openPort,
 			CloseLeaving: wire.CloseLeaving,
 			CloseBusy:    wire.CloseBusy,
 		})

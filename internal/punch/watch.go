@@ -92,6 +92,9 @@ type State struct {
 	Path  Endpoint
 	RTT   time.Duration
 	Quiet bool // it has not answered just now
+
+	Heard time.Time // when the path last answered, or was found
+	Asked time.Time // first PING since then that waits for its answer; zero: none
 }
 
 // State says how the session stands.
@@ -99,5 +102,8 @@ func (s *Session) State(now time.Time) State {
 	if s.best == nil {
 		return State{}
 	}
-	return State{Found: true, Path: s.best.Endpoint, RTT: s.best.rtt, Quiet: s.watch.quiet(now)}
+	return State{
+		Found: true, Path: s.best.Endpoint, RTT: s.best.rtt, Quiet: s.watch.quiet(now),
+		Heard: s.watch.last, Asked: s.watch.asked,
+	}
 }
