@@ -64,7 +64,7 @@ func (rs *relays) learn(peer, by wire.PeerID) {
 // which we are connected come first: by others a call takes a handshake longer.
 func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
 	var all []wire.PeerID
-	if r := n.peers.Record(id); r != nil && n.verify(r, time.Now()) == nil {
+	if r := n.recordOf(id, time.Now()); r != nil {
 		if info, err := r.Record.PeerInfo(); err == nil {
 			all = append(all, info.Relays...)
 		}

@@ -138,7 +138,7 @@ func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 	n.peers.SetMode(l.id, h.Mode)
 	n.peers.SetAgent(l.id, h.Agent)
 	if r := h.Record; r != nil && r.Record.Kind == wire.KindPeer && r.Record.Publisher == l.id {
-		n.peers.SetRecord(l.id, r) // about itself; who is told of it verifies
+		n.setRecord(l.id, r, now) // recordOf verifies it before anybody is told
 	}
 	if !h.Clock.IsZero() {
 		n.skew.observe(l.id, l.addr.Addr(), h.Clock.Sub(now), now)

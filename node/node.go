@@ -66,6 +66,7 @@ type Node struct {
 	skew       skew
 	self       *reach.Self // where we are, and who reaches us there
 	record     ownRecord
+	genuine    genuineCache // of peer records
 	families   families
 	agents     *agents // with peers that are called through relays
 	auto       autoMode

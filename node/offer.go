@@ -27,7 +27,7 @@ func (l *link) serveOffer(id uint64, m wire.Offer, now time.Time) error {
 	want := n.values.Offer(now, m.Records, func(i int) bool { return quiets[i] })
 	answer := wire.NewWanted(len(want))
 	for i, w := range want {
-		if w {
+		if w && m.Records[i].Kind.Known() { // the holder would refuse others
 			answer.Set(i)
 		}
 	}

@@ -60,7 +60,18 @@ func (b *outBuffer) done() {
 	}
 }
 
-func newOutbox(s *quic.Stream) *outbox { return &outbox{stream: s} }
+// errNotRead is why nothing can be sent to a peer that has sent STOP_SENDING.
+var errNotRead = errors.New("peer has stopped reading the request stream")
+
+func newOutbox(s *quic.Stream) *outbox {
+	o := &outbox{stream: s}
+	s.AfterWriteEnds(func() { // also while there is nothing to send
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.fail(errNotRead)
+	})
+	return o
+}
 
 // send sends f, or queues it behind what is being written. It does not block.
 func (o *outbox) send(f wire.Frame) error {

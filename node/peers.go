@@ -104,14 +104,14 @@ func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, conne
 // genuine.
 func (n *Node) learnRecord(r *wire.Signed, id wire.PeerID) bool {
 	now := time.Now()
-	if r == nil || r.Record.Kind != wire.KindPeer || r.Record.Publisher != id || n.verify(r, now) != nil {
+	if r == nil || r.Record.Kind != wire.KindPeer || r.Record.Publisher != id || !n.isGenuine(r, now) {
 		return false
 	}
 	info, err := r.Record.PeerInfo()
 	if err != nil {
 		return false
 	}
-	newer := n.peers.SetRecord(id, r)
+	newer := n.setRecord(id, r, now)
 	if newer {
 		n.peers.SetMode(id, info.Mode)
 	}
@@ -126,8 +126,8 @@ func (n *Node) learnRecord(r *wire.Signed, id wire.PeerID) bool {
 // from the peer's HELLO, is verified here.
 func (n *Node) peer(id wire.PeerID) Peer {
 	p := Peer{Contact: n.contact(id)}
-	r := n.peers.Record(id)
-	if r == nil || n.verify(r, time.Now()) != nil {
+	r := n.recordOf(id, time.Now())
+	if r == nil {
 		return p
 	}
 	info, err := r.Record.PeerInfo()

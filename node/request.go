@@ -27,6 +27,9 @@ func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*li
 				if _, ok := reply.(wire.Error); ok {
 					return l, nil, unexpected(id, reply)
 				}
+				if err := breaksRule(m, reply); err != nil {
+					return l, nil, fmt.Errorf("peer %s: %w", id, err)
+				}
 				return l, reply, nil
 			}
 		}
@@ -61,6 +64,22 @@ func (n *Node) answered(l *link, m wire.Message, rtt time.Duration) {
 	if l.isServer() {
 		n.seen(l, time.Now())
 	}
+}
+
+// breaksRule returns an error for a reply that its request does not allow. What it
+// may never contain is refused by wire.
+func breaksRule(request, reply wire.Message) error {
+	switch m := request.(type) {
+	case wire.FindValue:
+		if v, ok := reply.(wire.Value); ok && !m.All && len(v.Records) > wire.MaxRecords {
+			return fmt.Errorf("%d records in VALUE, want at most %d", len(v.Records), wire.MaxRecords)
+		}
+	case wire.Store:
+		if s, ok := reply.(wire.Stored); ok && len(s.Results) != len(m.Records) {
+			return fmt.Errorf("%d results of STORE for %d records", len(s.Results), len(m.Records))
+		}
+	}
+	return nil
 }
 
 // unexpected is the error for a reply of another type than the request's.

@@ -144,7 +144,7 @@ func (n *Node) peerRecord(key routing.Key, now time.Time) *wire.Signed {
 		return nil
 	}
 	for _, c := range n.nearest(key) { // the first is the one
-		return n.peers.Record(c.Addr.id)
+		return n.recordOf(c.Addr.id, now)
 	}
 	return nil
 }

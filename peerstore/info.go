@@ -175,6 +175,15 @@ func (s *Store) Record(id wire.PeerID) *wire.Signed {
 	return nil
 }
 
+// DropRecord forgets r if it is the record known of id: it does not verify, say.
+func (s *Store) DropRecord(id wire.PeerID, r *wire.Signed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[id]; p != nil && p.record == r {
+		p.record = nil
+	}
+}
+
 // SetMode keeps the mode a known peer named when it connected.
 func (s *Store) SetMode(id wire.PeerID, mode wire.Mode) {
 	s.mu.Lock()

@@ -1,6 +1,7 @@
 package quic
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -77,6 +78,11 @@ func (s *Stream) CloseWrite() error {
 // CancelRead tells the peer to send no more: its writes fail with code, ours to
 // read are dropped.
 func (s *Stream) CancelRead(code uint64) { s.s.CancelRead(quicgo.StreamErrorCode(code)) }
+
+// AfterWriteEnds calls f, in a goroutine of its own, when nothing can be written
+// any more: the peer has sent STOP_SENDING, we have closed or reset our direction,
+// or the connection has ended. It costs no goroutine until then.
+func (s *Stream) AfterWriteEnds(f func()) { context.AfterFunc(s.s.Context(), f) }
 
 // Reset gives the stream up in both directions, with a code: what is on its way
 // may be lost, and the peer's reads and writes fail with a *ResetError.
