@@ -21,6 +21,36 @@ import (
 type bootstrap struct {
 	mu      sync.Mutex
 	targets []target
+	failed  error         // of the latest attempt to meet one; nil if it succeeded, or none has ended
+	trying  int           // attempts under way
+	ended   chan struct{} // closed when none is any more; nil: nobody waits
+}
+
+func (b *bootstrap) begin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trying++
+}
+
+func (b *bootstrap) end(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failed = err
+	if b.trying--; b.trying == 0 && b.ended != nil {
+		close(b.ended)
+		b.ended = nil
+	}
+}
+
+// underway returns a channel that is closed when no attempt is under way any more; nil if
+// none is.
+func (b *bootstrap) underway() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.trying > 0 && b.ended == nil {
+		b.ended = make(chan struct{})
+	}
+	return b.ended
 }
 
 func (b *bootstrap) list() []target {
@@ -60,13 +90,56 @@ func (n *Node) Bootstrap(ctx context.Context, peers ...ma.Multiaddr) error {
 
 func (n *Node) join(ctx context.Context) error {
 	defer n.newcomers.open() // whom a node meets as it joins is no newcomer
-	if err := n.meetBootstrap(ctx); err != nil {
+	n.bootstrap.begin()
+	err := n.meetBootstrap(ctx)
+	n.bootstrap.end(err)
+	if err != nil {
 		return err
 	}
 	n.askEarly(ctx)
 	defer n.relays.poke() // it has been seen whether a NAT stands before us
 	defer n.asking.poke()
 	return n.settle(ctx)
+}
+
+// cutOff returns why a node that was told of bootstrap peers is connected to no network:
+// it knows nobody, and none of those has answered. It returns nil for any other node; one
+// without bootstrap peers is the first of its network.
+func (n *Node) cutOff() error {
+	n.bootstrap.mu.Lock()
+	others := slices.ContainsFunc(n.bootstrap.targets, func(t target) bool { return t.id != n.id })
+	failed := n.bootstrap.failed
+	n.bootstrap.mu.Unlock()
+	switch {
+	case !others || !n.lonely():
+		return nil
+	case failed == nil:
+		return fmt.Errorf("%w: no bootstrap peer has answered yet", ErrUnreachable)
+	}
+	return failed
+}
+
+// joinWait bounds how long a put waits for an attempt to join that is under way.
+const joinWait = 2 * time.Second
+
+// awaitJoin waits while the node knows nobody, and has just been started or told through
+// whom to join.
+func (n *Node) awaitJoin(ctx context.Context) {
+	if n.cutOff() == nil {
+		return
+	}
+	ended := n.bootstrap.underway()
+	if ended == nil {
+		return
+	}
+	timer := time.NewTimer(joinWait)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-n.ctx.Done():
+	}
 }
 
 // settle finds the node's place in the network of a peer that it has met.

@@ -1,9 +1,12 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -41,7 +44,20 @@ func (e *BootstrapError) Error() string {
 	if more := len(e.Causes) - len(causes); more > 0 {
 		causes = append(causes, fmt.Sprintf("and %d more", more))
 	}
-	return fmt.Sprintf("no bootstrap peer answered (%d tried): %s", len(e.Causes), strings.Join(causes, "; "))
+	text := fmt.Sprintf("no bootstrap peer answered (%d tried): %s", len(e.Causes), strings.Join(causes, "; "))
+	if e.Silent() {
+		text += ". If one of them runs, something on the way lets no UDP through"
+	}
+	return text
+}
+
+// Silent reports whether nothing at all came back from any of the peers: none runs, or
+// something on the way lets no UDP through, or not on these ports.
+func (e *BootstrapError) Silent() bool {
+	spoke := func(err error) bool {
+		return !errors.Is(err, quic.ErrTimeout) && !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ECONNREFUSED)
+	}
+	return len(e.Causes) > 0 && !slices.ContainsFunc(e.Causes, spoke)
 }
 
 func (e *BootstrapError) Unwrap() []error { return append([]error{ErrUnreachable}, e.Causes...) }
@@ -54,6 +70,10 @@ type PutError struct {
 	Quorum int  // what was asked for
 	Alone  bool // none of the peers known answered; at most this node itself holds the record
 	Causes map[wire.PeerID]error
+
+	// CutOff says why the node is connected to no network, though it was told of peers
+	// through which to join; nil if it is connected, or the first of its network.
+	CutOff error
 }
 
 func (e *PutError) Error() string {
@@ -62,6 +82,10 @@ func (e *PutError) Error() string {
 		msg += fmt.Sprintf(", %d asked for", e.Quorum)
 	}
 	switch {
+	case e.CutOff != nil && e.Stored.Count > 0:
+		return fmt.Sprintf("stored on this node only, which is not connected to its network: %v", e.CutOff)
+	case e.CutOff != nil:
+		return fmt.Sprintf("stored nowhere, as the node is not connected to its network: %v", e.CutOff)
 	case e.Alone && e.Stored.Count > 0:
 		msg = fmt.Sprintf("stored on this node only: none of %d peers answered", len(e.Causes))
 	case e.Stored.Of == 0:
@@ -74,7 +98,7 @@ func (e *PutError) Error() string {
 }
 
 func (e *PutError) Is(target error) bool {
-	if e.Alone || e.Stored.Of == 0 {
+	if e.Alone || e.CutOff != nil || e.Stored.Of == 0 {
 		return target == ErrUnreachable
 	}
 	return target == ErrQuorum

@@ -43,6 +43,9 @@ type Reachability struct {
 	Addrs []OwnAddr
 	// IPv4 and IPv6 tell of the NAT in front of the node.
 	IPv4, IPv6 NAT
+	// Thorough: each address on which there is no verdict has been asked about three
+	// times, so that to wait for minutes tells no more.
+	Thorough bool
 	// Asking: others are being asked just now whether they reach the node.
 	Asking bool
 	// Asked is when that was last begun; zero if never.
@@ -101,6 +104,7 @@ func (n *Node) Reachability() Reachability {
 	}
 	r.Asking, r.Asked = n.asking.rounds.State()
 	now := time.Now()
+	r.Thorough = n.asking.rounds.Progress(n.self.Untried(now)).Thorough
 	known := n.self.Report(now)
 	for _, k := range known.Places {
 		r.Addrs = append(r.Addrs, OwnAddr{

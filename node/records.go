@@ -82,7 +82,9 @@ func (n *Node) Put(ctx context.Context, key routing.Key, value []byte) (Stored, 
 }
 
 // PutWith is Put with options. When fewer than Quorum peers stored the record,
-// the error is a *PutError.
+// the error is a *PutError; also when this node alone has, though it was told of peers
+// through which to join a network, and is connected to none. The record is published
+// there all the same once the node has joined.
 func (n *Node) PutWith(ctx context.Context, key routing.Key, value []byte, o PutOptions) (Stored, error) {
 	switch o.Kind {
 	case 0, wire.KindContent, wire.KindOwned, wire.KindOpen:
@@ -233,6 +235,7 @@ func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored,
 func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, map[wire.PeerID]error, error) {
 	key := r.Record.Key
 	records := []*wire.Signed{r}
+	n.awaitJoin(ctx)
 	out, err := n.run(ctx, walk{kind: "put", target: key,
 		options: lookupOptions{Store: storeBeta},
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
@@ -288,8 +291,12 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 	if err != nil {
 		return s, out.causes, fmt.Errorf("put %s: %w (%v so far)", key, err, s)
 	}
-	if alone || s.Count < max(quorum, 1) {
-		return s, out.causes, &PutError{Stored: s, Quorum: quorum, Alone: alone, Causes: out.causes}
+	var cutOff error
+	if len(out.met) == 0 {
+		cutOff = n.cutOff()
+	}
+	if alone || cutOff != nil || s.Count < max(quorum, 1) {
+		return s, out.causes, &PutError{Stored: s, Quorum: quorum, Alone: alone, Causes: out.causes, CutOff: cutOff}
 	}
 	return s, out.causes, nil
 }

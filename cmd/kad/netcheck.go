@@ -103,7 +103,7 @@ func (a *app) checkByOwnNode(ctx context.Context, bootstrap []ma.Multiaddr, noPo
 	defer p.clear()
 	p.show("joining …")
 	if err := n.Bootstrap(ctx, bootstrap...); err != nil {
-		return c, fmt.Errorf("%w. If the peer runs, something on the way lets no UDP through", err)
+		return c, err
 	}
 	p.show("asking others to connect …")
 	limited, cancel := context.WithTimeout(ctx, settleTime)
@@ -142,8 +142,13 @@ func (a *app) showNetcheck(c control.Netcheck) {
 	c.Advice = advice(c)
 	a.object(c)
 	reach := map[string]string{"yes": "yes, others connect to this node", "no": "no, nobody can connect to this node", "unknown": "not known"}[c.Reach]
-	if seemsCutOff(c) {
+	switch {
+	case notConnected(c):
+		reach = "not known: this node is not connected to any peer"
+	case seemsCutOff(c):
 		reach = "probably not, as far as so few peers can tell"
+	case c.Reach == "unknown" && c.Thorough && c.Mode == "server" && !c.Told:
+		reach = "probably, as far as so few peers can tell: those that know this node connect to it"
 	}
 	if c.Asking {
 		reach += "; peers are being asked"
@@ -227,6 +232,11 @@ func seemsCutOff(c control.Netcheck) bool {
 	return c.Reach == "unknown" && c.Mode == "client" && !c.Told
 }
 
+// notConnected reports whether there is nobody who could tell anything.
+func notConnected(c control.Netcheck) bool {
+	return c.Peers == 0 && c.Conns == 0
+}
+
 // advice says what a user can do, in a case like this.
 func advice(c control.Netcheck) []string {
 	unknown := c.Reach == "unknown" && !seemsCutOff(c)
@@ -239,13 +249,15 @@ func advice(c control.Netcheck) []string {
 	case c.Reach == "yes":
 		return []string{"Nothing: this node can be reached."}
 	case c.Peers == 0:
-		return []string{"It knows no peers, so nobody can tell: join a network by --bootstrap. If that fails, UDP may not get out of this network."}
+		return []string{"Join a network by --bootstrap. If that fails and the peer runs, something on the way lets no UDP through."}
 	case unknown && c.Asking:
 		return []string{"Ask again in some seconds."}
 	case unknown && !slices.ContainsFunc(c.Addrs, func(a control.OwnAddr) bool { return a.Public }) && c.IPv4.Votes+c.IPv6.Votes == 0:
 		return []string{"Nothing, if only this network or machine is meant: its peers are there, too. To be reached from the internet it needs peers there."}
+	case unknown && !c.Thorough && !c.Told:
+		return append([]string{"Ask again in a minute: peers are asked three times within that."}, relayed...)
 	case unknown:
-		return append([]string{"Wait: it takes at least three peers in other networks, to whom nothing was sent for ten minutes, to be sure."}, relayed...)
+		return append([]string{"Nothing. To be sure takes more peers: one to which nothing was sent for ten minutes has to come in."}, relayed...)
 	case slices.ContainsFunc(c.PortMappings, func(p control.PortMapping) bool {
 		return p.Outside.IsValid() && !isPublic(p.Outside.Addr())
 	}):

@@ -43,6 +43,9 @@ when that is over; without a node on the profile, after 24 hours.
 
 %s
 
+A node that cannot join the network that it was told of keeps the value and
+publishes it once it has joined; until then put fails, with exit code 5.
+
 A KEY or VALUE that begins with a dash comes after "--": kad put t -- -5`, wire.MaxValue, subjectHelp),
 		Example: `  kad put greeting "hello world"
   kad put photo --file photo.jpg

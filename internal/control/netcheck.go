@@ -17,8 +17,13 @@ type Netcheck struct {
 	Why    string      `json:"why"`
 	Reach  string      `json:"reach"` // by strangers, at any address: "yes", "no" or "unknown"
 	Asking bool        `json:"asking"`
-	Asked  time.Time   `json:"asked,omitzero"` // when others were last asked to connect
-	Peers  int         `json:"peers"`          // in the routing table
+
+	// Thorough: all there are to ask have been asked again and again; to wait tells no more.
+	Thorough bool `json:"thorough"`
+
+	Asked time.Time `json:"asked,omitzero"` // when others were last asked to connect
+	Peers int       `json:"peers"`          // in the routing table
+	Conns int       `json:"connections"`
 
 	Addrs        []OwnAddr     `json:"addrs"`
 	IPv4         NAT           `json:"ipv4"`
@@ -53,7 +58,7 @@ func (l *local) Netcheck(context.Context) (Netcheck, error) {
 	r := n.Reachability()
 	c := Netcheck{
 		ID: n.ID(), Mode: r.Mode.String(), Told: r.Told, Why: r.Why, Reach: r.Reach().String(),
-		Asking: r.Asking, Asked: r.Asked, Peers: n.Stats().Peers,
+		Asking: r.Asking, Thorough: r.Thorough, Asked: r.Asked, Peers: n.Stats().Peers, Conns: n.Stats().Connections,
 		IPv4: natOf(r.IPv4), IPv6: natOf(r.IPv6),
 		PortMappings: portMappings(n),
 	}

@@ -1,0 +1,85 @@
+package node
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// A node whose bootstrap peers are silent does not claim to have stored a value in their
+// network, says what may be the matter, and publishes the value once it has joined.
+func TestPutOfANodeThatIsCutOff(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		s.net.Partition(hosts(3, 4))
+		n := s.make(Config{})
+		err := n.Start(within(t, time.Minute))
+		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "lets no UDP through") {
+			t.Errorf("start: %v", err)
+		}
+		key := routing.KeyOf("put while cut off")
+		stored, err := n.Put(within(t, time.Minute), key, []byte("x"))
+		failed, ok := errors.AsType[*PutError](err)
+		if !ok || failed.CutOff == nil || !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrQuorum) || stored.Count != 1 {
+			t.Errorf("put: %v, %v", stored, err)
+		} else if text := err.Error(); !strings.Contains(text, "this node only") || !strings.Contains(text, "lets no UDP through") {
+			t.Errorf("put: %q", text)
+		}
+		if _, err := n.Get(within(t, time.Minute), routing.KeyOf("elsewhere")); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "lets no UDP through") {
+			t.Errorf("get: %v", err)
+		}
+		if why := n.Reachability().Why; !strings.Contains(why, "not connected") {
+			t.Errorf("why: %q", why)
+		}
+		s.net.Heal()
+		await(t, 2*time.Minute, "published", func() bool {
+			v, err := s.nodes[1].Get(within(t, time.Minute), key)
+			return err == nil && string(v) == "x"
+		})
+		s.put(n, routing.KeyOf("put once joined"), "y", PutOptions{})
+	})
+}
+
+// A put right after the start waits for the join.
+func TestPutWaitsForTheJoin(t *testing.T) {
+	inSwarm(t, 3, simnet.Options{Delay: 200 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		n := s.make(Config{})
+		go n.Start(t.Context())
+		time.Sleep(100 * time.Millisecond)
+		if stored := s.put(n, routing.KeyOf("at once"), "x", PutOptions{}); stored.Count < 2 {
+			t.Errorf("%v", stored)
+		}
+	})
+}
+
+// The first node of a network stores by itself: nobody has told it of others. Nor does
+// it wait for those that are itself, on a list that is the same for all.
+func TestPutOfTheFirstNode(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		first := s.nodes[0]
+		if err := first.Bootstrap(within(t, time.Minute), s.addrs(0)...); err != nil {
+			t.Fatal(err)
+		}
+		if stored := s.put(first, routing.KeyOf("x"), "y", PutOptions{}); stored.Count != 1 || stored.Of != 1 {
+			t.Errorf("%v", stored)
+		}
+	})
+}
+
+// The sentence of UDP is for silence only: where a machine answers that nobody listens,
+// or with another key, UDP gets through.
+func TestBootstrapErrorOfSilence(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+		n := s.make(Config{Bootstrap: []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(host(0)), idOf(testKey(9)))}})
+		err := n.Start(within(t, time.Minute))
+		if !errors.Is(err, ErrWrongPeer) || strings.Contains(err.Error(), "UDP") {
+			t.Errorf("another key: %v", err)
+		}
+	})
+}
