@@ -282,7 +282,9 @@ func (r *rpc) handle(f wire.Frame, invalid *wire.InvalidError, serve func(wire.F
 		return nil
 	}
 	if invalid != nil && !f.IsRequest() {
-		r.finish(f.ID, result{err: invalid})
+		if f.IsReply() {
+			r.finish(f.ID, result{err: invalid})
+		}
 		return nil
 	}
 	return serve(f, invalid)

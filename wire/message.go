@@ -184,11 +184,18 @@ func (e Error) Error() string {
 // Unwrap returns the code, for errors.Is(err, CodeBusy) and the like.
 func (e Error) Unwrap() error { return e.Code }
 
-// IsRequest reports whether f asks for an answer: its id is not 0 and its
-// type's number even, as in kad.proto.
+// IsRequest reports whether f asks for an answer: its id is not 0 and its type's
+// number is even, as in kad.proto. HELLO and OBSERVED are notices whatever their id.
 func (f Frame) IsRequest() bool {
-	return f.ID != 0 && f.Body != nil && f.Body.body()%2 == 0
+	if f.ID == 0 || f.Body == nil {
+		return false
+	}
+	typ := f.Body.body()
+	return typ%2 == 0 && typ != bodyHello && typ != bodyObserved
 }
+
+// IsReply reports whether f answers a request, by the number of its type.
+func (f Frame) IsReply() bool { return f.Body != nil && f.Body.body()%2 == 1 }
 
 func (Hello) body() int     { return bodyHello }
 func (Error) body() int     { return bodyError }

@@ -128,7 +128,7 @@ func TestSpecFacts(t *testing.T) {
 		"at most " + fmt.Sprint(MaxFrame), fmt.Sprintf("length over %d", MaxFrame),
 		fmt.Sprintf("| contacts in an answer | %d |", MaxContacts),
 		fmt.Sprintf("| addresses of a contact or PeerInfo | %d,", MaxAddrs),
-		fmt.Sprintf("| address | %d bytes |", MaxAddrLen),
+		fmt.Sprintf("| address | %d bytes; a longer one is left out |", MaxAddrLen),
 		fmt.Sprintf("| relays in a PeerInfo | %d |", MaxRelays),
 		fmt.Sprintf("| records in STORE | %d |", MaxStore),
 		fmt.Sprintf("| records in VALUE | %d |", MaxRecords),
