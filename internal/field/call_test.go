@@ -24,6 +24,8 @@ type call struct {
 	First     string        // the path when it was connected
 	Direct    time.Duration // the path was straight; zero if never
 	Path      string        // the path at the end
+	Called    time.Duration // of Connected: from the call through the relay to the connection; zero if none was made
+	Pinged    time.Duration // a ping that began at the same time has been answered: what the user of "kad ping PEERID" waits
 }
 
 // call opens a stream to a peer, and waits For so long for a path without a relay.
@@ -36,6 +38,13 @@ func (p *program) call(ctx context.Context, o order) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	start := time.Now()
+	pinged := make(chan error, 1)
+	var ping time.Duration
+	go func() {
+		_, err := p.node.Ping(ctx, id)
+		ping = time.Since(start)
+		pinged <- err
+	}()
 	c, err := p.node.Dial(ctx, id, echoProtocol)
 	if err != nil {
 		return nil, fmt.Errorf("after %v: %w", ms(time.Since(start)), err)
@@ -51,6 +60,10 @@ func (p *program) call(ctx context.Context, o order) (any, error) {
 		return nil, fmt.Errorf("no echo, path %s: %w", pathOf(c), err)
 	}
 	got.Answered = time.Since(start)
+	if err := <-pinged; err != nil {
+		return nil, fmt.Errorf("ping: %w", err)
+	}
+	got.Pinged, got.Called = ping, p.paths.calledSince(o.Peer, start)
 	deadline := time.After(time.Until(start.Add(o.For)))
 	for {
 		last, changed := p.paths.of(o.Peer)

@@ -19,11 +19,15 @@
 //
 // # Who connects to whom
 //
-// As TestMatrix measured it on two busy processors, all pairs, two calls at a time. All 81
-// are connected, half of them after 170 ms (2.1 round trips), the slowest after 411; 78
-// have a path without a relay, half of them by 180 ms, the slowest after 2.7 s: + by half
-// a second, s within seconds, r by relay. The row calls. Behind linux-open it takes a
-// second call, of about a second, if somebody has come by unasked before.
+// As TestMatrix measured it on two busy processors, all pairs, two dials at a time. The
+// caller knows the callee's peer ID and nothing else; times count from then on, so they
+// include looking up the peer and its relays. All 81 are connected, half of them within
+// 265 ms (3.3 round trips), the slowest after 455. The call through the relay takes 178 ms
+// of that. A ping, which also needs the peer's HELLO and its own round trip, is answered
+// after 475 ms in the median and 1.2 s at worst. 78 have a path without a relay, half of
+// them by 275 ms: + by half a second after the connection, s within seconds, r by relay.
+// The row calls. Behind linux-open it takes a second call, of about a second, if somebody
+// has come by unasked before.
 //
 //	                 public full addr port linux open symm seq carrier
 //	public           +      +    +    +    +     +    +    +   +

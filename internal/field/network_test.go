@@ -87,6 +87,17 @@ func (p *peer) ready() {
 	}
 }
 
+// findable waits until another finds out by lookup where a peer is: if it has relays,
+// by which.
+func (p *peer) findable(by *peer) {
+	p.t.Helper()
+	relays := len(p.state().Relays)
+	p.settled("it is found by others", func(state) bool {
+		var found int
+		return by.do(order{Do: "find", Peer: p.ID}, &found) == nil && (found > 0 || relays == 0)
+	})
+}
+
 // ticket is what a peer gives to those who are to call it.
 func (p *peer) ticket() []string {
 	p.t.Helper()

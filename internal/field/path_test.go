@@ -12,6 +12,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/wire"
 )
 
 // A change is another path to a peer.
@@ -27,6 +28,33 @@ type pathLog struct {
 	mu   sync.Mutex
 	last map[string]change
 	wake chan struct{} // closed at the next change
+	took map[string]madeCall
+}
+
+// A madeCall is how long a call through a relay took, and when it had connected.
+type madeCall struct {
+	at   time.Time
+	took time.Duration
+}
+
+// connected takes in that a call has.
+func (l *pathLog) connected(peer string, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.took == nil {
+		l.took = make(map[string]madeCall)
+	}
+	l.took[peer] = madeCall{time.Now(), took}
+}
+
+// calledSince returns how long the latest call to a peer took, zero if it is older.
+func (l *pathLog) calledSince(peer string, since time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.took[peer]; c.at.After(since) {
+		return c.took
+	}
+	return 0
 }
 
 // note takes in that a path is another.
@@ -57,6 +85,11 @@ func (l *pathLog) of(peer string) (change, <-chan struct{}) {
 // watch has the node tell of its paths.
 func (l *pathLog) watch(t *node.Trace) {
 	t.Path = func(e node.PathEvent) { l.note(change{time.Now(), e.Peer.String(), e.Path.String()}) }
+	t.Call = func(e node.CallEvent) {
+		if e.What == "connected" && !e.Came {
+			l.connected(e.Peer.String(), e.Took)
+		}
+	}
 }
 
 // tracePaths prints what has to do with paths.
@@ -66,7 +99,11 @@ func tracePaths(t *node.Trace, out io.Writer) {
 		path(e)
 		fmt.Fprintln(out, e)
 	}
-	t.Call = func(e node.CallEvent) { fmt.Fprintln(out, e) }
+	call := t.Call
+	t.Call = func(e node.CallEvent) {
+		call(e)
+		fmt.Fprintln(out, e)
+	}
 }
 
 func pathOf(c net.Conn) string { return node.PathOf(c).String() }
@@ -86,6 +123,29 @@ func relaysOf(n *node.Node) (ids []string) {
 		ids = append(ids, r.ID.String())
 	}
 	return ids
+}
+
+// find looks a peer up, and returns by how many relays it says that it is reached.
+func (p *program) find(ctx context.Context, o order) (any, error) {
+	id, err := wire.ParsePeerID(o.Peer)
+	if err != nil {
+		return nil, err
+	}
+	found, err := p.node.FindPeer(ctx, id)
+	if err != nil || found.Record == nil {
+		return 0, err
+	}
+	info, err := found.Record.Record.PeerInfo()
+	return len(info.Relays), err
+}
+
+// ping asks a connected peer whether it is there, and returns how long that took.
+func (p *program) ping(ctx context.Context, o order) (any, error) {
+	id, err := wire.ParsePeerID(o.Peer)
+	if err != nil {
+		return nil, err
+	}
+	return p.node.Ping(ctx, id)
 }
 
 // learn notes the addresses of a ticket.

@@ -69,6 +69,8 @@ var orders = map[string]func(*program, context.Context, order) (any, error){
 	"state":   (*program).state,
 	"connect": (*program).connect,
 	"learn":   (*program).learn,
+	"find":    (*program).find,
+	"ping":    (*program).ping,
 	"call":    (*program).call,
 	"hang up": (*program).hangUp,
 	"number":  (*program).number,
