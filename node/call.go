@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/punch"
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -260,11 +261,13 @@ func (n *Node) rttTo(l *link) time.Duration {
 
 // knownAt is where a peer was known to be before it has answered.
 func (n *Node) knownAt(id wire.PeerID, relay netip.Addr) (known []netip.AddrPort) {
-	for _, a := range n.peers.AppendAddrs(nil, id, time.Now()) {
-		if ap, ok := a.AddrPort(); ok && n.mayProbe(ap, relay) && len(known) < maxDialAddrs {
+	for _, a := range n.dialAddrs(id) {
+		if ap, ok := a.AddrPort(); ok && n.mayProbe(ap, relay) {
 			known = append(known, ap)
 		}
 	}
+	known = reach.Cover(known, maxDialAddrs, netip.AddrPort.Addr)
+	known = known[:min(len(known), maxDialAddrs)]
 	if g := n.agents.agentWith(id); g != nil {
 		for _, ap := range g.toldAt() {
 			if !slices.Contains(known, ap) && len(known) < 2*maxDialAddrs {

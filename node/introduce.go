@@ -30,12 +30,22 @@ func (n *Node) introduce(to wire.PeerID, key, reply [32]byte, relay netip.Addr, 
 		From: n.id, To: to, Key: key, Reply: reply, At: time.Now(),
 		Mapping: n.mapping(), Birthday: true,
 	}
-	for _, a := range slices.Concat(guesses[:min(len(guesses), wire.MaxGuess)], n.candidates(relay)) {
-		if addr := wire.AddrFrom(a); addr != "" && len(i.Addrs) < wire.MaxIntroAddrs && !slices.Contains(i.Addrs, addr) {
-			i.Addrs = append(i.Addrs, addr)
+	i.Addrs = introAddrs(guesses, n.candidates(relay))
+	return i
+}
+
+// introAddrs returns the addresses of an introduction: the guesses, and as many of the
+// candidates as there is room for, of each scope and family at least one.
+func introAddrs(guesses, candidates []netip.AddrPort) (addrs []wire.Addr) {
+	guesses = guesses[:min(len(guesses), wire.MaxGuess)]
+	candidates = slices.DeleteFunc(slices.Clone(candidates), func(a netip.AddrPort) bool { return slices.Contains(guesses, a) })
+	candidates = reach.Cover(candidates, wire.MaxIntroAddrs-len(guesses), netip.AddrPort.Addr)
+	for _, a := range slices.Concat(guesses, candidates) {
+		if addr := wire.AddrFrom(a); addr != "" && len(addrs) < wire.MaxIntroAddrs && !slices.Contains(addrs, addr) {
+			addrs = append(addrs, addr)
 		}
 	}
-	return i
+	return addrs
 }
 
 // mapping says what stands before us for IPv4; of IPv6 nobody translates ports.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -85,6 +86,9 @@ func (n *Node) foundNear(m *meetings, id wire.PeerID, at []netip.AddrPort) {
 func (n *Node) learnNear(id wire.PeerID, at []netip.AddrPort) (news bool) {
 	now := time.Now()
 	known := n.peers.AppendAddrs(nil, id, now)
+	at = slices.Clone(at)
+	slices.SortStableFunc(at, func(a, b netip.AddrPort) int { return n.self.Rank(a.Addr(), b.Addr()) })
+	at = reach.Cover(at, maxDialAddrs, netip.AddrPort.Addr)
 	for _, ap := range at[:min(len(at), maxDialAddrs)] {
 		if a := wire.AddrFrom(ap); a != "" {
 			n.peers.Add(id, peerstore.SourceTold, now, toldTTL, a)

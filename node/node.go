@@ -146,7 +146,6 @@ func New(config Config) (*Node, error) {
 		links:     links{of: make(map[*link]struct{})},
 		seeks:     newSeeks(),
 		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
-		peers:     peerstore.New(peerstore.Options{}),
 		known:     registry{m: make(map[wire.PeerID]*known)},
 		quotas:    quotas{of: make(map[wire.PeerID]*quota)},
 		seqs:      seqs{last: make(map[routing.Key]uint64)},
@@ -158,6 +157,10 @@ func New(config Config) (*Node, error) {
 	n.key = n.id.Key()
 	n.agents = newAgents()
 	n.self = n.newSelf()
+	n.peers = peerstore.New(peerstore.Options{
+		MaxAddrs: 2 * wire.MaxAddrs, // a record's, and those that others tell
+		Prefer:   func(a, b wire.Addr) int { return n.self.Rank(ipOf(a), ipOf(b)) },
+	})
 	n.asking, n.backs = newAsking(), newBacks()
 	n.relays = newRelays()
 	n.relay = relay.NewServer(relay.Limits{})

@@ -1,11 +1,13 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -234,9 +236,49 @@ func (r *race) take(got raceResult) *quic.Conn {
 	return got.conn
 }
 
-// dialAddrs returns the addresses at which to dial a peer, the best first.
+// dialAddrs returns the addresses at which to dial a peer, the best first: where we have
+// proved it lately, then what the user said, then where we proved it before, and then
+// what others say; within each those first at which this machine is likely to reach it.
+// Addresses that failed lately come last. Of the first maxDialAddrs at least one is of
+// each scope and family that there is.
 func (n *Node) dialAddrs(id wire.PeerID) []wire.Addr {
-	return n.peers.AppendAddrs(nil, id, time.Now())
+	now := time.Now()
+	info, ok := n.peers.Peer(id)
+	if !ok {
+		return nil
+	}
+	of := make(map[wire.Addr]peerstore.AddrInfo, len(info.Addrs))
+	for _, a := range info.Addrs {
+		of[a.Addr] = a
+	}
+	class := func(a wire.Addr) int {
+		switch i := of[a]; {
+		case i.Retry.After(now):
+			return 4
+		case !i.Success.IsZero() && now.Sub(i.Success) < provenFor:
+			return 0
+		case i.Source == peerstore.SourceUser:
+			return 1
+		case !i.Success.IsZero():
+			return 2
+		}
+		return 3
+	}
+	all := n.peers.AppendAddrs(nil, id, now)
+	slices.SortStableFunc(all, func(a, b wire.Addr) int {
+		return cmp.Or(cmp.Compare(class(a), class(b)), n.self.Rank(ipOf(a), ipOf(b)))
+	})
+	fresh := all
+	if i := slices.IndexFunc(all, func(a wire.Addr) bool { return class(a) == 4 }); i >= 0 {
+		fresh = all[:i]
+	}
+	return append(reach.Cover(fresh, maxDialAddrs, ipOf), all[len(fresh):]...)
+}
+
+// ipOf returns the IP address of an address; that of a name is not valid.
+func ipOf(a wire.Addr) netip.Addr {
+	ap, _ := a.AddrPort()
+	return ap.Addr()
 }
 
 // hasDialled reports whether this node has dialled a peer at an address and reached it

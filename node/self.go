@@ -1,8 +1,6 @@
 package node
 
 import (
-	"net"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -17,7 +15,7 @@ import (
 
 // newSelf makes it, for New.
 func (n *Node) newSelf() *reach.Self {
-	return reach.New(reach.Config{Alone: n.knowsHardlyAnybody, Machine: machineAddrs})
+	return reach.New(reach.Config{Alone: n.knowsHardlyAnybody, Machine: machineInterfaces})
 }
 
 // knowsHardlyAnybody reports whether there are not enough connected who see us. Who
@@ -32,21 +30,6 @@ func (n *Node) knowsHardlyAnybody() bool {
 		}
 	}
 	return voters < reach.MinVotes
-}
-
-// machineAddrs returns the addresses of the machine's interfaces.
-func machineAddrs() (ips []netip.Addr) {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	for _, a := range all {
-		if ipnet, ok := a.(*net.IPNet); ok {
-			ip, _ := netip.AddrFromSlice(ipnet.IP)
-			ips = append(ips, ip.Unmap())
-		}
-	}
-	return ips
 }
 
 // observed notes that a peer sees us at addr.

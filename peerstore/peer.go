@@ -1,6 +1,7 @@
 package peerstore
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/kadquic/kadquic/routing"
@@ -46,14 +47,14 @@ func (p *peer) find(addr wire.Addr) int {
 	return -1
 }
 
-// add notes addr; t is now, limit the number of addresses that may be kept.
-func (p *peer) add(addr wire.Addr, src Source, t, expiry int64, limit int) {
+// add notes addr; t is now.
+func (p *peer) add(addr wire.Addr, src Source, t, expiry int64, o *Options) {
 	if addr == "" {
 		return
 	}
 	i := p.find(addr)
 	if i < 0 {
-		if i = p.place(address{addr: addr, source: src, expiry: expiry}, t, limit); i < 0 {
+		if i = p.place(address{addr: addr, source: src, expiry: expiry}, t, o); i < 0 {
 			return
 		}
 	}
@@ -77,16 +78,18 @@ func (p *peer) add(addr wire.Addr, src Source, t, expiry int64, limit int) {
 
 // place finds room for a new, unverified address and returns its index, or -1
 // when all that is there is worth more.
-func (p *peer) place(a address, t int64, limit int) int {
-	if len(p.addrs) >= limit {
+func (p *peer) place(a address, t int64, o *Options) int {
+	if len(p.addrs) >= o.MaxAddrs {
+		less := func(a, b *address) int { // negative if a is to go before b
+			return cmp.Or(cmp.Compare(a.worth(t), b.worth(t)), o.Prefer(b.addr, a.addr))
+		}
 		worst := 0
 		for i := 1; i < len(p.addrs); i++ {
-			if p.addrs[i].worth(t) < p.addrs[worst].worth(t) ||
-				p.addrs[i].worth(t) == p.addrs[worst].worth(t) && p.addrs[i].expiry < p.addrs[worst].expiry {
+			if cmp.Or(less(&p.addrs[i], &p.addrs[worst]), cmp.Compare(p.addrs[i].expiry, p.addrs[worst].expiry)) < 0 {
 				worst = i
 			}
 		}
-		if a.worth(t) < p.addrs[worst].worth(t) {
+		if less(&a, &p.addrs[worst]) < 0 {
 			return -1
 		}
 		p.delete(worst)

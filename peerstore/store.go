@@ -40,6 +40,12 @@ type Options struct {
 	// If zero, DefaultMaxAddrs; at most 32.
 	MaxAddrs int
 
+	// Prefer compares addresses for which MaxAddrs leaves no room: the result is
+	// negative if the first is the one to keep. Among those that are known equally
+	// well the least preferred makes room. It is called while the store is locked,
+	// and must not call it. If nil, all are equal.
+	Prefer func(a, b wire.Addr) int
+
 	// TTL is how long an address is kept after an Add that names no time, and
 	// after a Success. If zero, DefaultTTL.
 	TTL time.Duration
@@ -67,6 +73,9 @@ func New(o Options) *Store {
 		o.MaxAddrs = DefaultMaxAddrs
 	}
 	o.MaxAddrs = min(o.MaxAddrs, maxAddrs)
+	if o.Prefer == nil {
+		o.Prefer = func(wire.Addr, wire.Addr) int { return 0 }
+	}
 	if o.TTL <= 0 {
 		o.TTL = DefaultTTL
 	}
@@ -109,7 +118,7 @@ func (s *Store) Add(id wire.PeerID, src Source, now time.Time, ttl time.Duration
 		}
 	}
 	for _, a := range addrs {
-		p.add(a, src, t, expiry, s.opts.MaxAddrs)
+		p.add(a, src, t, expiry, &s.opts)
 	}
 	if src.authenticated() {
 		p.seen = max(p.seen, t)

@@ -197,6 +197,23 @@ func TestFullListDropsTheWorst(t *testing.T) {
 	wantAddrs(t, s, noon, 13, 12, 11, 10)
 }
 
+// Among addresses that are known equally well, the least preferred makes room, whatever
+// the order in which they came.
+func TestFullListKeepsThePreferred(t *testing.T) {
+	number := func(a wire.Addr) byte { ap, _ := a.AddrPort(); return ap.Addr().As4()[3] }
+	for first := range 8 {
+		s := New(Options{MaxAddrs: 3, Prefer: func(a, b wire.Addr) int { return int(number(a)) - int(number(b)) }})
+		for i := range 8 {
+			s.Add(id(0), SourceUser, after(time.Duration(i)*time.Second), 0, addr((first+3*i)%8))
+		}
+		got := s.AppendAddrs(nil, id(0), after(time.Minute))
+		slices.SortFunc(got, func(a, b wire.Addr) int { return int(number(a)) - int(number(b)) })
+		if d := cmp.Diff(addrs(0, 1, 2), got); d != "" {
+			t.Errorf("beginning with %d:\n%s", first, d)
+		}
+	}
+}
+
 func TestHearsayNeverDisplacesWhomWeMet(t *testing.T) {
 	s := New(Options{MaxPeers: 80})
 	for i := range 60 {

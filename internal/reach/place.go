@@ -27,9 +27,14 @@ func (s *Self) ownLocked(now time.Time) []netip.AddrPort {
 		return s.own
 	}
 	s.own, s.listed = nil, now
+	var machine []Interface
+	if s.config.Machine != nil && slices.ContainsFunc(s.listen, func(l netip.AddrPort) bool { return l.Addr().IsUnspecified() }) {
+		machine = s.config.Machine()
+	}
+	s.machine.Store(&machine)
 	for _, l := range s.listen {
 		if l.Addr().IsUnspecified() {
-			s.own = append(s.own, s.interfaces(l)...)
+			s.own = append(s.own, s.interfaces(l, machine)...)
 		} else {
 			s.own = append(s.own, l)
 		}
@@ -39,11 +44,9 @@ func (s *Self) ownLocked(now time.Time) []netip.AddrPort {
 
 // interfaces returns the addresses of the machine for a socket bound to none in
 // particular. 0.0.0.0 is nowhere.
-func (s *Self) interfaces(l netip.AddrPort) (aps []netip.AddrPort) {
-	if s.config.Machine == nil {
-		return nil
-	}
-	for _, ip := range s.config.Machine() {
+func (s *Self) interfaces(l netip.AddrPort, machine []Interface) (aps []netip.AddrPort) {
+	for _, i := range machine {
+		ip := i.Prefix.Addr()
 		if at := ScopeOf(ip); at == ScopeNone || at == ScopeLink || l.Addr().Is4() && !ip.Is4() || s.ipv6Only[l] && ip.Is4() {
 			continue
 		}
@@ -61,7 +64,8 @@ func (s *Self) enough() int {
 	return MinVotes
 }
 
-// Places returns what we believe of where we are, widest scope first.
+// Places returns what we believe of where we are, widest scope first, and in it the
+// addresses first at which others are likely to reach the machine.
 func (s *Self) Places(now time.Time) []Place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,15 +95,26 @@ func (s *Self) placesLocked(now time.Time) []Place {
 		}
 	}
 	slices.SortFunc(places, func(a, b Place) int {
-		return cmp.Or(cmp.Compare(b.scope(), a.scope()), compareBool(b.Own, a.Own), cmp.Compare(b.Votes, a.Votes), a.At.Compare(b.At))
+		return cmp.Or(cmp.Compare(b.scope(), a.scope()), compareBool(b.Own, a.Own),
+			cmp.Compare(s.localRankLocked(a), s.localRankLocked(b)), cmp.Compare(b.Votes, a.Votes), a.At.Compare(b.At))
 	})
 	return places
+}
+
+// localRankLocked is localRank of a place on this machine. Others are seen by peers or
+// told by the router, and rank by that.
+func (s *Self) localRankLocked(p Place) int {
+	if !p.Own {
+		return 0
+	}
+	return localRank(s.interfaceOf(p.At.Addr()), p.Votes > 0)
 }
 
 func (p Place) scope() Scope { return ScopeOf(p.At.Addr()) }
 
 // Addrs returns where the node can be reached, widest scope first, and first in
-// it where somebody has come in. Where nobody can is left out once it is known
+// it where somebody has come in: wire.MaxAddrs at most, of each scope and family at
+// least one. Where nobody can is left out once it is known
 // where they can, by IPv4 and IPv6 apart; and so is what only the router says, until
 // others have seen it to be true.
 func (s *Self) Addrs(now time.Time) []wire.Addr {
@@ -114,7 +129,7 @@ func (s *Self) addrsLocked(now time.Time) []wire.Addr {
 	slices.SortStableFunc(places, func(a, b Place) int {
 		return cmp.Or(cmp.Compare(b.scope(), a.scope()), compareBool(reached(b), reached(a)))
 	})
-	var addrs []wire.Addr
+	var likely []Place
 	enough := s.enough()
 	for _, p := range places {
 		if p.Mapped && p.Votes < enough && !reached(p) {
@@ -124,6 +139,11 @@ func (s *Self) addrsLocked(now time.Time) []wire.Addr {
 		if s.verdicts[p.At].Answer() == No && slices.ContainsFunc(places, another) {
 			continue
 		}
+		likely = append(likely, p)
+	}
+	likely = Cover(likely, wire.MaxAddrs, func(p Place) netip.Addr { return p.At.Addr() })
+	var addrs []wire.Addr
+	for _, p := range likely {
 		if a := wire.AddrFrom(p.At); a != "" && len(addrs) < wire.MaxAddrs {
 			addrs = append(addrs, a)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,7 +16,7 @@ type Config struct {
 	// says where it is. If nil, it is not.
 	Alone func() bool
 	// Machine returns the addresses of the machine's interfaces. If nil, there are none.
-	Machine func() []netip.Addr
+	Machine func() []Interface
 }
 
 // Self is where a node is, what others see of it, and who reaches it there. Make it
@@ -25,9 +26,10 @@ type Self struct {
 
 	mu        sync.Mutex
 	listen    []netip.AddrPort
-	ipv6Only  map[netip.AddrPort]bool // of listen: bound to ::, and not serving IPv4
-	own       []netip.AddrPort        // of the sockets and of the interfaces they listen on
-	listed    time.Time               // when that was asked of the machine
+	ipv6Only  map[netip.AddrPort]bool     // of listen: bound to ::, and not serving IPv4
+	own       []netip.AddrPort            // of the sockets and of the interfaces they listen on
+	listed    time.Time                   // when that was asked of the machine
+	machine   atomic.Pointer[[]Interface] // what it said then; read without the lock, too
 	votes     votes
 	contacted contacted
 	mapped    map[uint16]netip.AddrPort  // by a router, which says so, to our ports

@@ -1,0 +1,74 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/reach"
+	"github.com/kadquic/kadquic/peerstore"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// bridges are addresses of a host's containers, which nobody else reaches.
+func bridges() (all []netip.AddrPort) {
+	for i := range 10 {
+		all = append(all, netip.MustParseAddrPort(fmt.Sprintf("172.%d.0.1:4774", 17+i)))
+	}
+	return all
+}
+
+// Of many addresses that a ticket or record names, those that are dialled are the ones
+// that this machine is likely to reach, in whatever order they were named.
+func TestFewAddressesAreDialledOfMany(t *testing.T) {
+	lan := netip.MustParseAddrPort("192.168.7.1:4774")
+	v6, public := netip.MustParseAddrPort("[2600::1]:4774"), netip.MustParseAddrPort("25.1.2.3:4774")
+	id := idOf(testKey(7))
+	for _, from := range []peerstore.Source{peerstore.SourceUser, peerstore.SourceRecord, peerstore.SourceTold} {
+		for range 5 {
+			n, err := New(Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.self = reach.New(reach.Config{Machine: func() []reach.Interface {
+				return []reach.Interface{{Prefix: netip.MustParsePrefix("192.168.7.2/24"), Default: true}}
+			}})
+			n.self.ListensOn(netip.MustParseAddrPort("[::]:4774"))
+			n.addrs() // which asks the machine
+			all := append(bridges(), lan)
+			if from == peerstore.SourceTold { // as the store keeps 16
+				all = append(all, public, v6)
+			}
+			shuffle(all)
+			for _, a := range all {
+				n.peers.Add(id, from, time.Now(), 0, wire.AddrFrom(a))
+			}
+			got := n.dialAddrs(id)
+			if got[0] != wire.AddrFrom(lan) {
+				t.Errorf("%v: dialled first: %v, want the LAN's", from, got)
+			}
+			if from == peerstore.SourceTold && !slices.Contains(got[:maxDialAddrs], wire.AddrFrom(public)) {
+				t.Errorf("dialled: %v, want the public one among them", got[:maxDialAddrs])
+			}
+			n.Close()
+		}
+	}
+}
+
+func TestIntroductionNamesTheLAN(t *testing.T) {
+	var guesses []netip.AddrPort
+	for i := range uint16(20) {
+		guesses = append(guesses, netip.AddrPortFrom(netip.MustParseAddr("25.1.2.3"), 5000+i))
+	}
+	var v6 []netip.AddrPort
+	for i := range 12 {
+		v6 = append(v6, netip.MustParseAddrPort(fmt.Sprintf("[2600::%d]:4774", i+1)))
+	}
+	lan := netip.MustParseAddrPort("192.168.7.1:4774")
+	addrs := introAddrs(guesses, slices.Concat(v6, []netip.AddrPort{lan}, bridges()))
+	if len(addrs) != wire.MaxIntroAddrs || !slices.Contains(addrs, wire.AddrFrom(lan)) || !slices.Contains(addrs, wire.AddrFrom(v6[0])) {
+		t.Errorf("%d addresses: %v", len(addrs), addrs)
+	}
+}
