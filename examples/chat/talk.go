@@ -26,7 +26,6 @@ const (
 	maxStreams = 64               // that others have opened
 	beat       = 4 * time.Second  // so often a peer is asked whether it is there
 	patience   = 10 * time.Second // with who does not answer, and for the last words to arrive
-	maxRedial  = 30 * time.Second // between attempts to reach who is away
 )
 
 // A frame is a line of JSON; what it leaves out is zero. A stream carries one, and
@@ -68,6 +67,9 @@ func (t *talk) say(text string) error {
 	return nil
 }
 
+// last is the number of our last message; 0: there is none yet.
+func (t *talk) last() uint64 { return t.told + uint64(len(t.queue)) }
+
 // acked drops the messages up to number got, and reports whether there were any.
 func (t *talk) acked(got uint64) bool {
 	n := got - t.told
@@ -98,24 +100,31 @@ func (t *talk) take(n uint64, text string) bool {
 // are here, until one of us leaves. Whoever can reach the other does.
 func (c *chat) keep(p *peer) {
 	defer c.update(func() { p.inbox.Cancel(context.Cause(p.ctx)) })
-	for wait := time.Duration(0); p.ctx.Err() == nil; {
-		soon, cancel := context.WithTimeout(p.ctx, wait)
-		ask := c.hello
+	var next redial
+	for p.ctx.Err() == nil {
+		rest, cancel := context.WithTimeout(p.ctx, next.least)
+		c.await(rest, func() bool { return false })
+		cancel()
+		soon, cancel := context.WithTimeout(p.ctx, next.most-next.least)
+		ask, last := c.hello, uint64(0)
 		c.await(soon, func() bool {
+			last = p.last()
 			ask.N, ask.Said = p.told+1, p.queue[:min(len(p.queue), maxBatch)]
 			if c.leaving && len(ask.Said) == 0 {
 				ask.Bye = "left"
 			}
 			ask.Decided = p.inbox.Decided()
-			return p.here && (len(ask.Said) > 0 || c.leaving || p.news)
+			return p.here && (len(ask.Said) > 0 || c.leaving || p.news) || next.mayCall(p)
 		})
 		cancel()
+		next.said = last
 		answer, err := c.ask(p.ctx, p.id, ask, nil)
 		c.update(func() {
 			switch {
 			case p.ctx.Err() != nil: // it has left
 			case err == nil && (p.acked(answer.Got) || len(ask.Said) == 0):
-				wait, p.news = beat, false
+				next.answered()
+				p.news = false
 				c.met(p, answer)
 				if len(ask.Said) > 0 && c.behind() == 0 {
 					c.print("  ✓")
@@ -125,9 +134,7 @@ func (c *chat) keep(p *peer) {
 			case p.theirs == 0 && p.id != c.called.ID:
 				c.drop(p) // of a room, and never met: until found again
 			default:
-				if wait = max(time.Second, min(2*wait, maxRedial)); p.here {
-					wait = time.Second
-				}
+				next.failed(p.here)
 				c.lost(p, cmp.Or(err, errors.New("they do not take it")))
 			}
 		})
