@@ -101,7 +101,7 @@ func (n *Node) askAll(ctx context.Context, force bool) {
 		v := n.self.Verdict(at)
 		hurry := v.Answer() == reach.Unknown && rounds.IsNew(at)
 		peers := n.answerers(at, hurry)
-		if len(peers) == 0 || !rounds.Begin(at, v, now, force) {
+		if len(peers) == 0 || !rounds.Begin(at, v, n.self.IsMapped(at), now, force) {
 			continue
 		}
 		width := askFew
@@ -186,6 +186,7 @@ func (n *Node) askOne(ctx context.Context, id wire.PeerID, at netip.AddrPort) bo
 	}
 	now := time.Now()
 	changes, told := n.self.CouldNot(at, d.By, via, asked, now)
+	n.doubtMapping(at)
 	n.judged(changes, now)
 	return told
 }

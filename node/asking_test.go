@@ -150,6 +150,33 @@ func TestMappedAddressIsBelievedSooner(t *testing.T) {
 	})
 }
 
+// A router that loses its rules without a word is found out by peers: within six minutes
+// the address counts as out of reach, and the node is a client. Peers that came in before
+// do not speak for the router then.
+func TestMappedAddressIsVerified(t *testing.T) {
+	inAskingSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
+		n, h := a.behind(Config{}, letsPorts, false)
+		mapped := netip.AddrPortFrom(host(5).Addr(), 999)
+		forward(t, a.net, h, mapped)
+		n.self.MappedTo(4774, mapped)
+		n.asking.poke()
+		await(t, time.Minute, "a server", func() bool { return reachOf(n, mapped).Reach == ReachYes && n.Reachability().Mode == ModeServer })
+		time.Sleep(20 * time.Minute)
+		h.mu.Lock()
+		h.forwarded.Close()
+		clear(h.by)
+		h.mu.Unlock()
+		at := time.Now()
+		await(t, 6*time.Minute, "out of reach", func() bool { return reachOf(n, mapped).Reach == ReachNo })
+		await(t, time.Minute, "a client", func() bool { return n.Reachability().Mode == ModeClient })
+		t.Logf("a client %v after the router has lost the rule", time.Since(at).Round(time.Second))
+		time.Sleep(time.Hour)
+		if r := n.Reachability(); r.Mode != ModeClient || reachOf(n, mapped).Reach == ReachYes {
+			t.Errorf("an hour later: %+v", r)
+		}
+	})
+}
+
 // forward hands all that comes to an address to who is at home, as if it came there.
 func forward(t *testing.T, net *simnet.Network, h *home, at netip.AddrPort) {
 	socket := net.Listen(at)

@@ -73,6 +73,16 @@ func (n *Node) keepMapped(m *portmap.Mapper) func(context.Context) {
 	}
 }
 
+// doubtMapping has the router asked again for the mapping to an address at which a peer
+// could not connect, if there is one: peers are believed more than routers.
+func (n *Node) doubtMapping(at netip.AddrPort) {
+	for _, mapper := range n.mappers {
+		if m := mapper.State().Mapping; !m.IsZero() && m.Outside == at {
+			mapper.Doubt()
+		}
+	}
+}
+
 // PortMappings returns what the router in front of the node does for each of its
 // sockets, without those that nothing is mapped for: see Config.NoPortMapping.
 func (n *Node) PortMappings() []PortMapping {

@@ -165,6 +165,15 @@ func (n *NAT) Reset() {
 	n.lab.must(n.reset(), "reset %s", n.name)
 }
 
+// ForgetPorts makes a NAT with Options.IGD lose the ports that it mapped on request, and
+// its mappings, as when its firewall is loaded anew: what maps ports lives on, does not
+// notice, and its epoch goes on.
+func (n *NAT) ForgetPorts() {
+	n.lab.t.Helper()
+	n.lab.must(n.ns.nft(flushIGD), "take out the mapped ports of %s", n.name)
+	n.lab.must(n.ns.do(flushConntrack), "flush the mappings of %s", n.name)
+}
+
 // reset lets nothing pass meanwhile: a flow that began during the flush could take
 // over the mapping of one not yet flushed.
 func (n *NAT) reset() error {

@@ -7,18 +7,24 @@ import (
 	"time"
 )
 
-// keep renews the mapping when half its life is over, or it is lost.
+// keep renews the mapping when half its life is over, when it is lost, and at each check
+// where the router cannot tell: a renewal puts back what is lost, and costs a packet.
 func (m *Mapper) keep(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, maxSearch)
 	defer cancel()
 	mapping := m.State().Mapping
 	renew := mapping.Lifetime > 0 && !now.Before(m.renewAt)
+	if m.doubted.Swap(false) && now.Sub(m.renewed) >= minDoubt {
+		renew = true
+	}
 	if !now.Before(m.checkAt) {
 		m.checkAt = now.Add(m.config.check)
 		switch err := m.by.check(ctx, mapping); {
 		case errors.Is(err, errLost):
 			m.config.Logger.Info("the router has lost the port mapping", "mapping", mapping)
 			renew = true
+		case errors.Is(err, errUntold):
+			m.silent, renew = 0, true
 		case err != nil && ctx.Err() == nil:
 			m.silent++
 		default:
@@ -60,7 +66,7 @@ func (m *Mapper) wish(before Mapping) wish {
 
 // mapPort asks for the mapping, anew or again.
 func (m *Mapper) mapPort(ctx context.Context) error {
-	m.requested = true
+	m.requested, m.renewed = true, time.Now()
 	mapping, err := m.by.mapPort(ctx, m.wish(m.State().Mapping))
 	if err != nil {
 		return err

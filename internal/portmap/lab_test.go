@@ -239,3 +239,24 @@ func TestRealRouterRestart(t *testing.T) {
 	h.NAT().Reset()
 	getsIn(t, stranger, s.Outside, socket)
 }
+
+// The router's firewall is loaded anew, which takes out the rules of its mapped ports; its
+// clock goes on. Strangers get in again, by each protocol.
+func TestRealRouterRulesFlushed(t *testing.T) {
+	t.Parallel()
+	lab := natlab.New(t)
+	stranger := lab.Public("stranger")
+	h := lab.Home("host", natlab.Symmetric, natlab.Options{IGD: true})
+	socket, err := h.ListenPacket("udp4", ":4774")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	for _, only := range []string{"PCP", "NAT-PMP", "UPnP"} {
+		m := mapOn(t, h, 4774, only)
+		s := m.wait("a mapping", mapped)
+		h.NAT().ForgetPorts()
+		getsIn(t, stranger, s.Outside, socket)
+		m.end()
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,8 +48,11 @@ const (
 	lifetime = 2 * time.Hour
 	// lookEvery is how soon a move to another network is seen.
 	lookEvery = 15 * time.Second
-	// checkEvery is how soon it is seen that a router has restarted.
+	// checkEvery is how soon it is seen that a router has restarted, or that its rules
+	// are gone.
 	checkEvery = 2 * time.Minute
+	// minDoubt is how long a renewal is not repeated because of Doubt.
+	minDoubt = 30 * time.Second
 	// maxSilent is how many checks go without an answer before all protocols are
 	// asked again.
 	maxSilent = 3
@@ -62,7 +66,7 @@ const (
 	maxRelease = 2 * time.Second
 )
 
-// A Mapper keeps one port mapped. Make it with [New]. State may be called from any
+// A Mapper keeps one port mapped. Make it with [New]. State and Doubt may be called from any
 // goroutine; Run and Release belong to one.
 type Mapper struct {
 	config Config
@@ -76,8 +80,12 @@ type Mapper struct {
 	checkAt   time.Time
 	searchAt  time.Time
 	retry     time.Duration
-	silent    int  // checks without an answer
-	requested bool // by has been asked for a mapping, whatever it said
+	silent    int       // checks without an answer
+	requested bool      // by has been asked for a mapping, whatever it said
+	renewed   time.Time // when it was asked last
+
+	doubted atomic.Bool   // by Doubt
+	wake    chan struct{} // holds one
 
 	mu    sync.Mutex
 	state State
@@ -114,7 +122,7 @@ func New(c Config) *Mapper {
 	if len(c.Secret) == 0 {
 		c.Secret = []byte(rand.Text())
 	}
-	m := &Mapper{config: c, state: State{Port: c.Port, Why: "the router has not been asked yet"}}
+	m := &Mapper{config: c, state: State{Port: c.Port, Why: "the router has not been asked yet"}, wake: make(chan struct{}, 1)}
 	if c.look == 0 {
 		m.config.look = lookEvery
 	}
@@ -157,9 +165,21 @@ func (m *Mapper) Run(ctx context.Context) {
 		case <-timer.C:
 			m.step(ctx, time.Now())
 			timer.Reset(m.config.look)
+		case <-m.wake:
+			m.step(ctx, time.Now())
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// Doubt says that others do not get in by the mapping, whatever the router says: Run asks
+// for it again, twice a minute at most. It may be called from any goroutine.
+func (m *Mapper) Doubt() {
+	m.doubted.Store(true)
+	select {
+	case m.wake <- struct{}{}:
+	default:
 	}
 }
 

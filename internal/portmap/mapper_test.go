@@ -22,6 +22,7 @@ type fakeAsker struct {
 	gives    time.Duration // lifetime; lifetime if zero
 	outside  string
 	lost     bool
+	untold   bool
 
 	maps, checks, unmaps int
 	last                 wish
@@ -80,7 +81,10 @@ func (f *fakeAsker) check(ctx context.Context, _ Mapping) error {
 	if f.lost {
 		return errLost
 	}
-	return f.wait(ctx)
+	if err := f.wait(ctx); err != nil || !f.untold {
+		return err
+	}
+	return errUntold
 }
 
 func (f *fakeAsker) unmap(ctx context.Context, _ wish) error {
@@ -389,4 +393,33 @@ func TestPublic(t *testing.T) {
 	if isPublic(netip.Addr{}) {
 		t.Error("no mapping is public")
 	}
+}
+
+// A router that cannot be asked about a mapping is asked for it at each check; and every
+// router as soon as others do not get in, but not again and again.
+func TestRenewedOnDoubt(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.by[PCP].untold = true
+		h.run(time.Second)
+		h.run(10 * checkEvery)
+		if n := h.by[PCP].maps; n < 8 || n > 11 {
+			t.Errorf("asked %d times in %v", n, 10*checkEvery)
+		}
+		h.by[PCP].untold = false
+		h.run(3 * checkEvery)
+		n := h.by[PCP].maps
+		for range 10 {
+			h.free(h.Doubt)
+			h.run(time.Second)
+		}
+		if got := h.by[PCP].maps - n; got != 1 {
+			t.Errorf("asked %d times after ten doubts in ten seconds", got)
+		}
+		h.run(minDoubt)
+		h.free(h.Doubt)
+		h.run(time.Second)
+		if got := h.by[PCP].maps - n; got != 2 {
+			t.Errorf("asked %d times, want again after %v", got, minDoubt)
+		}
+	})
 }

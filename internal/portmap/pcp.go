@@ -121,10 +121,13 @@ func (p *pcp) probe(ctx context.Context) error {
 
 func (p *pcp) check(ctx context.Context, _ Mapping) error {
 	steady, err := p.announce(ctx)
-	if err == nil && !steady {
+	switch {
+	case err != nil:
+		return err
+	case !steady:
 		return errLost
 	}
-	return err
+	return errUntold
 }
 
 func (p *pcp) mapPort(ctx context.Context, w wish) (m Mapping, err error) {

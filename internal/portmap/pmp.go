@@ -92,7 +92,7 @@ func (p *pmp) check(ctx context.Context, m Mapping) error {
 	case !steady || outside != m.Outside.Addr():
 		return errLost
 	}
-	return nil
+	return errUntold
 }
 
 func (p *pmp) mapPort(ctx context.Context, w wish) (m Mapping, err error) {

@@ -81,7 +81,8 @@ type asker interface {
 	probe(ctx context.Context) error
 	// mapPort makes a mapping, or renews it.
 	mapPort(ctx context.Context, w wish) (Mapping, error)
-	// check asks whether m stands: errLost if surely not.
+	// check asks whether m stands: errLost if surely not, errUntold if the gateway is
+	// there but cannot be asked about a single mapping.
 	check(ctx context.Context, m Mapping) error
 	// unmap takes away what mapPort has made, or may have.
 	unmap(ctx context.Context, w wish) error
@@ -89,6 +90,10 @@ type asker interface {
 
 // errLost: the gateway has forgotten its mappings, or has another address outside.
 var errLost = errors.New("the router has lost the mapping")
+
+// errUntold: the gateway is there, and its clock goes on, which does not say that the
+// mapping stands: its rules go when its firewall is loaded anew, and its clock does not.
+var errUntold = errors.New("the router does not tell of single mappings")
 
 // errSilent: no answer came.
 var errSilent = errors.New("no answer")

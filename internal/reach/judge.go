@@ -68,6 +68,9 @@ func (s *Self) CouldNot(at netip.AddrPort, by wire.PeerID, via netip.Prefix, ask
 	if before.yes.After(asked) || asked.Before(s.moved) { // somebody has come in meanwhile; or we are elsewhere
 		return nil, false
 	}
+	if s.isMappedLocked(at) {
+		before.known = nil // the router is not believed for what they saw before
+	}
 	v := before.failed(by, via, now)
 	changes = s.judgeLocked(at, v)
 	if seen := SeenBy(at.Addr().Is4()); at != seen && !slices.Contains(s.ownLocked(now), at) && !s.isMappedLocked(at) {

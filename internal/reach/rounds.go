@@ -16,6 +16,14 @@ const (
 	askUnsure = 5 * time.Minute  // then, and when something speaks against what was known
 	askSure   = 30 * time.Minute // once it is known
 
+	// askMapped is how often a port is tried that a router maps: its rules may go
+	// without a word, and its own answer would be the same as before.
+	askMapped = 5 * time.Minute
+	// askAgainst is how long the rounds follow one another as in the beginning when a
+	// peer could not connect where others have: either it was bad luck, or the address
+	// is out of reach and others wait for it.
+	askAgainst = 2 * time.Minute
+
 	askedLife = time.Minute // how long it is remembered who was asked
 )
 
@@ -41,9 +49,9 @@ func NewRounds() *Rounds {
 	return &Rounds{of: make(map[netip.AddrPort]*round), asked: make(map[wire.PeerID]time.Time)}
 }
 
-// Begin notes that a round about an address begins, on which there is that verdict, if
-// it is due or forced. [Rounds.End] ends it.
-func (r *Rounds) Begin(at netip.AddrPort, v Verdict, now time.Time, force bool) bool {
+// Begin notes that a round about an address begins, on which there is that verdict and
+// which a router maps or not, if it is due or forced. [Rounds.End] ends it.
+func (r *Rounds) Begin(at netip.AddrPort, v Verdict, mapped bool, now time.Time, force bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	latest := r.of[at]
@@ -57,9 +65,14 @@ func (r *Rounds) Begin(at netip.AddrPort, v Verdict, now time.Time, force bool) 
 		return false
 	case v.settled(now):
 		pause = askSure
+		if mapped && v.Answer() == Yes {
+			pause = askMapped
+		}
 		if v.yes.After(latest.begun) && !latest.begun.IsZero() {
 			latest.begun = v.yes // somebody came in: that is as good
 		}
+	case v.Answer() == Yes && now.Sub(v.against) < askAgainst:
+		pause = askSoon
 	case v.Answer() != Unknown:
 	case latest.count == 0:
 		pause = 0

@@ -89,6 +89,13 @@ func (s *Self) MappedTo(port uint16, outside netip.AddrPort) {
 	}
 }
 
+// IsMapped reports whether an address is one where the router says that it lets others in.
+func (s *Self) IsMapped(at netip.AddrPort) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isMappedLocked(at)
+}
+
 func (s *Self) isMappedLocked(at netip.AddrPort) bool {
 	for _, m := range s.mapped {
 		if m == at {

@@ -38,7 +38,9 @@ type Verdict struct {
 	noes  []no      // who could not since, the earliest first
 	count int       // how many of them count
 	no    time.Time // the last of them
-	known []came    // who came in since from another port than we had sent something to, by network
+	// against is when the first peer could not since somebody came in last.
+	against time.Time
+	known   []came // who came in since from another port than we had sent something to, by network
 }
 
 // A no is the word of a peer that it could not connect, and the network of whom we
@@ -86,6 +88,9 @@ func (v Verdict) failed(by wire.PeerID, via netip.Prefix, now time.Time) Verdict
 	v.no = now
 	if v.count >= EnoughNoes {
 		return v
+	}
+	if v.count == 0 {
+		v.against = now
 	}
 	same := func(n no) bool { return n.by == by && n.via == via }
 	v.noes = slices.DeleteFunc(slices.Clone(v.noes), func(n no) bool { return same(n) || now.Sub(n.at) > noLife })
