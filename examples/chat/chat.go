@@ -79,6 +79,7 @@ func (c *chat) await(ctx context.Context, cond func() bool) error {
 func (c *chat) meet(ctx context.Context) {
 	switch {
 	case c.room != "":
+		c.hint("waiting for others who name this room; /help lists the commands")
 		said := ""
 		for id, err := range c.node.Rendezvous(ctx, c.hello.Room) {
 			switch {
@@ -94,18 +95,20 @@ func (c *chat) meet(ctx context.Context) {
 		for _, a := range c.called.Addrs {
 			c.node.Learn(a) // so that the network need not be asked
 		}
+		c.hint("calling; what you say is kept until they are here; /help lists the commands")
 		c.update(func() { c.find(c.called.ID) })
 	default:
 		ticket := c.node.Ticket(ctx)
-		c.update(func() {
-			if c.out.IsTerminal() {
-				c.print("* this ticket says where you are; whoever has it can call you, by: chat TICKET")
-			}
-			c.print("%s", ticket)
-			if c.out.IsTerminal() {
-				c.print("* give it to one person, and wait; /help lists the commands")
-			}
-		})
+		c.hint("this ticket says where you are. Give it to one person, who calls you by: chat TICKET")
+		c.update(func() { c.print("%s", ticket) })
+		c.hint("waiting for them; /help lists the commands")
+	}
+}
+
+// hint tells a person, and no script, what to do.
+func (c *chat) hint(text string) {
+	if c.out.IsTerminal() {
+		c.update(func() { c.print("* %s", text) })
 	}
 }
 

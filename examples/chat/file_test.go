@@ -178,7 +178,7 @@ func TestHostileFiles(t *testing.T) {
 	offer := func(name, data string) frame {
 		sum := sha256.Sum256([]byte(data))
 		offers++
-		return frame{Offer: &transfer.Offer{ID: offers, Name: name, Size: int64(len(data)), Sum: sum[:]}, Data: true}
+		return frame{File: &transfer.Ask{Offer: transfer.Offer{ID: offers, Name: name, Size: int64(len(data)), Sum: sum[:]}, Data: true}}
 	}
 	early := mallory{t, newNode(t), alice.chat}
 	if _, err := early.node.Connect(t.Context(), alice.chat.node.Addrs()[0]); err != nil {
@@ -189,10 +189,10 @@ func TestHostileFiles(t *testing.T) {
 	}
 	good := offer("good.txt", "hi")
 	for range 2 { // they may not have heard that it is here
-		if a := m.ask(good, "hi"); a.Life == 0 || a.Have != 2 {
+		if a := m.ask(good, "hi"); a.Life == 0 || a.There.Have != 2 {
 			t.Errorf("refused: %+v", a)
 		}
-		good.Have = 2
+		good.File.Have = 2
 	}
 	for _, name := range []string{"../up", "/tmp/up", "..", ".", "a/b", ".bashrc", "a\x1b[2J.txt", "a\n", "\u202egpj.exe", "good.txt", strings.Repeat("x", 5000), "x\x00"} {
 		if a := m.ask(offer(name, "no"), "no"); a.Life != 0 || strings.Contains(a.Bye, dir) {
@@ -201,7 +201,7 @@ func TestHostileFiles(t *testing.T) {
 	}
 	for _, size := range []int64{-1, -1 << 63, 1 << 62} {
 		f := offer("n", "no")
-		f.Offer.Size = size
+		f.File.Size = size
 		if a := m.ask(f, "no"); a.Life != 0 {
 			t.Errorf("%d bytes: %+v", size, a)
 		}
@@ -212,18 +212,18 @@ func TestHostileFiles(t *testing.T) {
 	if a := m.ask(offer("other", "hello"), "hallo"); a.Bye != "it is not what was offered" {
 		t.Errorf("with another sum: %+v", a)
 	}
-	if a := m.ask(offer("long", "lo"), strings.Repeat("lo", 1000)); a.Have != 2 {
+	if a := m.ask(offer("long", "lo"), strings.Repeat("lo", 1000)); a.There.Have != 2 {
 		t.Errorf("a longer one: %+v", a)
 	}
 	for _, at := range []int64{-1, 1, 99} {
 		f := offer("parts", "hello")
-		f.Have = at
-		if a := m.ask(f, "hello"); a.Life == 0 || a.Have != 0 {
+		f.File.Have = at
+		if a := m.ask(f, "hello"); a.Life == 0 || a.There.Have != 0 {
 			t.Errorf("from byte %d: %+v", at, a)
 		}
 	}
 	f := offer("none", "")
-	f.Offer.ID = 0
+	f.File.ID = 0
 	if a := m.ask(f, ""); a.Life == 0 {
 		t.Errorf("an offer without a number: %+v", a)
 	}
@@ -245,8 +245,8 @@ func TestLyingTaker(t *testing.T) {
 		in := bufio.NewReaderSize(s, maxFrame)
 		f, _ := receive(in)
 		answer := frame{Life: 1, Name: "m"}
-		if f.Offer != nil && len(lies) > 0 {
-			answer.Have, lies = lies[0], lies[1:]
+		if f.File != nil && len(lies) > 0 {
+			answer.There.Have, lies = lies[0], lies[1:]
 		}
 		send(s, answer)
 	}); err != nil {

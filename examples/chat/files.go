@@ -13,10 +13,7 @@ import (
 	"github.com/kadquic/kadquic/node"
 )
 
-var (
-	errCancelled = errors.New("cancelled")
-	errWithdrawn = errors.New("they gave it up")
-)
+var errCancelled = errors.New("cancelled")
 
 // send sends a file to a peer, one after another. In update.
 func (c *chat) send(p *peer, path string) {
@@ -42,20 +39,20 @@ func (c *chat) sendFile(ctx context.Context, p *peer, path string) error {
 	}
 	defer f.Close()
 	offer := c.hello
-	offer.Offer = &f.Offer
+	offer.File = &transfer.Ask{Offer: f.Offer}
 	asked, waits := false, false
 	for c.await(ctx, func() bool { return p.here }) == nil {
 		answer, err := c.ask(ctx, p.id, offer, nil) // whether it is wanted, and from where on
 		asked = true
-		if err == nil && !answer.Wait && answer.Have != f.Size {
+		if err == nil && !answer.There.Wait && answer.There.Have != f.Size {
 			data := offer
-			data.Data, data.Have = true, f.From(answer.Have, answer.Check)
+			data.File = &transfer.Ask{Offer: f.Offer, Data: true, Have: f.From(answer.There)}
 			answer, err = c.ask(ctx, p.id, data, func(s net.Conn) error {
-				return c.move(ctx, p, s, s, io.NewSectionReader(f, data.Have, f.Size), data)
+				return f.Send(ctx, s, data.File.Have, c.progress(p, data.File))
 			})
 		}
 		switch {
-		case err == nil && answer.Wait:
+		case err == nil && answer.There.Wait:
 			if !waits {
 				c.update(func() { c.print("* %s to %s: waits until they accept it", path, p.name) })
 			}
@@ -63,7 +60,7 @@ func (c *chat) sendFile(ctx context.Context, p *peer, path string) error {
 			soon, cancel := context.WithTimeout(ctx, beat)
 			c.await(soon, func() bool { return p.decided == f.ID })
 			cancel()
-		case err == nil && answer.Have == f.Size:
+		case err == nil && answer.There.Have == f.Size:
 			return nil
 		case errors.As(err, new(refusal)) || errors.Is(err, transfer.ErrShort):
 			return err
@@ -71,59 +68,46 @@ func (c *chat) sendFile(ctx context.Context, p *peer, path string) error {
 			c.update(func() { c.lost(p, err) })
 		}
 	}
-	if offer.Withdrawn = true; asked {
+	if offer.File.Withdrawn = true; asked {
 		c.ask(p.ctx, p.id, offer, nil)
 	}
 	return context.Cause(ctx)
 }
 
-// take handles an offer, with the bytes that follow it, if any.
-func (c *chat) take(p *peer, ask frame, s net.Conn, in io.Reader) (answer frame) {
-	answer = c.hello
-	defer s.SetDeadline(time.Now().Add(patience))
+// take handles what a peer says of a file, with the bytes that follow it, if any.
+func (c *chat) take(p *peer, ask *transfer.Ask, s net.Conn, in io.Reader) (there transfer.Answer, err error) {
 	var part *transfer.Part
-	var err error
+	told := false // the user, why the file does not come
 	c.update(func() {
 		if err = p.ctx.Err(); err != nil {
 			return
 		}
-		fresh := p.inbox.Offered(*ask.Offer)
+		fresh := p.inbox.Offered(ask.Offer)
 		if ask.Withdrawn {
-			if _, ok := p.inbox.Cancel(errWithdrawn); ok {
-				c.print("* %s from %s: %v", ask.Offer.Name, p.name, errWithdrawn)
-			}
+			_, ok := p.inbox.Cancel(transfer.ErrWithdrawn)
+			told = !ok
 		} else if _, ok := p.inbox.Pending(); fresh && ok && c.takeAll {
 			p.inbox.Accept(c.downloads, c.from(p))
 		} else if fresh && ok {
-			c.print("* %s offers %s, %d bytes: /accept takes it, /cancel does not", p.name, ask.Offer.Name, ask.Offer.Size)
+			c.print("* %s offers %s, %d bytes: /accept takes it, /cancel does not", p.name, ask.Name, ask.Size)
 		}
 		part, err = p.inbox.Part()
 	})
+	there.Wait = part == nil
 	if part != nil {
-		select {
-		case <-part.Ready():
-			if ask.Data && errors.Is(c.move(p.ctx, p, s, io.NewOffsetWriter(part, ask.Have), in, ask), transfer.ErrShort) {
-				part.Cancel(errWithdrawn)
-			}
-			answer.Have, answer.Check, err = part.Have()
-		case <-time.After(beat):
-			part = nil
-		}
+		there, err = part.Receive(p.ctx, s, in, *ask, c.progress(p, ask))
+		s.SetDeadline(time.Now().Add(patience))
 	}
-	answer.Wait = part == nil
 	c.update(func() {
-		if err != nil && !ask.Withdrawn && !errors.Is(err, errCancelled) { // that was said
-			c.print("* %s from %s: %v", ask.Offer.Name, p.name, err)
-		} else if part != nil {
+		if told = told || errors.Is(err, errCancelled); err != nil && !told {
+			c.print("* %s from %s: %v", ask.Name, p.name, err)
+		} else if part != nil && err == nil {
 			if path, ok := part.Announce(); ok {
-				c.print("* %s from %s is here: %s", ask.Offer.Name, p.name, path)
+				c.print("* %s from %s is here: %s", ask.Name, p.name, path)
 			}
 		}
 	})
-	if err != nil {
-		return frame{Bye: err.Error()}
-	}
-	return answer
+	return there, err
 }
 
 // accept takes the file of that name that is offered, or the only one. In update.
@@ -134,7 +118,6 @@ func (c *chat) accept(name string) {
 			offered[p] = o.Name
 		}
 	}
-	var err error
 	switch {
 	case len(offered) == 0:
 		c.print("* no such file is offered")
@@ -142,18 +125,16 @@ func (c *chat) accept(name string) {
 		for p, name := range offered {
 			c.print("* %s from %s: /accept %s", name, p.name, name)
 		}
-	case c.downloads == nil:
-		if c.downloads, err = transfer.OpenDir("."); err != nil {
-			c.print("* %v", err)
-			return
-		}
-		fallthrough
 	default:
+		var err error
+		if c.downloads == nil {
+			c.downloads, err = transfer.OpenDir(".")
+		}
 		for p, name := range offered {
-			if err := p.inbox.Accept(c.downloads, c.from(p)); err != nil {
+			if err = cmp.Or(err, p.inbox.Accept(c.downloads, c.from(p))); err != nil {
 				c.print("* %s from %s: %v", name, p.name, err)
 			}
-			p.news = true // so that they need not ask again
+			p.news = true
 		}
 	}
 }
@@ -162,15 +143,15 @@ func (c *chat) accept(name string) {
 // from what the same peer has sent.
 func (c *chat) from(p *peer) string { return fmt.Sprint(p.id, " to ", c.node.ID()) }
 
-// move copies what is left of a file to or from a stream, and says how fast.
-func (c *chat) move(ctx context.Context, p *peer, s net.Conn, dst io.Writer, src io.Reader, f frame) error {
-	return transfer.Copy(ctx, s, dst, src, f.Offer.Size-f.Have, func(n int64, speed float64) {
+// progress shows how far a file is, and how fast it goes.
+func (c *chat) progress(p *peer, f *transfer.Ask) func(int64, float64) {
+	return func(n int64, speed float64) {
 		limit := ""
 		if path, ok := c.node.PathTo(p.id); ok && path.Kind == node.PathRelayed {
 			limit = "; it goes through a relay, which limits that"
 		}
 		c.update(func() {
-			c.print("* %s, %s: %d of %d bytes, %.1f MB/s%s", f.Offer.Name, p.name, f.Have+n, f.Offer.Size, speed/1e6, limit)
+			c.print("* %s, %s: %d of %d bytes, %.1f MB/s%s", f.Name, p.name, f.Have+n, f.Size, speed/1e6, limit)
 		})
-	})
+	}
 }

@@ -137,7 +137,7 @@ func TestEscapes(t *testing.T) {
 	m.ask(frame{Name: evil, N: 1, Said: []string{"doubled", strings.Repeat("w", maxText+1)}}, "")
 	m.ask(frame{Name: evil, N: 1 << 63, Said: []string{"last"}}, "")
 	m.ask(frame{Name: evil, N: math.MaxUint64, Said: []string{"the very last", "beyond"}}, "")
-	m.ask(frame{Name: evil, Offer: &transfer.Offer{ID: 1, Name: evil, Size: 1}}, "")
+	m.ask(frame{Name: evil, File: &transfer.Ask{Offer: transfer.Offer{ID: 1, Name: evil, Size: 1}}}, "")
 	m.ask(frame{Name: evil, Bye: evil}, "")
 	alice.want(`.* has left.*`)
 	alice.quit()

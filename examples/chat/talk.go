@@ -39,13 +39,9 @@ type frame struct {
 	Got  uint64      `json:",omitempty"` // in an answer: the messages up to this one are here
 	Bye  string      `json:",omitempty"` // the end, and why
 
-	Offer     *transfer.Offer `json:",omitempty"` // a file, for those who are asked
-	Data      bool            `json:",omitempty"` // its bytes from Have on follow
-	Withdrawn bool            `json:",omitempty"` // it is offered no longer
-	Decided   uint64          `json:",omitempty"` // the ID of an offer that waits no longer
-	Wait      bool            `json:",omitempty"` // in an answer: it is not accepted yet
-	Have      int64           `json:",omitempty"` // in an answer: so many bytes of it are here
-	Check     []byte          `json:",omitempty"` // in an answer: those bytes have this sum, or are damaged
+	File    *transfer.Ask   `json:",omitempty"` // about a file, for those who are asked
+	Decided uint64          `json:",omitempty"` // the ID of an offer that waits no longer
+	There   transfer.Answer `json:",omitzero"`  // in an answer about a file
 }
 
 // A talk is one end of a conversation, whatever becomes of the connections under
@@ -184,8 +180,10 @@ func (c *chat) answer(from wire.PeerID, s net.Conn) {
 	var answer frame
 	var p *peer
 	c.update(func() { answer, p = c.heard(from, ask), c.peers[from] })
-	if answer.Life != 0 && ask.Offer != nil && p != nil {
-		answer = c.take(p, ask, s, in)
+	if answer.Life != 0 && ask.File != nil && p != nil {
+		if answer.There, err = c.take(p, ask.File, s, in); err != nil {
+			answer = frame{Bye: err.Error()}
+		}
 	}
 	json.NewEncoder(s).Encode(answer)
 }

@@ -3,6 +3,7 @@ package transfer
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,7 +74,7 @@ type Part struct {
 	dir   *os.Root
 	offer Offer
 	temp  string
-	ready chan struct{} // closed when sum and have are right
+	ready chan struct{} // closed when what an earlier program has stored is read
 
 	mu        sync.Mutex
 	file      *os.File // nil when the file is whole, or given up
@@ -155,21 +157,41 @@ func (f *Part) reset() {
 	}
 }
 
-// Ready is closed when Have and WriteAt can be called. That takes a while only if an
-// earlier program has stored much: all of it is read.
-func (f *Part) Ready() <-chan struct{} { return f.ready }
+// ErrWithdrawn means that the sender has given up its offer.
+var ErrWithdrawn = errors.New("they gave it up")
+
+// maxLoad is how long Receive waits until what an earlier program has stored is read.
+const maxLoad = 4 * time.Second
+
+// Receive handles an Ask, with the bytes that follow it on s through in, as [Copy] does,
+// and returns what to answer.
+func (f *Part) Receive(ctx context.Context, s net.Conn, in io.Reader, ask Ask, tell func(done int64, speed float64)) (Answer, error) {
+	select {
+	case <-f.ready:
+	case <-time.After(maxLoad):
+		return Answer{Wait: true}, nil
+	}
+	if ask.Data {
+		err := Copy(ctx, s, io.NewOffsetWriter(f, ask.Have), in, f.offer.Size-ask.Have, tell)
+		if errors.Is(err, ErrShort) {
+			f.Cancel(ErrWithdrawn)
+		}
+	}
+	return f.Have()
+}
 
 // Have returns how many bytes are here, from the first on, and why there will be no
-// more, unless these are all. If an earlier program has stored them, check is their
-// SHA-256, for the sender to compare, as [Source.From] does: the file may have been
-// damaged when that program or its machine died.
-func (f *Part) Have() (n int64, check []byte, err error) {
+// more, unless these are all. The sender has to check bytes that an earlier program has
+// stored, as [Source.From] does: they may have been damaged when that program or its
+// machine died.
+func (f *Part) Have() (Answer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	a := Answer{Have: f.have}
 	if f.unchecked {
-		check = f.sum.Sum(nil)
+		a.Check = f.sum.Sum(nil)
 	}
-	return f.have, check, f.err
+	return a, f.err
 }
 
 // WriteAt adds the bytes from the at-th on. It fails with [ErrPlace] unless they join on

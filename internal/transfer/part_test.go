@@ -62,7 +62,8 @@ func TestPieces(t *testing.T) {
 		defer os.Remove(filepath.Join(path, "x"))
 		defer p.Cancel(fs.ErrClosed)
 		for {
-			have, _, err := p.Have()
+			a, err := p.Have()
+			have := a.Have
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,8 +109,8 @@ func TestNothingStaysOfAFailure(t *testing.T) {
 	}
 	p.Cancel(fs.ErrClosed)
 	p.Cancel(nil)
-	if have, _, err := p.Have(); have != 0 || !errors.Is(err, fs.ErrClosed) {
-		t.Errorf("given up: %d, %v", have, err)
+	if have, err := p.Have(); have.Have != 0 || !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("given up: %v, %v", have, err)
 	}
 	if got := names(t, path); got != "" {
 		t.Errorf("there are %s", got)
@@ -176,7 +177,7 @@ func TestInbox(t *testing.T) {
 	if !b.Offered(y) || b.Decided() != 0 {
 		t.Error("the next offer")
 	}
-	if _, _, err := p.Have(); err == nil {
+	if _, err := p.Have(); err == nil {
 		t.Error("two are kept")
 	}
 	if o, ok := b.Pending(); !ok || o.Name != "y" || !cancel() || cancel() {
@@ -239,12 +240,11 @@ func TestResume(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			<-p.Ready()
-			have, check, err := p.Have()
-			if have != c.have || err != nil {
-				t.Fatalf("%d bytes are here, %v; want %d", have, err, c.have)
+			have, err := p.Receive(t.Context(), nil, nil, Ask{}, nil)
+			if have.Have != c.have || err != nil || have.Wait {
+				t.Fatalf("%+v is here, %v; want %d", have, err, c.have)
 			}
-			from := sourceOf().From(have, check)
+			from := sourceOf().From(have)
 			if from != c.begin {
 				t.Fatalf("goes on at %d, want %d", from, c.begin)
 			}
@@ -282,7 +282,7 @@ func TestResume(t *testing.T) {
 func TestFromIsBounded(t *testing.T) {
 	s := Source{Offer: Offer{Size: 5}}
 	for have, want := range map[int64]int64{-1: 0, 0: 0, 3: 3, 5: 5, 6: 0, 1 << 62: 0, -1 << 63: 0} {
-		if got := s.From(have, nil); got != want {
+		if got := s.From(Answer{Have: have}); got != want {
 			t.Errorf("%d: %d, want %d", have, got, want)
 		}
 	}

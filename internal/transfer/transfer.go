@@ -23,6 +23,22 @@ const (
 	tellEvery = 2 * time.Second
 )
 
+// An Ask is what the sender of a file says: whether it is wanted, that its bytes follow,
+// or that it is offered no longer.
+type Ask struct {
+	Offer
+	Data      bool  `json:",omitempty"` // the bytes from Have on follow
+	Have      int64 `json:",omitempty"`
+	Withdrawn bool  `json:",omitempty"`
+}
+
+// An Answer is what the receiver says to an Ask, unless it refuses.
+type Answer struct {
+	Wait  bool   `json:",omitempty"` // it is not decided yet whether the file is wanted
+	Have  int64  `json:",omitempty"` // so many bytes are here, from the first on
+	Check []byte `json:",omitempty"` // if not empty, their SHA-256: they may be damaged
+}
+
 // ErrShort means that a file is not as long as was said, or was given up.
 var ErrShort = errors.New("it ends too early")
 
@@ -54,20 +70,24 @@ func Open(path string) (*Source, error) {
 	return &Source{f, Offer{rand.Uint64(), filepath.Base(path), n, sum.Sum(nil)}}, nil
 }
 
-// From returns the byte from which on a receiver needs the file that says it has the
-// first have bytes. If it asks to check them, with their sum, and they differ from the
-// file's, that is 0.
-func (s *Source) From(have int64, check []byte) int64 {
-	if have < 0 || have > s.Size {
+// From returns the byte from which on a receiver needs the file: where it says that its
+// bytes end, or 0 if they are to be checked and differ from the file's.
+func (s *Source) From(a Answer) int64 {
+	if a.Have < 0 || a.Have > s.Size {
 		return 0
 	}
-	if check != nil {
+	if len(a.Check) > 0 {
 		sum := sha256.New()
-		if _, err := io.Copy(sum, io.NewSectionReader(s, 0, have)); err != nil || !bytes.Equal(sum.Sum(nil), check) {
+		if _, err := io.Copy(sum, io.NewSectionReader(s, 0, a.Have)); err != nil || !bytes.Equal(sum.Sum(nil), a.Check) {
 			return 0
 		}
 	}
-	return have
+	return a.Have
+}
+
+// Send writes the bytes from have on to a stream, as [Copy] does.
+func (s *Source) Send(ctx context.Context, to net.Conn, have int64, tell func(done int64, speed float64)) error {
+	return Copy(ctx, to, to, io.NewSectionReader(s, have, s.Size), s.Size-have, tell)
 }
 
 // Copy copies n bytes to or from s, until ctx ends or nothing moves for [Stalled]. Every
