@@ -59,6 +59,7 @@ func (n *Node) openData() error {
 	}
 	n.withdrawals.load(publicationsOn{disk, withdrawnPrefix}, n.id, time.Now())
 	n.retractions.load(publicationsOn{disk, retractedPrefix})
+	n.labels.load(publicationsOn{disk, labelPrefix}, n.publications.has)
 	for at := range n.withdrawals.by { // unpublished when that could not be noted
 		if n.publications.last(at) < n.withdrawals.last(at) {
 			if err := n.publications.forget(at); err != nil {
@@ -199,7 +200,7 @@ func (n *Node) Backup(w io.Writer) error {
 	return nil
 }
 
-// publicationsOn is the shelf of what the node keeps alive, has withdrawn or retracted: states
+// publicationsOn is the shelf of what the node keeps alive, has withdrawn or retracted, or calls by a label: states
 // of its database.
 type publicationsOn struct {
 	disk   *store.Disk
@@ -210,6 +211,7 @@ const (
 	publishedPrefix = "published/"
 	withdrawnPrefix = "withdrawn/"
 	retractedPrefix = "retracted/"
+	labelPrefix     = "label/"
 )
 
 func (p publicationsOn) savePublication(name string, data []byte) error {

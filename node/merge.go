@@ -51,6 +51,13 @@ func (n *Node) Merge(ctx context.Context, path string) (Merged, error) {
 		}
 		m.Publications++
 	}
+	for _, data := range (publicationsOn{from, labelPrefix}).savedPublications() {
+		if at, label, ok := parseLabel(data); ok && n.publications.has(at) && n.labels.of(at) == "" {
+			if err := n.labels.set(at, label, n.publications.has); err != nil {
+				n.config.Logger.Info("cannot keep a label", "key", at.key, "err", err)
+			}
+		}
+	}
 	before := n.peers.Len()
 	if peers, err := from.Saved(statePeers); err != nil {
 		m.Refused++

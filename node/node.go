@@ -86,6 +86,7 @@ type Node struct {
 	withdrawals  *withdrawals
 	rendezvous   rendezvous
 	retractions  *retractions
+	labels       labels
 	courts       map[string]*court // by namespace
 
 	mu    sync.Mutex // guards table; nothing but newcomers.add is called while it is held
@@ -174,6 +175,7 @@ func New(config Config) (*Node, error) {
 	n.publications = newPublications(c.RecordTTL)
 	n.withdrawals = newWithdrawals()
 	n.retractions = newRetractions()
+	n.labels.by = make(map[slot]string)
 	n.courts = courts
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{

@@ -28,6 +28,7 @@ type Publication struct {
 	Kind   wire.Kind
 	Key    routing.Key
 	Name   []byte // of owned and open records; may be empty
+	Label  string // what SetLabel calls it; may be empty
 	Size   int    // of the value, in bytes
 	Seq    uint64 // of the version that stands; to renew it does not change it
 	Expiry time.Time
@@ -200,6 +201,9 @@ func (n *Node) Published() []Publication {
 		})
 	}
 	ps.mu.Unlock()
+	for i := range all {
+		all[i].Label = n.labels.of(slot{all[i].Kind, all[i].Key})
+	}
 	slices.SortFunc(all, func(a, b Publication) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), bytes.Compare(a.Key[:], b.Key[:]))
 	})
@@ -230,7 +234,7 @@ func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (
 		return Stored{}, fmt.Errorf("unpublish %s: %w", key, ErrNotFound)
 	}
 	seq := n.seqs.next(key, record.Seq, time.Now())
-	serr := errors.Join(ps.save(at), n.retractions.add(at, seq))
+	serr := errors.Join(ps.save(at), n.retractions.add(at, seq), n.labels.set(at, "", ps.has))
 	stored, err := Stored{Key: key}, error(nil)
 	if kind != wire.KindContent {
 		stored, err = n.withdraw(ctx, record, seq)

@@ -33,8 +33,9 @@ ends for good the others forget it within 24 hours.`,
 			if err != nil {
 				return err
 			}
+			p := control.Provide{Key: k, Label: key.label(args[0]), Stop: stop}
 			return a.within(cmd.Context(), func(ctx context.Context) error {
-				return a.provide(ctx, args[0], k, stop)
+				return a.provide(ctx, args[0], p)
 			})
 		},
 	}
@@ -43,21 +44,21 @@ ends for good the others forget it within 24 hours.`,
 	return cmd
 }
 
-func (a *app) provide(ctx context.Context, name string, key routing.Key, stop bool) error {
+func (a *app) provide(ctx context.Context, name string, p control.Provide) error {
 	api, err := a.ownDaemon(ctx, "provide speaks for")
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	stored, err := api.Provide(ctx, control.Provide{Key: key, Stop: stop})
+	stored, err := api.Provide(ctx, p)
 	if err != nil {
 		return getError(name, err)
 	}
-	if stop {
+	if p.Stop {
 		a.object(struct {
 			Key     routing.Key `json:"key"`
 			Stopped bool        `json:"stopped"`
-		}{key, true})
+		}{p.Key, true})
 		a.print("no longer provided; others forget it within a minute")
 		return nil
 	}

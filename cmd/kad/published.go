@@ -21,7 +21,8 @@ func (a *app) publishedCommand() *cobra.Command {
 put through it without --ttl, and what it provides. It signs each anew before its
 24 hours end, also after a restart, until "kad unpublish" (or "kad provide
 --stop"). A line tells the kind, the key, how many bytes the value has, on how
-many nodes it was stored last, when it will be next, and its name, if it has one.`,
+many nodes it was stored last, when it will be next, and its name, or the KEY that it
+was put or provided under.`,
 		Example: `  kad published
   kad unpublish --hex 3338be694f50c5f338814986cdf0686453a888b84f424d792af4b9202398f392`,
 		Args: takesNone,
@@ -61,8 +62,11 @@ func publicationLine(p control.Publication, now time.Time) string {
 	default:
 		line += fmt.Sprintf("  stored on %d of %d, again %s", p.Stored, p.Of, when(p.Next, now))
 	}
-	if len(p.Name) > 0 {
+	switch {
+	case len(p.Name) > 0:
 		line += "  " + wire.Printable(string(p.Name))
+	case p.Label != "":
+		line += "  " + wire.Printable(p.Label)
 	}
 	return line
 }

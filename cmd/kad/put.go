@@ -145,6 +145,7 @@ func (o *putOptions) record(args []string) (control.Put, []string, error) {
 		return p, nil, usagef("give KEY and VALUE: kad put KEY VALUE")
 	}
 	p.Key, err = o.subject.key.parse(args[0])
+	p.Label = o.subject.key.label(args[0])
 	return p, args[1:], err
 }
 

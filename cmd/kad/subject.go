@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kadquic/kadquic/internal/control"
+	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -32,6 +33,15 @@ func (k *keyFlags) parse(s string) (routing.Key, error) {
 		return routing.Key{}, usagef("KEY %q is not 64 hex digits: %w", s, err)
 	}
 	return key, nil
+}
+
+// label returns what the user calls the key that s stands for, "" if s is the key itself
+// or too long to be remembered.
+func (k *keyFlags) label(s string) string {
+	if k.hex || len(s) > node.MaxLabel {
+		return ""
+	}
+	return s
 }
 
 // subjectFlags are how commands say which record they mean: its kind, and what

@@ -137,6 +137,9 @@ type Put struct {
 	// alive for as long as it runs itself.
 	TTL    Duration `json:"ttl_ms,omitempty"`
 	Quorum int      `json:"quorum,omitempty"`
+	// Label is what the user calls the key. A node that keeps the record alive remembers
+	// it for Published, up to node.MaxLabel bytes. It is never sent to other nodes.
+	Label string `json:"label,omitempty"`
 	// IfSeq, of an owned record: only if the newest version has this sequence
 	// number, 0 meaning that there is none.
 	IfSeq *uint64 `json:"if_seq,omitempty"`
@@ -178,8 +181,9 @@ type Key struct {
 
 // A Provide says what to provide, or no longer.
 type Provide struct {
-	Key  routing.Key `json:"key"`
-	Stop bool        `json:"stop,omitempty"`
+	Key   routing.Key `json:"key"`
+	Label string      `json:"label,omitempty"` // see Put
+	Stop  bool        `json:"stop,omitempty"`
 }
 
 // A Provider is a peer that says it provides what a key stands for.
@@ -203,6 +207,7 @@ type Publication struct {
 	Key      routing.Key `json:"key"`
 	Name     []byte      `json:"name,omitempty"`
 	NameText string      `json:"name_text,omitempty"` // Name, if it is UTF-8
+	Label    string      `json:"label,omitempty"`     // what the user called the key when it was put or provided
 	Size     int         `json:"bytes"`               // of the value
 	Seq      uint64      `json:"seq"`
 	Expiry   time.Time   `json:"expiry"`

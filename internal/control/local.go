@@ -108,6 +108,9 @@ func (l *local) Put(ctx context.Context, p Put) (Stored, error) {
 		Quorum:    p.Quorum,
 		Publisher: l.options.Publisher,
 	})
+	if stored.Count > 0 && p.TTL == 0 {
+		l.label(wire.Kind(p.Kind), stored.Key, p.Label)
+	}
 	return storedOf(stored), err
 }
 

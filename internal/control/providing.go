@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/wire"
 )
 
 func (l *local) Provide(ctx context.Context, p Provide) (Stored, error) {
@@ -12,6 +13,9 @@ func (l *local) Provide(ctx context.Context, p Provide) (Stored, error) {
 		return Stored{Key: p.Key}, l.node.StopProviding(ctx, p.Key)
 	}
 	stored, err := l.node.Provide(ctx, p.Key)
+	if stored.Count > 0 {
+		l.label(wire.KindProvider, p.Key, p.Label)
+	}
 	return storedOf(stored), err
 }
 

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -28,6 +29,7 @@ func publicationOf(p node.Publication) Publication {
 		Key:      p.Key,
 		Name:     p.Name,
 		NameText: textOf(p.Name),
+		Label:    p.Label,
 		Size:     p.Size,
 		Seq:      p.Seq,
 		Expiry:   p.Expiry.UTC(),
@@ -42,6 +44,14 @@ func publicationOf(p node.Publication) Publication {
 		q.Error = p.Err.Error()
 	}
 	return q
+}
+
+// label remembers what the user calls a record that the node keeps alive. That the record
+// was published matters more than what it is called, so an error is no failure.
+func (l *local) label(kind wire.Kind, key routing.Key, label string) {
+	if label != "" && l.options.Publisher == nil {
+		l.node.SetLabel(kind, key, label)
+	}
 }
 
 func (l *local) Unpublish(ctx context.Context, s Subject) (Stored, error) {
