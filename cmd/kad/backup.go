@@ -160,7 +160,7 @@ func (a *app) fillDatabase(ctx context.Context, p profile, f *os.File) (has bool
 	w := &counter{w: f, show: func(n int64) { progress.show("copied: %s", size(n)) }}
 	api, err := a.daemon(ctx)
 	if err == nil {
-		return true, api.Backup(ctx, w)
+		return true, copyOf(ctx, api, w)
 	}
 	if !errors.Is(err, control.ErrNoDaemon) {
 		return false, err

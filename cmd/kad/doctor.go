@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -151,12 +152,14 @@ func (a *app) examineNode(ctx context.Context, p profile) (control.API, finding)
 	if none, ok := errors.AsType[*noDaemonError](err); ok {
 		if none.busy {
 			f.OK, f.Text = false, oneLine(err.Error())
+		} else if err := mayWrite(p.lockFile()); err != nil {
+			f.OK, f.Text = false, "cannot start: "+err.Error()
 		}
 		return nil, f
 	}
 	var s control.Status
 	if err == nil {
-		s, err = api.Status(ctx)
+		s, err = statusOf(ctx, api)
 	}
 	if err != nil {
 		f.OK, f.Text = false, "does not answer: "+oneLine(err.Error())
@@ -181,6 +184,10 @@ func (a *app) examineDatabase(ctx context.Context, p profile, api control.API) f
 		return f
 	case err != nil:
 		f.OK, f.Text = false, oneLine(err.Error())
+		return f
+	}
+	if err := mayWrite(path); err != nil {
+		f.OK, f.Text = false, "a node cannot start with it: "+err.Error()
 		return f
 	}
 	if api != nil {
@@ -215,6 +222,22 @@ func (a *app) examineDatabase(ctx context.Context, p profile, api control.API) f
 	}
 	f.Report = newReportJSON(r)
 	return f
+}
+
+// mayWrite returns an error if a node could not open the file at path, which is there or
+// not, as it does: to read and to write. On a file system that is mounted read-only it
+// only reads. It changes nothing.
+func mayWrite(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%q may not be read and written by this user: make it yours (chown), with mode 0600 (chmod)", path)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EROFS):
+		return nil
+	}
+	return errors.New(oneLine(err.Error()))
 }
 
 func (a *app) salvage(ctx context.Context, p profile) error {
@@ -265,7 +288,7 @@ func (a *app) salvage(ctx context.Context, p profile) error {
 
 // processOf is the process of a node, if it can be had.
 func processOf(ctx context.Context, api control.API) string {
-	s, err := api.Status(ctx)
+	s, err := statusOf(ctx, api)
 	if err != nil {
 		return ""
 	}

@@ -214,7 +214,7 @@ func writeSynced(path string, data []byte) error {
 
 // restoreLive gives the backup's database to a node that runs.
 func (a *app) restoreLive(ctx context.Context, api control.API, b unpacked, done *restored) error {
-	s, err := api.Status(ctx)
+	s, err := statusOf(ctx, api)
 	if err != nil {
 		return err
 	}
