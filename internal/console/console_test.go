@@ -28,9 +28,14 @@ func TestMain(m *testing.M) {
 	usr1, quit := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(usr1, syscall.SIGUSR1)
 	signal.Notify(quit, syscall.SIGTERM)
+	shown := make(chan bool, 1)
 	go func() {
 		for range usr1 {
 			fmt.Fprintln(c, "a message")
+			select {
+			case shown <- true:
+			default:
+			}
 		}
 	}()
 	go func() {
@@ -49,6 +54,9 @@ func TestMain(m *testing.M) {
 			select {} // the screen is looked at
 		}
 		fmt.Fprintf(c, "read %q\n", line)
+		if line == "wait" {
+			<-shown
+		}
 	}
 }
 
@@ -172,6 +180,16 @@ func TestPaste(t *testing.T) {
 	w.tmux("set-buffer", strings.Repeat("pasted\n", 10))
 	w.tmux("paste-buffer")
 	w.want(append(slices.Repeat([]string{"> pasted", `read "pasted"`}, 10), ">")...)
+}
+
+// What is typed while no line is read is the next line, and the terminal does not echo it.
+func TestTypedAhead(t *testing.T) {
+	w := openWindow(t, 40)
+	w.press("wait", "Enter")
+	w.want("> wait", `read "wait"`)
+	w.press("ahead", "Enter", "hal")
+	w.signal("USR1")
+	w.want("> wait", `read "wait"`, "a message", "> ahead", `read "ahead"`, "> hal")
 }
 
 // At the end the terminal is as it was, and half a line is not taken for a whole one.
