@@ -41,18 +41,21 @@ func (n *Node) checkRelays(peer wire.PeerID) {
 	}
 }
 
-// checkLink asks the relay of a link whether it is there, and replaces the link if no
-// answer comes in time.
+// checkLink asks the relay of a link whether it is there, and replaces the link if neither
+// an answer nor anything else comes from there in time. If only the answer does not, the
+// relay is slow, or we are: that is no error.
 func (n *Node) checkLink(l *link) error {
 	if !l.isUp() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, min(max(4*n.rttTo(l), relayAnswer/2), relayAnswer))
 	defer cancel()
+	before := l.conn.Stats().PacketsReceived
 	_, _, err := l.rpc.call(ctx, wire.Ping{})
-	if err != nil {
-		n.renewLink(l)
+	if err == nil || l.conn.Err() == nil && l.conn.Stats().PacketsReceived != before {
+		return nil
 	}
+	n.renewLink(l)
 	return err
 }
 

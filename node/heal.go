@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"time"
@@ -17,14 +19,20 @@ import (
 // sides do so, since only one of them may have relays, or know that it has moved.
 //
 //	path silent for 0.3 s      ask on the path; no answer in 1½ round trips: check the relays
-//	path quiet                 call at once, then after 1, 2, 4, … 15 s
+//	path quiet                 call at once, then after 1, 2, 4, … 30 s
 //	our own address changes    call at once: it is asked for every half second
 //	path relayed               call after 5 round trips, 1, 2, 5, 15, 60, 60, … s
 //	relay silent               call through another relay, connect to this one again
 //
 // The side that listens only does not notice that its NAT has forgotten it: hence the
-// first line. To check a relay is to tell it our address, and until that is done nothing
+// third line. To check a relay is to tell it our address, and until that is done nothing
 // comes from it (checkRelays).
+//
+// When a machine or a relay has too much to do, answers are late, and paths seem broken
+// that are not: to call more then makes it worse. So one call is under way at a time; the
+// pauses, a quarter more or less by chance, begin anew only when a path has been good for
+// 10 s; a relay that is slow is not taken for one that has gone while packets come from
+// it; and a peer or relay that says BUSY is left alone for 5, 10, … 60 s.
 //
 // All of that only while streams are open and for 10 s more, and in the first seconds. What is promised: when a relay dies under a
 // conversation whose peer has another, a connection lives on, with a gap of up to 5
@@ -32,9 +40,14 @@ import (
 type heal struct {
 	calling int       // calls under way
 	next    time.Time // call, at the earliest; zero: none is planned
-	tries   int       // since there was a good path
+	tries   int       // since a path was last good for goodAfter
+	good    time.Time // since when the path has been; zero: it is not
 	straint time.Time // no call before that: not even in an emergency
-	urgent  bool      // the next call does not wait for those under way: they may wait for who is gone
+	urgent  bool      // the next call takes the place of that under way, which may wait for a relay that has gone
+
+	stop  context.CancelFunc // ends the call under way
+	busy  int                // calls refused as BUSY, in a row
+	leave time.Time          // after the last of these, until when there is no call
 
 	local   netip.Addr // ours, on the way to the relay
 	looked  time.Time  // when that was asked
@@ -43,6 +56,7 @@ type heal struct {
 	pinged  time.Time
 	poked   time.Time   // for the sake of which check of the path the relay was sent something
 	bad     wire.PeerID // a relay that did not answer
+	unheard int         // how often in a row the relay did not
 }
 
 const (
@@ -50,14 +64,36 @@ const (
 	relayEvery  = time.Second            // to ask a relay that a conversation depends on
 	relayAnswer = time.Second            // within which it has to answer, at the most
 	minBetween  = time.Second            // calls
-	maxUrgent   = 3                      // calls under way
+	goodAfter   = 10 * time.Second
+	maxBroken   = 30 * time.Second // between calls while the path is broken
+	minLeave    = 5 * time.Second
+	maxLeave    = time.Minute
 )
 
 // directAfter are the pauses between calls while the path is relayed; the last repeats.
 var directAfter = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 15 * time.Second, time.Minute}
 
 // lost notes that the path has just been lost.
-func (h *heal) lost(now time.Time) { h.next, h.tries = now, 0 }
+func (h *heal) lost(now time.Time) {
+	if h.tries == 0 || h.next.IsZero() {
+		h.next = now.Add(h.pause(true))
+	}
+}
+
+// pause is how long to wait before a call.
+func (h *heal) pause(broken bool) time.Duration {
+	switch {
+	case h.tries == 0:
+		return 0
+	case broken:
+		return vary(min(time.Second<<min(h.tries-1, 10), maxBroken))
+	}
+	return vary(directAfter[min(h.tries-1, len(directAfter)-1)])
+}
+
+// vary makes a duration a quarter longer or shorter by chance, so that many who have lost
+// one relay do not come back in step.
+func vary(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
 
 // stepHeal does what is due and returns when to be called again.
 func (g *agent) stepHeal(now time.Time, conn, talking bool) time.Time {
@@ -74,11 +110,20 @@ func (g *agent) stepHeal(now time.Time, conn, talking bool) time.Time {
 		h.talked, h.tries, h.local, h.looked = true, 0, netip.Addr{}, time.Time{}
 		h.next = now.Add(g.firstPause())
 	case !relayed && !broken:
-		h.next, h.tries = time.Time{}, 0
+		if h.good.IsZero() {
+			h.good = now
+		}
+		h.next = time.Time{}
+		if now.Sub(h.good) >= goodAfter {
+			h.tries, h.busy = 0, 0
+		}
 	case h.next.IsZero() && broken:
-		h.next = now
+		h.next = now.Add(h.pause(true))
 	case h.next.IsZero():
 		h.next = now.Add(directAfter[0])
+	}
+	if relayed || broken {
+		h.good = time.Time{}
 	}
 	if now.Sub(h.looked) >= lookEvery {
 		h.looked = now
@@ -96,14 +141,10 @@ func (g *agent) stepHeal(now time.Time, conn, talking bool) time.Time {
 	if !h.next.IsZero() && !now.Before(h.next) && g.searching() && !broken { // one thing after the other
 		h.next = now.Add(directAfter[0])
 	}
-	if !h.next.IsZero() && !now.Before(h.next) && (h.calling == 0 || h.urgent && h.calling < maxUrgent) && !now.Before(h.straint) {
+	if !h.next.IsZero() && !now.Before(h.next) && (h.calling == 0 || h.urgent) && !now.Before(h.straint) && !now.Before(h.leave) {
 		h.urgent = false
-		pause := directAfter[min(h.tries, len(directAfter)-1)]
-		if broken {
-			pause = min(time.Second<<min(h.tries, 4), 15*time.Second)
-		}
 		h.tries++
-		h.next, h.straint = now.Add(pause), now.Add(minBetween)
+		h.next, h.straint = now.Add(h.pause(broken)), now.Add(minBetween)
 		g.n.checkRelays(g.id)
 		g.callAgain()
 	}
@@ -177,17 +218,19 @@ func localFor(to netip.AddrPort) (netip.Addr, bool) {
 // is not, the peer is called through another.
 func (g *agent) askRelay(now time.Time) {
 	h := &g.heal
-	if h.pinging || now.Sub(h.pinged) < relayEvery {
+	if h.pinging || now.Sub(h.pinged) < relayEvery<<min(h.unheard, 4) {
 		return
 	}
 	h.pinged = now
 	relay, ok := g.n.relayOf(g.id)
 	if !ok {
+		h.unheard++
 		h.next = now
 		return
 	}
 	c, ok := g.n.pool.Lookup(publicKey(relay))
 	if !ok {
+		h.unheard++
 		h.bad, h.next = relay, now
 		return
 	}
@@ -203,10 +246,17 @@ func (g *agent) askRelay(now time.Time) {
 				if h.bad == relay {
 					h.bad = wire.PeerID{}
 				}
+				if h.unheard > maxCallRelays { // we were cut off, and are no more
+					h.next = now
+				}
+				h.unheard = 0
 				return
 			}
 			h.bad = relay
-			h.next, h.straint, h.urgent = now, now, true
+			h.unheard++
+			if others := g.n.callRelays(g.id, relay); others[0] != relay && h.unheard <= maxCallRelays {
+				h.next, h.straint, h.urgent = now, now, true
+			}
 		})
 	})
 }
@@ -217,18 +267,33 @@ func (g *agent) callAgain() {
 	if len(relays) == 0 {
 		return
 	}
-	g.heal.calling++
+	h := &g.heal
+	if h.stop != nil {
+		h.stop()
+	}
+	ctx, cancel := context.WithTimeout(g.n.ctx, callFor)
+	h.stop = cancel
+	h.calling++
 	started := g.n.spawn(func() {
-		ctx, cancel := context.WithTimeout(g.n.ctx, 5*time.Second)
 		defer cancel()
+		var err error
 		for _, relay := range relays[:min(len(relays), maxCallRelays)] {
-			if g.n.callAfresh(ctx, g.id, relay) == nil {
+			if err = g.n.callAfresh(ctx, g.id, relay); err == nil {
 				break
 			}
 		}
-		g.tell(func(time.Time) { g.heal.calling-- })
+		g.tell(func(now time.Time) {
+			h.calling--
+			if err == nil {
+				h.busy = 0
+			} else if errors.Is(err, wire.CodeBusy) {
+				h.leave = now.Add(vary(min(minLeave<<min(h.busy, 10), maxLeave)))
+				h.busy++
+			}
+		})
 	})
 	if !started {
-		g.heal.calling--
+		cancel()
+		h.calling--
 	}
 }

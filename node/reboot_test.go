@@ -42,13 +42,19 @@ type household struct {
 // household adds one whose node has reservations at relays.
 func (s *swarm) household(symmetric bool, c Config) *household {
 	s.t.Helper()
+	return s.householdAt(wantRelays, symmetric, c)
+}
+
+// householdAt is household where there are so many relays.
+func (s *swarm) householdAt(relays int, symmetric bool, c Config) *household {
+	s.t.Helper()
 	i := len(s.nodes)
 	nat := func(k byte) *simnet.NAT {
 		return s.net.NAT(netip.AddrFrom4([4]byte{26, byte(i >> 8), byte(i), k}), symmetric)
 	}
 	h := &household{nat: nat(1), other: nat(2), at: inside(i).Addr()}
 	h.Node = s.addBehind(h.nat, c)
-	awaitThat(s.t, "reservations", func() bool { return len(h.Relays()) == wantRelays })
+	awaitThat(s.t, "reservations", func() bool { return len(h.Relays()) == relays })
 	return h
 }
 
