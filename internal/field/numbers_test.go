@@ -199,6 +199,13 @@ func (p *program) report(_ context.Context, o order) (any, error) {
 	return got, nil
 }
 
+// gap tells the longest gap of a conversation since it was last asked.
+func (p *program) gap(_ context.Context, o order) (any, error) {
+	var gap time.Duration
+	p.numbers.with(o.Of, func(t *tally) { gap, t.Gap = t.Gap, 0 })
+	return gap, nil
+}
+
 // enough ends a conversation of ours, and reports.
 func (p *program) enough(ctx context.Context, o order) (any, error) {
 	var ended chan struct{}

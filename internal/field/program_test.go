@@ -75,6 +75,7 @@ var orders = map[string]func(*program, context.Context, order) (any, error){
 	"hang up": (*program).hangUp,
 	"number":  (*program).number,
 	"report":  (*program).report,
+	"gap":     (*program).gap,
 	"enough":  (*program).enough,
 	"bulk":    (*program).bulk,
 	"floor":   (*program).floor,
