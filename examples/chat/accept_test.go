@@ -99,7 +99,7 @@ func TestReceiverKilled(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			to := t.TempDir()
-			file, data := newFile(t, "long.bin", 192<<20)
+			file, data := newFile(t, "long.bin", 64<<20)
 			args := []string{"--key=" + filepath.Join(t.TempDir(), "id.pem"), "--name=alice", "--downloads=" + to}
 			alice := start(t, args...)
 			ticket := alice.ticket()
@@ -115,7 +115,7 @@ func TestReceiverKilled(t *testing.T) {
 				return "", 0
 			}
 			bob.say("/send " + file)
-			for _, size := part(); size < 32<<20; _, size = part() {
+			for _, size := part(); size < 8<<20; _, size = part() {
 				runtime.Gosched()
 			}
 			alice.proc.Kill()

@@ -52,7 +52,7 @@ type peer struct {
 	inbox   transfer.Inbox  // of files
 	news    bool            // for it: its offer is accepted or refused
 	decided uint64          // the ID of our offer that it has accepted or refused
-	turn    sync.Mutex      // to send it a file
+	sent    chan struct{}   // closed when the last file for it is sent, or given up
 	wanted  context.Context // until those for it are cancelled
 	stop    context.CancelCauseFunc
 }

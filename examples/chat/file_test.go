@@ -73,8 +73,8 @@ func TestFiles(t *testing.T) {
 	bob.want(`\* .* to alice·....: not an ordinary file`)
 	empty, _ := newFile(t, "empty", 0)
 	more, _ := newFile(t, "more", 5)
-	bob.say("/send "+empty, "/send "+more)
-	bob.quit() // when they have arrived
+	bob.say("/send "+empty, "/send "+more) // in this order
+	bob.quit()                             // when they have arrived
 	alice.want(`\* empty from bob·.... is here: .*/empty`)
 	alice.want(`\* more from bob·.... is here: .*/more`)
 	alice.want(`\* bob·.... has left`)

@@ -15,14 +15,17 @@ import (
 
 var errCancelled = errors.New("cancelled")
 
-// send sends a file to a peer, one after another. In update.
+// send sends a file to a peer, when those before it are sent. In update.
 func (c *chat) send(p *peer, path string) {
-	ctx := p.wanted
+	ctx, before, done := p.wanted, p.sent, make(chan struct{})
+	p.sent = done
 	c.sending++
 	c.work.Go(func() {
-		p.turn.Lock()
+		defer close(done)
+		if before != nil {
+			<-before
+		}
 		err := c.sendFile(ctx, p, path)
-		p.turn.Unlock()
 		c.update(func() {
 			c.sending--
 			c.print("* %s to %s: %v", path, p.name, cmp.Or(err, errors.New("it is there")))
