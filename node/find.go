@@ -52,6 +52,11 @@ type Value struct {
 	Seq       uint64
 	Expiry    time.Time
 	From      wire.PeerID // who had it
+
+	// Answers is how many peers had answered with a record under the key, this node
+	// among them, when GetWith chose this one. It is below the quorum where the k nearest
+	// have answered and fewer hold one. Values leaves it zero.
+	Answers int
 }
 
 // Get returns the value under key: the first open record found that is valid.
@@ -81,6 +86,7 @@ func (n *Node) GetWith(ctx context.Context, key routing.Key, o GetOptions) (Valu
 	var v Value
 	if ok {
 		v = best.value()
+		v.Answers = f.answered()
 	}
 	if err != nil {
 		return v, fmt.Errorf("get %s: %w", f.key, err)

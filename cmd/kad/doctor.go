@@ -282,7 +282,7 @@ func (a *app) salvage(ctx context.Context, p profile) error {
 	for _, loss := range r.Losses {
 		a.print("  lost: %s", oneLine(loss))
 	}
-	a.note("The damaged database is %s; delete it when you miss nothing.", wire.Printable(old))
+	a.remark("The damaged database is %s; delete it when you miss nothing.", wire.Printable(old))
 	return nil
 }
 

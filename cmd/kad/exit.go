@@ -21,12 +21,12 @@ const (
 	exitNoDaemon    exitCode = 4 // no running node to ask
 	exitUnreachable exitCode = 5 // no peer answered
 	exitTimeout     exitCode = 6 // --timeout was over
-	exitQuorum      exitCode = 7 // stored on fewer nodes than asked
+	exitQuorum      exitCode = 7 // stored, or found, on fewer nodes than asked
 	exitConflict    exitCode = 8 // another version stands than put --if-seq expects
 )
 
 const exitCodesHelp = `Exit codes: 0 ok, 1 error, 2 wrong usage, 3 not found, 4 no daemon,
-5 unreachable, 6 timeout, 7 stored on fewer nodes than asked, 8 conflict.`
+5 unreachable, 6 timeout, 7 on fewer nodes than asked, 8 conflict.`
 
 // A usageError is a mistake of the caller's, found before anything was done.
 type usageError struct{ err error }

@@ -40,6 +40,9 @@ Several publishers may have a value each under one KEY. Get takes the first it
 finds; with --all it asks every node near KEY and prints one line for each
 publisher: its peer ID and its newest value, quoted if it is not plain text.
 
+With --quorum the value is printed even if fewer nodes gave one; then the exit
+code is 7, for there may be a newer value.
+
 ` + subjectHelp,
 		Example: `  kad get greeting
   kad get photo -o photo.jpg
@@ -55,6 +58,8 @@ publisher: its peer ID and its newest value, quoted if it is not plain text.
 				return err
 			case o.quorum < 0:
 				return usagef("--quorum is %d, want at least 0", o.quorum)
+			case o.all && o.quorum > 0:
+				return usagef("give --all or --quorum, not both: --all asks every node near KEY")
 			case o.all && o.out != "":
 				return usagef("give --all or --output, not both: --all is a line for each publisher")
 			}
@@ -91,8 +96,23 @@ func (a *app) get(ctx context.Context, s subject, o getOptions) error {
 	if err != nil {
 		return fmt.Errorf("%s: this value was found, but there may be a newer one: %w", wire.Printable(s.text), err)
 	}
+	if value.Answers < o.quorum {
+		return &fewError{s.text, value.Answers, o.quorum}
+	}
 	return nil
 }
+
+// A fewError says that a value was found, on fewer nodes than asked.
+type fewError struct {
+	what         string
+	nodes, asked int
+}
+
+func (e *fewError) Error() string {
+	return fmt.Sprintf("%s: this value was found, but %s of the %d that --quorum asks gave one, and there may be a newer one", wire.Printable(e.what), plural(e.nodes, "node"), e.asked)
+}
+
+func (e *fewError) Is(target error) bool { return target == node.ErrQuorum }
 
 // gotten shows the value found.
 func (a *app) gotten(value control.Value, o getOptions, start time.Time) error {

@@ -66,7 +66,7 @@ func (a *app) lookup(ctx context.Context, key routing.Key, trace bool) error {
 		TookMS float64 `json:"took_ms"`
 	}{"lookup", key, found, ms(d)})
 
-	a.note("the %s nearest to %s, in %s and %s",
+	a.remark("the %s nearest to %s, in %s and %s",
 		plural(len(found.Nearest), "node"), key, plural(found.Requests, "request"), took(d))
 	for _, c := range found.Nearest {
 		a.print("%s  %8s in common  %s", c.ID, plural(c.CommonBits, "bit"), strings.Join(c.Addrs, " "))

@@ -31,9 +31,24 @@ func (a *app) wrote(err error) {
 	}
 }
 
-// note writes one line to standard error.
+// note writes one line to standard error, with --json an object {"note": …}: then
+// standard error holds objects only, too. A note that says what an object says already is
+// for people only: see remark.
 func (a *app) note(format string, args ...any) {
+	if a.json {
+		writeJSON(a.err, struct {
+			Note string `json:"note"`
+		}{fmt.Sprintf(format, args...)})
+		return
+	}
 	fmt.Fprintf(a.err, format+"\n", args...)
+}
+
+// remark is note for people; with --json it writes nothing.
+func (a *app) remark(format string, args ...any) {
+	if !a.json {
+		a.note(format, args...)
+	}
 }
 
 // object writes v as one line of JSON to standard output; without --json
@@ -139,7 +154,7 @@ type progress struct {
 
 func (a *app) progress() *progress {
 	live := isTerminal(a.err)
-	return &progress{w: a.err, live: live, on: live || a.verbose > 0}
+	return &progress{w: a.err, live: live, on: !a.json && (live || a.verbose > 0)}
 }
 
 func (p *progress) show(format string, args ...any) {

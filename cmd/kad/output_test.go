@@ -72,6 +72,28 @@ func TestIsText(t *testing.T) {
 	}
 }
 
+// With --json standard error, too, holds objects only, one a line.
+func TestJSONOnStandardError(t *testing.T) {
+	var b strings.Builder
+	a := &app{json: true, verbose: 2, out: io.Discard, err: &b}
+	a.note("two\nlines of %q", "text")
+	a.remark("for people")
+	a.fail(errors.New("whatever"))
+	a.logger().Info("a line of the log", "peer", "x")
+	a.progress().show("%d bytes", 5)
+	a.hop(control.Hop{})
+	n := 0
+	for line := range strings.Lines(b.String()) {
+		n++
+		if !json.Valid([]byte(line)) || !strings.HasPrefix(line, "{") {
+			t.Errorf("not an object: %q", line)
+		}
+	}
+	if n != 3 {
+		t.Errorf("%d lines: %s", n, &b)
+	}
+}
+
 // JSON means what it meant, and commands no terminal.
 func TestJSONIsText(t *testing.T) {
 	for _, text := range []string{"plain", "Grüße, 世界", "\u009b2J", "\u202eleft", "\U000e0001tag", "\x1b[2J\n\u2028", "<&>"} {

@@ -30,9 +30,9 @@ up" goes on from there. If the node of this profile runs, it takes in the record
 publications and peers that it lacks. What is newer stands: what was unpublished
 after the backup was made stays so, and what is published here ends if it was
 unpublished before the backup was made. Otherwise a directory in use is refused;
-with --force its database is put aside, under a name that says so, and the backup's
-takes its place, with all that was published then. An identity is never replaced by
-another.`,
+with --force its database is put aside, under a name that says so, and the
+backup's takes its place, with all that was published then. An identity is never
+replaced by another.`,
 		Example: `  kad restore kad.tar
   kad restore --data /srv/node kad.tar && kad up --data /srv/node`,
 		Args: takes(1, 1, "FILE"),
@@ -98,7 +98,7 @@ func (a *app) restore(ctx context.Context, file string, force bool) error {
 		return fmt.Errorf("restore %s: %w", wire.Printable(file), err)
 	}
 	if b.damaged > 0 {
-		a.note("kad: %d damaged records or states of the backup are left out", b.damaged)
+		a.remark("kad: %d damaged records or states of the backup are left out", b.damaged)
 	}
 	done := restored{ID: b.id, Data: p.dir, Records: b.records, Damaged: b.damaged}
 	if api != nil {
@@ -116,15 +116,15 @@ func (a *app) restore(ctx context.Context, file string, force bool) error {
 		a.print("the node %s took in %s and %s that it lacked, and keeps alive %s of the backup", done.ID,
 			plural(m.Records, "record"), plural(m.Peers, "peer"), plural(m.Publications, "publication"))
 		if m.Retracted > 0 {
-			a.note("%s of the node ended: unpublished before the backup was made.", plural(m.Retracted, "publication"))
+			a.remark("%s of the node ended: unpublished before the backup was made.", plural(m.Retracted, "publication"))
 		}
 		if m.Refused > 0 {
-			a.note("%s of the backup left out: older than what the node has, unpublished since, ended, damaged, or without room.", plural(m.Refused, "record"))
+			a.remark("%s of the backup left out: older than what the node has, unpublished since, ended, damaged, or without room.", plural(m.Refused, "record"))
 		}
 	default:
 		a.print("%s, with %s, is in %s", done.ID, plural(done.Records, "record"), wire.Printable(p.dir))
 		if done.Aside != "" {
-			a.note("The former database is %s.", wire.Printable(done.Aside))
+			a.remark("The former database is %s.", wire.Printable(done.Aside))
 		}
 	}
 	return nil

@@ -115,7 +115,7 @@ take.
 	}
 	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
-	f.BoolVar(&a.json, "json", false, "results as JSON, one object a line")
+	f.BoolVar(&a.json, "json", false, "results as JSON, one object a line; on standard error, too")
 	f.StringVar(&a.data, "data", "", "the profile's `DIR`: identity, records, control socket (default "+defaultDataHelp+")")
 	f.StringArrayVar(&a.bootstrap, "bootstrap", nil, "join through the peer at this `MULTIADDR`, /ip4/…/udp/…/quic-v1/p2p/…; may be repeated (default: ask the node that runs on the profile; if there is none, $KAD_BOOTSTRAP)")
 	f.StringVar(&a.network, "network", "main", "`NAME` of the network; networks of different names never mix")
@@ -200,7 +200,11 @@ func (a *app) logger() *slog.Logger {
 	if a.verbose > 1 {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	o := &slog.HandlerOptions{Level: level}
+	if a.json {
+		return slog.New(slog.NewJSONHandler(a.err, o))
+	}
+	return slog.New(slog.NewTextHandler(a.err, o))
 }
 
 // bootstrapVariable holds addresses of peers to join through, set apart by blanks or

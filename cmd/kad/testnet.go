@@ -76,7 +76,7 @@ func (a *app) testnet(ctx context.Context, n int, ancestor bool) error {
 	}
 	interactive := isTerminal(a.in)
 	if interactive {
-		a.note("%s, joined in %s. \"help\" lists the commands.", plural(len(f.living()), "node"), took(time.Since(start)))
+		a.remark("%s, joined in %s. \"help\" lists the commands.", plural(len(f.living()), "node"), took(time.Since(start)))
 	}
 	return a.repl(ctx, &shell{app: a, fleet: f}, interactive)
 }
@@ -97,7 +97,7 @@ func (a *app) repl(ctx context.Context, s *shell, interactive bool) error {
 			return errQuiet
 		case errors.Is(err, io.EOF):
 			if interactive {
-				a.note("") // the prompt's line
+				a.remark("") // the prompt's line
 			}
 			return nil
 		case err != nil:

@@ -172,6 +172,10 @@ type Value struct {
 	Seq       uint64      `json:"seq"`
 	Expiry    time.Time   `json:"expiry"`
 	From      wire.PeerID `json:"from"` // who had it
+
+	// Answers is how many nodes had answered with a record under the key when Get chose
+	// this one. Values leaves it zero.
+	Answers int `json:"answers,omitempty"`
 }
 
 // A Key names a key.

@@ -146,6 +146,7 @@ func valueOf(v node.Value) Value {
 		Seq:       v.Seq,
 		Expiry:    v.Expiry.UTC(),
 		From:      v.From,
+		Answers:   v.Answers,
 	}
 }
 
