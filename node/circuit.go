@@ -7,6 +7,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -90,9 +91,36 @@ func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
 func (n *Node) circuits() []ma.Multiaddr {
 	var all []ma.Multiaddr
 	for _, r := range n.Relays() {
-		all = append(all, wire.Circuit{Addr: r.Addr, Relay: r.ID, Peer: n.id}.Multiaddr())
+		all = append(all, n.circuitsOf(r)...)
 	}
 	return all
+}
+
+// circuitsOf returns the node's own addresses by one of its relays.
+func (n *Node) circuitsOf(r RelayInfo) (all []ma.Multiaddr) {
+	for _, a := range n.relayAddrs(r) {
+		all = append(all, wire.Circuit{Addr: a, Relay: r.ID, Peer: n.id}.Multiaddr())
+	}
+	return all
+}
+
+// relayAddrs returns the address of a relay at which this node is connected to it, and
+// one of the other family, if the relay has one: whoever is to call this node may lack a
+// family that this node has.
+func (n *Node) relayAddrs(r RelayInfo) []wire.Addr {
+	addrs := []wire.Addr{r.Addr}
+	others := n.peers.AppendVerified(nil, r.ID)
+	if record := n.peers.Record(r.ID); record != nil && n.verify(record, time.Now()) == nil {
+		if info, err := record.Record.PeerInfo(); err == nil {
+			others = append(others, info.Addrs...)
+		}
+	}
+	for _, a := range others {
+		if ip := ipOf(a); reach.ScopeOf(ip) == reach.ScopeGlobal && ip.Is4() != ipOf(r.Addr).Is4() {
+			return append(addrs, a)
+		}
+	}
+	return addrs
 }
 
 // compareBool orders false before true.

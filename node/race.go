@@ -239,40 +239,43 @@ func (r *race) take(got raceResult) *quic.Conn {
 // dialAddrs returns the addresses at which to dial a peer, the best first: where we have
 // proved it lately, then what the user said, then where we proved it before, and then
 // what others say; within each those first at which this machine is likely to reach it.
-// Addresses that failed lately come last. Of the first maxDialAddrs at least one is of
-// each scope and family that there is.
+// What was told at the same time keeps its order. Addresses that failed lately come last.
+// Of the first maxDialAddrs at least one is of each scope and family that there is.
 func (n *Node) dialAddrs(id wire.PeerID) []wire.Addr {
 	now := time.Now()
 	info, ok := n.peers.Peer(id)
 	if !ok {
 		return nil
 	}
-	of := make(map[wire.Addr]peerstore.AddrInfo, len(info.Addrs))
-	for _, a := range info.Addrs {
-		of[a.Addr] = a
-	}
-	class := func(a wire.Addr) int {
-		switch i := of[a]; {
-		case i.Retry.After(now):
+	class := func(a peerstore.AddrInfo) int {
+		switch {
+		case a.Retry.After(now):
 			return 4
-		case !i.Success.IsZero() && now.Sub(i.Success) < provenFor:
+		case !a.Success.IsZero() && now.Sub(a.Success) < provenFor:
 			return 0
-		case i.Source == peerstore.SourceUser:
+		case a.Source == peerstore.SourceUser:
 			return 1
-		case !i.Success.IsZero():
+		case !a.Success.IsZero():
 			return 2
 		}
 		return 3
 	}
-	all := n.peers.AppendAddrs(nil, id, now)
-	slices.SortStableFunc(all, func(a, b wire.Addr) int {
-		return cmp.Or(cmp.Compare(class(a), class(b)), n.self.Rank(ipOf(a), ipOf(b)))
+	all := slices.DeleteFunc(info.Addrs, func(a peerstore.AddrInfo) bool { return !a.Expires.IsZero() && !a.Expires.After(now) })
+	slices.SortStableFunc(all, func(a, b peerstore.AddrInfo) int {
+		return cmp.Or(cmp.Compare(class(a), class(b)), n.self.Rank(ipOf(a.Addr), ipOf(b.Addr)),
+			b.Success.Compare(a.Success), cmp.Compare(b.Source, a.Source),
+			b.Expires.Truncate(time.Second).Compare(a.Expires.Truncate(time.Second)))
 	})
 	fresh := all
-	if i := slices.IndexFunc(all, func(a wire.Addr) bool { return class(a) == 4 }); i >= 0 {
+	if i := slices.IndexFunc(all, func(a peerstore.AddrInfo) bool { return class(a) == 4 }); i >= 0 {
 		fresh = all[:i]
 	}
-	return append(reach.Cover(fresh, maxDialAddrs, ipOf), all[len(fresh):]...)
+	covered := reach.Cover(fresh, maxDialAddrs, func(a peerstore.AddrInfo) netip.Addr { return ipOf(a.Addr) })
+	var addrs []wire.Addr
+	for _, a := range slices.Concat(covered, all[len(fresh):]) {
+		addrs = append(addrs, a.Addr)
+	}
+	return addrs
 }
 
 // ipOf returns the IP address of an address; that of a name is not valid.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/reach"
@@ -55,6 +56,29 @@ func TestFewAddressesAreDialledOfMany(t *testing.T) {
 			n.Close()
 		}
 	}
+}
+
+// A ticket names the best address first, and is believed.
+func TestATicketsOrderIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // whose clock stands still
+		n, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		var want []wire.Addr
+		for i := range 4 {
+			a := wire.AddrFrom(host(i))
+			want = append(want, a)
+			time.Sleep(time.Microsecond)
+			if _, err := n.Learn(wire.JoinPeer(a, idOf(testKey(7)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := n.dialAddrs(idOf(testKey(7))); !slices.Equal(got, want) {
+			t.Errorf("dialled in the order %v, want %v", got, want)
+		}
+	})
 }
 
 func TestIntroductionNamesTheLAN(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/relay"
@@ -18,6 +19,8 @@ import (
 type relays struct {
 	calls chan struct{} // one for each call that comes to us and is being answered
 	wake  chan struct{} // has room for one: places are to be looked after now
+
+	looking atomic.Bool // places are being asked for
 
 	mu      sync.Mutex // nothing is called while it is held
 	routes  map[wire.PeerID]*relayRoute

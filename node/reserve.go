@@ -72,7 +72,10 @@ func (n *Node) reserve(ctx context.Context) {
 			n.giveBack()
 			wait, next = minReserveWait, time.Time{}
 		case missing > 0 && !now.Before(next) && !n.lonely():
-			if n.reserveRound(ctx, refused) {
+			n.relays.looking.Store(true)
+			enough := n.reserveRound(ctx, refused)
+			n.relays.looking.Store(false)
+			if enough {
 				wait = minReserveWait
 			} else {
 				wait = min(2*wait, maxReserveWait)

@@ -90,6 +90,9 @@ func (n *Node) judged(changes []reach.Change, now time.Time) {
 	}
 	n.asking.tell()
 	n.decideMode(now)
+	if len(n.Relays()) == 0 && n.wantsRelays() {
+		n.relays.poke()
+	}
 }
 
 // places returns what we believe of where we are, widest scope first.

@@ -76,6 +76,7 @@ func (n *Node) listen() error {
 		n.self.ListensOn(t.LocalAddr())
 		n.mapPort(socket)
 	}
+	n.addrs() // which asks the machine: the first dial ranks addresses by what it says
 	return nil
 }
 
