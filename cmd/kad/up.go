@@ -138,7 +138,16 @@ func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap, noRelay
 		a.fail(fmt.Errorf("%w (the node runs on, but no command reaches it)", err))
 	}
 	defer stopControl()
-	a.introduce(n, own)
+	told := a.introduce(n, own)
+	tickets := make(chan node.Ticket)
+	go func() {
+		for t := range n.Tickets(ctx) {
+			select {
+			case tickets <- t:
+			case <-ctx.Done():
+			}
+		}
+	}()
 	joined := make(chan error, 1)
 	switch {
 	case len(bootstrap) == 0 && n.Stats().Known == 0: // the first of its network
@@ -155,6 +164,8 @@ func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap, noRelay
 			a.peerEvent(e)
 		case e := <-modes:
 			a.reachEvent(e)
+		case t := <-tickets:
+			a.addrEvent(t, told)
 		case err := <-joined:
 			if ctx.Err() == nil {
 				a.joinResult(n, err)

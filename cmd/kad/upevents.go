@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kadquic/kadquic/node"
@@ -28,7 +29,8 @@ func (a *app) tell(format string, args ...any) {
 	a.print("%s %s", logTime(time.Now()), fmt.Sprintf(format, args...))
 }
 
-func (a *app) introduce(n *node.Node, p profile) {
+// introduce prints who and where the node is, and returns the addresses.
+func (a *app) introduce(n *node.Node, p profile) []string {
 	addrs := addrStrings(n.Addrs())
 	a.object(struct {
 		eventHead
@@ -44,6 +46,23 @@ func (a *app) introduce(n *node.Node, p profile) {
 		a.print("address  %s", addr)
 	}
 	a.print("profile  %s", wire.Printable(p.dir))
+	return addrs
+}
+
+// addrEvent tells of addresses at which others reach the node, beside those that it was
+// introduced with: by relays, say. They are of its ticket as it is now.
+func (a *app) addrEvent(t node.Ticket, told []string) {
+	fresh := slices.DeleteFunc(addrStrings(t.Addrs), func(addr string) bool { return slices.Contains(told, addr) })
+	if len(fresh) == 0 {
+		return
+	}
+	a.object(struct {
+		eventHead
+		Addrs []string `json:"addrs"`
+	}{eventNow("address"), fresh})
+	for _, addr := range fresh {
+		a.tell("address  %s", addr)
+	}
 }
 
 // leaving tells that the node is about to end, by a signal.

@@ -98,10 +98,17 @@ func (c *chat) meet(ctx context.Context) {
 		c.hint("calling; what you say is kept until they are here; /help lists the commands")
 		c.update(func() { c.find(c.called.ID) })
 	default:
-		ticket := c.node.Ticket(ctx)
-		c.hint("this ticket says where you are. Give it to one person, who calls you by: chat TICKET")
-		c.update(func() { c.print("%s", ticket) })
-		c.hint("waiting for them; /help lists the commands")
+		first := true
+		for ticket := range c.node.Tickets(ctx) {
+			if first {
+				c.hint("this ticket says where you are. Give it to one person, who calls you by: chat TICKET")
+				c.update(func() { c.print("%s", ticket) })
+				c.hint("waiting for them; /help lists the commands")
+			} else {
+				c.update(func() { c.better(ticket) })
+			}
+			first = false
+		}
 	}
 }
 
@@ -148,6 +155,13 @@ const help = `* /peers or /path: who is here, and by which way
 * /send FILE: to all who are here; /accept: the file that they offer; /cancel: no more of files
 * /quit, Ctrl-D or Ctrl-C: leave
 * all else is said; ✓: all who are not away have it`
+
+// better shows a better ticket than the first, which is of use until somebody has called.
+func (c *chat) better(ticket node.Ticket) {
+	if len(c.peers) == 0 {
+		c.print("* a better ticket, if nobody has called you yet: %s", ticket)
+	}
+}
 
 // obey does what the user types.
 func (c *chat) obey(line string) {
