@@ -217,7 +217,9 @@ func (n *Node) fill(ctx context.Context, joined []*outcome) {
 		wg.Go(func() {
 			defer func() { <-places }()
 			out.tellOf(n, id)
-			n.link(ctx, id) // one that cannot be met is noted by dial
+			ctx, cancel := context.WithTimeout(ctx, n.softTimeout(query{Contact: n.known.of(id).contact()}))
+			defer cancel()
+			n.link(ctx, id) // one that cannot be met is noted by dial, which goes on for dialLinger
 		})
 	}
 	wg.Wait()

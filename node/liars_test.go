@@ -360,5 +360,17 @@ func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
 		if err := t.Context().Err(); err != nil {
 			t.Error(err)
 		}
+		n.netRTT.observe(20 * time.Millisecond) // as after the lookups of a join
+		n.dialRTT.observe(40 * time.Millisecond)
+		few := &outcome{}
+		for i := range 4 {
+			ghost := wire.Contact{ID: idOf(testKey(6000 + i)), Addrs: []wire.Addr{wire.AddrFrom(host(6000 + i))}}
+			few.heard(l, []wire.Contact{ghost})
+		}
+		start = time.Now()
+		n.fill(t.Context(), []*outcome{few})
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("four of them took %v", took)
+		}
 	})
 }

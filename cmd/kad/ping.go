@@ -78,6 +78,7 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 	if times == 0 {
 		times = mostPings
 	}
+	var connected control.Duration // as the first ping had it: what the user waited
 	for i := range times {
 		if i > 0 {
 			select {
@@ -96,6 +97,13 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 		}
 		if err != nil {
 			return fmt.Errorf("ping %s: %w", id, err)
+		}
+		if i == 0 {
+			connected = pong.Connected
+		}
+		pong.Connected = connected
+		if pong.Direct > 0 {
+			pong.Direct = max(pong.Direct, connected)
 		}
 		a.object(struct {
 			ID wire.PeerID `json:"id"`
