@@ -73,7 +73,7 @@ const testsMay = `
 // And those of single packages.
 const testsOfMay = `
 	wire             wire/pb
-	node             quic google.golang.org/protobuf github.com/quic-go/quic-go
+	node             quic google.golang.org/protobuf github.com/quic-go/quic-go golang.org/x/net
 	internal/simnet  github.com/quic-go/quic-go
 	cmd/kad          internal/powerloss
 	internal/console golang.org/x/sys

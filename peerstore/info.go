@@ -121,12 +121,16 @@ func instant(t int64) time.Time {
 	return time.Unix(0, t)
 }
 
-// ObserveRTT adds one measured round trip to a known peer's estimate.
+// maxRTT bounds what is believed of a round trip; a snapshot has room for six times that.
+const maxRTT = 10 * time.Minute
+
+// ObserveRTT adds one measured round trip to a known peer's estimate. A negative one is
+// none, one over 10 minutes is taken for that.
 func (s *Store) ObserveRTT(id wire.PeerID, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.peers[id]; p != nil {
-		p.rtt.Observe(d)
+	if p := s.peers[id]; p != nil && d >= 0 {
+		p.rtt.Observe(min(d, maxRTT))
 	}
 }
 

@@ -30,6 +30,12 @@ const (
 // maxAddrs is the highest Options.MaxAddrs: ordering works on a fixed array.
 const maxAddrs = 32
 
+// maxPeers and maxTTL cut what is higher, so that sums with it do not overflow.
+const (
+	maxPeers = 1 << 24
+	maxTTL   = 10 * 365 * 24 * time.Hour
+)
+
 // Options bound a [Store]. The zero value is the default.
 type Options struct {
 	// MaxPeers bounds the peers kept, at about 400 bytes each and 100 more for
@@ -79,6 +85,7 @@ func New(o Options) *Store {
 	if o.TTL <= 0 {
 		o.TTL = DefaultTTL
 	}
+	o.MaxPeers, o.TTL = min(o.MaxPeers, maxPeers), min(o.TTL, maxTTL)
 	s := &Store{opts: o, base: time.Now(), peers: make(map[wire.PeerID]*peer)}
 	for i := range s.lists {
 		s.lists[i].init()
@@ -107,7 +114,7 @@ func (s *Store) Add(id wire.PeerID, src Source, now time.Time, ttl time.Duration
 	case ttl == 0:
 		expiry = t + int64(s.opts.TTL)
 	case ttl > 0:
-		expiry = t + int64(ttl)
+		expiry = t + int64(min(ttl, maxTTL))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -132,7 +132,7 @@ func (c Config) filled() (Config, error) {
 	if c.KeepAlive == 0 {
 		c.KeepAlive = 25 * time.Second
 	}
-	c.KeepAlive = max(c.KeepAlive, 0)
+	c.KeepAlive = min(max(c.KeepAlive, 0), maxDuration)
 	orInt(&c.MaxPending, 64)
 	orInt(&c.MaxStreams, 100)
 	orInt(&c.MaxIn, 512)
@@ -142,14 +142,23 @@ func (c Config) filled() (Config, error) {
 	return c, nil
 }
 
+// Times and numbers of a config that are higher are cut to these, so that sums with them
+// do not overflow.
+const (
+	maxDuration = 24 * time.Hour
+	maxNumber   = 1 << 20
+)
+
 func orDuration(d *time.Duration, def time.Duration) {
 	if *d <= 0 {
 		*d = def
 	}
+	*d = min(*d, maxDuration)
 }
 
 func orInt(n *int, def int) {
 	if *n <= 0 {
 		*n = def
 	}
+	*n = min(*n, maxNumber)
 }

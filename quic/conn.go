@@ -121,10 +121,16 @@ func (c *Conn) Stats() ConnStats {
 
 // Close ends the connection and all its streams, and tells the peer why. What
 // was written but has not arrived may be lost. It returns when the packet is
-// sent. Only the first close counts.
+// sent. Only the first close counts. Of a longer reason 256 bytes are sent, as all
+// must fit one packet; a code over 2^62-1 is sent as that, the highest there is.
 func (c *Conn) Close(code uint64, reason string) error {
-	return c.q.CloseWithError(quicgo.ApplicationErrorCode(code), reason)
+	return c.q.CloseWithError(quicgo.ApplicationErrorCode(min(code, maxCode)), reason[:min(len(reason), maxReason)])
 }
+
+const (
+	maxCode   = 1<<62 - 1 // RFC 9000 §16
+	maxReason = 256
+)
 
 // Done is closed when the connection has ended, for whatever reason.
 func (c *Conn) Done() <-chan struct{} { return c.q.Context().Done() }

@@ -77,7 +77,7 @@ func (s *Stream) CloseWrite() error {
 
 // CancelRead tells the peer to send no more: its writes fail with code, ours to
 // read are dropped.
-func (s *Stream) CancelRead(code uint64) { s.s.CancelRead(quicgo.StreamErrorCode(code)) }
+func (s *Stream) CancelRead(code uint64) { s.s.CancelRead(quicgo.StreamErrorCode(min(code, maxCode))) }
 
 // AfterWriteEnds calls f, in a goroutine of its own, when nothing can be written
 // any more: the peer has sent STOP_SENDING, we have closed or reset our direction,
@@ -87,8 +87,8 @@ func (s *Stream) AfterWriteEnds(f func()) { context.AfterFunc(s.s.Context(), f) 
 // Reset gives the stream up in both directions, with a code: what is on its way
 // may be lost, and the peer's reads and writes fail with a *ResetError.
 func (s *Stream) Reset(code uint64) {
-	s.s.CancelWrite(quicgo.StreamErrorCode(code))
-	s.s.CancelRead(quicgo.StreamErrorCode(code))
+	s.s.CancelWrite(quicgo.StreamErrorCode(min(code, maxCode)))
+	s.s.CancelRead(quicgo.StreamErrorCode(min(code, maxCode)))
 }
 
 // Close closes both directions: what was written still arrives (as long as the
