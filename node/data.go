@@ -119,7 +119,7 @@ func (n *Node) remember() error {
 		return err
 	}
 	table := n.tableIDs()
-	if err := errors.Join(n.disk.Save(statePeers, peers.Bytes()), n.disk.Save(stateTable, table)); err != nil {
+	if err := n.disk.SaveAll(store.State{Name: statePeers, Data: peers.Bytes()}, store.State{Name: stateTable, Data: table}); err != nil {
 		n.remembered.tried = time.Now()
 		return err
 	}

@@ -298,8 +298,8 @@ func (n *Node) Close() error {
 	n.drainAll(grace)
 	cancel()
 	n.stop()
+	n.pool.Close() // before the disk, which may take long: peers need not wait for it
 	err := n.remember()
-	n.pool.Close()
 	return errors.Join(err, n.finishClose())
 }
 

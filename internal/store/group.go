@@ -23,14 +23,14 @@ type waiter struct {
 	err  error
 }
 
-// enter returns when w is answered.
-func (d *Disk) enter(w *waiter) {
+// enter returns when all of ws are answered, by one transaction.
+func (d *Disk) enter(ws ...*waiter) {
 	d.queued.Lock()
-	d.waiting = append(d.waiting, w)
+	d.waiting = append(d.waiting, ws...)
 	d.queued.Unlock()
 	d.writing.Lock()
 	defer d.writing.Unlock()
-	if w.done {
+	if ws[0].done {
 		return
 	}
 	d.queued.Lock()

@@ -11,12 +11,30 @@ import (
 // when it would outlive a crash; nil data deletes it. The error wraps
 // wire.CodeReadOnly when the disk cannot be written at present.
 func (d *Disk) Save(name string, data []byte) error {
-	if name == "" || len(name) > maxName || len(data) > maxState {
-		return fmt.Errorf("save state %.64q of %d bytes: want a name of 1 to %d bytes and at most %d", name, len(data), maxName, maxState)
+	return d.SaveAll(State{name, data})
+}
+
+// A State is what Save keeps.
+type State struct {
+	Name string
+	Data []byte
+}
+
+// SaveAll is Save for several states, by one transaction: all of them are saved or none,
+// and the disk is waited for once.
+func (d *Disk) SaveAll(states ...State) error {
+	var ws []*waiter
+	for _, s := range states {
+		if s.Name == "" || len(s.Name) > maxName || len(s.Data) > maxState {
+			return fmt.Errorf("save state %.64q of %d bytes: want a name of 1 to %d bytes and at most %d", s.Name, len(s.Data), maxName, maxState)
+		}
+		ws = append(ws, &waiter{name: s.Name, data: s.Data})
 	}
-	w := &waiter{name: name, data: data}
-	if d.enter(w); w.err != nil {
-		return fmt.Errorf("save state %q: %w", name, &ReadOnlyError{d.path, w.err})
+	if len(ws) == 0 {
+		return nil
+	}
+	if d.enter(ws...); ws[0].err != nil {
+		return fmt.Errorf("save state %q: %w", ws[0].name, &ReadOnlyError{d.path, ws[0].err})
 	}
 	return nil
 }
