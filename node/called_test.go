@@ -68,6 +68,32 @@ func TestCallsThatAreNotAnswered(t *testing.T) {
 	})
 }
 
+// A call that is passed on by a peer at which the node has no reservation is refused,
+// however genuine: nobody but a relay of its own choice may have it send probes.
+func TestCallsByARelayThatIsNotOurs(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob, x := s.nodes[0], s.stranger(1)
+		k := x.meet(bob)
+		alice := testKey(77)
+		var from wire.PeerID
+		copy(from[:], alice[32:])
+		key, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		intro := wire.Introduction{To: bob.ID(), Key: [32]byte(key.PublicKey().Bytes()), At: time.Now()}
+		call := wire.Call{Peer: from, Passed: true, Intro: intro.Sign(alice), Padding: 100}
+		k.refusedWith(call, wire.CodeUnreachable)
+		if g := bob.agents.agentWith(from); g != nil {
+			t.Error("the call has begun a session")
+		}
+		c, _ := bob.pool.Lookup(publicKey(x.id))
+		if _, err := bob.called(c.Value.(*link), call); err != nil { // it is good, and was not looked at
+			t.Errorf("the same call, by a relay of the node's own: %v", err)
+		}
+	})
+}
+
 // A peer that is known through a relay has us send probes to the world, and to our own
 // house only if we have one.
 func TestWhereProbesMayGo(t *testing.T) {
