@@ -9,17 +9,18 @@ import (
 // first, or all there are if they are fewer. It is exact, and allocates
 // nothing if dst has room.
 func (t *Table[A]) AppendNearest(dst []Contact[A], target Key, n int) []Contact[A] {
-	end := len(dst) + max(n, 0)
+	start := len(dst)
 	w := t.walk(target)
-	for len(dst) < end {
+	for len(dst)-start < n {
 		i := w.next()
 		if i < 0 {
 			break
 		}
+		left := n - (len(dst) - start)
 		if b := t.bucket(i); len(b.contacts.entries) <= rankable {
-			dst = b.appendNearest(dst, &target, end-len(dst))
+			dst = b.appendNearest(dst, &target, left)
 		} else {
-			dst = b.appendNearestWide(dst, &target, end-len(dst))
+			dst = b.appendNearestWide(dst, &target, left)
 		}
 	}
 	return dst
@@ -34,7 +35,7 @@ func (t *Table[A]) Nearest(target Key) iter.Seq[Contact[A]] {
 		for i := w.next(); i >= 0; i = w.next() {
 			b := t.bucket(i)
 			if buf == nil {
-				buf = make([]Contact[A], 0, max(t.o.K, len(b.contacts.entries)))
+				buf = make([]Contact[A], 0, max(min(t.o.K, rankable), len(b.contacts.entries)))
 			}
 			if len(b.contacts.entries) <= rankable {
 				buf = b.appendNearest(buf[:0], &target, len(b.contacts.entries))

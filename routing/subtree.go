@@ -44,7 +44,7 @@ func (t *Table[A]) Complete() int {
 func (t *Table[A]) Silent(before time.Time) iter.Seq[Contact[A]] {
 	return func(yield func(Contact[A]) bool) {
 		var silent []Contact[A]
-		at := t.since(before)
+		at := before.Sub(t.epoch) // a reader must not set it: without one there is no contact
 		for i := t.Complete(); i < len(t.buckets); i++ {
 			for j := range t.buckets[i].contacts.entries {
 				e := &t.buckets[i].contacts.entries[j]

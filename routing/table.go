@@ -14,6 +14,10 @@ const (
 	// makes the table ask for a ping.
 	DefaultProbeAfter = 10 * time.Minute
 
+	// maxK bounds the K of a table and of a lookup, so that no multiple of it
+	// overflows.
+	maxK = 1 << 16
+
 	firstBackoff = 5 * time.Second // of a marked contact; doubles
 	lastBackoff  = 5 * time.Minute
 	probeAgain   = time.Minute // a probe nobody reported on is offered again
@@ -29,7 +33,7 @@ type Contact[A any] struct {
 // TableOptions are the parameters of a Table. The zero value works.
 type TableOptions[A any] struct {
 	// K is the size of a bucket (Kademlia §2.2). If not positive, DefaultK.
-	// Up to 21 AppendNearest takes its fastest path.
+	// At most 65,536. Up to 21 AppendNearest takes its fastest path.
 	K int
 	// ProbeAfter is how long the least recently seen contact of a full bucket
 	// must have been silent before Seen offers it for a ping.
@@ -74,6 +78,7 @@ func NewTable[A any](self Key, o TableOptions[A]) *Table[A] {
 	if o.K <= 0 {
 		o.K = DefaultK
 	}
+	o.K = min(o.K, maxK)
 	if o.ProbeAfter == 0 {
 		o.ProbeAfter = DefaultProbeAfter
 	}
@@ -163,14 +168,14 @@ func (t *Table[A]) offer(c Contact[A], cpl int, at time.Duration) (probe Contact
 		b.spare.remove(j)
 	}
 	if len(b.contacts.entries) < t.limit(i) && t.fits(b, e.groups, nil) {
-		b.contacts.push(e, t.o.K)
+		b.contacts.push(e, min(t.o.K, rankable))
 		t.joined(&e)
 		return probe, false
 	}
 	for j := 0; b.marked > 0 && j < len(b.contacts.entries); j++ {
 		if m := &b.contacts.entries[j]; m.isMarked() && t.fits(b, e.groups, m) {
 			t.evict(b, j)
-			b.contacts.push(e, t.o.K)
+			b.contacts.push(e, min(t.o.K, rankable))
 			t.joined(&e)
 			return probe, false
 		}
@@ -184,12 +189,15 @@ func (t *Table[A]) offer(c Contact[A], cpl int, at time.Duration) (probe Contact
 	return o.Contact, true
 }
 
-// Failed notes that a request to key went unanswered. If somebody waits in
-// the bucket's replacement cache, the contact is evicted and the latest seen
-// of those whom the groups admit is promoted in its place.
+// Failed notes that a request to key went unanswered. If a contact waits in
+// the bucket's replacement cache, the one that failed is evicted and the latest
+// seen of those that the groups admit is promoted in its place. The promoted
+// contact stands where the time it was last seen belongs, not at the tail, since
+// nothing was heard from it now. A key that itself waits in the cache is dropped
+// from there.
 //
-// If nobody does, the contact stays, since a table may not empty because the
-// own cable was pulled, but marked (Kademlia §4.1): it is given to nobody, the
+// If none waits, the contact stays, since a table may not empty because the
+// own cable was pulled, but marked (Kademlia §4.1): it is given to no one, the
 // first newcomer takes its place, and Suspects offers it for a ping after 5 s,
 // then at intervals that double up to 5 min. Seen clears the mark. A bucket
 // that is over its size lets it go, however.
@@ -219,7 +227,7 @@ func (t *Table[A]) Failed(key Key, now time.Time) (promoted Contact[A], ok bool)
 }
 
 // Remove drops key at once, as when it has said that it leaves, and promotes a
-// replacement. It reports whether key was a contact.
+// replacement as Failed does. It reports whether key was a contact.
 func (t *Table[A]) Remove(key Key) bool {
 	i := t.index(key)
 	b := t.bucket(i)
@@ -288,7 +296,8 @@ func (t *Table[A]) index(key Key) int {
 
 func (t *Table[A]) bucket(i int) *bucket[A] { return &t.buckets[i] }
 
-// since returns now as a time since the epoch, which it sets at the first call.
+// since returns now as a time since the epoch, which it sets at the first call. It
+// is for methods that change the table.
 func (t *Table[A]) since(now time.Time) time.Duration {
 	if t.epoch.IsZero() {
 		t.epoch = now

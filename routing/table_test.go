@@ -1,8 +1,10 @@
 package routing
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -327,4 +329,70 @@ func TestNoAllocs(t *testing.T) {
 		}
 		i = 0
 	}
+}
+
+// Any option, and any count asked for, may be as large as an int is; dst keeps what
+// it holds.
+func TestTableOfHugeCounts(t *testing.T) {
+	for _, o := range []TableOptions[string]{{}, {K: math.MaxInt}, {K: math.MaxInt, Replacements: math.MaxInt}} {
+		table := NewTable(key(0), o)
+		for h := range byte(200) {
+			table.Seen(contact(h+1), start)
+		}
+		for _, n := range []int{math.MinInt, -1, 0, 1, 7, math.MaxInt} {
+			want := min(max(n, 0), table.Len())
+			got := table.AppendNearest([]Contact[string]{contact(0xaa), contact(0xbb)}, key(1), n)
+			if len(got) != want+2 || got[0] != contact(0xaa) || got[1] != contact(0xbb) {
+				t.Errorf("K %d: %d after 2 others, want %d more", o.K, len(got), want)
+			}
+		}
+		if got := len(slices.Collect(table.Nearest(key(1)))); got != table.Len() {
+			t.Errorf("K %d: %d nearest of %d", o.K, got, table.Len())
+		}
+		table.Failed(key(1), start)
+		table.Complete()
+		table.AppendHolders(nil, key(1))
+	}
+}
+
+// Goroutines that only read need no lock among themselves, even of a table to which
+// nothing was ever told. (The race detector is the judge.)
+func TestReadersAreReaders(t *testing.T) {
+	table := NewTable(key(0), TableOptions[string]{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range table.Silent(start) {
+			}
+			for range table.Nearest(key(1)) {
+			}
+			for range table.All() {
+			}
+			for range table.Buckets() {
+			}
+			table.AppendNearest(nil, key(1), 3)
+			table.AppendHolders(nil, key(1))
+			_, _, _, _ = table.Len(), table.Complete(), table.Closer(key(1)), table.Contains(key(1))
+			table.Marked(key(1))
+		})
+	}
+	wg.Wait()
+	table.Seen(contact(1), start)
+	if got := slices.Collect(table.Silent(start.Add(1))); len(got) != 1 {
+		t.Errorf("silent: %v, want one", got)
+	}
+}
+
+// Failed takes a key out of the replacement cache. What it promotes stands where the
+// time it was last seen belongs.
+func TestFailedAndTheReplacementCache(t *testing.T) {
+	table := full() // 81 to 83 seen at minutes 0 to 2 or so
+	table.Seen(contact(0x90), minutes(4))
+	table.Seen(contact(0x91), minutes(5))
+	promoted, ok := table.Failed(key(0x91), minutes(6))
+	wantNone(t, "promoted", promoted, ok)
+	table.Seen(contact(0x82), minutes(7))
+	promoted, ok = table.Failed(key(0x81), minutes(8))
+	wantOne(t, "promoted", promoted, ok, 0x90)
+	wantHeads(t, "bucket", bucketsOf(table)[0].Contacts, 0x83, 0x90, 0x82)
 }
