@@ -2,11 +2,11 @@ package routing
 
 import "slices"
 
-// bound returns how many queries may be awaited: α in the walk, k in the
-// burst of STOREs.
+// bound returns how many queries may be awaited: α in the walk. In the burst k
+// STOREs come beside the FINDs of the walk that are still awaited.
 func (l *Lookup[A]) bound() int {
 	if l.burst {
-		return max(l.o.K, l.o.Alpha)
+		return l.o.K + l.o.Alpha
 	}
 	return l.o.Alpha
 }
@@ -16,57 +16,64 @@ func (l *Lookup[A]) bound() int {
 // next, or -1.
 func (l *Lookup[A]) advance() int32 {
 	if l.o.Store > 0 && !l.burst {
-		f := l.frontier(l.o.Store, answered, false)
-		if !f.settled {
+		f := l.frontier(l.o.Store, answered)
+		// One answer is enough to go on with: the burst awaits the overdue as
+		// well, and its answers name closer contacts as those of the walk do.
+		if f.busy || !f.full && f.late+f.lost > 0 && f.done == 0 {
 			return f.next
 		}
 		l.burst = true
 	}
 	if l.burst {
-		f := l.frontier(l.o.K, stored, l.o.Patient)
+		f := l.frontier(l.o.K, stored)
 		if f.next < 0 && !f.full && l.curbed {
 			f = l.widen(f)
 		}
-		l.ended = f.settled
+		l.ended = l.settled(f)
 		return f.next
 	}
-	f := l.frontier(l.o.K, answered, l.o.Patient)
-	if f.settled && f.full && f.gone > l.o.K/8 {
+	f := l.frontier(l.o.K, answered)
+	if l.settled(f) && f.full && f.gone() > l.o.K/8 {
 		f = l.witnesses(f)
 	}
-	l.ended = f.settled
+	l.ended = l.settled(f)
 	return f.next
 }
 
 // front is what frontier found.
 type front struct {
-	next    int32 // the candidate to query next, or -1
-	settled bool  // nobody is to be queried or awaited
-	full    bool  // there were as many as asked for
-	last    int   // where the last of them stands in order
-	gone    int   // nearer than it, failed or overdue
+	next int32 // the candidate to query next, or -1
+	busy bool  // a candidate is to be queried, or is awaited
+	full bool  // there were as many as asked for
+	last int   // where the last of them stands in order
+	done int   // of them, the looking node apart, have reached the state wanted
+
+	failed, late, lost int // nearer than the last
 }
 
-// frontier goes through the n nearest candidates that have not failed. They
-// are settled when all have reached the state done. Overdue ones count as
-// failed where others fill their places: with fewer than n besides them, or in
-// a patient lookup, they are awaited until their query is answered or failed.
-// So a moment in which everybody is slow ends no lookup.
-func (l *Lookup[A]) frontier(n int, done state, patient bool) front {
-	f := front{next: -1, settled: true}
-	late := false
+// gone returns how many candidates did not answer, or not in time.
+func (f front) gone() int { return f.failed + f.late + f.lost }
+
+// frontier goes through the n nearest candidates that have not failed, with the
+// overdue and the lost counted as failed.
+func (l *Lookup[A]) frontier(n int, done state) front {
+	f := front{next: -1}
 	for p, at := range l.order {
-		switch s := l.known[at.i].state; {
-		case s == failed:
-			f.gone++
+		switch s := l.known[at.i].state; s {
+		case failed:
+			f.failed++
 			continue
-		case s == overdue:
-			f.gone++
-			late = true
+		case overdue:
+			f.late++
 			continue
-		case s == done || s == own:
+		case lost:
+			f.lost++
+			continue
+		case done:
+			f.done++
+		case own:
 		default:
-			f.settled = false
+			f.busy = true
 			if f.next < 0 && s != asked {
 				f.next = at.i
 			}
@@ -76,10 +83,21 @@ func (l *Lookup[A]) frontier(n int, done state, patient bool) front {
 			break
 		}
 	}
-	if late && (patient || !f.full) {
-		f.settled = false
-	}
 	return f
+}
+
+// settled reports whether nothing remains to be done or awaited. Overdue
+// candidates count as failed where others fill their places: with fewer than k
+// besides them, or in a patient lookup, they are awaited until their query is
+// answered or failed, or they are lost. The lost are awaited only while too few
+// others have answered. So a moment in which all are slow ends no lookup.
+func (l *Lookup[A]) settled(f front) bool {
+	enough := 1
+	if l.o.Store > 0 {
+		enough = max(l.o.Quorum, 1)
+	}
+	waits := f.late > 0 || f.lost > 0 && f.done < enough
+	return !f.busy && !(waits && (l.o.Patient || !f.full))
 }
 
 // witnesses is what remains to be done once the k nearest have answered and
@@ -97,15 +115,15 @@ func (l *Lookup[A]) witnesses(f front) front {
 		if n <= 0 {
 			break
 		}
-		if c.state == failed || c.state == overdue || l.target.CommonPrefixLen(c.Key) >= subtree {
+		if c.state == failed || c.state == overdue || c.state == lost || l.target.CommonPrefixLen(c.Key) >= subtree {
 			continue
 		}
 		n--
 		switch c.state {
 		case heard:
-			return front{next: at.i}
+			return front{next: at.i, busy: true}
 		case asked:
-			f.settled = false
+			f.busy = true
 		}
 	}
 	return f
@@ -113,7 +131,8 @@ func (l *Lookup[A]) witnesses(f front) front {
 
 // widen makes good for a Bound that was too near: STOREs failed, fewer than k
 // are left, and the answers named only those nearer than the k-th was then. The
-// nearest few that have stored are asked with FIND_NODE, once each, α at a time.
+// nearest few that have stored, and have answered no FIND before, are asked with
+// FIND_NODE, once each, α at a time.
 func (l *Lookup[A]) widen(f front) front {
 	n := l.o.Store
 	for _, at := range l.order {
@@ -123,12 +142,12 @@ func (l *Lookup[A]) widen(f front) front {
 		}
 		if c.again {
 			n--
-		} else if c.state == stored {
+		} else if c.state == stored && !c.found {
 			n--
-			if len(l.awaited) < l.o.Alpha {
-				return front{next: at.i}
+			if f.busy = true; len(l.awaited) < l.o.Alpha {
+				f.next = at.i
+				return f
 			}
-			f.settled = false
 		}
 	}
 	return f

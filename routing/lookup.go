@@ -2,6 +2,7 @@ package routing
 
 import (
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -21,13 +22,15 @@ const seedFactor = 2
 //	heard → asked → answered → asked (STORE) → stored
 //	          ↓↘                ↓↘      (and asked again, and stored: widen)
 //	          ↓  overdue →      ↓  overdue → answered, stored or failed
-//	        failed            failed
+//	        failed    ↓       failed    ↓
+//	                 lost              lost → answered, stored or failed
 type state uint8
 
 const (
 	heard state = iota
 	asked
 	overdue // asked, and past its deadline
+	lost    // overdue, and past the patience with it
 	answered
 	stored
 	failed
@@ -37,11 +40,13 @@ const (
 // candidate is a contact that a lookup has heard of.
 type candidate[A any] struct {
 	Contact[A]
-	deadline time.Time // zero: none
+	deadline time.Time // of what is asked; of the patience with it once overdue; zero: none
+	patience time.Duration
 	hop      int32
 	state    state
 	store    bool // the query sent last was a STORE
-	again    bool // it was a FIND to one that has stored: see widen
+	again    bool // a FIND was sent to it after it had stored: see widen
+	found    bool // it has answered a FIND
 	value    bool // it had a value
 }
 
@@ -52,8 +57,11 @@ type candidate[A any] struct {
 //
 // Each step queries the nearest contact not yet queried of the k nearest that
 // have not failed, with never more than Alpha queries awaited; the lookup ends
-// when these k have all answered, and the Witnesses where it takes them. Nobody is sent the same kind of query twice,
-// and nobody has two of them at a time.
+// when these k have all answered, and the Witnesses where it takes them. No node
+// is sent the same kind of query twice, and none has two queries at a time.
+//
+// A lookup keeps at most 32 K contacts, so it sends at most 32 K queries of
+// either kind, whatever it is told.
 //
 // A Lookup is used by one goroutine at a time and has no clock: now is passed
 // in and should not run backwards. Make one with NewLookup.
@@ -66,10 +74,11 @@ type Lookup[A any] struct {
 
 	known   []candidate[A] // in the order they were heard of
 	order   []place        // the known by distance from target
-	awaited []int32        // the known that are asked; at most Alpha, or K in the burst
+	awaited []int32        // the known that are asked; at most Alpha, or K + Alpha in the burst
+	late    []int32        // the known that are overdue and become lost at their deadline
 
 	burst  bool // the STOREs have begun
-	curbed bool // a Bound was named, so answers may have left out somebody
+	curbed bool // a Bound was named, so answers may have left out some contacts
 	ended  bool // for good
 	stats  LookupStats
 	found  int // replies with a value
@@ -89,18 +98,20 @@ func NewLookup[A any](target Key, seeds iter.Seq[Contact[A]], o LookupOptions[A]
 	if o.K <= 0 {
 		o.K = DefaultK
 	}
+	o.K = min(o.K, maxK)
 	if o.Alpha <= 0 {
 		o.Alpha = DefaultAlpha
 	}
+	o.Alpha = min(o.Alpha, heardFactor*o.K) // there are no more to ask
 	if o.Witnesses == 0 {
 		o.Witnesses = 1
 	}
-	room := 6 * o.K // what a usual lookup hears of
+	room := 6 * min(o.K, DefaultK) // what a usual lookup hears of
 	l := &Lookup[A]{
 		target: target, o: o,
 		known:   make([]candidate[A], 0, room),
 		order:   make([]place, 0, room),
-		awaited: make([]int32, 0, max(o.K, o.Alpha)),
+		awaited: make([]int32, 0, min(o.K+o.Alpha, room)),
 	}
 	if o.CountSelf {
 		l.hear(o.Self, 0, own)
@@ -131,13 +142,17 @@ func (l *Lookup[A]) Next(now time.Time) (q Query[A], ok bool) {
 	c.state, c.store, c.deadline = asked, l.burst && !c.again, time.Time{}
 	q = Query[A]{Contact: c.Contact, Store: c.store, Hop: int(c.hop)}
 	if q.Store {
-		if f := l.frontier(l.o.K, stored, false); f.full {
+		if f := l.frontier(l.o.K, stored); f.full {
 			q.Bound, l.curbed = l.known[l.order[f.last].i].Key, true
 		}
 	}
+	c.patience = 0
 	if l.o.Timeout != nil {
 		if d := l.o.Timeout(q); d > 0 {
 			c.deadline = now.Add(d)
+			if l.o.Patience != nil {
+				c.patience = max(l.o.Patience(q), 0)
+			}
 		}
 	}
 	l.awaited = append(l.awaited, i)
@@ -158,6 +173,7 @@ func (l *Lookup[A]) Answer(key Key, r Reply[A], _ time.Time) {
 	l.stats.Answers++
 	c := &l.known[i]
 	c.state = answered
+	c.found = c.found || !c.store
 	if c.store || c.again {
 		c.state = stored
 	}
@@ -166,7 +182,7 @@ func (l *Lookup[A]) Answer(key Key, r Reply[A], _ time.Time) {
 		if l.found++; l.found == 1 {
 			l.stats.Hops = int(c.hop)
 		}
-		if l.o.Quorum > 0 && l.found >= l.o.Quorum {
+		if l.o.Store <= 0 && l.o.Quorum > 0 && l.found >= l.o.Quorum {
 			l.ended = true
 		}
 	}
@@ -199,50 +215,65 @@ func (l *Lookup[A]) settle(key Key) int32 {
 	i := l.order[p].i
 	switch l.known[i].state {
 	case asked:
-		for j, a := range l.awaited {
-			if a == i {
-				l.forget(j)
-				break
-			}
-		}
+		l.awaited = drop(l.awaited, i)
 		return i
 	case overdue:
+		l.late = drop(l.late, i)
+		return i
+	case lost:
 		return i
 	}
 	return -1
 }
 
-// forget ends the waiting for the j-th of the awaited.
-func (l *Lookup[A]) forget(j int) {
-	last := len(l.awaited) - 1
-	l.awaited[j] = l.awaited[last]
-	l.awaited = l.awaited[:last]
+// drop removes i from a list in which order means nothing.
+func drop(list []int32, i int32) []int32 {
+	if j := slices.Index(list, i); j >= 0 {
+		last := len(list) - 1
+		list[j] = list[last]
+		return list[:last]
+	}
+	return list
 }
 
 // expire gives up the queries whose deadline has come.
 func (l *Lookup[A]) expire(now time.Time) {
 	for j := len(l.awaited) - 1; j >= 0; j-- {
-		c := &l.known[l.awaited[j]]
-		if !c.deadline.IsZero() && !now.Before(c.deadline) {
-			c.state = overdue
-			if c.again {
-				c.state = stored
-			}
-			l.stats.Overdue++
-			l.forget(j)
+		i := l.awaited[j]
+		c := &l.known[i]
+		if c.deadline.IsZero() || now.Before(c.deadline) {
+			continue
+		}
+		l.stats.Overdue++
+		l.awaited = drop(l.awaited, i) // puts one of those already seen in its place
+		switch c.state = overdue; {
+		case c.again:
+			c.state = stored
+		case c.patience > 0:
+			c.deadline = c.deadline.Add(c.patience)
+			l.late = append(l.late, i)
+		}
+	}
+	for j := len(l.late) - 1; j >= 0; j-- {
+		i := l.late[j]
+		if c := &l.known[i]; !now.Before(c.deadline) {
+			c.state = lost
+			l.late = drop(l.late, i)
 		}
 	}
 }
 
 // Wake returns the next time at which the lookup changes though nothing comes
-// back: the earliest deadline. Call Next or Done then.
+// back: the earliest deadline, or end of Patience. Call Next or Done then.
 func (l *Lookup[A]) Wake() (at time.Time, ok bool) {
 	if l.ended {
 		return at, false
 	}
-	for _, i := range l.awaited {
-		if d := l.known[i].deadline; !d.IsZero() && (!ok || d.Before(at)) {
-			at, ok = d, true
+	for _, list := range [...][]int32{l.awaited, l.late} {
+		for _, i := range list {
+			if d := l.known[i].deadline; !d.IsZero() && (!ok || d.Before(at)) {
+				at, ok = d, true
+			}
 		}
 	}
 	return at, ok

@@ -49,12 +49,14 @@ func TestLookupProperties(t *testing.T) {
 		w := drawWorld(t)
 		target := KeyOf("target")
 		timeout := time.Duration(rapid.IntRange(0, 3).Draw(t, "timeout")) * time.Second
+		patience := time.Duration(rapid.IntRange(0, 3).Draw(t, "patience")) * time.Second
 		o := LookupOptions[int]{
 			K: rapid.IntRange(1, 6).Draw(t, "k"), Alpha: rapid.IntRange(1, 4).Draw(t, "alpha"),
 			Self: Contact[int]{Key: w.self, Addr: -1}, CountSelf: rapid.Bool().Draw(t, "count self"),
 			Store: rapid.IntRange(0, 3).Draw(t, "store"), Quorum: rapid.IntRange(0, 2).Draw(t, "quorum"),
 			Witnesses: rapid.IntRange(-1, 3).Draw(t, "witnesses"), Patient: rapid.Bool().Draw(t, "patient"),
-			Timeout: func(Query[int]) time.Duration { return timeout },
+			Timeout:  func(Query[int]) time.Duration { return timeout },
+			Patience: func(Query[int]) time.Duration { return patience },
 		}
 		var seeds []Contact[int]
 		if len(w.keys) > 0 {
@@ -79,10 +81,7 @@ func TestLookupProperties(t *testing.T) {
 				}
 				kind := q
 				kind.Hop, kind.Bound = 0, Key{}
-				again := false
-				if l.curbed && !q.Store && done[q.Key] { // it has stored, and may be asked for more
-					kind.Hop, again = -1, true
-				}
+				again := l.curbed && !q.Store && done[q.Key] // it has stored, and is asked for more
 				if q.Key == w.self || sent[kind] {
 					t.Fatalf("asks itself, or somebody twice: %v", q)
 				}
@@ -107,7 +106,7 @@ func TestLookupProperties(t *testing.T) {
 					}
 				}
 				if l.burst {
-					bound = max(o.K, o.Alpha)
+					bound = o.K + o.Alpha
 				}
 				if awaited > bound {
 					t.Fatalf("%d awaited, want at most %d", awaited, bound)
@@ -168,7 +167,7 @@ func TestLookupProperties(t *testing.T) {
 		if want = want[:min(len(want), o.K)]; !slices.Equal(got, want) {
 			t.Fatalf("closest %v, want %v", got, want)
 		}
-		if o.Quorum == 0 || values < o.Quorum {
+		if o.Store > 0 || o.Quorum == 0 || values < o.Quorum {
 			checkEnd(t, l, o)
 		}
 		s := l.Stats()
@@ -181,7 +180,7 @@ func TestLookupProperties(t *testing.T) {
 // checkEnd holds the end of a lookup against the paper's words: of all heard
 // of and not failed, the k nearest have answered (or stored).
 func checkEnd(t *rapid.T, l *Lookup[int], o LookupOptions[int]) {
-	n, late := 0, false
+	n, has, late, gone := 0, 0, false, false
 	for _, p := range l.order {
 		c := &l.known[p.i]
 		switch c.state {
@@ -190,9 +189,15 @@ func checkEnd(t *rapid.T, l *Lookup[int], o LookupOptions[int]) {
 		case overdue:
 			late = true
 			continue
+		case lost:
+			gone = true
+			continue
 		}
 		if want := map[bool]state{false: answered, true: stored}[o.Store > 0]; c.state != want && c.state != own {
 			t.Fatalf("ended while the %d. of the %d nearest, %v, is in state %d", n+1, o.K, c.Key, c.state)
+		}
+		if c.state != own {
+			has++
 		}
 		if n++; n == o.K {
 			break
@@ -200,6 +205,13 @@ func checkEnd(t *rapid.T, l *Lookup[int], o LookupOptions[int]) {
 	}
 	if late && (o.Patient || n < o.K) {
 		t.Fatalf("ended without awaiting the overdue, patient %v, with %d of %d", o.Patient, n, o.K)
+	}
+	enough := 1
+	if o.Store > 0 {
+		enough = max(1, o.Quorum)
+	}
+	if gone && (o.Patient || n < o.K) && has < enough {
+		t.Fatalf("ended without the lost, patient %v, with %d of %d, %d wanted", o.Patient, has, o.K, enough)
 	}
 }
 

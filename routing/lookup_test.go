@@ -2,6 +2,7 @@ package routing
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -143,6 +144,111 @@ func TestLookupPatient(t *testing.T) {
 	}
 }
 
+// With Patience the wait for the overdue ends, but not before another node has
+// answered. A late answer counts all the same.
+func TestLookupPatience(t *testing.T) {
+	o := LookupOptions[string]{K: 2, Timeout: seconds, Patience: func(Query[string]) time.Duration { return 2 * time.Second }}
+	for name, patient := range map[string]bool{"few": false, "patient": true} {
+		t.Run(name, func(t *testing.T) {
+			o.Patient = patient
+			seeds := []byte{1, 2}
+			if patient {
+				seeds = append(seeds, 3) // takes the place of 1
+			}
+			c := talk(t, 0, seeds, o)
+			c.asks(1, 2)
+			c.answers(2)
+			c.later(time.Second)
+			if patient {
+				c.asks(3)
+				c.answers(3)
+			}
+			c.isDone(false)
+			if at, ok := c.Wake(); !ok || at != start.Add(3*time.Second) {
+				t.Errorf("wake at %v, %v", at, ok)
+			}
+			c.later(2*time.Second - 1)
+			c.isDone(false)
+			c.later(1)
+			c.isDone(true)
+			c.closestAre(seeds[1:]...)
+			c.answers(1)
+			c.closestAre(1, 2)
+		})
+	}
+	o.Patient = false
+	c := talk(t, 0, []byte{1, 2}, o)
+	c.asks(1, 2)
+	c.later(time.Hour) // both deadlines at once: the process may have been suspended
+	c.isDone(false)
+	if at, ok := c.Wake(); ok {
+		t.Errorf("wake at %v, though time alone changes nothing", at)
+	}
+	c.answers(2)
+	c.isDone(true)
+	c.closestAre(2)
+}
+
+// A put goes on from the walk with one answer, ends without the nodes that keep
+// silent, and takes a late FIND answer for what it is.
+func TestPutPatience(t *testing.T) {
+	o := LookupOptions[string]{K: 4, Store: 3, Timeout: seconds, Patience: seconds}
+	c := talk(t, 0, []byte{1, 2, 3, 4}, o)
+	c.asks(1, 2, 3)
+	c.answers(2)
+	c.later(time.Second) // 1 and 3 are overdue
+	c.asks(4)
+	c.answers(4)
+	c.stores(2, 4)
+	c.answers(2)
+	c.answers(4)
+	c.isDone(false)
+	c.answers(3) // late
+	c.stores(3)
+	c.later(time.Second) // 1 is lost, and the STORE to 3 overdue
+	c.isDone(false)
+	c.later(time.Second)
+	c.isDone(true)
+	c.closestAre(2, 4)
+	c.answers(3)
+	c.closestAre(2, 3, 4)
+}
+
+// A put of which too few nodes have answered to reach its Quorum waits on.
+func TestPutAwaitsItsQuorum(t *testing.T) {
+	for quorum, count := range []int{0: 1, 1: 1, 2: 2} {
+		o := LookupOptions[string]{K: 5, Store: 1, Quorum: quorum, CountSelf: true, Timeout: seconds, Patience: seconds}
+		c := talk(t, 0, []byte{1, 2, 3}, o)
+		c.asks(1)
+		c.answers(1)
+		c.stores(1, 2, 3)
+		for i := range byte(count) {
+			c.later(time.Minute)
+			c.isDone(false)
+			c.answers(1 + i)
+		}
+		c.isDone(true)
+	}
+}
+
+// Any option may be as large as an int is.
+func TestLookupOfHugeOptions(t *testing.T) {
+	for _, o := range []LookupOptions[string]{
+		{K: math.MaxInt}, {Alpha: math.MaxInt}, {Store: math.MaxInt}, {Quorum: math.MaxInt}, {Witnesses: math.MaxInt},
+		{K: math.MaxInt, Alpha: math.MaxInt, Store: math.MaxInt, Quorum: math.MaxInt, Witnesses: math.MaxInt},
+	} {
+		c := talk(t, 0, []byte{1, 2}, o)
+		for !c.Done(c.now) {
+			q, ok := c.Next(c.now)
+			if !ok {
+				t.Fatalf("%+v: asks none, and is not done", o)
+			}
+			c.answers(q.Key[0], 3)
+		}
+		c.closestAre(1, 2, 3)
+	}
+}
+
 // Patience is for those among the k nearest, not for all that were ever asked.
 func TestLookupPatientOfTheNearest(t *testing.T) {
 	c := talk(t, 0, []byte{8, 9}, LookupOptions[string]{K: 2, Timeout: seconds, Patient: true})
@@ -275,7 +381,8 @@ func TestPutReplacesTheRefused(t *testing.T) {
 }
 
 // Answers to a STORE name none beyond its Bound. When that leaves too few, because
-// some of the k have failed, those that have stored are asked again, in full.
+// some of the k have failed, those that have stored are asked in full, unless they
+// have answered a FIND already.
 func TestPutLooksBeyondItsBound(t *testing.T) {
 	c := talk(t, 0, []byte{1, 2, 3}, LookupOptions[string]{K: 3, Store: 1})
 	c.asks(1)
@@ -289,9 +396,9 @@ func TestPutLooksBeyondItsBound(t *testing.T) {
 	c.answers(1)
 	c.answers(2)
 	c.fails(3)
-	c.asks(1)       // the nearest that has stored
+	c.asks(2)       // the nearest that has stored and answered no FIND
 	c.isDone(false) // its answer is awaited
-	c.answers(1, 5, 4)
+	c.answers(2, 5, 4)
 	if q, ok := c.Next(c.now); !ok || !q.Store || q.Key != key(4) || q.Bound != key(4) {
 		t.Fatalf("%+v, %v; want a STORE to 4, the third now", q, ok)
 	}
@@ -307,7 +414,7 @@ func TestPutLooksBeyondItsBound(t *testing.T) {
 	c.answers(1)
 	c.answers(2)
 	c.fails(3)
-	c.asks(1)
+	c.asks(2)
 	c.later(time.Second) // no answer this time: what is stored is stored
 	c.isDone(true)
 	c.closestAre(1, 2)

@@ -29,7 +29,7 @@ type Reply[A any] struct {
 // node lookup.
 type LookupOptions[A any] struct {
 	// K is how many of the nearest nodes must have answered.
-	// If not positive, DefaultK.
+	// If not positive, DefaultK. At most 65,536.
 	K int
 	// Alpha is the most queries awaited at any time during the walk
 	// (Kademlia §2.3). If not positive, DefaultAlpha.
@@ -46,7 +46,8 @@ type LookupOptions[A any] struct {
 	// the next nearest, until the k nearest not failed have stored.
 	Store int
 	// Quorum, if positive, makes this a find-value: the lookup ends as soon as
-	// that many replies had a value.
+	// that many replies had a value. In a put it is how many nodes must have
+	// stored before Patience takes effect.
 	Quorum int
 	// Witnesses is how many of those nearest to, but outside, the subtree of
 	// the k nearest must have answered as well, if more than an eighth of k
@@ -63,8 +64,14 @@ type LookupOptions[A any] struct {
 	Timeout func(Query[A]) time.Duration
 	// Patient makes the lookup end only when all of the k nearest that are past
 	// their deadline have been heard of, by Answer or Fail. Otherwise only
-	// those are awaited whose place nobody else could fill.
+	// those are awaited whose place no other could fill.
 	Patient bool
+	// Patience is for how long beyond its deadline a query is awaited in these
+	// two cases. Then the lookup ends without it, provided that at least one
+	// node has answered: until then it waits on, because the fault may be its
+	// own. If nil, or where it returns 0 or less, Answer or Fail alone ends the
+	// wait.
+	Patience func(Query[A]) time.Duration
 }
 
 // LookupStats count what a lookup did so far.

@@ -165,10 +165,13 @@ func (w *network) look(from int, target Key, o LookupOptions[int32], has func(in
 				return true
 			}
 			rtt.Observe(now.Sub(f.sent))
-			l.Answer(f.q.Key, Reply[int32]{
-				Closer: w.table(int(f.q.Addr)).AppendNearest(nil, target, w.k),
-				Value:  has != nil && has(f.q.Addr),
-			}, now)
+			closer := w.table(int(f.q.Addr)).AppendNearest(nil, target, w.k)
+			if f.q.Bound != (Key{}) {
+				closer = slices.DeleteFunc(closer, func(c Contact[int32]) bool {
+					return target.CompareDistance(c.Key, f.q.Bound) >= 0
+				})
+			}
+			l.Answer(f.q.Key, Reply[int32]{Closer: closer, Value: has != nil && has(f.q.Addr)}, now)
 			return true
 		})
 	}
