@@ -3,10 +3,11 @@ package routing
 import "slices"
 
 // bound returns how many queries may be awaited: α in the walk. In the burst k
-// STOREs come beside the FINDs of the walk that are still awaited.
+// STOREs, and at most as many spares, come beside the FINDs of the walk that are
+// still awaited.
 func (l *Lookup[A]) bound() int {
 	if l.burst {
-		return l.o.K + l.o.Alpha
+		return 2*l.o.K + l.o.Alpha
 	}
 	return l.o.Alpha
 }
@@ -16,10 +17,7 @@ func (l *Lookup[A]) bound() int {
 // next, or -1.
 func (l *Lookup[A]) advance() int32 {
 	if l.o.Store > 0 && !l.burst {
-		f := l.frontier(l.o.Store, answered)
-		// One answer is enough to go on with: the burst awaits the overdue as
-		// well, and its answers name closer contacts as those of the walk do.
-		if f.busy || !f.full && f.late+f.lost > 0 && f.done == 0 {
+		if f := l.frontier(l.o.Store, answered); !l.walked(f) {
 			return f.next
 		}
 		l.burst = true
@@ -30,6 +28,9 @@ func (l *Lookup[A]) advance() int32 {
 			f = l.widen(f)
 		}
 		l.ended = l.settled(f)
+		if n := l.spares(f); f.next < 0 && !l.ended && n > 0 {
+			f = l.frontier(l.o.K+n, stored)
+		}
 		return f.next
 	}
 	f := l.frontier(l.o.K, answered)
@@ -40,13 +41,60 @@ func (l *Lookup[A]) advance() int32 {
 	return f.next
 }
 
+// spares returns how many nodes beyond the k nearest are to store: as many as, by
+// the share of queries that went unanswered so far, will not answer among the STOREs
+// awaited. Where all answer there are none. With 40 % of all entries dead a put
+// takes a quarter less time by them, and 5 % more requests.
+func (l *Lookup[A]) spares(f front) int {
+	silent := l.silent()
+	if silent == 0 || !f.full {
+		return 0
+	}
+	return f.awaited * silent / (silent + l.stats.Answers)
+}
+
+// silent returns how many queries failed, or were not answered in time.
+func (l *Lookup[A]) silent() int { return l.stats.Overdue + l.stats.Failures }
+
+// walked reports whether the walk of a put is over. The nearest few that have not
+// failed have answered by then, or are overdue, but for one answer at least: the
+// burst goes on to await these, and the answers to its STOREs name closer contacts
+// as those to FIND do. One answer is enough, too, with no more than k contacts
+// known: all of them are to store.
+func (l *Lookup[A]) walked(f front) bool {
+	if f.done == 0 {
+		return !f.busy && f.late+f.lost == 0
+	}
+	return !f.busy || !l.frontier(l.o.K+1, answered).full || l.heldUp()
+}
+
+// heldUp reports whether all of the nearest few that have not failed have answered,
+// or are overdue.
+func (l *Lookup[A]) heldUp() bool {
+	n := l.o.Store
+	for _, at := range l.order {
+		switch l.known[at.i].state {
+		case failed:
+			continue
+		case heard, asked:
+			return false
+		}
+		if n--; n == 0 {
+			break
+		}
+	}
+	return true
+}
+
 // front is what frontier found.
 type front struct {
-	next int32 // the candidate to query next, or -1
-	busy bool  // a candidate is to be queried, or is awaited
-	full bool  // there were as many as asked for
-	last int   // where the last of them stands in order
-	done int   // of them, the looking node apart, have reached the state wanted
+	next    int32 // the candidate to query next, or -1
+	busy    bool  // a candidate is to be queried, or is awaited
+	full    bool  // there were as many as asked for
+	awaited int   // of them are asked
+	last    int   // where the last of them stands in order
+	done    int   // of them have reached the state wanted, the looking node apart
+	own     int   // 1 if the looking node is one of them
 
 	failed, late, lost int // nearer than the last
 }
@@ -72,9 +120,12 @@ func (l *Lookup[A]) frontier(n int, done state) front {
 		case done:
 			f.done++
 		case own:
+			f.own = 1
 		default:
 			f.busy = true
-			if f.next < 0 && s != asked {
+			if s == asked {
+				f.awaited++
+			} else if f.next < 0 {
 				f.next = at.i
 			}
 		}
@@ -92,11 +143,8 @@ func (l *Lookup[A]) frontier(n int, done state) front {
 // answered or failed, or they are lost. The lost are awaited only while too few
 // others have answered. So a moment in which all are slow ends no lookup.
 func (l *Lookup[A]) settled(f front) bool {
-	enough := 1
-	if l.o.Store > 0 {
-		enough = max(l.o.Quorum, 1)
-	}
-	waits := f.late > 0 || f.lost > 0 && f.done < enough
+	enough := f.done > 0 && (l.o.Store <= 0 || f.done+f.own >= l.o.Quorum)
+	waits := f.late > 0 || f.lost > 0 && !enough
 	return !f.busy && !(waits && (l.o.Patient || !f.full))
 }
 

@@ -74,7 +74,7 @@ type Lookup[A any] struct {
 
 	known   []candidate[A] // in the order they were heard of
 	order   []place        // the known by distance from target
-	awaited []int32        // the known that are asked; at most Alpha, or K + Alpha in the burst
+	awaited []int32        // the known that are asked; at most Alpha, or 2 K + Alpha in the burst
 	late    []int32        // the known that are overdue and become lost at their deadline
 
 	burst  bool // the STOREs have begun
@@ -142,7 +142,7 @@ func (l *Lookup[A]) Next(now time.Time) (q Query[A], ok bool) {
 	c.state, c.store, c.deadline = asked, l.burst && !c.again, time.Time{}
 	q = Query[A]{Contact: c.Contact, Store: c.store, Hop: int(c.hop)}
 	if q.Store {
-		if f := l.frontier(l.o.K, stored); f.full {
+		if f := l.frontier(l.o.K, stored); f.full && l.silent() == 0 {
 			q.Bound, l.curbed = l.known[l.order[f.last].i].Key, true
 		}
 	}

@@ -106,7 +106,7 @@ func TestLookupProperties(t *testing.T) {
 					}
 				}
 				if l.burst {
-					bound = o.K + o.Alpha
+					bound = 2*o.K + o.Alpha
 				}
 				if awaited > bound {
 					t.Fatalf("%d awaited, want at most %d", awaited, bound)
@@ -180,7 +180,7 @@ func TestLookupProperties(t *testing.T) {
 // checkEnd holds the end of a lookup against the paper's words: of all heard
 // of and not failed, the k nearest have answered (or stored).
 func checkEnd(t *rapid.T, l *Lookup[int], o LookupOptions[int]) {
-	n, has, late, gone := 0, 0, false, false
+	n, has, self, late, gone := 0, 0, 0, false, false
 	for _, p := range l.order {
 		c := &l.known[p.i]
 		switch c.state {
@@ -196,7 +196,9 @@ func checkEnd(t *rapid.T, l *Lookup[int], o LookupOptions[int]) {
 		if want := map[bool]state{false: answered, true: stored}[o.Store > 0]; c.state != want && c.state != own {
 			t.Fatalf("ended while the %d. of the %d nearest, %v, is in state %d", n+1, o.K, c.Key, c.state)
 		}
-		if c.state != own {
+		if c.state == own {
+			self = 1
+		} else {
 			has++
 		}
 		if n++; n == o.K {
@@ -206,12 +208,8 @@ func checkEnd(t *rapid.T, l *Lookup[int], o LookupOptions[int]) {
 	if late && (o.Patient || n < o.K) {
 		t.Fatalf("ended without awaiting the overdue, patient %v, with %d of %d", o.Patient, n, o.K)
 	}
-	enough := 1
-	if o.Store > 0 {
-		enough = max(1, o.Quorum)
-	}
-	if gone && (o.Patient || n < o.K) && has < enough {
-		t.Fatalf("ended without the lost, patient %v, with %d of %d, %d wanted", o.Patient, has, o.K, enough)
+	if gone && (o.Patient || n < o.K) && (has == 0 || o.Store > 0 && has+self < o.Quorum) {
+		t.Fatalf("ended without the lost, patient %v, with %d and %d of %d, quorum %d", o.Patient, has, self, o.K, o.Quorum)
 	}
 }
 

@@ -196,13 +196,14 @@ func TestPutPatience(t *testing.T) {
 	c := talk(t, 0, []byte{1, 2, 3, 4}, o)
 	c.asks(1, 2, 3)
 	c.answers(2)
-	c.later(time.Second) // 1 and 3 are overdue
-	c.asks(4)
-	c.answers(4)
-	c.stores(2, 4)
+	c.stores(2, 4) // no more than k are known
+	c.later(time.Second - 1)
 	c.answers(2)
 	c.answers(4)
 	c.isDone(false)
+	c.later(1)
+	c.asks(4) // too few are left, and its answer to the STORE was bounded
+	c.answers(4)
 	c.answers(3) // late
 	c.stores(3)
 	c.later(time.Second) // 1 is lost, and the STORE to 3 overdue
@@ -212,11 +213,21 @@ func TestPutPatience(t *testing.T) {
 	c.closestAre(2, 4)
 	c.answers(3)
 	c.closestAre(2, 3, 4)
+
+	o.K = 2
+	c = talk(t, 0, []byte{1, 2, 3}, o)
+	c.asks(1, 2, 3)
+	c.answers(2)
+	c.asks()
+	c.later(time.Second) // no other is left to find the nearest by
+	c.stores(2)
+	c.answers(3)
+	c.stores(3)
 }
 
 // A put of which too few nodes have answered to reach its Quorum waits on.
 func TestPutAwaitsItsQuorum(t *testing.T) {
-	for quorum, count := range []int{0: 1, 1: 1, 2: 2} {
+	for quorum, count := range []int{0: 1, 1: 1, 2: 1, 3: 2} { // the looking node is one itself
 		o := LookupOptions[string]{K: 5, Store: 1, Quorum: quorum, CountSelf: true, Timeout: seconds, Patience: seconds}
 		c := talk(t, 0, []byte{1, 2, 3}, o)
 		c.asks(1)
@@ -366,16 +377,16 @@ func TestPutReplacesTheRefused(t *testing.T) {
 	c.answers(1)
 	c.stores(1, 2, 3)
 	c.fails(2)
-	c.stores(4)
-	c.answers(3, 5, 6)
-	c.later(time.Second) // 1 and 4 stall
-	c.stores(5, 6)
-	c.answers(5)
+	c.stores(4, 5) // and a spare: one of the two that are done has failed
+	c.answers(3, 7)
+	c.later(time.Second) // 1, 4 and 5 stall
+	c.stores(6, 7)
+	c.answers(6)
 	c.isDone(false)
 	c.answers(4) // late, but stored
 	c.isDone(true)
-	c.closestAre(3, 4, 5)
-	c.answers(6)
+	c.closestAre(3, 4, 6)
+	c.answers(7)
 	c.answers(1) // later still
 	c.closestAre(1, 3, 4)
 }
@@ -399,8 +410,8 @@ func TestPutLooksBeyondItsBound(t *testing.T) {
 	c.asks(2)       // the nearest that has stored and answered no FIND
 	c.isDone(false) // its answer is awaited
 	c.answers(2, 5, 4)
-	if q, ok := c.Next(c.now); !ok || !q.Store || q.Key != key(4) || q.Bound != key(4) {
-		t.Fatalf("%+v, %v; want a STORE to 4, the third now", q, ok)
+	if q, ok := c.Next(c.now); !ok || !q.Store || q.Key != key(4) || q.Bound != (Key{}) {
+		t.Fatalf("%+v, %v; want a STORE to 4, without a bound", q, ok)
 	}
 	c.answers(4)
 	c.isDone(true)

@@ -12,7 +12,8 @@ type Query[A any] struct {
 	Hop   int  // 1 for a seed, one more for whom it names, and so on
 	// Bound, of a STORE, is the farthest of the k nearest not failed that the
 	// lookup has heard of: its answer need name none but those nearer. Zero
-	// while fewer than k are known.
+	// while fewer than k are known, and once any query has gone unanswered:
+	// where some are dead, the live ones behind them must be named, too.
 	Bound Key
 }
 
@@ -46,8 +47,8 @@ type LookupOptions[A any] struct {
 	// the next nearest, until the k nearest not failed have stored.
 	Store int
 	// Quorum, if positive, makes this a find-value: the lookup ends as soon as
-	// that many replies had a value. In a put it is how many nodes must have
-	// stored before Patience takes effect.
+	// that many replies had a value. In a put it is how many nodes, Self among
+	// them where it counts, must have stored before Patience takes effect.
 	Quorum int
 	// Witnesses is how many of those nearest to, but outside, the subtree of
 	// the k nearest must have answered as well, if more than an eighth of k
@@ -67,9 +68,8 @@ type LookupOptions[A any] struct {
 	// those are awaited whose place no other could fill.
 	Patient bool
 	// Patience is for how long beyond its deadline a query is awaited in these
-	// two cases. Then the lookup ends without it, provided that at least one
-	// node has answered: until then it waits on, because the fault may be its
-	// own. If nil, or where it returns 0 or less, Answer or Fail alone ends the
+	// two cases. Then the lookup ends without it, provided that another node has
+	// answered: until then it waits on, because the fault may be its own. If nil, or where it returns 0 or less, Answer or Fail alone ends the
 	// wait.
 	Patience func(Query[A]) time.Duration
 }

@@ -246,7 +246,7 @@ func TestNetworkHealthy(t *testing.T) {
 func TestNetworkDeadEntries(t *testing.T) {
 	w := newNetwork(3, *simNodes, DefaultK)
 	w.jitter = 50 * time.Millisecond
-	for _, c := range []struct{ share, recall float64 }{{0.2, 0.95}, {0.4, 0.91}} {
+	for _, c := range []struct{ share, recall, rounds float64 }{{0.2, 0.95, 8}, {0.4, 0.91, 11.5}} {
 		w.kill(c.share)
 		few := max(*simLookups/3, 1)
 		m := w.measure(*simLookups, LookupOptions[int32]{})
@@ -254,6 +254,11 @@ func TestNetworkDeadEntries(t *testing.T) {
 		t.Logf("%.0f %% dead: %+v", 100*c.share, m)
 		t.Logf("%.0f %% dead, no witness: %+v", 100*c.share, paper)
 		t.Logf("%.0f %% dead, four: %+v", 100*c.share, careful)
+		put := w.measure(*simLookups, LookupOptions[int32]{Store: 3})
+		t.Logf("%.0f %% dead, put: %+v", 100*c.share, put)
+		if put.recall < c.recall-0.01 || *simNodes == 10_000 && put.rounds > c.rounds {
+			t.Errorf("%.0f %% dead: a put of recall %.4f in %.1f rounds, want at least %.2f in at most %.1f", 100*c.share, put.recall, put.rounds, c.recall-0.01, c.rounds)
+		}
 		if m.recall < c.recall {
 			t.Errorf("%.0f %% dead: recall %.4f, want at least %.2f", 100*c.share, m.recall, c.recall)
 		}
