@@ -44,13 +44,14 @@ func (l *Lookup[A]) advance() int32 {
 // spares returns how many nodes beyond the k nearest are to store: as many as, by
 // the share of queries that went unanswered so far, will not answer among the STOREs
 // awaited. Where all answer there are none. With 40 % of all entries dead a put
-// takes a quarter less time by them, and 5 % more requests.
+// takes a third less time by them, and 7 % more requests.
 func (l *Lookup[A]) spares(f front) int {
 	silent := l.silent()
 	if silent == 0 || !f.full {
 		return 0
 	}
-	return f.awaited * silent / (silent + l.stats.Answers)
+	tried := silent + l.stats.Answers
+	return (f.awaited*silent + tried - 1) / tried
 }
 
 // silent returns how many queries failed, or were not answered in time.

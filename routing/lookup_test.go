@@ -377,16 +377,16 @@ func TestPutReplacesTheRefused(t *testing.T) {
 	c.answers(1)
 	c.stores(1, 2, 3)
 	c.fails(2)
-	c.stores(4, 5) // and a spare: one of the two that are done has failed
-	c.answers(3, 7)
-	c.later(time.Second) // 1, 4 and 5 stall
-	c.stores(6, 7)
-	c.answers(6)
+	c.stores(4, 5, 6) // two spares for three: one of the two that are done has failed
+	c.answers(3, 7, 8)
+	c.later(time.Second) // 1, 4, 5 and 6 stall
+	c.stores(7, 8)
+	c.answers(7)
 	c.isDone(false)
 	c.answers(4) // late, but stored
 	c.isDone(true)
-	c.closestAre(3, 4, 6)
-	c.answers(7)
+	c.closestAre(3, 4, 7)
+	c.answers(8)
 	c.answers(1) // later still
 	c.closestAre(1, 3, 4)
 }
