@@ -37,6 +37,8 @@ type finding struct {
 	notify func(hit) // of each new record; may block
 	pager  pager
 
+	patience func(query) time.Duration // nil: Node.patience
+
 	mu      sync.Mutex
 	best    map[wire.PeerID]hit // by publisher
 	all     []hit               // of every holder
@@ -105,7 +107,7 @@ func (f *finding) walk(ctx context.Context) (*outcome, error) {
 	paging, stop := context.WithCancel(ctx)
 	defer stop()
 	out, err := n.run(ctx, walk{kind: "get", target: f.key,
-		options: lookupOptions{Quorum: f.quorum - f.answered(), Patient: true},
+		options: lookupOptions{Quorum: f.quorum - f.answered(), Patient: true, Patience: f.patience},
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
 			return f.ask(ctx, paging, q, out)
 		}})

@@ -3,6 +3,7 @@ package node
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -18,6 +19,25 @@ type known struct {
 	// at are the addresses at which we ourselves authenticated the peer, latest
 	// first: the only ones we name to others. What at points to never changes.
 	at atomic.Pointer[[]wire.Addr]
+	// silent is when an operation gave up waiting for the peer, in Unix
+	// nanoseconds; 0: never, or the peer has answered since.
+	silent atomic.Int64
+}
+
+// hasKeptSilent notes that an operation waited for the peer in vain.
+func (k *known) hasKeptSilent(now time.Time) { k.silent.Store(now.UnixNano()) }
+
+// hasAnswered notes that the peer is there.
+func (k *known) hasAnswered() {
+	if k.silent.Load() != 0 { // seldom: what is only read stays in every processor's cache
+		k.silent.Store(0)
+	}
+}
+
+// isSilent reports whether an operation waited for the peer in vain within d.
+func (k *known) isSilent(now time.Time, d time.Duration) bool {
+	at := k.silent.Load()
+	return at != 0 && now.Sub(time.Unix(0, at)) < d
 }
 
 // addrs returns where the peer has been authenticated.

@@ -231,6 +231,9 @@ func (l *link) silent() {
 	l.conn.Close(wire.CloseNone, "no answer")
 }
 
+// late notes that the peer has answered a request for which nobody waited any more.
+func (l *link) late(m wire.Message, took time.Duration) { l.node.answered(l, m, took) }
+
 // maxDeaf is how long a connection that carries streams may receive no packet:
 // by then QUIC has asked for one (quic.Config.KeepAlive).
 const maxDeaf = 30 * time.Second

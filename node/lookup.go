@@ -53,6 +53,9 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 	o.K, o.Alpha = n.config.K, n.config.Alpha
 	o.Self, o.CountSelf = n.known.of(n.id).contact(), n.mode() == wire.ModeServer
 	o.Timeout = n.softTimeout
+	if o.Patience == nil {
+		o.Patience = n.patience
+	}
 	out := &outcome{
 		lookup: routing.NewLookup(w.target, slices.Values(append(seeds, w.also...)), o),
 		met:    make(map[wire.PeerID]bool),
@@ -68,8 +71,18 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 		emit(ts, func(t *Trace) func(LookupStart) { return t.Lookup }, LookupStart{id, w.kind, w.target})
 	}
 	start := time.Now()
-	err = out.lookup.Run(ctx, func(ctx context.Context, q query) (routing.Reply[*known], error) {
-		return n.step(ctx, ts, id, w, q, out)
+	err = out.lookup.Run(ctx, func(asking context.Context, q query) (routing.Reply[*known], error) {
+		asked, wait := time.Now(), n.softTimeout(q)+o.Patience(q)
+		r, err := n.step(asking, ts, id, w, q, out)
+		if now := time.Now(); err != nil && asking.Err() != nil && ctx.Err() == nil && now.Sub(asked) >= wait {
+			q.Addr.hasKeptSilent(now) // the walk has ended without it
+			out.mu.Lock()
+			out.causes[q.Addr.id] = errTimeout
+			out.mu.Unlock()
+			emit(ts, func(t *Trace) func(FailEvent) { return t.Fail },
+				FailEvent{id, q.Addr.id, q.Key.CommonPrefixLen(w.target), q.Store, errTimeout})
+		}
+		return r, err
 	})
 	if err == nil && n.ctx.Err() != nil { // nobody answered because we are the ones who are gone
 		err = ErrClosed
@@ -140,30 +153,6 @@ func (n *Node) nearest(target routing.Key) []contact {
 	defer n.mu.Unlock()
 	return n.table.AppendNearest(make([]contact, 0, 2*n.config.K), target, 2*n.config.K)
 }
-
-// softTimeout is how long a lookup waits for one peer before it turns to
-// another: what the round trips measured suggest (RFC 6298), for a stranger
-// those of the network and a handshake. Nobody is blamed when it passes.
-func (n *Node) softTimeout(q query) time.Duration {
-	ceiling := n.config.RPCTimeout
-	var d time.Duration
-	if c, ok := n.pool.Lookup(publicKey(q.Addr.id)); ok && c.Value.(*link).rtt.get().Known() {
-		d = c.Value.(*link).rtt.get().Timeout(minTimeout, ceiling)
-	} else if ok {
-		d = n.netRTT.timeout(minTimeout, ceiling)
-	} else {
-		d = n.netRTT.timeout(minTimeout, ceiling) + n.dialRTT.timeout(minTimeout, ceiling)
-	}
-	if q.Store { // which waits for an fsync, and is not to be done twice lightly
-		d = max(4*d, minStoreTimeout)
-	}
-	return min(d, ceiling)
-}
-
-const (
-	minTimeout      = 20 * time.Millisecond
-	minStoreTimeout = 250 * time.Millisecond
-)
 
 // findNode asks one peer for the contacts nearest to key, and returns the link
 // it answered by.

@@ -63,6 +63,7 @@ type Node struct {
 	seqs       seqs
 	netRTT     linkRTT // of PING and FIND, to anybody
 	dialRTT    linkRTT // from dialling a stranger to its HELLO
+	storeRTT   linkRTT // of STORE with one record, less the peer's round trip
 	skew       skew
 	self       *reach.Self // where we are, and who reaches us there
 	record     ownRecord
@@ -99,6 +100,7 @@ type Node struct {
 	storeJobs chan storeJob
 	probes    chan struct{} // one per ping of the table's
 	duties    chan struct{} // one per repair
+	storing   chan struct{} // one per STORE that outlives its put
 	published [64]byte      // signature of the peer record last published; task publish only
 
 	publishing chan struct{} // has room for one: the record is to be published now
@@ -154,6 +156,7 @@ func New(config Config) (*Node, error) {
 		storeJobs: make(chan storeJob, maxStoreJobs),
 		probes:    make(chan struct{}, 8),
 		duties:    make(chan struct{}, maxBackground),
+		storing:   make(chan struct{}, maxStoring),
 	}
 	n.key = n.id.Key()
 	n.agents = newAgents()

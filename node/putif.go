@@ -79,6 +79,7 @@ func (n *Node) publishIf(ctx context.Context, r *wire.Signed, quorum int, seq ui
 func (n *Node) win(ctx context.Context, r *wire.Signed, seq uint64) (wire.PeerID, error) {
 	key := r.Record.Key
 	f := n.newFinding(key, GetOptions{Kind: wire.KindOwned, Quorum: n.config.K + 1}, nil)
+	f.patience = n.arbiterPatience
 	out, err := f.walk(ctx)
 	if err != nil {
 		return wire.PeerID{}, err

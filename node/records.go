@@ -21,8 +21,9 @@ const storeBeta = 3
 // Stored says where a record went.
 type Stored struct {
 	Key routing.Key
-	// Count peers acknowledged that they hold it, this node among them if it is
-	// one of the nearest itself; Of is the smaller of k and the servers found.
+	// Count peers acknowledged in time that they hold it, this node among them if
+	// it is one of the nearest itself; Of is the smaller of k and the servers that
+	// answered.
 	Count, Of int
 }
 
@@ -70,7 +71,10 @@ type PutOptions struct {
 const MaxSeq = wire.MaxSeq / 2
 
 // Put stores value, at most 8 KiB, under key on the k nodes nearest to it, as an
-// open record. It returns when they have it, and says how many do.
+// open record. It returns when they have it, and says how many do. It waits for a
+// peer that keeps silent a little longer than others took to answer, and no
+// longer once the quorum is reached; that peer may store the record later, and is
+// not counted.
 //
 // With a context that has ended already Put does nothing. If ctx ends midway, the
 // peers that have stored the record keep it, and Stored counts those that said so;
@@ -237,14 +241,17 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 	records := []*wire.Signed{r}
 	n.awaitJoin(ctx)
 	out, err := n.run(ctx, walk{kind: "put", target: key,
-		options: lookupOptions{Store: storeBeta},
-		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
+		options: lookupOptions{Store: storeBeta, Quorum: quorum},
+		ask: func(asking context.Context, q query, out *outcome) (reply, error) {
 			if !q.Store {
-				nodes, l, err := n.findNode(ctx, q.Addr.id, key)
+				nodes, l, err := n.findNode(asking, q.Addr.id, key)
 				return reply{closer: out.heard(l, nodes.Contacts)}, err
 			}
-			l, m, err := n.request(ctx, q.Addr.id, wire.Store{Records: records, Count: n.config.K, Bound: q.Bound})
+			l, m, err := n.request(asking, q.Addr.id, wire.Store{Records: records, Count: n.config.K, Bound: q.Bound})
 			if err != nil {
+				if asking.Err() != nil && ctx.Err() == nil {
+					n.storeLate(q.Addr.id, r)
+				}
 				return reply{}, err
 			}
 			stored, ok := m.(wire.Stored)
@@ -299,6 +306,18 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 		return s, out.causes, &PutError{Stored: s, Quorum: quorum, Alone: alone, Causes: out.causes, CutOff: cutOff}
 	}
 	return s, out.causes, nil
+}
+
+// storeLate stores a record on a peer whose answer a put did not await. If the peer
+// is connected, its STORE is on the way already: QUIC sends it again if need be.
+// Otherwise the peer is still being dialled.
+func (n *Node) storeLate(id wire.PeerID, r *wire.Signed) {
+	if l := n.linkWith(id); l != nil && l.isUp() {
+		return
+	}
+	n.inBackgroundOf(n.storing, func(ctx context.Context) {
+		n.request(ctx, id, wire.Store{Records: []*wire.Signed{r}})
+	})
 }
 
 // hold keeps a record of our own user's here.

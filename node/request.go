@@ -56,11 +56,8 @@ func innocent(err error) bool {
 
 // answered notes that a peer is alive, and how long it took.
 func (n *Node) answered(l *link, m wire.Message, rtt time.Duration) {
-	switch m.(type) {
-	case wire.Ping, wire.FindNode, wire.FindValue, wire.GetProviders:
-		l.rtt.observe(rtt)
-		n.netRTT.observe(rtt)
-	}
+	l.observe(m, rtt)
+	l.known.hasAnswered()
 	if l.isServer() {
 		n.seen(l, time.Now())
 	}

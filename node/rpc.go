@@ -74,12 +74,16 @@ type overseer interface {
 	// silent: a request went unanswered for the limit and nothing at all was heard
 	// meanwhile. The peer, or the path to it, is gone.
 	silent()
+
+	// late: a request was answered after its caller had left.
+	late(m wire.Message, took time.Duration)
 }
 
 // A call is one request under way.
 type call struct {
 	reply chan result // buffered, answered once
 	sent  time.Time
+	left  wire.Message // the request, once its caller has left; guarded by rpc.mu
 }
 
 type result struct {
@@ -101,7 +105,7 @@ func newRPC(s *quic.Stream, limit time.Duration, over overseer) *rpc {
 
 // call sends a request and returns its reply. When ctx ends first the request
 // stays under way, so that a peer which never answers is found out even by
-// callers who do not wait.
+// callers who do not wait, and one that answers late is not taken for silent.
 func (r *rpc) call(ctx context.Context, m wire.Message) (wire.Message, time.Duration, error) {
 	select {
 	case r.slots <- struct{}{}:
@@ -145,6 +149,9 @@ func (r *rpc) call(ctx context.Context, m wire.Message) (wire.Message, time.Dura
 		r.spare.Store(c) // answered, and heard: nobody else knows of it
 		return res.msg, took, res.err
 	case <-ctx.Done():
+		r.mu.Lock()
+		c.left = m
+		r.mu.Unlock()
 		return nil, 0, context.Cause(ctx)
 	}
 }
@@ -160,10 +167,18 @@ func (r *rpc) finish(id uint64, res result) {
 	if id == r.ping {
 		r.ping = 0
 	}
-	r.mu.Unlock()
+	var left wire.Message
 	if ok {
-		c.reply <- res
-		<-r.slots
+		left = c.left
+	}
+	r.mu.Unlock()
+	if !ok {
+		return
+	}
+	c.reply <- res
+	<-r.slots
+	if left != nil && res.err == nil {
+		r.over.late(left, time.Since(c.sent))
 	}
 }
 

@@ -165,21 +165,27 @@ func (n *Node) publishSelf(ctx context.Context) {
 // maxBackground bounds the repairs under way.
 const maxBackground = 16
 
+// maxStoring bounds the STOREs under way that outlive their put.
+const maxStoring = 64
+
 // inBackground runs a small duty that nobody waits for, or drops it when there
 // are too many.
-func (n *Node) inBackground(f func(context.Context)) {
+func (n *Node) inBackground(f func(context.Context)) { n.inBackgroundOf(n.duties, f) }
+
+// inBackgroundOf is inBackground of duties that have places of their own.
+func (n *Node) inBackgroundOf(places chan struct{}, f func(context.Context)) {
 	select {
-	case n.duties <- struct{}{}:
+	case places <- struct{}{}:
 	default:
 		return
 	}
 	started := n.spawn(func() {
-		defer func() { <-n.duties }()
+		defer func() { <-places }()
 		ctx, cancel := context.WithTimeout(n.ctx, 2*n.config.RPCTimeout)
 		defer cancel()
 		f(ctx)
 	})
 	if !started {
-		<-n.duties
+		<-places
 	}
 }
