@@ -103,6 +103,7 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 		timer.Reset(0)
 	}
 	wanted := true
+	var doubted bool     // another has answered since; it is asked once more
 	var silent time.Time // when it was first asked of what it has not answered; zero: it has
 	for wanted {
 		select {
@@ -111,15 +112,19 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 			err := n.renewPlace(n.ctx, p)
 			switch {
 			case err == nil:
-				silent = time.Time{}
+				silent, doubted = time.Time{}, false
 				timer.Reset(relayPulse)
 				continue
 			case errors.Is(err, errTimeout):
 				if silent.IsZero() {
 					silent = asked
 				}
-				if !n.anotherAnswers(p, silent) {
+				another := n.anotherAnswers(p, silent)
+				if !another {
 					n.renewLink(p.link)
+				}
+				if !another || !doubted { // the other may have answered since, when we were back
+					doubted = another
 					timer.Reset(reserveAgain)
 					continue
 				}
