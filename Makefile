@@ -15,11 +15,11 @@ build: ## build the command kad into ./kad
 
 .PHONY: test
 test: ## run the tests
-	go test ./...
+	go test -timeout 30m ./...
 
 .PHONY: race
 race: ## run the tests with the race detector
-	go test -race ./...
+	go test -race -timeout 30m ./...
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10s)

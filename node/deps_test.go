@@ -201,19 +201,7 @@ func build(t *testing.T, program string) (size int64, modules []string) {
 	if testing.Short() {
 		t.Skip("builds a program")
 	}
-	dir := t.TempDir()
-	source, binary, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "program"), filepath.Join(dir, "overlay.json")
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, _ := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, "zz_program", "main.go"): source}})
-	for file, text := range map[string][]byte{source: []byte(program), overlay: plan} {
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run(t, "build", "-buildvcs=false", "-ldflags=-s -w", "-overlay="+overlay, "-o="+binary, "./zz_program")
+	binary := buildOverlay(t, program, "-ldflags=-s -w")
 	info, err := os.Stat(binary)
 	if err != nil {
 		t.Fatal(err)

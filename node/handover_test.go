@@ -61,13 +61,13 @@ func TestWhoWasCutOffCatchesUp(t *testing.T) {
 	})
 }
 
-// Twenty holders of a record die without a word, one every 20 minutes, and others
-// come: it lives on.
-func TestTwentyHoldersDieOneAfterTheOther(t *testing.T) {
+// Holders of three records, of which each has four, die without a word, one every 20
+// minutes, and others come: the records live on. Nine die, twenty with -life.long.
+func TestHoldersDieOneAfterTheOther(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
 		s.addMany(10, 4)
 		keys := s.putContent("phoenix ", 3, 24*time.Hour)
-		for death := range 20 {
+		for death := range longOr(20, 9) {
 			for n := range s.trueNearest(keys[death%3], 4) { // any holder
 				if n != s.nodes[0] {
 					n.Kill()

@@ -16,7 +16,15 @@ import (
 // The long form of TestRecordsOutliveTheirHolders takes minutes:
 //
 //	go test ./node -run OutliveTheirHolders -life.long -v
-var lifeLong = flag.Bool("life.long", false, "forty nodes for two hours, with sessions of ten minutes and of an hour")
+var lifeLong = flag.Bool("life.long", false, "long forms: forty nodes for two hours, with sessions of ten minutes and of an hour, and twenty dead holders, ten hours with a liar, a relay under abuse for longer")
+
+// longOr returns long with -life.long, else short.
+func longOr(long, short int) int {
+	if *lifeLong {
+		return long
+	}
+	return short
+}
 
 // alive returns the nodes that have not been killed or closed.
 func (s *swarm) alive() (nodes []*Node) {
