@@ -202,20 +202,24 @@ func TestModesThatWereGivenStay(t *testing.T) {
 	})
 }
 
-// Where there are not three to ask, nothing is known, and a node serves.
-func TestFewPeersDecideNothing(t *testing.T) {
+// Where there are not three to ask, nothing is certain. A node that none of those reaches
+// is a client all the same, and the others serve.
+func TestFewPeersDecideForNow(t *testing.T) {
 	inAskingSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		n, _ := a.firewalled(Config{}, letsPorts)
 		for range 2 {
 			time.Sleep(time.Hour)
 			for i, n := range a.nodes {
-				if r := n.Reachability(); r.Mode != ModeServer || i == 1 && r.Reach() != ReachUnknown {
+				if r := n.Reachability(); (r.Mode == ModeClient) != (i == 1) || i == 1 && r.Reach() != ReachUnknown {
 					t.Errorf("node %d of %d: %+v", i, len(a.nodes), r)
 				}
 			}
 			a.add(Config{})
 		}
 		a.add(Config{})
-		await(t, 3*time.Hour, "a client among four", func() bool { return n.Reachability().Mode == ModeClient })
+		await(t, 3*time.Hour, "certainty among four", func() bool { return n.Reachability().Reach() == ReachNo })
+		if r := n.Reachability(); r.Mode != ModeClient {
+			t.Errorf("among four: %+v", r)
+		}
 	})
 }
