@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -107,11 +108,12 @@ func TestBothEndsAgree(t *testing.T) {
 	seq := uint64(7)
 	want := Put{
 		Kind: Kind(wire.KindOwned), Key: routing.KeyOf("k"), Name: []byte("n\x00\xff"), Value: []byte{0, 1, 0xff},
-		TTL: Duration(90 * time.Minute), Quorum: 3, IfSeq: &seq,
+		TTL: Duration(90 * time.Minute), Quorum: 3, IfSeq: &seq, Label: "k",
 	}
 	stored := Stored{Key: routing.KeyOf("k"), Count: 19, Of: 20}
+	publisher := wire.PeerID(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey))
 	values := []Value{
-		{Kind: Kind(wire.KindOpen), Data: []byte("one"), Text: "one", Publisher: wire.PeerID{1}, Seq: 1, Expiry: time.UnixMilli(5e12).UTC()},
+		{Kind: Kind(wire.KindOpen), Data: []byte("one"), Text: "one", Publisher: publisher, Seq: 1, Expiry: time.UnixMilli(5e12).UTC(), Answers: 2},
 		{Kind: Kind(wire.KindContent), Data: []byte{0xff}},
 	}
 	var got Put
