@@ -184,7 +184,7 @@ func (l *Listener) Close() error {
 // ErrNoDaemon when no process listens there.
 func dial(ctx context.Context, dir string) (net.Conn, error) {
 	path := filepath.Join(dir, socketName)
-	at := path
+	var at string
 	if target, err := os.Readlink(path); err == nil {
 		if !ownedAlone(filepath.Dir(target)) {
 			return nil, ErrNoDaemon // a crashed daemon's link; another user may have made the directory since
