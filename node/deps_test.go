@@ -57,7 +57,7 @@ const house = `
 	internal/lan      wire golang.org/x/net golang.org/x/time
 	internal/bench    routing wire quic internal/store node github.com/quic-go/quic-go github.com/multiformats/go-multiaddr
 	internal/control  routing wire node github.com/multiformats/go-multiaddr
-	cmd/kad           routing wire quic internal/store node internal/bench internal/control internal/filelock internal/lan github.com/multiformats/go-multiaddr github.com/spf13/cobra golang.org/x/sync golang.org/x/sys
+	cmd/kad           routing wire quic internal/store node internal/bench internal/control internal/filelock internal/lan github.com/multiformats/go-multiaddr github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sync golang.org/x/sys
 	examples/chat     routing wire quic node internal/console internal/filelock internal/transfer github.com/multiformats/go-multiaddr
 	examples/echo     wire node github.com/multiformats/go-multiaddr
 	examples/hello    routing node
