@@ -52,10 +52,17 @@ func (e *BootstrapError) Error() string {
 }
 
 // Silent reports whether nothing at all came back from any of the peers: none runs, or
-// something on the way lets no UDP through, or not on these ports.
+// something on the way lets no UDP through, or not on these ports. A packet for which
+// this machine, or a router, found no route got no answer either.
 func (e *BootstrapError) Silent() bool {
 	spoke := func(err error) bool {
-		return !errors.Is(err, quic.ErrTimeout) && !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ECONNREFUSED)
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return true
+		case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+			return false
+		}
+		return !errors.Is(err, quic.ErrTimeout) && !errors.Is(err, context.DeadlineExceeded)
 	}
 	return len(e.Causes) > 0 && !slices.ContainsFunc(e.Causes, spoke)
 }

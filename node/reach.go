@@ -16,7 +16,10 @@ const (
 	provenFor = 10 * time.Minute
 
 	// maxReachTries bounds the dials of one reachFor: another follows only when more
-	// has become known of where the peer is than the one before knew.
+	// has become known of where the peer is than the one before knew. The last is kept
+	// for the end of the lookup: addresses that refuse at once, as the lookup names
+	// them, must not use up all dials before the peer's record, and so its relays, is
+	// found.
 	maxReachTries = 3
 )
 
@@ -104,7 +107,11 @@ func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, 
 			return nil, context.Cause(caller)
 		}
 		var more bool
-		if news, more = n.seeks.untaken(id); more && !dialling && tries < maxReachTries {
+		most := maxReachTries - 1
+		if looked && !looking {
+			most = maxReachTries
+		}
+		if news, more = n.seeks.untaken(id); more && !dialling && tries < most {
 			n.backoff.clear(id) // that it failed elsewhere says nothing
 			dial()
 		}
