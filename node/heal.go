@@ -31,7 +31,7 @@ import (
 // When a machine or a relay has too much to do, answers are late, and paths seem broken
 // that are not: to call more then makes it worse. So one call is under way at a time; the
 // pauses, a quarter more or less by chance, begin anew only when a path has been good for
-// 10 s; a relay that is slow is not taken for one that has gone while packets come from
+// 5 s; a relay that is slow is not taken for one that has gone while packets come from
 // it; and a peer or relay that says BUSY is left alone for 5, 10, … 60 s.
 //
 // All of that only while streams are open and for 10 s more, and in the first seconds. What is promised: when a relay dies under a
@@ -64,7 +64,7 @@ const (
 	relayEvery  = time.Second            // to ask a relay that a conversation depends on
 	relayAnswer = time.Second            // within which it has to answer, at the most
 	minBetween  = time.Second            // calls
-	goodAfter   = 10 * time.Second
+	goodAfter   = 5 * time.Second
 	maxBroken   = 30 * time.Second // between calls while the path is broken
 	minLeave    = 5 * time.Second
 	maxLeave    = time.Minute
