@@ -28,8 +28,8 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 	if err := n.backoff.check(id, time.Now()); err != nil && len(n.callableBy(id)) == 0 { // that it was not dialled says nothing of a call
 		return nil, &unreachableError{id, []error{err}}
 	}
-	n.seeks.enter(id)
-	defer n.seeks.leave(id)
+	n.seeks.enterDial(id)
+	defer n.seeks.leaveDial(id)
 	c, tried, causes := n.race(ctx, id)
 	switch {
 	case c != nil:

@@ -46,8 +46,8 @@ func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, 
 		link *link
 		err  error
 	}
-	links, found := make(chan linked, maxReachTries), make(chan error, 1)
-	var tries int
+	links, found := make(chan linked, 2*maxReachTries), make(chan error, 1)
+	var tries, joins int
 	var dialling, looked, looking bool
 	var failed, notFound error
 	dial := func() {
@@ -113,6 +113,12 @@ func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, 
 		}
 		if news, more = n.seeks.untaken(id); more && !dialling && tries < most {
 			n.backoff.clear(id) // that it failed elsewhere says nothing
+			dial()
+		}
+		if looked && !looking && !dialling && joins < maxReachTries && n.seeks.dialling(id) {
+			// The lookup asks the peer itself, too, if another peer names it. That dial
+			// has taken what the lookup found, so its outcome is awaited.
+			joins++
 			dial()
 		}
 		if looked && !looking && !dialling {

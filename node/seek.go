@@ -18,6 +18,7 @@ type seeks struct {
 // A seek is one of them; seeks.mu guards it.
 type seek struct {
 	users int
+	dials int           // under way
 	began time.Time     // when the first user asked for the peer
 	news  chan struct{} // closed at the next news
 	told  int           // how often there was news
@@ -36,6 +37,29 @@ func (s *seeks) enter(id wire.PeerID) {
 		s.of[id] = k
 	}
 	k.users++
+}
+
+// enterDial is enter for a dial, which needs a leaveDial.
+func (s *seeks) enterDial(id wire.PeerID) {
+	s.enter(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of[id].dials++
+}
+
+func (s *seeks) leaveDial(id wire.PeerID) {
+	s.mu.Lock()
+	s.of[id].dials--
+	s.mu.Unlock()
+	s.leave(id)
+}
+
+// dialling reports whether a dial is under way, whoever began it.
+func (s *seeks) dialling(id wire.PeerID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.of[id]
+	return k != nil && k.dials > 0
 }
 
 func (s *seeks) leave(id wire.PeerID) {
