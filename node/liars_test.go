@@ -321,6 +321,7 @@ func TestTarpit(t *testing.T) {
 		if err != nil || len(near) != 4 {
 			t.Fatalf("%d contacts, %v; want the four that answer", len(near), err)
 		}
+		time.Sleep(n.config.RPCTimeout) // the lookup went on without the silent peer
 		for i := range 3 {
 			tar.join(n, silent)
 			n.mu.Lock()
