@@ -376,6 +376,7 @@ func tryConfig(s *swarm, c Config, i int) (err error) {
 func TestEndedContext(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
 		n, peer := s.nodes[2], s.nodes[1].ID()
+		absent := routing.KeyOf("of which the node holds nothing: what it holds is returned")
 		key, addr := routing.KeyOf("x"), wire.JoinPeer(wire.AddrFrom(host(99)), wire.PeerID{9})
 		s.put(n, key, "v", PutOptions{})
 		if _, err := n.Provide(within(t, time.Minute), key); err != nil {
@@ -400,8 +401,8 @@ func TestEndedContext(t *testing.T) {
 				}
 				return last
 			},
-			"Get":     func(ctx context.Context) error { return second(n.Get(ctx, key)) },
-			"GetWith": func(ctx context.Context) error { return second(n.GetWith(ctx, key, GetOptions{})) },
+			"Get":     func(ctx context.Context) error { return second(n.Get(ctx, absent)) },
+			"GetWith": func(ctx context.Context) error { return second(n.GetWith(ctx, absent, GetOptions{})) },
 			"Merge":   func(ctx context.Context) error { return second(n.Merge(ctx, "/nowhere")) },
 			"Nearest": func(ctx context.Context) error { return second(n.Nearest(ctx, key)) },
 			"Ping":    func(ctx context.Context) error { return second(n.Ping(ctx, peer)) },
@@ -421,7 +422,7 @@ func TestEndedContext(t *testing.T) {
 			"StopProviding": func(ctx context.Context) error { return n.StopProviding(ctx, key) },
 			"Unpublish":     func(ctx context.Context) error { return second(n.Unpublish(ctx, wire.KindOpen, key)) },
 			"Values": func(ctx context.Context) (last error) {
-				for _, err := range n.Values(ctx, key, GetOptions{}) {
+				for _, err := range n.Values(ctx, absent, GetOptions{}) {
 					last = err
 				}
 				return last

@@ -72,7 +72,8 @@ func (n *Node) Get(ctx context.Context, key routing.Key) ([]byte, error) {
 //
 // What was found is returned even when ctx ends, or peers do not answer, before
 // the quorum is reached: with an error beside it, because there may be a better
-// one.
+// one. With a context that has ended already nobody is asked; what this node holds itself
+// is returned, without an error if it suffices.
 func (n *Node) GetWith(ctx context.Context, key routing.Key, o GetOptions) (Value, error) {
 	if err := o.check(); err != nil {
 		return Value{}, err

@@ -93,7 +93,7 @@ func (f *finding) run(ctx context.Context) error {
 // quorum is reached. If the first suffices there is no outcome.
 func (f *finding) walk(ctx context.Context) (*outcome, error) {
 	n := f.node
-	if err := n.ready(ctx); err != nil {
+	if err := n.running(); err != nil {
 		return nil, err
 	}
 	most := wire.MaxRecords
