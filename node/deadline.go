@@ -21,6 +21,7 @@ const (
 	// of another request.
 	minStoreAllowance   = 50 * time.Millisecond
 	firstStoreAllowance = 250 * time.Millisecond // while no STORE was measured
+	minStoreTimeout     = 150 * time.Millisecond // in all
 
 	// silentFor is how long a peer is taken to be silent after an operation has
 	// waited for it in vain: until a request that it leaves unanswered has failed.
@@ -28,9 +29,9 @@ const (
 )
 
 // softTimeout returns the deadline of a query: what the round trips measured
-// suggest (RFC 6298), for a stranger those of the network and a handshake, and
-// for a STORE its allowance. A peer that has just kept silent is asked again, but
-// holds no place.
+// suggest (RFC 6298), and for a stranger those of the network and a handshake. A
+// STORE has its allowance and the deviation once more, because it is not to be done
+// twice lightly. A peer that has just kept silent is asked again, but holds no place.
 func (n *Node) softTimeout(q query) time.Duration {
 	ceiling := n.config.RPCTimeout
 	if q.Addr.isSilent(time.Now(), silentFor) {
@@ -45,7 +46,7 @@ func (n *Node) softTimeout(q query) time.Duration {
 		d = n.netRTT.timeout(minTimeout, ceiling)
 	}
 	if q.Store {
-		d += n.storeAllowance()
+		d = max(d+4*n.netRTT.get().Deviation()+n.storeAllowance(), minStoreTimeout)
 	}
 	return min(d, ceiling)
 }

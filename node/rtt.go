@@ -31,7 +31,7 @@ func (r *linkRTT) get() routing.RTT {
 
 // within returns the estimate of one link in a network with this deviation. The first
 // few round trips of a link say little of its own deviation (RFC 6298 begins with
-// half the round trip), so that it is taken for no larger than the network's.
+// half the round trip), so that it is taken for at most twice the network's.
 func (r *linkRTT) within(network routing.RTT) routing.RTT {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -39,7 +39,7 @@ func (r *linkRTT) within(network routing.RTT) routing.RTT {
 		return r.rtt
 	}
 	least := r.rtt.Smoothed() / 16
-	return routing.NewRTT(r.rtt.Smoothed(), min(r.rtt.Deviation(), max(network.Deviation(), least)))
+	return routing.NewRTT(r.rtt.Smoothed(), min(r.rtt.Deviation(), max(2*network.Deviation(), least)))
 }
 
 // fewRTTs is after how many round trips the deviation of a link is its own.

@@ -377,7 +377,7 @@ func TestPutReplacesTheRefused(t *testing.T) {
 	c.answers(1)
 	c.stores(1, 2, 3)
 	c.fails(2)
-	c.stores(4, 5, 6) // two spares for three: one of the two that are done has failed
+	c.stores(4, 5, 6) // with spares: the only STORE that is done has failed
 	c.answers(3, 7, 8)
 	c.later(time.Second) // 1, 4, 5 and 6 stall
 	c.stores(7, 8)

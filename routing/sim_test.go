@@ -246,7 +246,7 @@ func TestNetworkHealthy(t *testing.T) {
 func TestNetworkDeadEntries(t *testing.T) {
 	w := newNetwork(3, *simNodes, DefaultK)
 	w.jitter = 50 * time.Millisecond
-	for _, c := range []struct{ share, recall, rounds float64 }{{0.2, 0.95, 7.5}, {0.4, 0.91, 10.5}} {
+	for _, c := range []struct{ share, recall, rounds float64 }{{0.2, 0.95, 8.2}, {0.4, 0.91, 10.5}} {
 		w.kill(c.share)
 		few := max(*simLookups/3, 1)
 		m := w.measure(*simLookups, LookupOptions[int32]{})
