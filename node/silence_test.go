@@ -65,6 +65,9 @@ func TestOperationsDoNotWaitForTheDead(t *testing.T) {
 		"durability": 3000 * ms, "compare-and-set": 3500 * ms,
 	}
 	for _, c := range []struct{ nodes, seeds int }{{5, 8}, {10, 4}, {20, 2}, {50, 1}} {
+		if raceDetector && c.nodes > 20 {
+			continue
+		}
 		for _, state := range []struct {
 			name   string
 			idle   time.Duration
