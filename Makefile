@@ -19,7 +19,7 @@ test: ## run the tests
 
 .PHONY: race
 race: ## run the tests with the race detector
-	go test -race -timeout 30m ./...
+	./.ci/race
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10s)
