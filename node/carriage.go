@@ -77,6 +77,7 @@ func (n *Node) relayedFrom(l *link, d relay.Datagram) {
 		return
 	}
 	r.by, r.came = l, time.Now()
+	l.unheard.Store(false)
 	rs.mu.Unlock()
 	n.takeRelayed(r, d)
 }

@@ -53,8 +53,10 @@ func (n *Node) checkLink(l *link) error {
 	before := l.conn.Stats().PacketsReceived
 	_, _, err := l.rpc.call(ctx, wire.Ping{})
 	if err == nil || l.conn.Err() == nil && l.conn.Stats().PacketsReceived != before {
+		l.unheard.Store(false)
 		return nil
 	}
+	l.unheard.Store(true) // until it is heard, others are used
 	n.renewLink(l)
 	return err
 }

@@ -254,7 +254,7 @@ func (g *agent) askRelay(now time.Time) {
 			}
 			h.bad = relay
 			h.unheard++
-			if others := g.n.callRelays(g.id, relay); others[0] != relay && h.unheard <= maxCallRelays {
+			if others := g.n.callRelays(g.id, relay); len(others) > 0 && others[0] != relay && h.unheard <= maxCallRelays {
 				h.next, h.straint, h.urgent = now, now, true
 			}
 		})

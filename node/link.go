@@ -47,6 +47,7 @@ type link struct {
 
 	carriage carriage // of packets that are relayed
 
+	unheard atomic.Bool  // nothing came from the relay at its other end when it was last checked
 	checked atomic.Int64 // when checkRelays last asked, as a duration since began; 0: never
 
 	deaf deaf // asked when requests go unanswered

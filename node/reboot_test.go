@@ -310,3 +310,70 @@ func TestConversationSurvivesRelaysThatDoNotFollow(t *testing.T) {
 		talk.end()
 	})
 }
+
+// The relay of a conversation dies, at any phase of the checks of it: both sides go on by
+// another, also the one that the peer cannot be called from.
+func TestConversationSurvivesTheDeathOfItsRelay(t *testing.T) {
+	for phase := time.Duration(0); phase < time.Second; phase += 250 * time.Millisecond {
+		t.Run(phase.String(), func(t *testing.T) {
+			inSwarm(t, 6, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+				bob := s.household(true, Config{})
+				alice := s.add(Config{Mode: ModeClient, PacketConns: []net.PacketConn{
+					s.net.NAT(netip.MustParseAddr("26.9.0.1"), true).Listen(inside(len(s.nodes))),
+				}}) // it listens to nothing, and so has no reservation
+				talk := s.talk(alice, bob.Node, "caller", true)
+				time.Sleep(2*time.Minute + phase) // until calls for a direct path are rare
+				path, _ := alice.PathTo(bob.ID())
+				i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n.ID() == path.Relay })
+				if i < 0 {
+					t.Fatalf("the path is %v", path)
+				}
+				talk.slowest()
+				s.kill(i)
+				time.Sleep(30 * time.Second)
+				if slow, failed := talk.slowest(); slow > 3*time.Second || failed > 0 {
+					t.Errorf("an answer took %v, and %d streams failed", slow, failed)
+				}
+				talk.end()
+			})
+		})
+	}
+}
+
+// What goes by relay leaves a relay from which nothing came when it was checked, and
+// returns when it is heard; with no other it stays.
+func TestRouteLeavesARelayThatIsNotHeard(t *testing.T) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+		bob := s.household(false, Config{})
+		var links []*link
+		for _, p := range bob.relays.places {
+			links = append(links, p.link)
+		}
+		r := &relayRoute{links: slices.Clone(links)}
+		for _, c := range []struct {
+			unheard []bool
+			want    int
+		}{
+			{[]bool{false, false, false}, 0}, {[]bool{true, false, false}, 1}, {[]bool{true, true, false}, 2},
+			{[]bool{true, true, true}, 0}, {[]bool{false, true, true}, 0},
+		} {
+			for i, u := range c.unheard {
+				links[i].unheard.Store(u)
+			}
+			if got := slices.Index(links, r.link()); got != c.want {
+				t.Errorf("unheard %v: relay %d is used, want %d", c.unheard, got, c.want)
+			}
+		}
+		for i, n := range s.nodes[:4] {
+			if n.ID() == links[0].id {
+				s.kill(i)
+			}
+		}
+		if err := bob.checkLink(links[0]); err == nil || !links[0].unheard.Load() {
+			t.Errorf("a dead relay is heard: %v", err)
+		}
+		if err := bob.checkLink(links[1]); err != nil || links[1].unheard.Load() {
+			t.Errorf("a relay is not heard: %v", err)
+		}
+	})
+}

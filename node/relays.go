@@ -63,7 +63,7 @@ const (
 // A relayRoute is how packets go to a peer that is reached by relays. Guarded by
 // relays.mu, but for join.
 type relayRoute struct {
-	links  []*link   // to relays; the first is in use, the others are for when it ends
+	links  []*link   // to relays; the first is in use, the others are for when it ends or is not heard
 	proven []*link   // those by which the peer has called us, or answered
 	by     *link     // by which a packet of the peer came last
 	came   time.Time // when that was
@@ -97,19 +97,25 @@ func (n *Node) relayedTo(key quic.PublicKey, packet []byte) {
 	relay.Send(l, id, packet, number)
 }
 
-// link returns the link in use, nil if there is none, and forgets those that have
-// ended; with relays.mu held.
+// link returns the link in use, nil if there is none, and forgets those that have ended:
+// the first whose relay was heard when it was last checked, else the first. With
+// relays.mu held.
 func (r *relayRoute) link() *link {
 	if r == nil {
 		return nil
 	}
-	for len(r.links) > 0 {
-		if r.links[0].conn.Err() == nil {
-			return r.links[0]
-		}
+	for len(r.links) > 0 && r.links[0].conn.Err() != nil {
 		r.links = r.links[1:]
 	}
-	return nil
+	if len(r.links) == 0 {
+		return nil
+	}
+	for _, l := range r.links {
+		if l.conn.Err() == nil && !l.unheard.Load() {
+			return l
+		}
+	}
+	return r.links[0]
 }
 
 // sendFuel sends a peer a relayed packet of that size, headers of QUIC not
@@ -142,11 +148,13 @@ func (n *Node) useRelay(peer wire.PeerID, l *link) {
 		r = &relayRoute{}
 		rs.routes[peer] = r
 	}
+	first := r.link()
+	links := slices.DeleteFunc(slices.Clone(r.links), func(old *link) bool { return old == l })
 	at := 0
-	if first := r.link(); first != nil && first != l && r.works(first, now) {
-		at = 1
+	if first != nil && first != l && r.works(first, now) {
+		at = slices.Index(links, first) + 1
 	}
-	r.links = slices.Insert(slices.DeleteFunc(slices.Clone(r.links), func(old *link) bool { return old == l }), at, l)
+	r.links = slices.Insert(links, at, l)
 	r.links = r.links[:min(len(r.links), maxRouteLinks)]
 	r.used = now
 	var early []relay.Datagram
@@ -169,7 +177,7 @@ func (n *Node) useRelay(peer wire.PeerID, l *link) {
 // works reports whether packets get through by a link: some of the peer's came just now.
 // With relays.mu held.
 func (r *relayRoute) works(l *link, now time.Time) bool {
-	return r.by == l && now.Sub(r.came) < relayEvery && slices.Contains(r.proven, l) && !l.conn.Retired()
+	return r.by == l && now.Sub(r.came) < relayEvery && slices.Contains(r.proven, l) && !l.unheard.Load()
 }
 
 // provenRelay notes that packets for peer pass by l: the peer has called us by it, or
@@ -178,6 +186,7 @@ func (n *Node) provenRelay(peer wire.PeerID, l *link) {
 	rs := &n.relays
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
+	l.unheard.Store(false)
 	if r := rs.routes[peer]; r != nil && !slices.Contains(r.proven, l) {
 		r.proven = append(slices.DeleteFunc(slices.Clone(r.proven), func(old *link) bool { return !slices.Contains(r.links, old) }), l)
 	}
