@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -18,6 +19,9 @@ import (
 // A SIGHUP, which comes when the terminal closes, ends a node as an interrupt does;
 // under nohup, which ignores it, the node stays.
 func TestHangup(t *testing.T) {
+	// What ignores SIGHUP hands that on to its children: these tests may run under nohup.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	defer signal.Reset(syscall.SIGHUP)
 	for name, ignored := range map[string]bool{"terminal": false, "nohup": true} {
 		t.Run(name, func(t *testing.T) {
 			kad, data := command(t), filepath.Join(t.TempDir(), "D")
