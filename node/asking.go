@@ -207,11 +207,11 @@ func (n *Node) answerers(at netip.AddrPort, hurry bool) []wire.PeerID {
 			all = append(all, reach.Answerer{ID: l.id, At: l.addr.Addr(), Connected: true, Again: n.asking.rounds.WasAsked(l.id)})
 		}
 	}
-	contacts := n.contacts()
+	contacts := n.routes.Refs()
 	shuffle(contacts)
 	for _, k := range contacts {
-		if at, ok := k.globalAddr(func(netip.Addr) bool { return true }); ok && k.id != n.id {
-			all = append(all, reach.Answerer{ID: k.id, At: at, Again: n.asking.rounds.WasAsked(k.id)})
+		if at, ok := globalAddr(k, func(netip.Addr) bool { return true }); ok && k.ID != n.id {
+			all = append(all, reach.Answerer{ID: k.ID, At: at, Again: n.asking.rounds.WasAsked(k.ID)})
 		}
 	}
 	return n.self.Answerers(at, hurry, all, time.Now())

@@ -176,7 +176,7 @@ func (n *Node) farther(self *outcome) []routing.Key {
 	if found < n.config.K {
 		return nil // that was everybody
 	}
-	return slices.Collect(routing.Ranges(n.key, edge, newSource()))
+	return slices.Collect(routing.Ranges(n.key, edge, rand.NewPCG(rand.Uint64(), rand.Uint64())))
 }
 
 const (
@@ -217,7 +217,7 @@ func (n *Node) fill(ctx context.Context, joined []*outcome) {
 		wg.Go(func() {
 			defer func() { <-places }()
 			out.tellOf(n, id)
-			ctx, cancel := context.WithTimeout(ctx, n.softTimeout(query{Contact: n.known.of(id).contact()}))
+			ctx, cancel := context.WithTimeout(ctx, n.softTimeout(query{Contact: n.refs.Of(id).Contact()}))
 			defer cancel()
 			n.link(ctx, id) // one that cannot be met is noted by dial, which goes on for dialLinger
 		})
@@ -288,9 +288,7 @@ func (n *Node) meetServer(ctx context.Context, t target) error {
 // refresh looks up a random key of every bucket that no lookup has touched
 // since before (Kademlia §2.3).
 func (n *Node) refresh(ctx context.Context, before time.Time) error {
-	n.mu.Lock()
-	targets := slices.Collect(n.table.Stale(before, newSource()))
-	n.mu.Unlock()
+	targets, _ := n.routes.Stale(before)
 	_, err := n.walkAll(ctx, targets)
 	return err
 }
@@ -313,14 +311,9 @@ func (n *Node) walkAll(ctx context.Context, targets []routing.Key) ([]*outcome, 
 	return outs, nil
 }
 
-func newSource() rand.Source { return rand.NewPCG(rand.Uint64(), rand.Uint64()) }
-
 // lonely reports whether no contact of the table is held to be alive.
 func (n *Node) lonely() bool {
-	var room [1]contact
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.table.AppendNearest(room[:0], n.key, 1)) == 0
+	return !n.routes.HasLive()
 }
 
 // rejoin keeps a node in the network that has lost all its peers, or never

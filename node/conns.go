@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
@@ -118,7 +119,7 @@ func (n *Node) linked(l *link) {
 	if l.at != "" {
 		n.peers.Add(l.id, source, now, 0, l.at)
 	}
-	n.verified(l.known)
+	n.verified(l.ref)
 	back := n.hello(l, l.hello, now)
 	n.cameIn(l, now)
 	if !back {
@@ -127,7 +128,7 @@ func (n *Node) linked(l *link) {
 	n.config.Logger.Info("connected", "peer", l.id, "path", l.conn.Path(), "dialled", l.conn.Dialled(), "agent", l.hello.Agent)
 	n.movePlace(l)
 	if l.isServer() {
-		n.seekOtherFamily(l.known)
+		n.seekOtherFamily(l.ref)
 	}
 }
 
@@ -169,10 +170,10 @@ func (n *Node) notLinked(l *link, err error) {
 }
 
 // verified brings up to date what we tell others of where a peer is.
-func (n *Node) verified(k *known) {
-	at := n.peers.AppendVerified(nil, k.id)
+func (n *Node) verified(k *peerref.Ref) {
+	at := n.peers.AppendVerified(nil, k.ID)
 	at = at[:min(len(at), wire.MaxAddrs)]
-	k.at.Store(&at)
+	k.SetAddrs(at)
 }
 
 // unlinked notes that a link has ended. A peer that says it leaves is gone from
@@ -201,9 +202,7 @@ func (n *Node) askBeforeIdleClose(c *quic.Conn) {
 	if !ok || !l.isUp() || !l.isServer() || n.ctx.Err() != nil {
 		return
 	}
-	n.mu.Lock()
-	asks := n.table.Contains(l.key) && !n.table.Marked(l.key)
-	n.mu.Unlock()
+	asks := n.routes.IsLive(l.key)
 	if !asks {
 		return
 	}

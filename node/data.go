@@ -141,14 +141,12 @@ const rememberAgain = time.Minute
 // tableIDs are the IDs of the table's contacts, in order, one after the other.
 func (n *Node) tableIDs() []byte {
 	var ids []wire.PeerID
-	n.mu.Lock()
-	for c := range n.table.All() {
+	for _, ref := range n.routes.Refs() {
 		if len(ids) == maxRemembered {
 			break
 		}
-		ids = append(ids, c.Addr.id)
+		ids = append(ids, ref.ID)
 	}
-	n.mu.Unlock()
 	slices.SortFunc(ids, func(a, b wire.PeerID) int { return bytes.Compare(a[:], b[:]) })
 	var table []byte
 	for _, id := range ids {

@@ -34,11 +34,11 @@ const (
 // twice lightly. A peer that has just kept silent is asked again, but holds no place.
 func (n *Node) softTimeout(q query) time.Duration {
 	ceiling := n.config.RPCTimeout
-	if q.Addr.isSilent(time.Now(), silentFor) {
+	if q.Addr.IsSilent(time.Now(), silentFor) {
 		return min(minTimeout, ceiling)
 	}
 	var d time.Duration
-	if l := n.linkWith(q.Addr.id); l == nil {
+	if l := n.linkWith(q.Addr.ID); l == nil {
 		d = n.netRTT.timeout(minTimeout, ceiling) + n.dialRTT.timeout(minTimeout, ceiling)
 	} else if rtt := l.rtt.within(n.netRTT.get()); rtt.Known() {
 		d = rtt.Timeout(minTimeout, ceiling)
@@ -65,7 +65,7 @@ func (n *Node) storeAllowance() time.Duration {
 // way costs nothing, and minWait in all. None is left for a peer that has just kept
 // silent.
 func (n *Node) patience(q query) time.Duration {
-	if q.Addr.isSilent(time.Now(), silentFor) {
+	if q.Addr.IsSilent(time.Now(), silentFor) {
 		return 1
 	}
 	return max(2*n.netRTT.timeout(minTimeout, n.config.RPCTimeout), minWait-n.softTimeout(q))

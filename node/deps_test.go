@@ -35,16 +35,18 @@ import (
 const house = `
 	routing           golang.org/x/crypto
 	internal/peerkey
+	internal/background
 	wire/pb           google.golang.org/protobuf
 	wire              routing internal/peerkey google.golang.org/protobuf github.com/libp2p/go-msgio github.com/multiformats/go-multiaddr
 	quic              internal/peerkey github.com/quic-go/quic-go github.com/multiformats/go-multiaddr golang.org/x/net golang.org/x/sys
 	peerstore         routing wire
+	internal/peerref  routing wire
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
 	internal/relay    wire
 	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
 	internal/punch
 	internal/reach    wire golang.org/x/time
-	node              routing internal/peerkey wire quic peerstore internal/store internal/relay internal/portmap internal/punch internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing internal/peerkey internal/background internal/peerref wire quic peerstore internal/store internal/relay internal/portmap internal/punch internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	internal/natlab   golang.org/x/sys

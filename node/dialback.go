@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -160,15 +161,15 @@ func (n *Node) thirds(asker *link, addrs []netip.AddrPort) []wire.PeerID {
 		not = append(not, reach.NetworkOf(p.At.Addr()))
 	}
 	var near, far []wire.PeerID
-	for _, k := range n.contacts() {
-		at, ok := k.globalAddr(func(a netip.Addr) bool { return a.Is4() == addrs[0].Addr().Is4() })
-		if !ok || k.id == asker.id || slices.Contains(not, reach.NetworkOf(at)) {
+	for _, k := range n.routes.Refs() {
+		at, ok := globalAddr(k, func(a netip.Addr) bool { return a.Is4() == addrs[0].Addr().Is4() })
+		if !ok || k.ID == asker.id || slices.Contains(not, reach.NetworkOf(at)) {
 			continue
 		}
-		if _, connected := n.pool.Lookup(publicKey(k.id)); connected {
-			near = append(near, k.id)
+		if _, connected := n.pool.Lookup(publicKey(k.ID)); connected {
+			near = append(near, k.ID)
 		} else {
-			far = append(far, k.id)
+			far = append(far, k.ID)
 		}
 	}
 	shuffle(near)
@@ -179,21 +180,10 @@ func (n *Node) thirds(asker *link, addrs []netip.AddrPort) []wire.PeerID {
 
 func shuffle[T any](s []T) { rand.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] }) }
 
-// contacts are those of the routing table, in no order.
-func (n *Node) contacts() []*known {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	all := make([]*known, 0, n.table.Len())
-	for c := range n.table.All() {
-		all = append(all, c.Addr)
-	}
-	return all
-}
-
-// globalAddr returns the first public IP at which a peer has been authenticated
-// that is wanted.
-func (k *known) globalAddr(want func(netip.Addr) bool) (netip.Addr, bool) {
-	for _, a := range k.addrs() {
+// globalAddr returns the first wanted one of the public IPs at which this node
+// authenticated a peer.
+func globalAddr(ref *peerref.Ref, want func(netip.Addr) bool) (netip.Addr, bool) {
+	for _, a := range ref.Addrs() {
 		if ap, ok := a.AddrPort(); ok && reach.ScopeOf(ap.Addr()) == reach.ScopeGlobal && want(ap.Addr()) {
 			return ap.Addr(), true
 		}

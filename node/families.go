@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
@@ -54,23 +55,21 @@ func (f *families) due(id wire.PeerID, now time.Time) bool {
 
 // seekOtherFamily asks a contact, in the background, whether it answers at the address
 // of the family by which we have not reached it, as its record says.
-func (n *Node) seekOtherFamily(k *known) {
+func (n *Node) seekOtherFamily(k *peerref.Ref) {
 	if n.fresh == nil {
 		return
 	}
-	r := n.peers.Record(k.id)
+	r := n.peers.Record(k.ID)
 	if r == nil {
 		return
 	}
-	n.mu.Lock()
-	contact := n.table.Contains(k.key)
-	n.mu.Unlock()
+	contact := n.routes.Contains(k.Key)
 	info, err := r.Record.PeerInfo()
 	if err != nil || !contact {
 		return
 	}
 	have := map[bool]bool{}
-	for _, a := range k.addrs() {
+	for _, a := range k.Addrs() {
 		if ap, ok := a.AddrPort(); ok {
 			have[ap.Addr().Is4()] = true
 		}
@@ -79,14 +78,14 @@ func (n *Node) seekOtherFamily(k *known) {
 		ap, ok := a.AddrPort()
 		return ok && reach.ScopeOf(ap.Addr()) == reach.ScopeGlobal && !have[ap.Addr().Is4()] && n.hasFamily(ap.Addr())
 	})
-	if i < 0 || !n.families.due(k.id, time.Now()) {
+	if i < 0 || !n.families.due(k.ID, time.Now()) {
 		return
 	}
 	a := info.Addrs[i]
-	n.inBackground(func(ctx context.Context) {
+	n.tryInBackground(n.repairs, func(ctx context.Context) {
 		to, _ := a.AddrPort()
-		if n.knock(ctx, to, k.id) == nil {
-			n.peers.Add(k.id, peerstore.SourceDialled, time.Now(), 0, a)
+		if n.knock(ctx, to, k.ID) == nil {
+			n.peers.Add(k.ID, peerstore.SourceDialled, time.Now(), 0, a)
 			n.verified(k)
 		}
 	})

@@ -242,7 +242,7 @@ func TestOneDeadRoundLosesNothing(t *testing.T) {
 		dead := 0
 		for _, c := range near {
 			for i, n := range s.nodes {
-				if n.ID() == c.Addr.id && i > 0 && dead < client.config.Alpha {
+				if n.ID() == c.Addr.ID && i > 0 && dead < client.config.Alpha {
 					s.kill(i)
 					dead++
 				}

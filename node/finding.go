@@ -83,7 +83,7 @@ func (f *finding) run(ctx context.Context) error {
 	}
 	var without wire.PeerID
 	if c, ok := out.lookup.Without(); ok {
-		without = c.Addr.id
+		without = c.Addr.ID
 	}
 	f.repair(without)
 	return nil
@@ -130,18 +130,18 @@ func (f *finding) enough() bool { return f.answered() >= f.quorum }
 // it is asked for beside the walk, which that does not hold up.
 func (f *finding) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
 	n := f.node
-	l, m, err := n.request(ctx, q.Addr.id, wire.FindValue{Key: f.key, Kind: f.kind, Count: n.config.K, All: f.paged})
+	l, m, err := n.request(ctx, q.Addr.ID, wire.FindValue{Key: f.key, Kind: f.kind, Count: n.config.K, All: f.paged})
 	if err != nil {
 		return reply{}, err
 	}
 	v, ok := m.(wire.Value)
 	if !ok {
-		return reply{}, unexpected(q.Addr.id, m)
+		return reply{}, unexpected(q.Addr.ID, m)
 	}
 	if last, ok := pageEnd(v.Records, wire.PeerID{}); f.paged && v.More && ok {
-		f.pager.pages.Go(func() { f.rest(paging, q.Addr.id, last) })
+		f.pager.pages.Go(func() { f.rest(paging, q.Addr.ID, last) })
 	}
-	return reply{closer: out.heard(l, v.Contacts), value: f.take(v.Records, q.Addr.id)}, nil
+	return reply{closer: out.heard(l, v.Contacts), value: f.take(v.Records, q.Addr.ID)}, nil
 }
 
 // rest asks a peer for the pages behind that publisher.
@@ -289,7 +289,7 @@ func (f *finding) repair(without wire.PeerID) {
 			}
 			continue
 		}
-		n.inBackground(func(ctx context.Context) {
+		n.tryInBackground(n.repairs, func(ctx context.Context) {
 			n.request(ctx, id, wire.Store{Records: records[:min(len(records), wire.MaxRecords)]})
 		})
 	}

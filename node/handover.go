@@ -106,7 +106,7 @@ func (n *Node) handOver(ctx context.Context) {
 		}
 		now := time.Now()
 		heirs := slices.DeleteFunc(n.newcomers.take(), func(c contact) bool {
-			return now.Sub(lately[c.Key]) < handOverAgain || !n.isNeighbour(c.Key)
+			return now.Sub(lately[c.Key]) < handOverAgain || !n.routes.IsNeighbour(c.Key)
 		})
 		if len(heirs) == 0 || n.config.RepublishInterval < 0 || n.mode() != wire.ModeServer || n.values.Len() == 0 {
 			continue
@@ -153,7 +153,7 @@ func (n *Node) handOverTo(ctx context.Context, newcomers []contact) {
 		}
 	}
 	for i, c := range newcomers {
-		routes[i].to = c.Addr.id
+		routes[i].to = c.Addr.ID
 	}
 	for h := range n.values.All(time.Now()) {
 		if ctx.Err() != nil {
@@ -163,14 +163,14 @@ func (n *Node) handOverTo(ctx context.Context, newcomers []contact) {
 			continue
 		}
 		due := false
-		n.mu.Lock()
-		for i, c := range newcomers {
-			if rank, ok := n.table.Heir(h.Key, c.Key); ok && rank < handOverRanks {
-				routes[i].which = append(routes[i].which, int32(len(held)))
-				due = true
+		n.routes.Locked(func(t *table) {
+			for i, c := range newcomers {
+				if rank, ok := t.Heir(h.Key, c.Key); ok && rank < handOverRanks {
+					routes[i].which = append(routes[i].which, int32(len(held)))
+					due = true
+				}
 			}
-		}
-		n.mu.Unlock()
+		})
 		if !due {
 			continue
 		}

@@ -100,7 +100,7 @@ func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) 
 	out, err := n.run(ctx, walk{kind: "durability", target: key,
 		options: lookupOptions{Patient: true}, // those who do not answer are told of, too
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
-			nodes, l, err := n.findNode(ctx, q.Addr.id, key)
+			nodes, l, err := n.findNode(ctx, q.Addr.ID, key)
 			return reply{closer: out.heard(l, nodes.Contacts)}, err
 		}})
 	if err == nil {
@@ -111,7 +111,7 @@ func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) 
 	}
 	var last routing.Key
 	for c := range out.lookup.Closest() {
-		d.Holders, last = append(d.Holders, Holder{Contact: n.contact(c.Addr.id)}), c.Key
+		d.Holders, last = append(d.Holders, Holder{Contact: n.contact(c.Addr.ID)}), c.Key
 	}
 	whole := len(d.Holders) < n.config.K
 	out.mu.Lock()

@@ -324,9 +324,7 @@ func TestTarpit(t *testing.T) {
 		time.Sleep(n.config.RPCTimeout) // the lookup went on without the silent peer
 		for i := range 3 {
 			tar.join(n, silent)
-			n.mu.Lock()
-			marked := n.table.Marked(tar.id.Key())
-			n.mu.Unlock()
+			marked := n.routes.IsMarked(tar.id.Key())
 			if !marked {
 				t.Fatalf("HELLO %d cleared the mark", i)
 			}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -25,7 +26,7 @@ type link struct {
 	conn  *quic.Conn
 	id    wire.PeerID
 	key   routing.Key // the peer's place in the key space
-	known *known
+	ref   *peerref.Ref
 	addr  netip.AddrPort // elsewhere, if the connection is virtual
 	at    wire.Addr      // addr, as the peerstore names it; "" if the connection is virtual
 
@@ -75,9 +76,9 @@ func (n *Node) newLink(c *quic.Conn) *link {
 	if c.Virtual() {
 		l.addr = elsewhere
 	}
-	l.known = n.known.of(l.id)
+	l.ref = n.refs.Of(l.id)
 	l.quota = n.quotas.take(l.id, time.Now())
-	l.key = l.known.key
+	l.key = l.ref.Key
 	if !c.Virtual() {
 		l.at = wire.AddrFrom(l.addr)
 	}

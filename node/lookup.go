@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -33,7 +34,7 @@ type walk struct {
 
 // outcome is what a walk leaves behind.
 type outcome struct {
-	lookup *routing.Lookup[*known]
+	lookup *routing.Lookup[*peerref.Ref]
 
 	mu      sync.Mutex
 	told    []telling
@@ -51,7 +52,7 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 	seeds, err := n.seeds(ctx, w.target)
 	o := w.options
 	o.K, o.Alpha = n.config.K, n.config.Alpha
-	o.Self, o.CountSelf = n.known.of(n.id).contact(), n.mode() == wire.ModeServer
+	o.Self, o.CountSelf = n.refs.Of(n.id).Contact(), n.mode() == wire.ModeServer
 	o.Timeout = n.softTimeout
 	if o.Patience == nil {
 		o.Patience = n.patience
@@ -71,16 +72,16 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 		emit(ts, func(t *Trace) func(LookupStart) { return t.Lookup }, LookupStart{id, w.kind, w.target})
 	}
 	start := time.Now()
-	err = out.lookup.Run(ctx, func(asking context.Context, q query) (routing.Reply[*known], error) {
+	err = out.lookup.Run(ctx, func(asking context.Context, q query) (routing.Reply[*peerref.Ref], error) {
 		asked, wait := time.Now(), n.softTimeout(q)+o.Patience(q)
 		r, err := n.step(asking, ts, id, w, q, out)
 		if now := time.Now(); err != nil && asking.Err() != nil && ctx.Err() == nil && now.Sub(asked) >= wait {
-			q.Addr.hasKeptSilent(now) // the walk has ended without it
+			q.Addr.MarkSilent(now) // the walk has ended without it
 			out.mu.Lock()
-			out.causes[q.Addr.id] = errTimeout
+			out.causes[q.Addr.ID] = errTimeout
 			out.mu.Unlock()
 			emit(ts, func(t *Trace) func(FailEvent) { return t.Fail },
-				FailEvent{id, q.Addr.id, q.Key.CommonPrefixLen(w.target), q.Store, errTimeout})
+				FailEvent{id, q.Addr.ID, q.Key.CommonPrefixLen(w.target), q.Store, errTimeout})
 		}
 		return r, err
 	})
@@ -88,9 +89,7 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 		err = ErrClosed
 	}
 	if err == nil { // only now: meeting peers may have split the bucket
-		n.mu.Lock()
-		n.table.Looked(w.target, time.Now())
-		n.mu.Unlock()
+		n.routes.Looked(w.target, time.Now())
 	}
 	if !ts.none() {
 		stats := out.lookup.Stats()
@@ -102,15 +101,15 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 }
 
 // step asks one peer.
-func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q query, out *outcome) (routing.Reply[*known], error) {
+func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q query, out *outcome) (routing.Reply[*peerref.Ref], error) {
 	traced := !ts.none()
 	cpl := 0
 	if traced {
 		cpl = q.Key.CommonPrefixLen(w.target)
-		emit(ts, func(t *Trace) func(QueryEvent) { return t.Query }, QueryEvent{id, q.Addr.id, q.Key, cpl, q.Hop, q.Store})
+		emit(ts, func(t *Trace) func(QueryEvent) { return t.Query }, QueryEvent{id, q.Addr.ID, q.Key, cpl, q.Hop, q.Store})
 	}
 	start := time.Now()
-	peer := q.Addr.id
+	peer := q.Addr.ID
 	c, connected := n.pool.Lookup(publicKey(peer))
 	if !connected || !c.Value.(*link).isUp() {
 		out.tellOf(n, peer)
@@ -129,11 +128,11 @@ func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q query,
 	out.mu.Unlock()
 	if traced && err == nil {
 		emit(ts, func(t *Trace) func(AnswerEvent) { return t.Answer },
-			AnswerEvent{id, q.Addr.id, cpl, q.Store, time.Since(start), len(r.closer), r.value})
+			AnswerEvent{id, q.Addr.ID, cpl, q.Store, time.Since(start), len(r.closer), r.value})
 	} else if traced && ctx.Err() == nil {
-		emit(ts, func(t *Trace) func(FailEvent) { return t.Fail }, FailEvent{id, q.Addr.id, cpl, q.Store, err})
+		emit(ts, func(t *Trace) func(FailEvent) { return t.Fail }, FailEvent{id, q.Addr.ID, cpl, q.Store, err})
 	}
-	return routing.Reply[*known]{Closer: r.closer, Value: r.value}, err
+	return routing.Reply[*peerref.Ref]{Closer: r.closer, Value: r.value}, err
 }
 
 // seeds are the 2k nearest of the table, of which a lookup needs the farther half
@@ -149,9 +148,7 @@ func (n *Node) seeds(ctx context.Context, target routing.Key) ([]contact, error)
 }
 
 func (n *Node) nearest(target routing.Key) []contact {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.table.AppendNearest(make([]contact, 0, 2*n.config.K), target, 2*n.config.K)
+	return n.routes.Nearest(make([]contact, 0, 2*n.config.K), target, 2*n.config.K)
 }
 
 // findNode asks one peer for the contacts nearest to key, and returns the link
@@ -184,7 +181,7 @@ func (out *outcome) heard(l *link, told []wire.Contact) []contact {
 	out.mu.Lock()
 	out.told = append(out.told, telling{l, told})
 	out.mu.Unlock()
-	return l.node.known.contacts(told)
+	return l.node.refs.Contacts(told)
 }
 
 // tellOf enters into the peerstore where a peer is that others have named.
@@ -218,11 +215,11 @@ func (n *Node) Nearest(ctx context.Context, key routing.Key) ([]Contact, error) 
 	}
 	var contacts []Contact
 	for c := range out.lookup.Closest() {
-		if c.Addr.id == n.id {
+		if c.Addr.ID == n.id {
 			contacts = append(contacts, n.contact(n.id))
 			continue
 		}
-		contacts = append(contacts, Contact{ID: c.Addr.id, Addrs: c.Addr.addrs()})
+		contacts = append(contacts, Contact{ID: c.Addr.ID, Addrs: c.Addr.Addrs()})
 	}
 	return contacts, nil
 }
@@ -232,7 +229,7 @@ func (n *Node) Nearest(ctx context.Context, key routing.Key) ([]Contact, error) 
 func (n *Node) walkTo(ctx context.Context, kind string, key routing.Key, also ...contact) (*outcome, error) {
 	out, err := n.run(ctx, walk{kind: kind, target: key, also: also,
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
-			nodes, l, err := n.findNode(ctx, q.Addr.id, key)
+			nodes, l, err := n.findNode(ctx, q.Addr.ID, key)
 			return reply{closer: out.heard(l, nodes.Contacts)}, err
 		}})
 	if err != nil {

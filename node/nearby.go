@@ -103,10 +103,8 @@ func (n *Node) knowsWell(id wire.PeerID) bool {
 	if _, ok := n.pool.Lookup(publicKey(id)); ok {
 		return true
 	}
-	key := n.known.of(id).key
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.table.Contains(key) && !n.table.Marked(key)
+	key := n.refs.Of(id).Key
+	return n.routes.IsLive(key)
 }
 
 // meetNear connects to a peer, and joins the network through it if this node has

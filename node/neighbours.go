@@ -45,10 +45,7 @@ func (n *Node) survey(ctx context.Context, before time.Time) {
 	for range out.lookup.Closest() {
 		found++
 	}
-	n.mu.Lock()
-	depth := n.table.Complete()
-	targets := slices.Collect(n.table.Stale(before, newSource()))
-	n.mu.Unlock()
+	targets, depth := n.routes.Stale(before)
 	targets = slices.DeleteFunc(targets, func(t routing.Key) bool { return n.key.CommonPrefixLen(t) < depth })
 	if _, err := n.walkAll(ctx, targets); err != nil {
 		return
@@ -64,9 +61,7 @@ const pingsAtOnce = 32
 // pingSilent asks the neighbours, those of the complete subtree, of whom nothing
 // was heard for so long whether they are there, and returns when it is known.
 func (n *Node) pingSilent(ctx context.Context, silence time.Duration) {
-	n.mu.Lock()
-	silent := slices.Collect(n.table.Silent(time.Now().Add(-silence)))
-	n.mu.Unlock()
+	silent := n.routes.Silent(time.Now().Add(-silence))
 	var wg sync.WaitGroup
 	places := make(chan struct{}, pingsAtOnce)
 	for _, c := range silent {
@@ -75,16 +70,8 @@ func (n *Node) pingSilent(ctx context.Context, silence time.Duration) {
 			defer func() { <-places }()
 			ctx, cancel := context.WithTimeout(ctx, n.config.RPCTimeout)
 			defer cancel()
-			n.isThere(ctx, c.Addr.id)
+			n.isThere(ctx, c.Addr.ID)
 		})
 	}
 	wg.Wait()
-}
-
-// isNeighbour reports whether key is that of a live contact in the complete
-// subtree.
-func (n *Node) isNeighbour(key routing.Key) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.table.Contains(key) && !n.table.Marked(key) && n.key.CommonPrefixLen(key) >= n.table.Complete()
 }

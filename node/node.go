@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/background"
+	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/portmap"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay"
@@ -29,19 +31,16 @@ type Node struct {
 	id     wire.PeerID
 	key    routing.Key
 
-	ctx    context.Context // ends with the node
-	cancel context.CancelFunc
-	state  atomic.Int32
-	began  time.Time // by Start
+	background *background.Group // all goroutines
+	ctx        context.Context   // of background: ends with the node
+	state      atomic.Int32
+	began      time.Time // by Start
 
 	opening sync.Mutex // held while Start opens the sockets; Close waits for it
 
 	crashed atomic.Bool // by Kill
 
-	wgMu    sync.Mutex // orders spawn before the wait in Close
-	wg      sync.WaitGroup
-	closing bool
-	closed  chan struct{} // closed when Close is done
+	closed chan struct{} // closed when Close is done
 
 	sockets    []net.PacketConn
 	transports []*quic.Transport
@@ -56,7 +55,7 @@ type Node struct {
 	values     store.Store
 	disk       *store.Disk // values, if Config.Data is given; nil otherwise. Both are set before the node runs
 	remembered remembered
-	known      registry
+	refs       peerref.Refs
 	quotas     quotas
 	surveyed   surveyed
 	newcomers  newcomers // to be handed records
@@ -90,18 +89,17 @@ type Node struct {
 	labels       labels
 	courts       map[string]*court // by namespace
 
-	mu    sync.Mutex // guards table; nothing but newcomers.add is called while it is held
-	table *routing.Table[*known]
+	routes *routes
 
 	listenersMu sync.Mutex
 	listeners   map[string]*listener
 
 	bootstrap bootstrap
 	storeJobs chan storeJob
-	probes    chan struct{} // one per ping of the table's
-	duties    chan struct{} // one per repair
-	storing   chan struct{} // one per STORE that outlives its put
-	published [64]byte      // signature of the peer record last published; task publish only
+	probes    *background.Slots // pings for the table
+	repairs   *background.Slots
+	storing   *background.Slots // STOREs that outlive their put
+	published [64]byte          // signature of the peer record last published; task publish only
 
 	publishing chan struct{} // has room for one: the record is to be published now
 
@@ -137,26 +135,26 @@ func New(config Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	group := background.NewGroup()
 	n := &Node{
-		config:    c,
-		id:        wire.PeerID(c.Key.Public().(ed25519.PublicKey)),
-		ctx:       ctx,
-		cancel:    cancel,
-		closed:    make(chan struct{}),
-		sockets:   c.PacketConns,
-		ipv6Only:  make(map[int]bool),
-		links:     links{of: make(map[*link]struct{})},
-		seeks:     newSeeks(),
-		backoff:   backoff{peers: make(map[wire.PeerID]retry)},
-		known:     registry{m: make(map[wire.PeerID]*known)},
-		quotas:    quotas{of: make(map[wire.PeerID]*quota)},
-		seqs:      seqs{last: make(map[routing.Key]uint64)},
-		listeners: make(map[string]*listener),
-		storeJobs: make(chan storeJob, maxStoreJobs),
-		probes:    make(chan struct{}, 8),
-		duties:    make(chan struct{}, maxBackground),
-		storing:   make(chan struct{}, maxStoring),
+		config:     c,
+		id:         wire.PeerID(c.Key.Public().(ed25519.PublicKey)),
+		ctx:        group.Context(),
+		background: group,
+		closed:     make(chan struct{}),
+		sockets:    c.PacketConns,
+		ipv6Only:   make(map[int]bool),
+		links:      links{of: make(map[*link]struct{})},
+		seeks:      newSeeks(),
+		backoff:    backoff{peers: make(map[wire.PeerID]retry)},
+		refs:       peerref.Refs{},
+		quotas:     quotas{of: make(map[wire.PeerID]*quota)},
+		seqs:       seqs{last: make(map[routing.Key]uint64)},
+		listeners:  make(map[string]*listener),
+		storeJobs:  make(chan storeJob, maxStoreJobs),
+		probes:     group.Slots(8),
+		repairs:    group.Slots(maxRepairs),
+		storing:    group.Slots(maxStoring),
 	}
 	n.key = n.id.Key()
 	n.agents = newAgents()
@@ -171,10 +169,7 @@ func New(config Config) (*Node, error) {
 	n.passing, n.publishing = make(chan struct{}, maxPassing), make(chan struct{}, 1)
 	n.values = store.NewMemory(n.key, c.storeLimits())
 	n.newcomers.wake = make(chan struct{}, 1)
-	n.table = routing.NewTable(n.key, routing.TableOptions[*known]{
-		K: c.K, Groups: n.groups,
-		Joined: n.newcomers.add,
-	})
+	n.routes = newRoutes(n.key, c.K, n.newcomers.add)
 	n.publications = newPublications(c.RecordTTL)
 	n.withdrawals = newWithdrawals()
 	n.retractions = newRetractions()
@@ -276,15 +271,7 @@ func (n *Node) ready(ctx context.Context) error {
 }
 
 // spawn runs f in a goroutine that Close waits for; false once the node closes.
-func (n *Node) spawn(f func()) bool {
-	n.wgMu.Lock()
-	defer n.wgMu.Unlock()
-	if n.closing {
-		return false
-	}
-	n.wg.Go(f)
-	return true
-}
+func (n *Node) spawn(f func()) bool { return n.background.Go(f) }
 
 // Close leaves the network and ends all the node does: it tells peers that it
 // leaves, and returns when every goroutine, socket and timer of it is gone.
@@ -334,12 +321,7 @@ func (n *Node) leave() bool {
 }
 
 // stop ends what runs in the background, but for the connections.
-func (n *Node) stop() {
-	n.wgMu.Lock()
-	n.closing = true
-	n.wgMu.Unlock()
-	n.cancel()
-}
+func (n *Node) stop() { n.background.Stop() }
 
 func (n *Node) finishClose() error {
 	var errs []error
@@ -351,7 +333,7 @@ func (n *Node) finishClose() error {
 			errs = append(errs, s.Close())
 		}
 	}
-	n.wg.Wait()
+	n.background.Wait()
 	errs = append(errs, n.values.Close())
 	close(n.closed)
 	return errors.Join(errs...)

@@ -18,11 +18,11 @@ func (l *link) serveOffer(id uint64, m wire.Offer, now time.Time) error {
 	}
 	quiets := make([]bool, len(m.Records))
 	for i := 0; i < len(quiets); i += lockedKeys {
-		n.mu.Lock()
-		for j := i; j < min(i+lockedKeys, len(quiets)); j++ {
-			quiets[j] = l.quiets(m.Records[j].Key)
-		}
-		n.mu.Unlock()
+		n.routes.Locked(func(t *table) {
+			for j := i; j < min(i+lockedKeys, len(quiets)); j++ {
+				quiets[j] = l.quiets(t, m.Records[j].Key)
+			}
+		})
 	}
 	want := n.values.Offer(now, m.Records, func(i int) bool { return quiets[i] })
 	answer := wire.NewWanted(len(want))
@@ -36,15 +36,13 @@ func (l *link) serveOffer(id uint64, m wire.Offer, now time.Time) error {
 
 // quiets reports whether a record that comes from this peer need not be
 // republished by us: it is a server that we count among the k nearest of the
-// key, so it tells the others, too. Nobody else can silence the holders. The
-// caller holds n.mu.
-func (l *link) quiets(key routing.Key) bool {
+// key, so it tells the others, too. Nobody else can silence the holders.
+func (l *link) quiets(t *table, key routing.Key) bool {
 	if !l.isServer() {
 		return false
 	}
-	n := l.node
 	var room [wire.MaxContacts]contact
-	near := n.table.AppendNearest(room[:0], key, n.config.K)
+	near := t.AppendNearest(room[:0], key, l.node.config.K)
 	for i := len(near) - 1; i >= 0; i-- { // usually a rank like any other
 		if near[i].Key == l.key {
 			return true

@@ -94,11 +94,9 @@ func TestACacheIsNotCounted(t *testing.T) {
 		var far *wire.Signed
 		for i := 0; far == nil; i++ {
 			r := signed(t, 1, wire.Record{Kind: wire.KindOpen, Key: routing.KeyOf(fmt.Sprint(i)), Seq: 1, Expiry: time.Now().Add(time.Hour)})
-			n.mu.Lock()
-			if n.table.Closer(r.Record.Key) > 3 {
+			if n.routes.Closer(r.Record.Key) > 3 {
 				far = r
 			}
-			n.mu.Unlock()
 		}
 		k := s.asker(0).meet(n)
 		m, ok := k.ask(wire.Store{Records: []*wire.Signed{far}, Count: 3}).(wire.Stored)

@@ -21,8 +21,8 @@ func BenchmarkPass(b *testing.B) {
 	defer n.Close()
 	n.values = store.NewMemory(n.key, store.Limits{Bytes: 1 << 30, Records: 200_000})
 	for i := range 200 {
-		c := n.known.of(idOf(testKey(i + 1))).contact()
-		n.table.Seen(c, time.Now())
+		c := n.refs.Of(idOf(testKey(i + 1))).Contact()
+		n.routes.Seen(c, time.Now())
 	}
 	now := time.Now()
 	key := testKey(999)
@@ -50,15 +50,15 @@ func BenchmarkPass(b *testing.B) {
 		n.config.RepublishInterval = time.Hour
 	})
 	b.Run("heirs", func(b *testing.B) {
-		newcomer := n.known.of(idOf(testKey(500))).contact()
+		newcomer := n.refs.Of(idOf(testKey(500))).Contact()
 		for b.Loop() {
 			heirs := 0
 			for h := range n.values.All(now) {
-				n.mu.Lock()
-				if rank, ok := n.table.Heir(h.Key, newcomer.Key); ok && rank < handOverRanks {
-					heirs++
-				}
-				n.mu.Unlock()
+				n.routes.Locked(func(t *table) {
+					if rank, ok := t.Heir(h.Key, newcomer.Key); ok && rank < handOverRanks {
+						heirs++
+					}
+				})
 			}
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100_000, "ns/record")

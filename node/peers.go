@@ -10,7 +10,6 @@ import (
 
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
-	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -63,12 +62,12 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 // way has it at once. It reports whether any of them named the peer as a contact.
 // A connected peer need not be found by anybody.
 func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, connected bool) (named bool, err error) {
-	key := n.known.of(id).key
+	key := n.refs.Of(id).Key
 	var mu sync.Mutex
 	out, err := n.run(ctx, walk{kind: "find peer", target: key,
 		options: lookupOptions{Quorum: quorum},
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
-			nodes, l, err := n.findNode(ctx, q.Addr.id, key)
+			nodes, l, err := n.findNode(ctx, q.Addr.ID, key)
 			if err != nil {
 				return reply{}, err
 			}
@@ -87,7 +86,7 @@ func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, conne
 					out.tellOf(n, relay)
 				}
 			}
-			return reply{closer: closer, value: found || q.Addr.id == id}, nil
+			return reply{closer: closer, value: found || q.Addr.ID == id}, nil
 		}})
 	if err != nil {
 		return false, err
@@ -183,15 +182,10 @@ func (n *Node) meet(ctx context.Context, t target) error {
 
 // Peers returns the contacts of the routing table, in no order.
 func (n *Node) Peers() []Contact {
-	n.mu.Lock()
-	var all []contact
-	for c := range n.table.All() {
-		all = append(all, c)
-	}
-	n.mu.Unlock()
+	all := n.routes.Refs()
 	contacts := make([]Contact, len(all))
-	for i, c := range all {
-		contacts[i] = n.contact(c.Addr.id)
+	for i, ref := range all {
+		contacts[i] = n.contact(ref.ID)
 	}
 	return contacts
 }
@@ -209,17 +203,12 @@ type Bucket struct {
 // Table returns the k-buckets, the farthest from our own key first, their
 // contacts least recently seen first.
 func (n *Node) Table() []Bucket {
-	n.mu.Lock()
-	var raw []routing.Bucket[*known]
-	for b := range n.table.Buckets() {
-		raw = append(raw, b)
-	}
-	n.mu.Unlock()
+	raw := n.routes.Buckets()
 	buckets := make([]Bucket, len(raw))
 	for i, b := range raw {
 		buckets[i] = Bucket{Depth: b.Depth, Last: b.Last, Marked: b.Marked, Replacements: b.Replacements, Looked: b.Looked}
 		for _, c := range b.Contacts {
-			buckets[i].Contacts = append(buckets[i].Contacts, n.contact(c.Addr.id))
+			buckets[i].Contacts = append(buckets[i].Contacts, n.contact(c.Addr.ID))
 		}
 	}
 	return buckets

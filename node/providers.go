@@ -111,7 +111,7 @@ func (c *census) run(ctx context.Context) error {
 // ask asks one peer for its first page.
 func (c *census) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
 	n := c.node
-	l, page, err := c.page(ctx, q.Addr.id, wire.PeerID{}, n.config.K)
+	l, page, err := c.page(ctx, q.Addr.ID, wire.PeerID{}, n.config.K)
 	if err != nil {
 		return reply{}, err
 	}
@@ -119,7 +119,7 @@ func (c *census) ask(ctx, paging context.Context, q query, out *outcome) (reply,
 	last, good := c.take(l, page, wire.PeerID{})
 	r.value = good > 0
 	if page.More && !last.IsZero() {
-		c.pager.pages.Go(func() { c.rest(paging, q.Addr.id, last) })
+		c.pager.pages.Go(func() { c.rest(paging, q.Addr.ID, last) })
 	}
 	return r, nil
 }

@@ -120,7 +120,7 @@ const busyWait, maxBusyWait = 50 * time.Millisecond, 2 * time.Second
 func arbiters(key routing.Key, out *outcome) []wire.PeerID {
 	var ids []wire.PeerID
 	for c := range out.lookup.Closest() {
-		ids = append(ids, c.Addr.id)
+		ids = append(ids, c.Addr.ID)
 	}
 	for id, cause := range out.causes {
 		if errors.Is(cause, ErrBusy) {

@@ -244,24 +244,24 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 		options: lookupOptions{Store: storeBeta, Quorum: quorum},
 		ask: func(asking context.Context, q query, out *outcome) (reply, error) {
 			if !q.Store {
-				nodes, l, err := n.findNode(asking, q.Addr.id, key)
+				nodes, l, err := n.findNode(asking, q.Addr.ID, key)
 				return reply{closer: out.heard(l, nodes.Contacts)}, err
 			}
-			l, m, err := n.request(asking, q.Addr.id, wire.Store{Records: records, Count: n.config.K, Bound: q.Bound})
+			l, m, err := n.request(asking, q.Addr.ID, wire.Store{Records: records, Count: n.config.K, Bound: q.Bound})
 			if err != nil {
 				if asking.Err() != nil && ctx.Err() == nil {
-					n.storeLate(q.Addr.id, r)
+					n.storeLate(q.Addr.ID, r)
 				}
 				return reply{}, err
 			}
 			stored, ok := m.(wire.Stored)
 			if !ok || len(stored.Results) != 1 {
-				return reply{}, unexpected(q.Addr.id, m)
+				return reply{}, unexpected(q.Addr.ID, m)
 			}
 			// A peer that refuses is still one of the nearest, where readers look. Another
 			// beyond the k nearest in its place would be counted, and not be asked.
 			if code := stored.Results[0]; code != wire.CodeOK {
-				out.refused(q.Addr.id, code)
+				out.refused(q.Addr.ID, code)
 			}
 			return reply{closer: out.heard(l, stored.Contacts)}, nil
 		}})
@@ -273,8 +273,8 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 	ours := false
 	for c := range out.lookup.Closest() {
 		switch {
-		case out.causes[c.Addr.id] != nil: // refused
-		case c.Addr.id == n.id:
+		case out.causes[c.Addr.ID] != nil: // refused
+		case c.Addr.ID == n.id:
 			ours = true
 		default:
 			s.Count++
@@ -315,7 +315,7 @@ func (n *Node) storeLate(id wire.PeerID, r *wire.Signed) {
 	if l := n.linkWith(id); l != nil && l.isUp() {
 		return
 	}
-	n.inBackgroundOf(n.storing, func(ctx context.Context) {
+	n.tryInBackground(n.storing, func(ctx context.Context) {
 		n.request(ctx, id, wire.Store{Records: []*wire.Signed{r}})
 	})
 }
@@ -330,9 +330,7 @@ func (n *Node) hold(r *wire.Signed) error {
 // our own gets begin here.
 func (n *Node) mend(r *wire.Signed) error {
 	now := time.Now()
-	n.mu.Lock()
-	nearer := n.table.Closer(r.Record.Key)
-	n.mu.Unlock()
+	nearer := n.routes.Closer(r.Record.Key)
 	holders := n.config.K + n.config.K/deadSlack
 	return n.values.Put(now, []store.Item{{
 		Record: r,
@@ -382,12 +380,14 @@ const deadSlack = 4
 // is one of them. He may have found out already that some are dead whom we still
 // count: a few beyond k, and we are a holder like any other.
 func (n *Node) item(s *wire.Signed, l *link, placed bool, now time.Time) store.Item {
-	n.mu.Lock()
-	nearer := n.table.Closer(s.Record.Key)
-	neighbour := l.isServer() && n.key.CommonPrefixLen(l.key) >= n.table.Complete()
-	neighbours := n.table.Len()
-	quiets := s.Record.Publisher == l.id || l.quiets(s.Record.Key)
-	n.mu.Unlock()
+	var nearer, neighbours int
+	var neighbour, quiets bool
+	n.routes.Locked(func(t *table) {
+		nearer = t.Closer(s.Record.Key)
+		neighbour = l.isServer() && n.key.CommonPrefixLen(l.key) >= t.Complete()
+		neighbours = t.Len()
+		quiets = s.Record.Publisher == l.id || l.quiets(t, s.Record.Key)
+	})
 	holders := n.config.K
 	if placed || quiets {
 		holders += holders / deadSlack

@@ -144,9 +144,7 @@ func (n *Node) renewBatch(ctx context.Context, batch []renewal) {
 	if len(records) > maxSingly {
 		acks = n.replicate(ctx, records)
 	}
-	n.mu.Lock()
-	servers := n.table.Len()
-	n.mu.Unlock()
+	servers := n.routes.Len()
 	if n.mode() == wire.ModeServer {
 		servers++
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -186,22 +187,22 @@ func (n *Node) eachHolder(c cargo, which []int32, to func(wire.PeerID, int32)) (
 	var holders []found
 	for part := range slices.Chunk(which, lockedKeys) {
 		holders = holders[:0]
-		n.mu.Lock()
-		for _, i := range part {
-			key := c.Offered(int(i)).Key
-			if sure := n.table.Covers(key) || whole && n.table.Len() < n.config.K; !server || !sure {
-				uncovered = append(uncovered, i)
-				continue
+		n.routes.Locked(func(t *table) {
+			for _, i := range part {
+				key := c.Offered(int(i)).Key
+				if sure := t.Covers(key) || whole && t.Len() < n.config.K; !server || !sure {
+					uncovered = append(uncovered, i)
+					continue
+				}
+				others, rank := t.AppendHolders(room[:0], key)
+				for _, h := range others {
+					holders = append(holders, found{i, h.Addr.ID})
+				}
+				if rank >= 0 {
+					holders = append(holders, found{i, n.id})
+				}
 			}
-			others, rank := n.table.AppendHolders(room[:0], key)
-			for _, h := range others {
-				holders = append(holders, found{i, h.Addr.id})
-			}
-			if rank >= 0 {
-				holders = append(holders, found{i, n.id})
-			}
-		}
-		n.mu.Unlock()
+		})
 		for _, h := range holders {
 			to(h.id, h.i)
 		}
@@ -242,7 +243,7 @@ func (n *Node) lookUpHolders(ctx context.Context, c cargo, which []int32, to fun
 			defer mu.Unlock()
 			for h, indices := range plan.Plan() {
 				for _, i := range indices {
-					to(h.Addr.id, which[order[i]])
+					to(h.Addr.ID, which[order[i]])
 				}
 			}
 		})
@@ -252,8 +253,8 @@ func (n *Node) lookUpHolders(ctx context.Context, c cargo, which []int32, to fun
 
 // sweep looks up who is to hold the keys. Those that cannot be looked up are not
 // in its plan.
-func (n *Node) sweep(ctx context.Context, keys []routing.Key) *routing.Sweep[*known] {
-	s := routing.NewSweep[*known](keys, n.config.K)
+func (n *Node) sweep(ctx context.Context, keys []routing.Key) *routing.Sweep[*peerref.Ref] {
+	s := routing.NewSweep[*peerref.Ref](keys, n.config.K)
 	for target, ok := s.Next(); ok && ctx.Err() == nil; target, ok = s.Next() {
 		out, err := n.walkTo(ctx, "replicate", target, s.Near(target, n.config.K)...)
 		if err != nil {

@@ -81,9 +81,7 @@ func (n *Node) due(now time.Time) []store.Held {
 // knows. What it holds besides it does not send, or a record would come to be
 // held by more and more.
 func (n *Node) ours(key routing.Key) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.table.Closer(key) < n.config.K
+	return n.routes.Closer(key) < n.config.K
 }
 
 // quieten notes that records were received just now, as they were from

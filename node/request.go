@@ -57,7 +57,7 @@ func innocent(err error) bool {
 // answered notes that a peer is alive, and how long it took.
 func (n *Node) answered(l *link, m wire.Message, rtt time.Duration) {
 	l.observe(m, rtt)
-	l.known.hasAnswered()
+	l.ref.MarkAnswered()
 	if l.isServer() {
 		n.seen(l, time.Now())
 	}
@@ -91,24 +91,15 @@ func unexpected(id wire.PeerID, m wire.Message) error {
 // bucket (Kademlia §2.2). It sends nothing, but for one ping when the bucket is
 // full and its oldest contact has been silent for long.
 func (n *Node) seen(l *link, now time.Time) {
-	c := l.known.contact()
-	n.mu.Lock()
-	before := n.table.Len()
-	back := n.table.Marked(c.Key)
-	probe, ok := n.table.Seen(c, now)
-	after := n.table.Len()
-	answers := !n.table.Marked(c.Key)
-	if back {
-		n.newcomers.add(c)
+	c := l.ref.Contact()
+	change := n.routes.Seen(c, now)
+	if change.joined {
+		n.peerEvent(PeerEvent{Peer: l.id, Addr: l.at, Joined: true, Peers: change.len})
+	} else if change.back {
+		n.peerEvent(PeerEvent{Peer: l.id, Addr: l.at, Back: true, Peers: change.len})
 	}
-	n.mu.Unlock()
-	if after > before {
-		n.peerEvent(PeerEvent{Peer: l.id, Addr: l.at, Joined: true, Peers: after})
-	} else if back && answers {
-		n.peerEvent(PeerEvent{Peer: l.id, Addr: l.at, Back: true, Peers: after})
-	}
-	if ok {
-		n.probe(probe.Addr.id)
+	if change.probe != nil {
+		n.probe(change.probe.ID)
 	}
 }
 
@@ -116,9 +107,7 @@ func (n *Node) seen(l *link, now time.Time) {
 // newcomer; a contact that has left a request unanswered must answer one first,
 // and false is returned.
 func (n *Node) heardFrom(l *link, now time.Time) bool {
-	n.mu.Lock()
-	marked := n.table.Marked(l.key)
-	n.mu.Unlock()
+	marked := n.routes.IsMarked(l.key)
 	if !marked {
 		n.seen(l, now)
 	}
@@ -130,30 +119,22 @@ func (n *Node) failed(id wire.PeerID) {
 	if n.ctx.Err() != nil { // we are the ones who are gone
 		return
 	}
-	key := n.known.of(id).key
-	n.mu.Lock()
-	before, was := n.table.Len(), n.table.Marked(key)
-	promoted, ok := n.table.Failed(key, time.Now())
-	after, marked := n.table.Len(), n.table.Marked(key)
-	n.mu.Unlock()
-	if after < before || ok {
-		n.peerEvent(PeerEvent{Peer: id, Peers: after})
-	} else if marked && !was {
-		n.peerEvent(PeerEvent{Peer: id, Silent: true, Peers: after})
+	key := n.refs.Of(id).Key
+	change := n.routes.Failed(key, time.Now())
+	if change.left {
+		n.peerEvent(PeerEvent{Peer: id, Peers: change.len})
+	} else if change.silent {
+		n.peerEvent(PeerEvent{Peer: id, Silent: true, Peers: change.len})
 	}
-	if ok {
-		n.peerEvent(PeerEvent{Peer: promoted.Addr.id, Joined: true, Peers: after})
+	if change.promoted != nil {
+		n.peerEvent(PeerEvent{Peer: change.promoted.ID, Joined: true, Peers: change.len})
 	}
 }
 
 // forget takes a peer out of the table: it leaves, or serves nobody.
 func (n *Node) forget(id wire.PeerID) {
-	n.mu.Lock()
-	gone := n.table.Remove(n.known.of(id).key)
-	after := n.table.Len()
-	n.mu.Unlock()
-	if gone {
-		n.peerEvent(PeerEvent{Peer: id, Peers: after})
+	if change := n.routes.Remove(n.refs.Of(id).Key); change.left {
+		n.peerEvent(PeerEvent{Peer: id, Peers: change.len})
 	}
 }
 
@@ -166,20 +147,11 @@ func (n *Node) peerEvent(e PeerEvent) {
 // probe pings a peer in the background; the table hears the outcome. When many
 // are being pinged it is left for the next time.
 func (n *Node) probe(id wire.PeerID) {
-	select {
-	case n.probes <- struct{}{}:
-	default:
-		return
-	}
-	started := n.spawn(func() {
-		defer func() { <-n.probes }()
+	n.probes.TryGo(func() {
 		ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
 		defer cancel()
 		n.isThere(ctx, id)
 	})
-	if !started {
-		<-n.probes
-	}
 }
 
 // isThere pings a peer. The table hears the outcome.

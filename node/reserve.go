@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -115,7 +116,7 @@ func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Ti
 			if len(n.Relays()) >= pass.want {
 				break
 			}
-			id := c.Addr.id
+			id := c.Addr.ID
 			if _, no := refused[id]; no || id == n.id || ctx.Err() != nil || n.hasPlace(c.Addr, pass.another) {
 				continue
 			}
@@ -137,15 +138,15 @@ func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Ti
 
 // hasPlace reports whether we have a place at that peer, or, if another network is
 // wanted, in one in which it is.
-func (n *Node) hasPlace(k *known, another bool) bool {
+func (n *Node) hasPlace(k *peerref.Ref, another bool) bool {
 	rs := &n.relays
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	return slices.ContainsFunc(rs.places, func(p *relayPlace) bool {
-		if p.link.id == k.id {
+		if p.link.id == k.ID {
 			return true
 		}
-		return another && slices.ContainsFunc(k.addrs(), func(a wire.Addr) bool {
+		return another && slices.ContainsFunc(k.Addrs(), func(a wire.Addr) bool {
 			ap, ok := a.AddrPort()
 			return ok && reach.NetworkOf(ap.Addr()) == reach.NetworkOf(p.link.addr.Addr())
 		})
@@ -164,7 +165,7 @@ func (n *Node) reserveAt(ctx context.Context, id wire.PeerID, another bool) erro
 		return errNoDatagrams
 	case reach.ScopeOf(l.addr.Addr()) != reach.ScopeGlobal:
 		return errNotPublic
-	case n.hasPlace(l.known, another): // now that it is known where it is
+	case n.hasPlace(l.ref, another): // now that it is known where it is
 		return nil
 	}
 	p := &relayPlace{link: l, since: time.Now(), quit: make(chan struct{})}

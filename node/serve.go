@@ -103,19 +103,17 @@ func (l *link) contactsNear(room *contactRoom, key routing.Key, count int, bound
 	if count <= 0 {
 		return nil
 	}
-	n.mu.Lock()
-	near := n.table.AppendNearest(room.near[:0], key, count+1)
-	n.mu.Unlock()
+	near := n.routes.Nearest(room.near[:0], key, count+1)
 	contacts := room.told[:0]
 	for _, c := range near {
 		if bound != (routing.Key{}) && key.CompareDistance(c.Key, bound) >= 0 {
 			break
 		}
-		at := c.Addr.addrs()
+		at := c.Addr.Addrs()
 		if c.Key == l.key || len(contacts) == count || len(at) == 0 {
 			continue
 		}
-		contacts = append(contacts, wire.Contact{ID: c.Addr.id, Addrs: at})
+		contacts = append(contacts, wire.Contact{ID: c.Addr.ID, Addrs: at})
 	}
 	return contacts
 }
@@ -137,14 +135,11 @@ func (n *Node) peerRecord(key routing.Key, now time.Time) *wire.Signed {
 	if held := n.values.Get(now, wire.KindPeer, key, 1); len(held) > 0 {
 		return held[0]
 	}
-	n.mu.Lock()
-	known := n.table.Contains(key)
-	n.mu.Unlock()
-	if !known {
+	if !n.routes.Contains(key) {
 		return nil
 	}
 	for _, c := range n.nearest(key) { // the first is the one
-		return n.recordOf(c.Addr.id, now)
+		return n.recordOf(c.Addr.ID, now)
 	}
 	return nil
 }

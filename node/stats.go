@@ -84,9 +84,7 @@ func (n *Node) sent(m wire.Message) {
 
 // Stats returns what the node is doing.
 func (n *Node) Stats() Stats {
-	n.mu.Lock()
-	peers := n.table.Len()
-	n.mu.Unlock()
+	peers := n.routes.Len()
 	if n.state.Load() == stateNew { // Start may be opening the store
 		return Stats{}
 	}

@@ -3,9 +3,9 @@ package node
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/background"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -86,11 +86,8 @@ func (n *Node) refreshStale(ctx context.Context) {
 
 // pingSuspects asks contacts that did not answer whether they are back.
 func (n *Node) pingSuspects(context.Context) {
-	n.mu.Lock()
-	suspects := slices.Collect(n.table.Suspects(time.Now()))
-	n.mu.Unlock()
-	for _, c := range suspects {
-		n.probe(c.Addr.id)
+	for _, c := range n.routes.Suspects(time.Now()) {
+		n.probe(c.Addr.ID)
 	}
 }
 
@@ -108,11 +105,8 @@ func (n *Node) expire(context.Context) {
 		}
 	}
 	n.peers.Prune(now)
-	n.mu.Lock()
-	contacts := slices.Collect(n.table.All())
-	n.mu.Unlock()
-	for _, c := range contacts {
-		n.verified(c.Addr)
+	for _, ref := range n.routes.Refs() {
+		n.verified(ref)
 	}
 }
 
@@ -162,30 +156,18 @@ func (n *Node) publishSelf(ctx context.Context) {
 	}
 }
 
-// maxBackground bounds the repairs under way.
-const maxBackground = 16
+// maxRepairs bounds the repairs under way.
+const maxRepairs = 16
 
 // maxStoring bounds the STOREs under way that outlive their put.
 const maxStoring = 64
 
-// inBackground runs a small duty that nobody waits for, or drops it when there
-// are too many.
-func (n *Node) inBackground(f func(context.Context)) { n.inBackgroundOf(n.duties, f) }
-
-// inBackgroundOf is inBackground of duties that have places of their own.
-func (n *Node) inBackgroundOf(places chan struct{}, f func(context.Context)) {
-	select {
-	case places <- struct{}{}:
-	default:
-		return
-	}
-	started := n.spawn(func() {
-		defer func() { <-places }()
+// tryInBackground runs brief work that no caller waits for, or drops it when no slot is
+// free.
+func (n *Node) tryInBackground(slots *background.Slots, f func(context.Context)) {
+	slots.TryGo(func() {
 		ctx, cancel := context.WithTimeout(n.ctx, 2*n.config.RPCTimeout)
 		defer cancel()
 		f(ctx)
 	})
-	if !started {
-		<-places
-	}
 }

@@ -43,8 +43,8 @@ func (n *Node) routeChanged(is4 bool) bool {
 	r := a.ways[is4]
 	a.mu.Unlock()
 	if !r.to.IsValid() {
-		for _, k := range n.contacts() {
-			if at, ok := k.globalAddr(func(a netip.Addr) bool { return a.Is4() == is4 }); ok {
+		for _, k := range n.routes.Refs() {
+			if at, ok := globalAddr(k, func(a netip.Addr) bool { return a.Is4() == is4 }); ok {
 				r.to = at
 				break
 			}
@@ -93,9 +93,9 @@ func (n *Node) moved(ctx context.Context) {
 			l.close()
 		}
 	}
-	for _, k := range n.contacts() {
-		if _, ok := k.globalAddr(func(netip.Addr) bool { return true }); ok && len(again) < maxRelinked && !slices.Contains(again, k.id) {
-			again = append(again, k.id)
+	for _, k := range n.routes.Refs() {
+		if _, ok := globalAddr(k, func(netip.Addr) bool { return true }); ok && len(again) < maxRelinked && !slices.Contains(again, k.ID) {
+			again = append(again, k.ID)
 		}
 	}
 	n.spawn(func() {
@@ -129,9 +129,9 @@ func (n *Node) keepVotes(ctx context.Context, now time.Time) {
 		network netip.Prefix
 	}
 	var all []candidate
-	for _, k := range n.contacts() {
-		if at, ok := k.globalAddr(func(netip.Addr) bool { return true }); ok {
-			all = append(all, candidate{k.id, reach.NetworkOf(at)})
+	for _, k := range n.routes.Refs() {
+		if at, ok := globalAddr(k, func(netip.Addr) bool { return true }); ok {
+			all = append(all, candidate{k.ID, reach.NetworkOf(at)})
 		}
 	}
 	shuffle(all)

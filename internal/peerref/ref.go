@@ -1,4 +1,8 @@
-package node
+// Package peerref gives each peer one object, which the routing table, lookups and
+// connections share. What a reply needs of a contact is then a pointer away: looking
+// up 20 peers for each reply, hashing their IDs and finding their addresses cost a
+// tenth of a request.
+package peerref
 
 import (
 	"sync"
@@ -9,91 +13,92 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A known is a peer as table, lookups and links have it in hand: one object
-// for all of them, so that what a reply needs of a contact is a pointer away. To
-// look up 20 peers for each reply, hash their IDs and find their addresses cost
-// a tenth of a request.
-type known struct {
-	id  wire.PeerID
-	key routing.Key // SHA3-256 of id
-	// at are the addresses at which we ourselves authenticated the peer, latest
-	// first: the only ones we name to others. What at points to never changes.
-	at atomic.Pointer[[]wire.Addr]
-	// silent is when an operation gave up waiting for the peer, in Unix
-	// nanoseconds; 0: never, or the peer has answered since.
+// A Ref is one peer. Make it with [Refs.Of]. Goroutines may share it.
+type Ref struct {
+	ID  wire.PeerID
+	Key routing.Key // SHA3-256 of ID
+
+	// addrs are the addresses at which this node authenticated the peer, latest
+	// first. The slice it points to never changes.
+	addrs atomic.Pointer[[]wire.Addr]
+	// silent is when an operation last gave up waiting for the peer, in Unix
+	// nanoseconds. It is 0 when no operation has, or the peer has answered since.
 	silent atomic.Int64
 }
 
-// hasKeptSilent notes that an operation waited for the peer in vain.
-func (k *known) hasKeptSilent(now time.Time) { k.silent.Store(now.UnixNano()) }
+// A Contact is a peer as package routing holds it.
+type Contact = routing.Contact[*Ref]
 
-// hasAnswered notes that the peer is there.
-func (k *known) hasAnswered() {
-	if k.silent.Load() != 0 { // seldom: what is only read stays in every processor's cache
-		k.silent.Store(0)
+// MarkSilent notes that an operation gave up waiting for the peer.
+func (r *Ref) MarkSilent(now time.Time) { r.silent.Store(now.UnixNano()) }
+
+// MarkAnswered notes that the peer has answered.
+func (r *Ref) MarkAnswered() {
+	if r.silent.Load() != 0 { // seldom: memory that is only read stays in every processor's cache
+		r.silent.Store(0)
 	}
 }
 
-// isSilent reports whether an operation waited for the peer in vain within d.
-func (k *known) isSilent(now time.Time, d time.Duration) bool {
-	at := k.silent.Load()
+// IsSilent reports whether an operation gave up waiting for the peer within the last d,
+// and the peer has not answered since.
+func (r *Ref) IsSilent(now time.Time, d time.Duration) bool {
+	at := r.silent.Load()
 	return at != 0 && now.Sub(time.Unix(0, at)) < d
 }
 
-// addrs returns where the peer has been authenticated.
-func (k *known) addrs() []wire.Addr {
-	if at := k.at.Load(); at != nil {
+// Addrs returns the addresses at which this node authenticated the peer, latest first:
+// the only ones that it names to others. The caller must not change the slice.
+func (r *Ref) Addrs() []wire.Addr {
+	if at := r.addrs.Load(); at != nil {
 		return *at
 	}
 	return nil
 }
 
-// The words this package uses for what package routing does with them.
-type (
-	contact       = routing.Contact[*known]
-	query         = routing.Query[*known]
-	lookupOptions = routing.LookupOptions[*known]
-)
+// SetAddrs replaces what Addrs returns. The caller must not change the slice afterwards.
+func (r *Ref) SetAddrs(addrs []wire.Addr) { r.addrs.Store(&addrs) }
 
-func (k *known) contact() contact { return contact{Key: k.key, Addr: k} }
+// Contact returns the peer as package routing holds it.
+func (r *Ref) Contact() Contact { return Contact{Key: r.Key, Addr: r} }
 
-// maxKnown bounds the registry: some 200 bytes each.
-const maxKnown = 1 << 15
+// maxRefs bounds Refs. A Ref takes some 200 bytes.
+const maxRefs = 1 << 15
 
-// registry finds the known of an ID. What is dropped from it lives on where it
-// is in hand; a later one for the same peer takes its place when the peer is
-// next linked. Goroutines may share it.
-type registry struct {
+// Refs finds the Ref of an ID. When it is full it forgets all. A forgotten Ref stays
+// valid for those who hold it; a later one replaces it when the peer next connects.
+// The zero value is ready to use. Goroutines may share it.
+type Refs struct {
 	mu sync.Mutex
-	m  map[wire.PeerID]*known
+	m  map[wire.PeerID]*Ref
 }
 
-func (r *registry) of(id wire.PeerID) *known {
+// Of returns the Ref of a peer.
+func (r *Refs) Of(id wire.PeerID) *Ref {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.get(id)
+	return r.of(id)
 }
 
-// get is of, for those who hold the lock.
-func (r *registry) get(id wire.PeerID) *known {
-	k := r.m[id]
-	if k == nil {
-		if len(r.m) >= maxKnown {
-			clear(r.m)
+// of is Of for callers that hold the lock.
+func (r *Refs) of(id wire.PeerID) *Ref {
+	ref := r.m[id]
+	if ref == nil {
+		if len(r.m) >= maxRefs || r.m == nil {
+			r.m = make(map[wire.PeerID]*Ref)
 		}
-		k = &known{id: id, key: id.Key()}
-		r.m[id] = k
+		ref = &Ref{ID: id, Key: id.Key()}
+		r.m[id] = ref
 	}
-	return k
+	return ref
 }
 
-// contacts returns the contacts that a peer names.
-func (r *registry) contacts(told []wire.Contact) []contact {
-	contacts := make([]contact, len(told))
+// Contacts returns the contacts that a peer names in a reply.
+func (r *Refs) Contacts(named []wire.Contact) []Contact {
+	contacts := make([]Contact, len(named))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range told {
-		contacts[i] = r.get(told[i].ID).contact()
+	for i := range named {
+		contacts[i] = r.of(named[i].ID).Contact()
 	}
 	return contacts
 }
