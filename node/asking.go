@@ -194,7 +194,7 @@ func (n *Node) askOne(ctx context.Context, id wire.PeerID, at netip.AddrPort) bo
 // mayAnswer reports whether a peer can be asked: a public server, at its own
 // address.
 func (l *link) mayAnswer() bool {
-	return l.isUp() && l.isServer() && !l.conn.Virtual() && reach.ScopeOf(l.addr.Addr()) == reach.ScopeGlobal
+	return l.IsUp() && l.IsServer() && !l.conn.Virtual() && reach.ScopeOf(l.addr.Addr()) == reach.ScopeGlobal
 }
 
 // answerers are the peers to be asked about an address, in that order.

@@ -67,7 +67,7 @@ func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error
 // atHand reports whether there is a connection to a relay.
 func (n *Node) atHand(relay wire.PeerID) bool {
 	c, ok := n.pool.Lookup(publicKey(relay))
-	return ok && !c.Virtual() && c.Value.(*link).isUp()
+	return ok && !c.Virtual() && c.Value.(*link).IsUp()
 }
 
 // betters are the peers that are called although there is a connection: one call to

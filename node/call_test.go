@@ -146,7 +146,7 @@ func TestCall(t *testing.T) {
 			}
 		}
 		for _, l := range append(alice.links.all(), bob.links.all()...) {
-			if l.conn.Virtual() && (l.hello.Observed != "" || l.at != "" || l.isServer()) {
+			if l.conn.Virtual() && (l.hello.Observed != "" || l.at != "" || l.IsServer()) {
 				t.Errorf("a peer that was called is told %q, and known at %q", l.hello.Observed, l.at)
 			}
 		}

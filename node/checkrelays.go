@@ -45,13 +45,13 @@ func (n *Node) checkRelays(peer wire.PeerID) {
 // an answer nor anything else comes from there in time. If only the answer does not, the
 // relay is slow, or we are: that is no error.
 func (n *Node) checkLink(l *link) error {
-	if !l.isUp() {
+	if !l.IsUp() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, min(max(4*n.rttTo(l), relayAnswer/2), relayAnswer))
 	defer cancel()
 	before := l.conn.Stats().PacketsReceived
-	_, _, err := l.rpc.call(ctx, wire.Ping{})
+	_, _, err := l.Call(ctx, wire.Ping{})
 	if err == nil || l.conn.Err() == nil && l.conn.Stats().PacketsReceived != before {
 		l.unheard.Store(false)
 		return nil

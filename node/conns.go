@@ -127,7 +127,7 @@ func (n *Node) linked(l *link) {
 	}
 	n.config.Logger.Info("connected", "peer", l.id, "path", l.conn.Path(), "dialled", l.conn.Dialled(), "agent", l.hello.Agent)
 	n.movePlace(l)
-	if l.isServer() {
+	if l.IsServer() {
 		n.seekOtherFamily(l.ref)
 	}
 }
@@ -145,7 +145,7 @@ func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 		n.skew.observe(l.id, l.addr.Addr(), h.Clock.Sub(now), now)
 	}
 	n.observed(l, h.Observed)
-	if l.isServer() {
+	if l.IsServer() {
 		return n.heardFrom(l, now)
 	}
 	n.forget(l.id)
@@ -188,7 +188,7 @@ func (n *Node) unlinked(l *link, err error) {
 	if errors.As(err, &closed) && closed.Remote && closed.Code == wire.CloseLeaving {
 		n.forget(l.id)
 	}
-	if errors.Is(err, quic.ErrTimeout) && l.isServer() { // an idle peer says so before it closes
+	if errors.Is(err, quic.ErrTimeout) && l.IsServer() { // an idle peer says so before it closes
 		n.probe(l.id)
 	}
 	n.config.Logger.Info("disconnected", "peer", l.id, "path", l.conn.Path(), "why", err)
@@ -199,7 +199,7 @@ func (n *Node) unlinked(l *link, err error) {
 // one request, rather than by an operation that waits for it later.
 func (n *Node) askBeforeIdleClose(c *quic.Conn) {
 	l, ok := c.Value.(*link)
-	if !ok || !l.isUp() || !l.isServer() || n.ctx.Err() != nil {
+	if !ok || !l.IsUp() || !l.IsServer() || n.ctx.Err() != nil {
 		return
 	}
 	asks := n.routes.IsLive(l.key)
@@ -208,7 +208,7 @@ func (n *Node) askBeforeIdleClose(c *quic.Conn) {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
 	defer cancel()
-	if _, _, err := l.rpc.call(ctx, wire.Ping{}); errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := l.Call(ctx, wire.Ping{}); errors.Is(err, context.DeadlineExceeded) {
 		n.failed(l.id)
 	}
 }

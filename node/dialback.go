@@ -47,13 +47,13 @@ func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
 	third := !m.Peer.IsZero()
 	switch {
 	case !n.dialsBack() || l.conn.Virtual():
-		return l.refuse(id, wire.CodeUnimplemented, "")
+		return l.Refuse(id, wire.CodeUnimplemented, "")
 	case m.Peer == l.id || m.Peer == n.id:
-		return l.refuse(id, wire.CodeInvalid, "a third must dial")
+		return l.Refuse(id, wire.CodeInvalid, "a third must dial")
 	}
 	addrs := n.knockable(l, m)
 	if len(addrs) == 0 {
-		return l.refuse(id, wire.CodeInvalid, "no address that may be dialled")
+		return l.Refuse(id, wire.CodeInvalid, "no address that may be dialled")
 	}
 	slots, timeout := n.backs.delegating, delegateTimeout
 	if third {
@@ -62,21 +62,21 @@ func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
 	select {
 	case slots <- struct{}{}:
 	default:
-		return l.refuse(id, wire.CodeBusy, "too many are dialled")
+		return l.Refuse(id, wire.CodeBusy, "too many are dialled")
 	}
 	if !n.backs.limits.Allow(l.addr.Addr(), addrs[0].Addr(), third, now) {
 		<-slots
-		return l.refuse(id, wire.CodeBusy, "too many were dialled")
+		return l.Refuse(id, wire.CodeBusy, "too many were dialled")
 	}
 	started := n.spawn(func() {
 		defer func() { <-slots }()
 		ctx, cancel := context.WithTimeout(n.ctx, timeout)
 		defer cancel()
 		if third {
-			l.reply(id, n.dialBack(ctx, addrs[0], m.Peer))
+			l.Reply(id, n.dialBack(ctx, addrs[0], m.Peer))
 			return
 		}
-		l.reply(id, n.delegate(ctx, l, addrs))
+		l.Reply(id, n.delegate(ctx, l, addrs))
 	})
 	if !started {
 		<-slots

@@ -235,7 +235,7 @@ func (g *agent) askRelay(now time.Time) {
 		return
 	}
 	l := c.Value.(*link)
-	if !l.isUp() {
+	if !l.IsUp() {
 		return
 	}
 	h.pinging = g.n.spawn(func() {

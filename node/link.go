@@ -63,6 +63,31 @@ type link struct {
 	freight  *pace
 }
 
+// ID returns the peer's identity, which the connection has proved.
+func (l *link) ID() wire.PeerID { return l.id }
+
+// Ref returns the object that stands for the peer in the routing table.
+func (l *link) Ref() *peerref.Ref { return l.ref }
+
+// Conn returns the connection.
+func (l *link) Conn() *quic.Conn { return l.conn }
+
+// RemoteAddr returns the peer's address, or an address of no network if the connection
+// goes through a relay.
+func (l *link) RemoteAddr() netip.AddrPort { return l.addr }
+
+// Hello returns the peer's first HELLO. The link must be up.
+func (l *link) Hello() wire.Hello { return l.hello }
+
+// Call sends a request and returns the reply, which may be a wire.Error, and how long it
+// took.
+func (l *link) Call(ctx context.Context, m wire.Message) (wire.Message, time.Duration, error) {
+	return l.rpc.call(ctx, m)
+}
+
+// Notify sends a message that has no reply.
+func (l *link) Notify(m wire.Message) error { return l.rpc.out.send(wire.Frame{Body: m}) }
+
 func (n *Node) newLink(c *quic.Conn) *link {
 	l := &link{
 		node:  n,
@@ -274,8 +299,8 @@ func (l *link) close() {
 	}
 }
 
-// isUp reports whether the link is up, or was.
-func (l *link) isUp() bool {
+// IsUp reports whether the link is up, or was.
+func (l *link) IsUp() bool {
 	select {
 	case <-l.up:
 		return l.err == nil
@@ -284,9 +309,9 @@ func (l *link) isUp() bool {
 	}
 }
 
-// isServer reports whether the peer stands in routing tables. Valid once up. One that
+// IsServer reports whether the peer stands in routing tables. Valid once up. One that
 // was called through a relay does not: others could not reach it.
-func (l *link) isServer() bool {
+func (l *link) IsServer() bool {
 	return wire.Mode(l.mode.Load()) == wire.ModeServer && !l.conn.Virtual()
 }
 

@@ -111,7 +111,7 @@ func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q query,
 	start := time.Now()
 	peer := q.Addr.ID
 	c, connected := n.pool.Lookup(publicKey(peer))
-	if !connected || !c.Value.(*link).isUp() {
+	if !connected || !c.Value.(*link).IsUp() {
 		out.tellOf(n, peer)
 	}
 	r, err := w.ask(ctx, q, out)

@@ -72,7 +72,7 @@ func (n *Node) modeChanged(c modeChange) {
 	default:
 	}
 	for _, l := range n.links.all() {
-		if l.isUp() {
+		if l.IsUp() {
 			l.sayMode()
 		}
 	}

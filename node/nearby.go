@@ -119,7 +119,7 @@ func (n *Node) meetNear(id wire.PeerID) {
 		return
 	}
 	n.config.Logger.Info("met a peer found near", "peer", id, "addr", l.addr)
-	if !alone || !l.isServer() {
+	if !alone || !l.IsServer() {
 		return
 	}
 	if err := n.settle(ctx); err != nil {

@@ -11,10 +11,10 @@ import (
 func (l *link) serveOffer(id uint64, m wire.Offer, now time.Time) error {
 	n := l.node
 	if n.mode() == wire.ModeClient {
-		return l.refuse(id, wire.CodeUnimplemented, "a client stores nothing")
+		return l.Refuse(id, wire.CodeUnimplemented, "a client stores nothing")
 	}
 	if more := offerCost(len(m.Records)) - 1; l.requests != nil && !l.requests.AllowN(now, more) {
-		return l.refuse(id, wire.CodeBusy, "too many records offered")
+		return l.Refuse(id, wire.CodeBusy, "too many records offered")
 	}
 	quiets := make([]bool, len(m.Records))
 	for i := 0; i < len(quiets); i += lockedKeys {
@@ -31,14 +31,14 @@ func (l *link) serveOffer(id uint64, m wire.Offer, now time.Time) error {
 			answer.Set(i)
 		}
 	}
-	return l.reply(id, answer)
+	return l.Reply(id, answer)
 }
 
 // quiets reports whether a record that comes from this peer need not be
 // republished by us: it is a server that we count among the k nearest of the
 // key, so it tells the others, too. Nobody else can silence the holders.
 func (l *link) quiets(t *table, key routing.Key) bool {
-	if !l.isServer() {
+	if !l.IsServer() {
 		return false
 	}
 	var room [wire.MaxContacts]contact

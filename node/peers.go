@@ -39,9 +39,9 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 		return p, nil
 	}
 	connected := false
-	if c, ok := n.pool.Lookup(publicKey(id)); ok && c.Value.(*link).isUp() {
+	if c, ok := n.pool.Lookup(publicKey(id)); ok && c.Value.(*link).IsUp() {
 		p := n.peer(id)
-		if p.Record != nil || c.Value.(*link).isServer() {
+		if p.Record != nil || c.Value.(*link).IsServer() {
 			return p, nil
 		}
 		connected = true // a client may have published what it does not say

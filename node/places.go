@@ -71,7 +71,7 @@ func (rs *relays) placeAtLocked(relay wire.PeerID) *relayPlace {
 
 // renewPlace asks for a place, again or for the first time.
 func (n *Node) renewPlace(ctx context.Context, p *relayPlace) error {
-	m, rtt, err := p.link.rpc.call(ctx, wire.Reserve{})
+	m, rtt, err := p.link.Call(ctx, wire.Reserve{})
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 			}
 			wanted = false
 			ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
-			p.link.rpc.call(ctx, wire.Reserve{Release: true}) // it ends there with its time otherwise
+			p.link.Call(ctx, wire.Reserve{Release: true}) // it ends there with its time otherwise
 			cancel()
 		}
 		break

@@ -280,7 +280,7 @@ func (l *link) serveProviders(id uint64, m wire.GetProviders, now time.Time) err
 	room := contactRooms.Get().(*contactRoom)
 	defer contactRooms.Put(room)
 	records, more := l.node.pageOf(wire.KindProvider, m.Key, m.After, now)
-	return l.reply(id, wire.Providers{
+	return l.Reply(id, wire.Providers{
 		Records:  records,
 		More:     more,
 		Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{}),

@@ -312,7 +312,7 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 // is connected, its STORE is on the way already: QUIC sends it again if need be.
 // Otherwise the peer is still being dialled.
 func (n *Node) storeLate(id wire.PeerID, r *wire.Signed) {
-	if l := n.linkWith(id); l != nil && l.isUp() {
+	if l := n.linkWith(id); l != nil && l.IsUp() {
 		return
 	}
 	n.tryInBackground(n.storing, func(ctx context.Context) {
@@ -384,7 +384,7 @@ func (n *Node) item(s *wire.Signed, l *link, placed bool, now time.Time) store.I
 	var neighbour, quiets bool
 	n.routes.Locked(func(t *table) {
 		nearer = t.Closer(s.Record.Key)
-		neighbour = l.isServer() && n.key.CommonPrefixLen(l.key) >= t.Complete()
+		neighbour = l.IsServer() && n.key.CommonPrefixLen(l.key) >= t.Complete()
 		neighbours = t.Len()
 		quiets = s.Record.Publisher == l.id || l.quiets(t, s.Record.Key)
 	})

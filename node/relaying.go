@@ -95,19 +95,19 @@ func (l *link) serveReserve(id uint64, m wire.Reserve, now time.Time) error {
 	if m.Release {
 		n.relay.Release(l.id)
 		l.unhold()
-		return l.reply(id, wire.Reserved{})
+		return l.Reply(id, wire.Reserved{})
 	}
 	if !n.relaysFor(l) || !n.self.MayRelay(now) {
-		return l.refuse(id, wire.CodeUnimplemented, "this node does not relay")
+		return l.Refuse(id, wire.CodeUnimplemented, "this node does not relay")
 	}
 	n.attach(l)
 	life, err := n.relay.Reserve(l.id, now)
 	if err != nil {
-		return l.refuse(id, wire.CodeBusy, "no room for another reservation")
+		return l.Refuse(id, wire.CodeBusy, "no room for another reservation")
 	}
 	l.hold()
 	l.carry()
-	return l.reply(id, wire.Reserved{Lifetime: life, Rate: n.relay.Rate()})
+	return l.Reply(id, wire.Reserved{Lifetime: life, Rate: n.relay.Rate()})
 }
 
 // serveCall passes a call on to whom it is for, or, if it was passed on to us,
@@ -116,10 +116,10 @@ func (l *link) serveCall(id uint64, m wire.Call, now time.Time) error {
 	n := l.node
 	if m.Passed {
 		if !n.holdsReservation(l) {
-			return l.refuse(id, wire.CodeUnreachable, "no reservation there")
+			return l.Refuse(id, wire.CodeUnreachable, "no reservation there")
 		}
 		if !l.quota.calls.AllowN(now, 1) {
-			return l.refuse(id, wire.CodeBusy, "too many calls by one relay")
+			return l.Refuse(id, wire.CodeBusy, "too many calls by one relay")
 		}
 		return l.answerCall(id, n.relays.calls, func() (wire.Message, error) {
 			c, err := n.called(l, m)
@@ -127,13 +127,13 @@ func (l *link) serveCall(id uint64, m wire.Call, now time.Time) error {
 		})
 	}
 	if !n.relaysFor(l) {
-		return l.refuse(id, wire.CodeUnimplemented, "this node does not relay")
+		return l.Refuse(id, wire.CodeUnimplemented, "this node does not relay")
 	}
 	n.attach(l)
 	to, err := n.relay.Call(l.id, m.Peer, now)
 	l.carry() // after: what came before the call is not stray
 	if err != nil {
-		return l.refuse(id, callCode(err), "")
+		return l.Refuse(id, callCode(err), "")
 	}
 	return l.answerCall(id, n.passing, func() (wire.Message, error) { return n.passOn(l, to.(*link), m) })
 }
@@ -144,16 +144,16 @@ func (l *link) answerCall(id uint64, slots chan struct{}, f func() (wire.Message
 	select {
 	case slots <- struct{}{}:
 	default:
-		return l.refuse(id, wire.CodeBusy, "too many calls")
+		return l.Refuse(id, wire.CodeBusy, "too many calls")
 	}
 	started := l.node.spawn(func() {
 		defer func() { <-slots }()
 		m, err := f()
 		if err != nil {
-			l.refuse(id, callCode(err), "")
+			l.Refuse(id, callCode(err), "")
 			return
 		}
-		l.reply(id, m) // an error ends the link, which its reader sees
+		l.Reply(id, m) // an error ends the link, which its reader sees
 	})
 	if !started {
 		<-slots
@@ -166,7 +166,7 @@ func (l *link) answerCall(id uint64, slots chan struct{}, f func() (wire.Message
 func (n *Node) passOn(from, to *link, m wire.Call) (wire.Message, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, min(callTimeout, n.config.RPCTimeout))
 	defer cancel()
-	reply, _, err := to.rpc.call(ctx, wire.Call{Peer: from.id, Passed: true, Intro: m.Intro, Padding: m.Padding, Seen: from.seenFor(to)})
+	reply, _, err := to.Call(ctx, wire.Call{Peer: from.id, Passed: true, Intro: m.Intro, Padding: m.Padding, Seen: from.seenFor(to)})
 	if err != nil {
 		return nil, wire.CodeUnreachable
 	}

@@ -22,7 +22,7 @@ func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*li
 			var rtt time.Duration
 			n.sent(m)
 			l.conn.Touch()
-			if reply, rtt, err = l.rpc.call(ctx, m); err == nil {
+			if reply, rtt, err = l.Call(ctx, m); err == nil {
 				n.answered(l, m, rtt)
 				if _, ok := reply.(wire.Error); ok {
 					return l, nil, unexpected(id, reply)
@@ -58,7 +58,7 @@ func innocent(err error) bool {
 func (n *Node) answered(l *link, m wire.Message, rtt time.Duration) {
 	l.observe(m, rtt)
 	l.ref.MarkAnswered()
-	if l.isServer() {
+	if l.IsServer() {
 		n.seen(l, time.Now())
 	}
 }
@@ -177,7 +177,7 @@ func (n *Node) Ping(ctx context.Context, id wire.PeerID) (time.Duration, error) 
 		}
 		n.sent(wire.Ping{})
 		l.conn.Touch()
-		m, rtt, err := l.rpc.call(ctx, wire.Ping{})
+		m, rtt, err := l.Call(ctx, wire.Ping{})
 		if err != nil {
 			if try == 0 && ctx.Err() == nil && innocent(err) {
 				l.closeFor(err)

@@ -201,7 +201,7 @@ func (n *Node) relaysChanged() {
 // connection begins: what they may have of a client's is another.
 func (n *Node) sayRecord() {
 	for _, l := range n.links.all() {
-		if l.isUp() {
+		if l.IsUp() {
 			l.saying.Lock()
 			l.sendHello() // an error ends the link, which its reader sees
 			l.saying.Unlock()

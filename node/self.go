@@ -25,7 +25,7 @@ func (n *Node) knowsHardlyAnybody() bool {
 	defer n.links.mu.Unlock()
 	voters := 0
 	for l := range n.links.of {
-		if !l.conn.Virtual() && !(l.isUp() && l.isKnock()) {
+		if !l.conn.Virtual() && !(l.IsUp() && l.isKnock()) {
 			voters++
 		}
 	}
@@ -49,7 +49,7 @@ func (n *Node) observed(l *link, addr wire.Addr) {
 // that have ended, with what was known of addresses that are ours no more.
 func (n *Node) countVotes(now time.Time) {
 	for _, l := range n.links.all() {
-		if ap := l.sees.Load(); ap != nil && l.isUp() {
+		if ap := l.sees.Load(); ap != nil && l.IsUp() {
 			n.self.Stand(l.addr.Addr(), l.conn.LocalAddr().Port(), *ap, now)
 		}
 		n.self.SendsTo(l.conn.RemoteAddr(), now) // which of a virtual one is where its path leads

@@ -34,23 +34,23 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	}
 	l.conn.Touch() // to be asked is to be of use
 	if tooMany {
-		return l.refuse(f.ID, wire.CodeBusy, "too many requests")
+		return l.Refuse(f.ID, wire.CodeBusy, "too many requests")
 	}
 	if invalid != nil {
-		return l.refuse(f.ID, invalid.Code, invalid.Reason)
+		return l.Refuse(f.ID, invalid.Code, invalid.Reason)
 	}
-	if l.isServer() {
+	if l.IsServer() {
 		n.heardFrom(l, now)
 	}
 	switch m := f.Body.(type) {
 	case wire.Ping:
 		n.served.pings.Add(1)
-		return l.reply(f.ID, wire.Pong{})
+		return l.Reply(f.ID, wire.Pong{})
 	case wire.FindNode:
 		n.served.findNodes.Add(1)
 		room := contactRooms.Get().(*contactRoom)
 		defer contactRooms.Put(room)
-		return l.reply(f.ID, wire.Nodes{
+		return l.Reply(f.ID, wire.Nodes{
 			Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{}),
 			Record:   n.peerRecord(m.Key, now),
 		})
@@ -64,7 +64,7 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 		} else {
 			v.Records = n.values.Get(now, m.Kind, m.Key, wire.MaxRecords)
 		}
-		return l.reply(f.ID, v)
+		return l.Reply(f.ID, v)
 	case wire.GetProviders:
 		n.served.getProviders.Add(1)
 		return l.serveProviders(f.ID, m, now)
@@ -82,16 +82,16 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 		n.served.stores.Add(1)
 		return l.serveStore(f.ID, m, now)
 	default:
-		return l.refuse(f.ID, wire.CodeUnimplemented, "")
+		return l.Refuse(f.ID, wire.CodeUnimplemented, "")
 	}
 }
 
-func (l *link) reply(id uint64, m wire.Message) error {
+func (l *link) Reply(id uint64, m wire.Message) error {
 	return l.rpc.out.send(wire.Frame{ID: id, Body: m})
 }
 
-func (l *link) refuse(id uint64, code wire.Code, why string) error {
-	return l.reply(id, wire.Error{Code: code, Message: why})
+func (l *link) Refuse(id uint64, code wire.Code, why string) error {
+	return l.Reply(id, wire.Error{Code: code, Message: why})
 }
 
 // contactsNear names the count contacts nearest to key, but for the asker, each
@@ -162,14 +162,14 @@ const maxForged = 3
 func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
 	n := l.node
 	if n.mode() == wire.ModeClient {
-		return l.refuse(id, wire.CodeUnimplemented, "a client stores nothing")
+		return l.Refuse(id, wire.CodeUnimplemented, "a client stores nothing")
 	}
 	size := 0
 	for _, s := range m.Records {
 		size += len(s.Payload)
 	}
 	if l.stores != nil && !l.stores.AllowN(now, size) {
-		return l.refuse(id, wire.CodeBusy, "too many bytes to store")
+		return l.Refuse(id, wire.CodeBusy, "too many bytes to store")
 	}
 	job := storeJob{link: l, id: id, req: m, codes: make([]wire.Code, len(m.Records))}
 	forged := 0
@@ -203,7 +203,7 @@ func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
 	case n.storeJobs <- job:
 		return nil
 	default:
-		return l.refuse(id, wire.CodeBusy, "too many records to store")
+		return l.Refuse(id, wire.CodeBusy, "too many records to store")
 	}
 }
 
@@ -216,7 +216,7 @@ func (l *link) stored(job storeJob) error {
 		defer contactRooms.Put(room)
 		reply.Contacts = l.contactsNear(room, job.req.Records[0].Record.Key, job.req.Count, job.req.Bound)
 	}
-	return l.reply(job.id, reply)
+	return l.Reply(job.id, reply)
 }
 
 // writeStores is the store's writer: it gathers what is waiting into one

@@ -100,7 +100,7 @@ func (n *Node) expire(context.Context) {
 	n.backoff.sweep(now)
 	n.countVotes(now)
 	for _, l := range n.links.all() { // who is connected is still there
-		if l.isUp() && !l.conn.Virtual() {
+		if l.IsUp() && !l.conn.Virtual() {
 			n.peers.Add(l.id, peerstore.SourceObserved, now, 0, wire.AddrFrom(l.conn.RemoteAddr()))
 		}
 	}
@@ -114,12 +114,12 @@ func (n *Node) expire(context.Context) {
 // where we see them now.
 func (n *Node) announceAddrs(context.Context) {
 	for _, l := range n.links.all() {
-		if !l.isUp() || l.conn.Virtual() {
+		if !l.IsUp() || l.conn.Virtual() {
 			continue
 		}
 		if at := wire.AddrFrom(l.conn.RemoteAddr()); at != "" && at != l.announced {
 			l.announced = at
-			l.rpc.out.send(wire.Frame{Body: wire.Observed{Addr: at}})
+			l.Notify(wire.Observed{Addr: at})
 		}
 	}
 }

@@ -96,7 +96,7 @@ func (n *Node) learnMapping(ctx context.Context) {
 // serve wants strangers to find out whether they reach it, to whom it has sent nothing.
 func (n *Node) hearOfOthers(ctx context.Context) {
 	for _, l := range n.links.all() {
-		if !l.isUp() || !l.isServer() {
+		if !l.IsUp() || !l.IsServer() {
 			continue
 		}
 		nodes, _, err := n.findNode(ctx, l.id, n.key)
