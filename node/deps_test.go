@@ -49,6 +49,7 @@ const house = `
 	node              routing internal/peerkey internal/background internal/peerref wire quic peerstore internal/store internal/relay internal/portmap internal/punch internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
+	nodetest          node internal/simnet github.com/multiformats/go-multiaddr
 	internal/natlab   golang.org/x/sys
 	internal/transfer wire
 	internal/console  golang.org/x/term github.com/ergochat/readline
