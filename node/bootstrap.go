@@ -195,7 +195,7 @@ func (n *Node) fill(ctx context.Context, joined []*outcome) {
 	defer cancel()
 	named := make(map[wire.PeerID]*outcome)
 	for _, out := range joined {
-		for _, t := range out.told {
+		for _, t := range out.referrals {
 			for _, c := range t.contacts {
 				named[c.ID] = out
 			}
@@ -216,7 +216,7 @@ func (n *Node) fill(ctx context.Context, joined []*outcome) {
 		}
 		wg.Go(func() {
 			defer func() { <-places }()
-			out.tellOf(n, id)
+			out.applyReferrals(n, id)
 			ctx, cancel := context.WithTimeout(ctx, n.softTimeout(query{Contact: n.refs.Of(id).Contact()}))
 			defer cancel()
 			n.link(ctx, id) // one that cannot be met is noted by dial, which goes on for dialLinger

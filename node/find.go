@@ -108,9 +108,9 @@ func (n *Node) Values(ctx context.Context, key routing.Key, o GetOptions) iter.S
 			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
-		hits := make(chan hit)
+		hits := make(chan searchResult)
 		ended := make(chan error, 1)
-		f := n.newFinding(key, o, func(h hit) {
+		f := n.newFinding(key, o, func(h searchResult) {
 			select {
 			case hits <- h:
 			case <-ctx.Done():

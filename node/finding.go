@@ -14,19 +14,19 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A hit is a verified record and who had it.
-type hit struct {
+// A searchResult is a verified record and who had it.
+type searchResult struct {
 	record *wire.Signed
 	from   wire.PeerID
 }
 
-func (h hit) value() Value {
+func (h searchResult) value() Value {
 	r := h.record.Record
 	return Value{Data: r.Value, Name: r.Name, Key: r.Key, Kind: r.Kind, Publisher: r.Publisher, Seq: r.Seq, Expiry: r.Expiry, From: h.from}
 }
 
-// A finding is one get: what has been found so far.
-type finding struct {
+// A valueSearch is one get: what has been found so far.
+type valueSearch struct {
 	node   *Node
 	key    routing.Key
 	kind   wire.Kind
@@ -34,18 +34,18 @@ type finding struct {
 	quorum int
 	paged  bool // every publisher's records are asked for, not the best of them
 	choose Selector
-	notify func(hit) // of each new record; may block
+	notify func(searchResult) // of each new record; may block
 	pager  pager
 
 	patience func(query) time.Duration // nil: Node.patience
 
 	mu      sync.Mutex
-	best    map[wire.PeerID]hit // by publisher
-	all     []hit               // of every holder
-	answers int                 // with a record, our own among them
+	best    map[wire.PeerID]searchResult // by publisher
+	all     []searchResult               // of every holder
+	answers int                          // with a record, our own among them
 }
 
-func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(hit)) *finding {
+func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(searchResult)) *valueSearch {
 	defaultTo(&o.Kind, wire.KindOpen)
 	if o.Quorum <= 0 {
 		switch {
@@ -62,10 +62,10 @@ func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(hit)) *find
 			key = wire.OwnedKey(n.id, o.Name)
 		}
 	}
-	return &finding{
+	return &valueSearch{
 		node: n, key: key, kind: o.Kind, name: o.Name, quorum: o.Quorum, choose: o.Selector, notify: notify,
 		paged: (o.Kind == wire.KindOpen || o.Kind == wire.KindProvider) && o.Quorum > n.config.K,
-		best:  make(map[wire.PeerID]hit),
+		best:  make(map[wire.PeerID]searchResult),
 		pager: pager{patience: n.config.RPCTimeout},
 	}
 }
@@ -73,7 +73,7 @@ func (n *Node) newFinding(key routing.Key, o GetOptions, notify func(hit)) *find
 // run looks for records until the quorum is reached, and stores them where they
 // are missing. An error says that it was not, for another reason than that all
 // of the nearest have answered.
-func (f *finding) run(ctx context.Context) error {
+func (f *valueSearch) run(ctx context.Context) error {
 	out, err := f.walk(ctx)
 	if f.enough() {
 		err = nil
@@ -91,7 +91,7 @@ func (f *finding) run(ctx context.Context) error {
 
 // walk looks at what this node holds itself, and then asks the network until the
 // quorum is reached. If the first suffices there is no outcome.
-func (f *finding) walk(ctx context.Context) (*outcome, error) {
+func (f *valueSearch) walk(ctx context.Context) (*outcome, error) {
 	n := f.node
 	if err := n.running(); err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (f *finding) walk(ctx context.Context) (*outcome, error) {
 	if f.paged {
 		most = math.MaxInt
 	}
-	f.take(n.values.Get(time.Now(), f.kind, f.key, most), n.id)
+	f.addReply(n.values.Get(time.Now(), f.kind, f.key, most), n.id)
 	if f.enough() {
 		return nil, nil
 	}
@@ -118,17 +118,17 @@ func (f *finding) walk(ctx context.Context) (*outcome, error) {
 	return out, err
 }
 
-func (f *finding) answered() int {
+func (f *valueSearch) answered() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.answers
 }
 
-func (f *finding) enough() bool { return f.answered() >= f.quorum }
+func (f *valueSearch) enough() bool { return f.answered() >= f.quorum }
 
 // ask asks one peer for the records under the key. What does not go into one reply
 // it is asked for beside the walk, which that does not hold up.
-func (f *finding) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
+func (f *valueSearch) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
 	n := f.node
 	l, m, err := n.request(ctx, q.Addr.ID, wire.FindValue{Key: f.key, Kind: f.kind, Count: n.config.K, All: f.paged})
 	if err != nil {
@@ -139,13 +139,13 @@ func (f *finding) ask(ctx, paging context.Context, q query, out *outcome) (reply
 		return reply{}, unexpected(q.Addr.ID, m)
 	}
 	if last, ok := pageEnd(v.Records, wire.PeerID{}); f.paged && v.More && ok {
-		f.pager.pages.Go(func() { f.rest(paging, q.Addr.ID, last) })
+		f.pager.pages.Go(func() { f.morePages(paging, q.Addr.ID, last) })
 	}
-	return reply{closer: out.heard(l, v.Contacts), value: f.take(v.Records, q.Addr.ID)}, nil
+	return reply{closer: out.addReferrals(l, v.Contacts), value: f.addReply(v.Records, q.Addr.ID)}, nil
 }
 
-// rest asks a peer for the pages behind that publisher.
-func (f *finding) rest(ctx context.Context, id wire.PeerID, last wire.PeerID) {
+// morePages asks a peer for the pages behind that publisher.
+func (f *valueSearch) morePages(ctx context.Context, id wire.PeerID, last wire.PeerID) {
 	n := f.node
 	for range maxPages - 1 {
 		_, m, err := n.request(ctx, id, wire.FindValue{Key: f.key, Kind: f.kind, All: true, After: last})
@@ -165,9 +165,9 @@ func (f *finding) rest(ctx context.Context, id wire.PeerID, last wire.PeerID) {
 	n.config.Logger.Info("peer tells of records without end", "peer", id, "key", f.key)
 }
 
-// take takes in what one node has, if it is what was asked for and good, and
+// addReply takes in what one node has, if it is what was asked for and good, and
 // reports whether any of it is.
-func (f *finding) take(records []*wire.Signed, from wire.PeerID) (good bool) {
+func (f *valueSearch) addReply(records []*wire.Signed, from wire.PeerID) (good bool) {
 	if good, _ := f.accept(records, from); good == 0 {
 		return false
 	}
@@ -177,9 +177,9 @@ func (f *finding) take(records []*wire.Signed, from wire.PeerID) (good bool) {
 	return true
 }
 
-// accept is take of a page that is not the first, and counts what is good, and what
+// accept is addReply of a page that is not the first, and counts what is good, and what
 // is forged: of that it takes no more than a few.
-func (f *finding) accept(records []*wire.Signed, from wire.PeerID) (good, forged int) {
+func (f *valueSearch) accept(records []*wire.Signed, from wire.PeerID) (good, forged int) {
 	n, now := f.node, time.Now()
 	for _, r := range records {
 		if r.Record.Key != f.key || r.Record.Kind != f.kind || len(f.name) > 0 && !bytes.Equal(r.Record.Name, f.name) {
@@ -198,13 +198,13 @@ func (f *finding) accept(records []*wire.Signed, from wire.PeerID) (good, forged
 			}
 		}
 		good++
-		f.add(hit{r, from})
+		f.add(searchResult{r, from})
 	}
 	return good, forged
 }
 
 // known reports whether this very record has been verified already.
-func (f *finding) known(r *wire.Signed) bool {
+func (f *valueSearch) known(r *wire.Signed) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	h, ok := f.best[r.Record.Publisher]
@@ -212,7 +212,7 @@ func (f *finding) known(r *wire.Signed) bool {
 }
 
 // add takes in a verified record.
-func (f *finding) add(h hit) {
+func (f *valueSearch) add(h searchResult) {
 	f.mu.Lock()
 	f.all = append(f.all, h)
 	old, ok := f.best[h.record.Record.Publisher]
@@ -232,11 +232,11 @@ func (f *finding) add(h hit) {
 // winner returns the best record of any publisher. Where the order is the
 // application's, it sees them in ours, so that what it does not decide is not
 // left to chance.
-func (f *finding) winner() (best hit, ok bool) {
+func (f *valueSearch) winner() (best searchResult, ok bool) {
 	f.mu.Lock()
 	all := slices.Collect(maps.Values(f.best))
 	f.mu.Unlock()
-	slices.SortFunc(all, func(a, b hit) int {
+	slices.SortFunc(all, func(a, b searchResult) int {
 		if wire.Better(a.record, b.record) {
 			return -1
 		}
@@ -251,7 +251,7 @@ func (f *finding) winner() (best hit, ok bool) {
 }
 
 // bestOf returns the newest record of one publisher.
-func (f *finding) bestOf(publisher wire.PeerID) (hit, bool) {
+func (f *valueSearch) bestOf(publisher wire.PeerID) (searchResult, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	h, ok := f.best[publisher]
@@ -259,16 +259,16 @@ func (f *finding) bestOf(publisher wire.PeerID) (hit, bool) {
 }
 
 // has reports whether a node has told that it holds that very record.
-func (f *finding) has(id wire.PeerID, r *wire.Signed) bool {
+func (f *valueSearch) has(id wire.PeerID, r *wire.Signed) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.ContainsFunc(f.all, func(h hit) bool { return h.from == id && h.record.Signature == r.Signature })
+	return slices.ContainsFunc(f.all, func(h searchResult) bool { return h.from == id && h.record.Signature == r.Signature })
 }
 
 // repair stores the records found, in the background, where a get has shown
 // them missing: at holders of an older one (read repair), and at the nearest
 // node that did not have any (Kademlia §2.3, caching), if there is one.
-func (f *finding) repair(without wire.PeerID) {
+func (f *valueSearch) repair(without wire.PeerID) {
 	n := f.node
 	f.mu.Lock()
 	todo := make(map[wire.PeerID][]*wire.Signed)
@@ -285,7 +285,7 @@ func (f *finding) repair(without wire.PeerID) {
 	for id, records := range todo {
 		if id == n.id {
 			for _, r := range records {
-				n.mend(r)
+				n.repairLocal(r)
 			}
 			continue
 		}

@@ -102,7 +102,7 @@ func TestWhoComesAndGoesIsHandedLittle(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
 		n := s.nodes[0]
 		for _, r := range contents(t, 50, 10) {
-			if err := n.hold(r); err != nil {
+			if err := n.storeLocal(r); err != nil {
 				t.Fatal(err)
 			}
 		}

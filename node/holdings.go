@@ -101,7 +101,7 @@ func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) 
 		options: lookupOptions{Patient: true}, // those who do not answer are told of, too
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
 			nodes, l, err := n.findNode(ctx, q.Addr.ID, key)
-			return reply{closer: out.heard(l, nodes.Contacts)}, err
+			return reply{closer: out.addReferrals(l, nodes.Contacts)}, err
 		}})
 	if err == nil {
 		err = n.alone(out)
@@ -146,7 +146,7 @@ func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) 
 }
 
 // ask finds out what one holder has.
-func (h *Holder) ask(ctx context.Context, f *finding) {
+func (h *Holder) ask(ctx context.Context, f *valueSearch) {
 	n := f.node
 	var records []*wire.Signed
 	more := false
@@ -167,11 +167,11 @@ func (h *Holder) ask(ctx context.Context, f *finding) {
 		}
 		records, more = v.Records, v.More
 	}
-	if !f.take(records, h.ID) && len(records) > 0 {
+	if !f.addReply(records, h.ID) && len(records) > 0 {
 		h.Err = errors.New("what it has is not valid")
 	}
 	if last, ok := pageEnd(records, wire.PeerID{}); more && ok && h.Err == nil {
-		f.rest(ctx, h.ID, last)
+		f.morePages(ctx, h.ID, last)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -77,7 +77,7 @@ func TestDurability(t *testing.T) {
 		for _, n := range near[1:3] { // the newer reaches two only
 			r := signed(t, 100, wire.Record{Kind: wire.KindOpen, Key: key, Value: []byte("new"),
 				Seq: uint64(time.Now().UnixMilli()) + 1, Expiry: time.Now().Add(time.Hour)})
-			if err := n.hold(r); err != nil {
+			if err := n.storeLocal(r); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -267,7 +267,7 @@ func TestAHeldRecordVouchesForItselfOnly(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
 		n, now := s.nodes[0], time.Now()
 		r := signed(t, 1, wire.Record{Kind: wire.KindContent, Expiry: now.Add(time.Hour), Value: []byte("x")})
-		if err := n.hold(r); err != nil {
+		if err := n.storeLocal(r); err != nil {
 			t.Fatal(err)
 		}
 		if err := n.verify(r, now); err != nil {
@@ -349,7 +349,7 @@ func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
 		out := &outcome{}
 		for i := range 400 {
 			ghost := wire.Contact{ID: idOf(testKey(5000 + i)), Addrs: []wire.Addr{wire.AddrFrom(host(5000 + i))}}
-			out.heard(l, []wire.Contact{ghost})
+			out.addReferrals(l, []wire.Contact{ghost})
 		}
 		start := time.Now()
 		n.fill(t.Context(), []*outcome{out})
@@ -364,7 +364,7 @@ func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
 		few := &outcome{}
 		for i := range 4 {
 			ghost := wire.Contact{ID: idOf(testKey(6000 + i)), Addrs: []wire.Addr{wire.AddrFrom(host(6000 + i))}}
-			few.heard(l, []wire.Contact{ghost})
+			few.addReferrals(l, []wire.Contact{ghost})
 		}
 		start = time.Now()
 		n.fill(t.Context(), []*outcome{few})

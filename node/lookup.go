@@ -36,11 +36,11 @@ type walk struct {
 type outcome struct {
 	lookup *routing.Lookup[*peerref.Ref]
 
-	mu      sync.Mutex
-	told    []telling
-	met     map[wire.PeerID]bool // peers that answered anything at all
-	causes  map[wire.PeerID]error
-	lastErr error
+	mu        sync.Mutex
+	referrals []referral
+	answered  map[wire.PeerID]bool // peers that answered anything at all
+	causes    map[wire.PeerID]error
+	lastErr   error
 }
 
 // run drives the walk to its end. The error is the context's, or that there was
@@ -58,9 +58,9 @@ func (n *Node) run(ctx context.Context, w walk) (*outcome, error) {
 		o.Patience = n.patience
 	}
 	out := &outcome{
-		lookup: routing.NewLookup(w.target, slices.Values(append(seeds, w.also...)), o),
-		met:    make(map[wire.PeerID]bool),
-		causes: make(map[wire.PeerID]error),
+		lookup:   routing.NewLookup(w.target, slices.Values(append(seeds, w.also...)), o),
+		answered: make(map[wire.PeerID]bool),
+		causes:   make(map[wire.PeerID]error),
 
 		lastErr: err, // why there is nobody to ask, if so
 	}
@@ -112,17 +112,17 @@ func (n *Node) step(ctx context.Context, ts tracers, id uint64, w walk, q query,
 	peer := q.Addr.ID
 	c, connected := n.pool.Lookup(publicKey(peer))
 	if !connected || !c.Value.(*link).IsUp() {
-		out.tellOf(n, peer)
+		out.applyReferrals(n, peer)
 	}
 	r, err := w.ask(ctx, q, out)
 	out.mu.Lock()
 	if err == nil {
-		out.met[peer] = true
+		out.answered[peer] = true
 	} else if !errors.Is(err, context.Canceled) {
 		out.causes[peer] = err
 		out.lastErr = err
 		if remote := (*RemoteError)(nil); errors.As(err, &remote) {
-			out.met[peer] = true
+			out.answered[peer] = true
 		}
 	}
 	out.mu.Unlock()
@@ -165,31 +165,31 @@ func (n *Node) findNode(ctx context.Context, id wire.PeerID, key routing.Key) (w
 	return nodes, l, nil
 }
 
-// A telling is what one peer said of others.
-type telling struct {
+// A referral is what one peer said of others.
+type referral struct {
 	by       *link
 	contacts []wire.Contact
 }
 
-// heard takes in the contacts that a peer names. Where they are is looked at
+// addReferrals takes in the contacts that a peer names. Where they are is looked at
 // only when one of them is to be dialled: nearly all are connected already, or
 // never asked.
-func (out *outcome) heard(l *link, told []wire.Contact) []contact {
+func (out *outcome) addReferrals(l *link, told []wire.Contact) []contact {
 	if len(told) == 0 {
 		return nil
 	}
 	out.mu.Lock()
-	out.told = append(out.told, telling{l, told})
+	out.referrals = append(out.referrals, referral{l, told})
 	out.mu.Unlock()
 	return l.node.refs.Contacts(told)
 }
 
-// tellOf enters into the peerstore where a peer is that others have named.
-func (out *outcome) tellOf(n *Node, id wire.PeerID) {
+// applyReferrals enters into the peerstore where a peer is that others have named.
+func (out *outcome) applyReferrals(n *Node, id wire.PeerID) {
 	now := time.Now()
 	out.mu.Lock()
 	defer out.mu.Unlock()
-	for _, t := range out.told {
+	for _, t := range out.referrals {
 		for _, c := range t.contacts {
 			if c.ID == id {
 				n.learn(t.by.addr.Addr(), c, now)
@@ -230,7 +230,7 @@ func (n *Node) walkTo(ctx context.Context, kind string, key routing.Key, also ..
 	out, err := n.run(ctx, walk{kind: kind, target: key, also: also,
 		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
 			nodes, l, err := n.findNode(ctx, q.Addr.ID, key)
-			return reply{closer: out.heard(l, nodes.Contacts)}, err
+			return reply{closer: out.addReferrals(l, nodes.Contacts)}, err
 		}})
 	if err != nil {
 		return nil, fmt.Errorf("%s of %s: %w", kind, key, err)
@@ -244,7 +244,7 @@ func (n *Node) walkTo(ctx context.Context, kind string, key routing.Key, also ..
 // alone returns an error when a walk met nobody though there was somebody to
 // meet: a lone server's own answers are good, a client's are none.
 func (n *Node) alone(out *outcome) error {
-	if len(out.met) > 0 {
+	if len(out.answered) > 0 {
 		return nil
 	}
 	if out.lastErr != nil {

@@ -37,12 +37,12 @@ type Selector func(a, b Value) bool
 // ErrRefused says that the rules of its namespace do not allow a record.
 var ErrRefused = errors.New("refused by the rules of namespace")
 
-// errUnjudged says that no verdict came in time.
-var errUnjudged = errors.New("no verdict in time")
+// errNoResult says that no verdict came in time.
+var errNoResult = errors.New("no verdict in time")
 
 const (
-	judgeTime  = time.Second // for one verdict
-	maxOverdue = 64          // verdicts overdue, of one namespace, beyond which none is asked for
+	validateTime = time.Second // for one verdict
+	maxOverdue   = 64          // verdicts overdue, of one namespace, beyond which none is asked for
 )
 
 // namespaceOf returns NAME where a name begins "/NAME/", else "".
@@ -56,36 +56,36 @@ func namespaceOf(name []byte) string {
 	return ""
 }
 
-// A court applies the rules of one namespace to what peers send. Goroutines
+// A validator applies the rules of one namespace to what peers send. Goroutines
 // share it.
-type court struct {
+type validator struct {
 	name    string
 	rules   Namespace
 	overdue atomic.Int32 // verdicts that have not come in time, nor since
 }
 
-// courts makes one for each namespace of a Config.
-func courts(spaces map[string]Namespace) (map[string]*court, error) {
-	all := make(map[string]*court, len(spaces))
+// newValidators makes one for each namespace of a Config.
+func newValidators(spaces map[string]Namespace) (map[string]*validator, error) {
+	all := make(map[string]*validator, len(spaces))
 	for name, rules := range spaces {
 		if name == "" || strings.Contains(name, "/") {
 			return nil, fmt.Errorf("node: namespace %q, want a name without slashes", name)
 		}
-		all[name] = &court{name: name, rules: rules}
+		all[name] = &validator{name: name, rules: rules}
 	}
 	return all, nil
 }
 
-// judge returns an error unless the rules of its namespace allow a record.
-func (n *Node) judge(r *wire.Signed) error {
-	if len(n.courts) == 0 || len(r.Record.Name) == 0 {
+// validate returns an error unless the rules of its namespace allow a record.
+func (n *Node) validate(r *wire.Signed) error {
+	if len(n.validators) == 0 || len(r.Record.Name) == 0 {
 		return nil
 	}
-	c := n.courts[namespaceOf(r.Record.Name)]
+	c := n.validators[namespaceOf(r.Record.Name)]
 	if c == nil || c.rules.Validate == nil {
 		return nil
 	}
-	err := c.verdict(hit{record: r}.value())
+	err := c.run(searchResult{record: r}.value())
 	if p, ok := errors.AsType[*panicError](err); ok {
 		n.config.Logger.Error("a validator panicked", "namespace", c.name, "key", r.Record.Key, "panic", p.value, "stack", p.stack)
 	}
@@ -95,15 +95,15 @@ func (n *Node) judge(r *wire.Signed) error {
 	return nil
 }
 
-// verdict asks the validator, in a goroutine of its own: one that blocks must
+// run asks the validator, in a goroutine of its own: one that blocks must
 // not hold up a peer's requests, nor Close.
-func (c *court) verdict(v Value) error {
+func (c *validator) run(v Value) error {
 	if c.overdue.Load() >= maxOverdue {
-		return errUnjudged
+		return errNoResult
 	}
 	verdict := make(chan error, 1)
-	go func() { verdict <- c.try(v) }()
-	timer := time.NewTimer(judgeTime)
+	go func() { verdict <- c.call(v) }()
+	timer := time.NewTimer(validateTime)
 	defer timer.Stop()
 	select {
 	case err := <-verdict:
@@ -115,11 +115,11 @@ func (c *court) verdict(v Value) error {
 		<-verdict
 		c.overdue.Add(-1)
 	}()
-	return errUnjudged
+	return errNoResult
 }
 
-// try calls the validator.
-func (c *court) try(v Value) (err error) {
+// call calls the validator.
+func (c *validator) call(v Value) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicError{fmt.Sprintf("%q", fmt.Sprint(p)), string(debug.Stack())}
@@ -135,10 +135,10 @@ func (e *panicError) Error() string { return "panic: " + e.value }
 
 // prefers reports whether a is preferred to b, of another publisher: by the
 // selector, else by the namespace they share, else as wire.Better has it.
-func (n *Node) prefers(s Selector, a, b hit) bool {
-	if s == nil && len(n.courts) > 0 {
+func (n *Node) prefers(s Selector, a, b searchResult) bool {
+	if s == nil && len(n.validators) > 0 {
 		name := namespaceOf(a.record.Record.Name)
-		if c := n.courts[name]; c != nil && name == namespaceOf(b.record.Record.Name) {
+		if c := n.validators[name]; c != nil && name == namespaceOf(b.record.Record.Name) {
 			s = c.rules.Better
 		}
 	}
@@ -164,6 +164,6 @@ func trySelector(s Selector, a, b Value) (better bool, err *panicError) {
 
 // hasBetter reports whether the namespace of a name has an order of its own.
 func (n *Node) hasBetter(name []byte) bool {
-	c := n.courts[namespaceOf(name)]
+	c := n.validators[namespaceOf(name)]
 	return c != nil && c.rules.Better != nil
 }

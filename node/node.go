@@ -87,7 +87,7 @@ type Node struct {
 	rendezvous   rendezvous
 	retractions  *retractions
 	labels       labels
-	courts       map[string]*court // by namespace
+	validators   map[string]*validator // by namespace
 
 	routes *routes
 
@@ -131,7 +131,7 @@ func New(config Config) (*Node, error) {
 			return nil, fmt.Errorf("node: listen address %q: %w", a, err)
 		}
 	}
-	courts, err := courts(c.Namespaces)
+	courts, err := newValidators(c.Namespaces)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func New(config Config) (*Node, error) {
 	n.withdrawals = newWithdrawals()
 	n.retractions = newRetractions()
 	n.labels.by = make(map[slot]string)
-	n.courts = courts
+	n.validators = courts
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{
 		Self:           quic.PublicKey(n.id),

@@ -32,7 +32,7 @@ func TestOffersAreAnswered(t *testing.T) {
 		n := s.nodes[0]
 		records := contents(t, 20, 10)
 		for i := 0; i < 20; i += 2 {
-			if err := n.hold(records[i]); err != nil {
+			if err := n.storeLocal(records[i]); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -71,7 +71,7 @@ func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, conne
 			if err != nil {
 				return reply{}, err
 			}
-			closer := out.heard(l, nodes.Contacts)
+			closer := out.addReferrals(l, nodes.Contacts)
 			for _, c := range nodes.Contacts {
 				if c.ID == id {
 					n.learn(l.addr.Addr(), c, time.Now())
@@ -83,7 +83,7 @@ func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, conne
 			found := n.learnRecord(nodes.Record, id)
 			if found { // a call needs to know where the relays are
 				for _, relay := range n.relaysOf(id) {
-					out.tellOf(n, relay)
+					out.applyReferrals(n, relay)
 				}
 			}
 			return reply{closer: closer, value: found || q.Addr.ID == id}, nil

@@ -39,7 +39,7 @@ func (n *Node) FindProviders(ctx context.Context, key routing.Key) iter.Seq2[Pro
 		ctx, cancel := context.WithCancel(ctx)
 		found := make(chan Provider)
 		ended := make(chan error, 1)
-		c := &census{node: n, key: key, seen: make(map[wire.PeerID]*wire.Signed), pager: pager{patience: n.config.RPCTimeout}, notify: func(p Provider) {
+		c := &providerSearch{node: n, key: key, seen: make(map[wire.PeerID]*wire.Signed), pager: pager{patience: n.config.RPCTimeout}, notify: func(p Provider) {
 			select {
 			case found <- p:
 			case <-ctx.Done():
@@ -72,8 +72,8 @@ func (n *Node) FindProviders(ctx context.Context, key routing.Key) iter.Seq2[Pro
 	}
 }
 
-// A census is one search for providers.
-type census struct {
+// A providerSearch is one search for providers.
+type providerSearch struct {
 	node   *Node
 	key    routing.Key
 	notify func(Provider) // of each new one; may block
@@ -86,7 +86,7 @@ type census struct {
 // run looks at what this node holds itself, and then asks the network. Peers
 // with many pages are asked for them beside the walk, which they do not hold up,
 // and its end by no more than the time of one request.
-func (c *census) run(ctx context.Context) error {
+func (c *providerSearch) run(ctx context.Context) error {
 	n := c.node
 	if err := n.ready(ctx); err != nil {
 		return err
@@ -109,36 +109,36 @@ func (c *census) run(ctx context.Context) error {
 }
 
 // ask asks one peer for its first page.
-func (c *census) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
+func (c *providerSearch) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
 	n := c.node
 	l, page, err := c.page(ctx, q.Addr.ID, wire.PeerID{}, n.config.K)
 	if err != nil {
 		return reply{}, err
 	}
-	r := reply{closer: out.heard(l, page.Contacts)}
-	last, good := c.take(l, page, wire.PeerID{})
+	r := reply{closer: out.addReferrals(l, page.Contacts)}
+	last, good := c.addPage(l, page, wire.PeerID{})
 	r.value = good > 0
 	if page.More && !last.IsZero() {
-		c.pager.pages.Go(func() { c.rest(paging, q.Addr.ID, last) })
+		c.pager.pages.Go(func() { c.morePages(paging, q.Addr.ID, last) })
 	}
 	return r, nil
 }
 
-// rest asks a peer for the pages behind that publisher.
-func (c *census) rest(ctx context.Context, id wire.PeerID, last wire.PeerID) {
+// morePages asks a peer for the pages behind that publisher.
+func (c *providerSearch) morePages(ctx context.Context, id wire.PeerID, last wire.PeerID) {
 	for range maxPages - 1 {
 		l, page, err := c.page(ctx, id, last, 0)
 		if err != nil {
 			return
 		}
-		if last, _ = c.take(l, page, last); !page.More || last.IsZero() {
+		if last, _ = c.addPage(l, page, last); !page.More || last.IsZero() {
 			return
 		}
 	}
 	c.node.config.Logger.Info("peer tells of providers without end", "peer", id, "key", c.key)
 }
 
-func (c *census) page(ctx context.Context, id, after wire.PeerID, contacts int) (*link, wire.Providers, error) {
+func (c *providerSearch) page(ctx context.Context, id, after wire.PeerID, contacts int) (*link, wire.Providers, error) {
 	l, m, err := c.node.request(ctx, id, wire.GetProviders{Key: c.key, Count: contacts, After: after})
 	if err != nil {
 		return nil, wire.Providers{}, err
@@ -150,11 +150,11 @@ func (c *census) page(ctx context.Context, id, after wire.PeerID, contacts int) 
 	return l, page, nil
 }
 
-// take takes in what verifies of a page that begins behind the publisher after.
+// addPage takes in what verifies of a page that begins behind the publisher after.
 // It returns the last publisher, behind whom the next begins, and how many
 // were good; the zero one if the page is no honest one: it does not advance, is
 // of something else, or is full of forgeries.
-func (c *census) take(l *link, page wire.Providers, after wire.PeerID) (last wire.PeerID, good int) {
+func (c *providerSearch) addPage(l *link, page wire.Providers, after wire.PeerID) (last wire.PeerID, good int) {
 	n, now := c.node, time.Now()
 	forged := 0
 	for _, r := range page.Records {
@@ -186,7 +186,7 @@ func (c *census) take(l *link, page wire.Providers, after wire.PeerID) (last wir
 }
 
 // known reports whether this very record has been verified already.
-func (c *census) known(r *wire.Signed) bool {
+func (c *providerSearch) known(r *wire.Signed) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.seen[r.Record.Publisher]
@@ -194,7 +194,7 @@ func (c *census) known(r *wire.Signed) bool {
 }
 
 // add takes in a verified record; l is nil if we hold it ourselves.
-func (c *census) add(r *wire.Signed, l *link) {
+func (c *providerSearch) add(r *wire.Signed, l *link) {
 	id := r.Record.Publisher
 	c.mu.Lock()
 	had := c.seen[id]

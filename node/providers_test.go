@@ -164,7 +164,7 @@ func TestProvidersPaged(t *testing.T) {
 		const each = 60 // nearly all that a node keeps under one key
 		for i, n := range s.nodes {
 			for j := range each {
-				if err := n.hold(provided(t, 100+20*i+j, key)); err != nil {
+				if err := n.storeLocal(provided(t, 100+20*i+j, key)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -240,7 +240,7 @@ func TestFindProvidersBreak(t *testing.T) {
 		key := routing.KeyOf("a book")
 		for i, n := range s.nodes {
 			for j := range 50 {
-				n.hold(provided(t, 100+10*i+j, key))
+				n.storeLocal(provided(t, 100+10*i+j, key))
 			}
 		}
 		client := s.add(Config{Mode: ModeClient})
@@ -263,7 +263,7 @@ func TestFindProvidersCancelled(t *testing.T) {
 		key := routing.KeyOf("a book")
 		for i, n := range s.nodes {
 			for j := range 50 {
-				n.hold(provided(t, 100+10*i+j, key))
+				n.storeLocal(provided(t, 100+10*i+j, key))
 			}
 		}
 		client := s.add(Config{Mode: ModeClient})
@@ -495,9 +495,9 @@ func TestProvidersInOurOwnHouse(t *testing.T) {
 				t.Errorf("it would be dialled at %v", at)
 			}
 		}
-		s.nodes[1].hold(trap)
+		s.nodes[1].storeLocal(trap)
 		check()
-		n.hold(trap)
+		n.storeLocal(trap)
 		check()
 		for _, other := range s.nodes[1:] { // and alone
 			other.Close()

@@ -58,25 +58,25 @@ func (n *Node) PutIf(ctx context.Context, name, value []byte, seq uint64) (Store
 
 // publishIf publishes r if the version that stands has the sequence number seq.
 func (n *Node) publishIf(ctx context.Context, r *wire.Signed, quorum int, seq uint64) (Stored, error) {
-	arbiter, err := n.win(ctx, r, seq)
+	arbiter, err := n.decide(ctx, r, seq)
 	if err != nil {
 		if errors.Is(err, ErrConflict) { // which names the key
 			return Stored{Key: r.Record.Key}, fmt.Errorf("put: %w", err)
 		}
 		return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
 	}
-	s, causes, err := n.spread(ctx, r, quorum)
+	s, causes, err := n.storeWhileLookingUp(ctx, r, quorum)
 	if anyStale(causes) {
-		if lost := n.lost(ctx, arbiter, r, seq); lost != nil {
+		if lost := n.lostTo(ctx, arbiter, r, seq); lost != nil {
 			return Stored{Key: r.Record.Key}, fmt.Errorf("put: %w", lost)
 		}
 	}
 	return s, err
 }
 
-// win asks the arbiter to accept r in the place of the version with sequence
+// decide asks the arbiter to accept r in the place of the version with sequence
 // number seq, and returns who that was.
-func (n *Node) win(ctx context.Context, r *wire.Signed, seq uint64) (wire.PeerID, error) {
+func (n *Node) decide(ctx context.Context, r *wire.Signed, seq uint64) (wire.PeerID, error) {
 	key := r.Record.Key
 	f := n.newFinding(key, GetOptions{Kind: wire.KindOwned, Quorum: n.config.K + 1}, nil)
 	f.patience = n.arbiterPatience
@@ -109,7 +109,7 @@ func (n *Node) win(ctx context.Context, r *wire.Signed, seq uint64) (wire.PeerID
 		}
 		out.causes[arbiter] = err
 	}
-	return wire.PeerID{}, &PutError{Stored: Stored{Key: key}, Alone: len(out.met) == 0, Causes: out.causes}
+	return wire.PeerID{}, &PutError{Stored: Stored{Key: key}, Alone: len(out.answered) == 0, Causes: out.causes}
 }
 
 // How long to wait for an arbiter that is asked too much, from the first time on.
@@ -165,21 +165,21 @@ func (n *Node) conflict(ctx context.Context, arbiter wire.PeerID, r *wire.Signed
 }
 
 // versionAt asks one node which version of an owned record it has.
-func (n *Node) versionAt(ctx context.Context, id wire.PeerID, r *wire.Signed) (hit, bool) {
+func (n *Node) versionAt(ctx context.Context, id wire.PeerID, r *wire.Signed) (searchResult, bool) {
 	f := n.newFinding(r.Record.Key, GetOptions{Kind: wire.KindOwned}, nil)
 	if id == n.id {
-		f.take(n.values.Get(time.Now(), f.kind, f.key, 1), id)
+		f.addReply(n.values.Get(time.Now(), f.kind, f.key, 1), id)
 	} else if _, m, err := n.request(ctx, id, wire.FindValue{Key: f.key, Kind: f.kind}); err == nil {
 		v, _ := m.(wire.Value)
-		f.take(v.Records, id)
+		f.addReply(v.Records, id)
 	}
 	return f.bestOf(r.Record.Publisher)
 }
 
-// lost returns an error when another version than r stands somewhere, though the
+// lostTo returns an error when another version than r stands somewhere, though the
 // arbiter has r still: then that one came by another arbiter, and r will give
 // way to it. One that came by ours has replaced r there first.
-func (n *Node) lost(ctx context.Context, arbiter wire.PeerID, r *wire.Signed, seq uint64) error {
+func (n *Node) lostTo(ctx context.Context, arbiter wire.PeerID, r *wire.Signed, seq uint64) error {
 	other, ok := n.standing(ctx, r)
 	if !ok {
 		return nil

@@ -104,7 +104,7 @@ func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOpti
 	}
 	r, err := n.sign(key, value, o)
 	if err == nil {
-		err = n.judge(r)
+		err = n.validate(r)
 	}
 	if err != nil {
 		return Stored{}, fmt.Errorf("put: %w", err)
@@ -230,13 +230,13 @@ func (n *Node) notFound() error {
 
 // publish stores a record on the k nearest to its key.
 func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored, error) {
-	s, _, err := n.spread(ctx, r, quorum)
+	s, _, err := n.storeWhileLookingUp(ctx, r, quorum)
 	return s, err
 }
 
-// spread is publish, and tells who did not store the record, and why: the merged
+// storeWhileLookingUp is publish, and tells who did not store the record, and why: the merged
 // put, which stores while it looks up.
-func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, map[wire.PeerID]error, error) {
+func (n *Node) storeWhileLookingUp(ctx context.Context, r *wire.Signed, quorum int) (Stored, map[wire.PeerID]error, error) {
 	key := r.Record.Key
 	records := []*wire.Signed{r}
 	n.awaitJoin(ctx)
@@ -245,7 +245,7 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 		ask: func(asking context.Context, q query, out *outcome) (reply, error) {
 			if !q.Store {
 				nodes, l, err := n.findNode(asking, q.Addr.ID, key)
-				return reply{closer: out.heard(l, nodes.Contacts)}, err
+				return reply{closer: out.addReferrals(l, nodes.Contacts)}, err
 			}
 			l, m, err := n.request(asking, q.Addr.ID, wire.Store{Records: records, Count: n.config.K, Bound: q.Bound})
 			if err != nil {
@@ -263,12 +263,12 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 			if code := stored.Results[0]; code != wire.CodeOK {
 				out.refused(q.Addr.ID, code)
 			}
-			return reply{closer: out.heard(l, stored.Contacts)}, nil
+			return reply{closer: out.addReferrals(l, stored.Contacts)}, nil
 		}})
 	if out == nil {
 		return Stored{Key: key}, nil, fmt.Errorf("put %s: %w", key, err)
 	}
-	alone := len(out.met) == 0 && len(out.causes) > 0 // peers are known, and gone
+	alone := len(out.answered) == 0 && len(out.causes) > 0 // peers are known, and gone
 	s := Stored{Key: key}
 	ours := false
 	for c := range out.lookup.Closest() {
@@ -284,13 +284,13 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 		ours = false // by their clocks it is none, so by ours: nobody but us would have it
 	}
 	if ours {
-		if herr := n.hold(r); herr != nil {
+		if herr := n.storeLocal(r); herr != nil {
 			out.causes[n.id] = herr
 		} else {
 			s.Count++
 		}
 	}
-	servers := len(out.met)
+	servers := len(out.answered)
 	if n.mode() == wire.ModeServer {
 		servers++
 	}
@@ -299,7 +299,7 @@ func (n *Node) spread(ctx context.Context, r *wire.Signed, quorum int) (Stored, 
 		return s, out.causes, fmt.Errorf("put %s: %w (%v so far)", key, err, s)
 	}
 	var cutOff error
-	if len(out.met) == 0 {
+	if len(out.answered) == 0 {
 		cutOff = n.cutOff()
 	}
 	if alone || cutOff != nil || s.Count < max(quorum, 1) {
@@ -320,15 +320,15 @@ func (n *Node) storeLate(id wire.PeerID, r *wire.Signed) {
 	})
 }
 
-// hold keeps a record of our own user's here.
-func (n *Node) hold(r *wire.Signed) error {
+// storeLocal keeps a record of our own user's here.
+func (n *Node) storeLocal(r *wire.Signed) error {
 	return n.values.Put(time.Now(), []store.Item{{Record: r}})[0]
 }
 
-// mend keeps here a newer version of what we hold, as a get has found it: unless we
+// repairLocal keeps here a newer version of what we hold, as a get has found it: unless we
 // are a holder, for a while only. The next version would not be brought to us, and
 // our own gets begin here.
-func (n *Node) mend(r *wire.Signed) error {
+func (n *Node) repairLocal(r *wire.Signed) error {
 	now := time.Now()
 	nearer := n.routes.Closer(r.Record.Key)
 	holders := n.config.K + n.config.K/deadSlack
@@ -347,12 +347,12 @@ func (n *Node) verify(s *wire.Signed, now time.Time) error {
 			return err
 		}
 	}
-	return n.judge(s)
+	return n.validate(s)
 }
 
 // verifyCode tells the sender of a record what is wrong with it.
 func verifyCode(err error) wire.Code {
-	if errors.Is(err, errUnjudged) {
+	if errors.Is(err, errNoResult) {
 		return wire.CodeBusy
 	}
 	return wire.CodeOf(err)

@@ -193,10 +193,10 @@ func TestReadRepairReachesAllBehind(t *testing.T) {
 			if i == 2 {
 				r = newer
 			}
-			if err := x.hold(r); err != nil {
+			if err := x.storeLocal(r); err != nil {
 				t.Fatal(err)
 			}
-			f.add(hit{r, x.ID()})
+			f.add(searchResult{r, x.ID()})
 		}
 		f.repair(wire.PeerID{})
 		time.Sleep(time.Second)

@@ -209,7 +209,7 @@ func (n *Node) signAnew(r wire.Record, seq uint64, life time.Duration) (*wire.Si
 func (n *Node) renewOne(ctx context.Context, w renewal, r *wire.Signed) error {
 	ps := n.publications
 	log := n.config.Logger.With("kind", r.Record.Kind, "key", r.Record.Key)
-	s, causes, err := n.spread(ctx, r, 0)
+	s, causes, err := n.storeWhileLookingUp(ctx, r, 0)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -253,7 +253,7 @@ func anyOf(causes map[wire.PeerID]error, codes ...wire.Code) bool {
 }
 
 // standing looks for a version of the same publisher that stands in the way of r.
-func (n *Node) standing(ctx context.Context, r *wire.Signed) (hit, bool) {
+func (n *Node) standing(ctx context.Context, r *wire.Signed) (searchResult, bool) {
 	f := n.newFinding(r.Record.Key, GetOptions{Kind: r.Record.Kind, Quorum: n.config.K + 1}, nil)
 	f.walk(ctx) // what it found stands, whatever ended it
 	h, ok := f.bestOf(r.Record.Publisher)

@@ -98,7 +98,7 @@ func TestWhoMaySilenceAHolder(t *testing.T) {
 		publisher.hello.Mode = wire.ModeClient
 		client = s.stranger(2000)
 		client.hello.Mode = wire.ModeClient
-		if err := n.hold(r); err != nil {
+		if err := n.storeLocal(r); err != nil {
 			t.Fatal(err)
 		}
 		offer := wire.Offer{Records: []wire.Offered{{Kind: wire.KindOpen, Key: r.Record.Key, Print: r.Print()}}}
@@ -243,7 +243,7 @@ func TestARestartIsNoStorm(t *testing.T) {
 		back := s.make(Config{K: 20})
 		time.Sleep(time.Second)
 		for _, r := range records {
-			if err := back.hold(r); err != nil {
+			if err := back.storeLocal(r); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -183,7 +183,7 @@ func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
 			switch {
 			case errors.Is(err, wire.ErrBadSignature):
 				forged++
-			case errors.Is(err, errUnjudged): // one is enough to wait for
+			case errors.Is(err, errNoResult): // one is enough to wait for
 				forged = maxForged
 			}
 			continue

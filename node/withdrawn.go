@@ -198,7 +198,7 @@ func (n *Node) chase(ctx context.Context, r *wire.Signed) bool {
 	f := n.newFinding(r.Record.Key, GetOptions{Kind: r.Record.Kind, Quorum: n.config.K + 1}, nil)
 	f.walk(ctx) // what it found stands, whatever ended it
 	f.mu.Lock()
-	found := slices.DeleteFunc(f.all, func(h hit) bool { return h.record.Record.Publisher != n.id })
+	found := slices.DeleteFunc(f.all, func(h searchResult) bool { return h.record.Record.Publisher != n.id })
 	f.mu.Unlock()
 	for _, h := range found {
 		if h.record.Record.Seq > r.Record.Seq {
