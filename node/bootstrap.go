@@ -11,6 +11,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -147,7 +148,7 @@ func (n *Node) settle(ctx context.Context) error {
 	if n.mode() == wire.ModeClient { // nobody looks for it, and its lookups start here
 		return nil
 	}
-	out, err := n.walkTo(ctx, "join", n.key)
+	out, err := n.lookups.Nodes(ctx, "join", n.key)
 	if errors.Is(err, ErrUnreachable) { // they said HELLO, and nothing more
 		return &BootstrapError{[]error{err}}
 	}
@@ -168,9 +169,9 @@ func (n *Node) settle(ctx context.Context) error {
 // farther returns a key of each range farther away than the neighbourhood that
 // the lookup of our own key has found. The paper goes on to the ranges between
 // it and the nearest neighbour; those the lookup has just seen whole.
-func (n *Node) farther(self *outcome) []routing.Key {
+func (n *Node) farther(self *lookup.Outcome) []routing.Key {
 	edge, found := n.key, 0
-	for c := range self.lookup.Closest() {
+	for c := range self.Closest() {
 		edge, found = c.Key, found+1
 	}
 	if found < n.config.K {
@@ -190,15 +191,13 @@ const (
 // they stand in the replacement caches then, each of them alive, and the first
 // operations of the node pay for no handshake. It takes no longer than a request
 // may: nobody who names peers that are not there holds up a join.
-func (n *Node) fill(ctx context.Context, joined []*outcome) {
+func (n *Node) fill(ctx context.Context, joined []*lookup.Outcome) {
 	ctx, cancel := context.WithTimeout(ctx, n.config.RPCTimeout)
 	defer cancel()
-	named := make(map[wire.PeerID]*outcome)
+	named := make(map[wire.PeerID]*lookup.Outcome)
 	for _, out := range joined {
-		for _, t := range out.referrals {
-			for _, c := range t.contacts {
-				named[c.ID] = out
-			}
+		for id := range out.Named() {
+			named[id] = out
 		}
 	}
 	var wg sync.WaitGroup
@@ -216,7 +215,7 @@ func (n *Node) fill(ctx context.Context, joined []*outcome) {
 		}
 		wg.Go(func() {
 			defer func() { <-places }()
-			out.applyReferrals(n, id)
+			out.ApplyReferrals(id)
 			ctx, cancel := context.WithTimeout(ctx, n.softTimeout(query{Contact: n.refs.Of(id).Contact()}))
 			defer cancel()
 			n.link(ctx, id) // one that cannot be met is noted by dial, which goes on for dialLinger
@@ -295,10 +294,10 @@ func (n *Node) refresh(ctx context.Context, before time.Time) error {
 
 // walkAll looks up targets one after the other. Those that nobody answers are
 // passed over: the table may have nobody there yet.
-func (n *Node) walkAll(ctx context.Context, targets []routing.Key) ([]*outcome, error) {
-	var outs []*outcome
+func (n *Node) walkAll(ctx context.Context, targets []routing.Key) ([]*lookup.Outcome, error) {
+	var outs []*lookup.Outcome
 	for _, target := range targets {
-		out, err := n.walkTo(ctx, "refresh", target)
+		out, err := n.lookups.Nodes(ctx, "refresh", target)
 		switch {
 		case err == nil:
 			outs = append(outs, out)

@@ -41,12 +41,13 @@ const house = `
 	quic              internal/peerkey github.com/quic-go/quic-go github.com/multiformats/go-multiaddr golang.org/x/net golang.org/x/sys
 	peerstore         routing wire
 	internal/peerref  routing wire
+	internal/lookup   routing wire internal/peerref
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
 	internal/relay    wire
 	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
 	internal/punch
 	internal/reach    wire golang.org/x/time
-	node              routing internal/peerkey internal/background internal/peerref wire quic peerstore internal/store internal/relay internal/portmap internal/punch internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing internal/peerkey internal/background internal/peerref internal/lookup wire quic peerstore internal/store internal/relay internal/portmap internal/punch internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	nodetest          node internal/simnet github.com/multiformats/go-multiaddr

@@ -238,7 +238,7 @@ func TestOneDeadRoundLosesNothing(t *testing.T) {
 		if _, err := client.Nearest(within(t, time.Minute), key); err != nil {
 			t.Fatal(err)
 		}
-		near := client.nearest(key)
+		near := client.routes.Nearest(nil, key, 2*client.config.K)
 		dead := 0
 		for _, c := range near {
 			for i, n := range s.nodes {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -82,8 +83,8 @@ func (f *valueSearch) run(ctx context.Context) error {
 		return err
 	}
 	var without wire.PeerID
-	if c, ok := out.lookup.Without(); ok {
-		without = c.Addr.ID
+	if c, ok := out.Without(); ok {
+		without = c
 	}
 	f.repair(without)
 	return nil
@@ -91,7 +92,7 @@ func (f *valueSearch) run(ctx context.Context) error {
 
 // walk looks at what this node holds itself, and then asks the network until the
 // quorum is reached. If the first suffices there is no outcome.
-func (f *valueSearch) walk(ctx context.Context) (*outcome, error) {
+func (f *valueSearch) walk(ctx context.Context) (*lookup.Outcome, error) {
 	n := f.node
 	if err := n.running(); err != nil {
 		return nil, err
@@ -106,14 +107,14 @@ func (f *valueSearch) walk(ctx context.Context) (*outcome, error) {
 	}
 	paging, stop := context.WithCancel(ctx)
 	defer stop()
-	out, err := n.run(ctx, walk{kind: "get", target: f.key,
-		options: lookupOptions{Quorum: f.quorum - f.answered(), Patient: true, Patience: f.patience},
-		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
+	out, err := n.lookups.Run(ctx, lookup.Lookup{Kind: "get", Target: f.key,
+		Options: lookupOptions{Quorum: f.quorum - f.answered(), Patient: true, Patience: f.patience},
+		Ask: func(ctx context.Context, q query, out *lookup.Outcome) (lookup.Reply, error) {
 			return f.ask(ctx, paging, q, out)
 		}})
 	f.pager.wait(stop)
 	if err == nil {
-		err = n.alone(out)
+		err = n.lookups.Reached(out)
 	}
 	return out, err
 }
@@ -128,20 +129,20 @@ func (f *valueSearch) enough() bool { return f.answered() >= f.quorum }
 
 // ask asks one peer for the records under the key. What does not go into one reply
 // it is asked for beside the walk, which that does not hold up.
-func (f *valueSearch) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
+func (f *valueSearch) ask(ctx, paging context.Context, q query, out *lookup.Outcome) (lookup.Reply, error) {
 	n := f.node
 	l, m, err := n.request(ctx, q.Addr.ID, wire.FindValue{Key: f.key, Kind: f.kind, Count: n.config.K, All: f.paged})
 	if err != nil {
-		return reply{}, err
+		return lookup.Reply{}, err
 	}
 	v, ok := m.(wire.Value)
 	if !ok {
-		return reply{}, unexpected(q.Addr.ID, m)
+		return lookup.Reply{}, unexpected(q.Addr.ID, m)
 	}
 	if last, ok := pageEnd(v.Records, wire.PeerID{}); f.paged && v.More && ok {
 		f.pager.pages.Go(func() { f.morePages(paging, q.Addr.ID, last) })
 	}
-	return reply{closer: out.addReferrals(l, v.Contacts), value: f.addReply(v.Records, q.Addr.ID)}, nil
+	return lookup.Reply{Closer: out.AddReferrals(l, v.Contacts), Value: f.addReply(v.Records, q.Addr.ID)}, nil
 }
 
 // morePages asks a peer for the pages behind that publisher.

@@ -97,30 +97,21 @@ func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) 
 	if err := (GetOptions{Kind: kind}).check(); err != nil {
 		return d, fmt.Errorf("durability of %s: %w", key, err)
 	}
-	out, err := n.run(ctx, walk{kind: "durability", target: key,
-		options: lookupOptions{Patient: true}, // those who do not answer are told of, too
-		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
-			nodes, l, err := n.findNode(ctx, q.Addr.ID, key)
-			return reply{closer: out.addReferrals(l, nodes.Contacts)}, err
-		}})
-	if err == nil {
-		err = n.alone(out)
-	}
+	// Patient, because the peers that do not answer are reported, too.
+	out, err := n.lookups.PatientNodes(ctx, "durability", key)
 	if err != nil {
-		return d, fmt.Errorf("durability of %s: %w", key, err)
+		return d, err
 	}
 	var last routing.Key
-	for c := range out.lookup.Closest() {
+	for c := range out.Closest() {
 		d.Holders, last = append(d.Holders, Holder{Contact: n.contact(c.Addr.ID)}), c.Key
 	}
 	whole := len(d.Holders) < n.config.K
-	out.mu.Lock()
-	for id, cause := range out.causes {
+	for id, cause := range out.Causes() {
 		if whole || key.CompareDistance(id.Key(), last) < 0 {
 			d.Holders = append(d.Holders, Holder{Contact: n.contact(id), Err: cause})
 		}
 	}
-	out.mu.Unlock()
 	slices.SortFunc(d.Holders, func(a, b Holder) int { return key.CompareDistance(a.ID.Key(), b.ID.Key()) })
 
 	f := n.newFinding(key, GetOptions{Kind: kind}, nil)

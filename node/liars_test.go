@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -346,13 +348,23 @@ func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := &outcome{}
-		for i := range 400 {
-			ghost := wire.Contact{ID: idOf(testKey(5000 + i)), Addrs: []wire.Addr{wire.AddrFrom(host(5000 + i))}}
-			out.addReferrals(l, []wire.Contact{ghost})
+		// ghosts returns the outcome of a lookup in which l's peer has named peers that do not exist.
+		ghosts := func(first, count int) *lookup.Outcome {
+			out, err := n.lookups.Run(t.Context(), lookup.Lookup{Target: n.key, Ask: func(_ context.Context, _ query, out *lookup.Outcome) (lookup.Reply, error) {
+				for i := range count {
+					ghost := wire.Contact{ID: idOf(testKey(first + i)), Addrs: []wire.Addr{wire.AddrFrom(host(first + i))}}
+					out.AddReferrals(l, []wire.Contact{ghost})
+				}
+				return lookup.Reply{}, nil
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
 		}
+		out := ghosts(5000, 400)
 		start := time.Now()
-		n.fill(t.Context(), []*outcome{out})
+		n.fill(t.Context(), []*lookup.Outcome{out})
 		if took := time.Since(start); took > n.config.RPCTimeout+time.Second {
 			t.Errorf("took %v", took)
 		}
@@ -361,13 +373,9 @@ func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
 		}
 		n.netRTT.observe(20 * time.Millisecond) // as after the lookups of a join
 		n.dialRTT.observe(40 * time.Millisecond)
-		few := &outcome{}
-		for i := range 4 {
-			ghost := wire.Contact{ID: idOf(testKey(6000 + i)), Addrs: []wire.Addr{wire.AddrFrom(host(6000 + i))}}
-			few.addReferrals(l, []wire.Contact{ghost})
-		}
+		few := ghosts(6000, 4)
 		start = time.Now()
-		n.fill(t.Context(), []*outcome{few})
+		n.fill(t.Context(), []*lookup.Outcome{few})
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("four of them took %v", took)
 		}

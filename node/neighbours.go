@@ -37,12 +37,12 @@ func (n *Node) survey(ctx context.Context, before time.Time) {
 		return
 	}
 	start := time.Now()
-	out, err := n.walkTo(ctx, "refresh", n.key)
+	out, err := n.lookups.Nodes(ctx, "refresh", n.key)
 	if err != nil {
 		return
 	}
 	found := 0
-	for range out.lookup.Closest() {
+	for range out.Closest() {
 		found++
 	}
 	targets, depth := n.routes.Stale(before)

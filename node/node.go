@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/background"
+	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/portmap"
 	"github.com/kadquic/kadquic/internal/reach"
@@ -89,7 +90,8 @@ type Node struct {
 	labels       labels
 	validators   map[string]*validator // by namespace
 
-	routes *routes
+	routes  *routes
+	lookups *lookup.Runner
 
 	listenersMu sync.Mutex
 	listeners   map[string]*listener
@@ -170,6 +172,7 @@ func New(config Config) (*Node, error) {
 	n.values = store.NewMemory(n.key, c.storeLimits())
 	n.newcomers.wake = make(chan struct{}, 1)
 	n.routes = newRoutes(n.key, c.K, n.newcomers.add)
+	n.lookups = n.newLookups()
 	n.publications = newPublications(c.RecordTTL)
 	n.withdrawals = newWithdrawals()
 	n.retractions = newRetractions()

@@ -8,6 +8,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -64,17 +65,17 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, connected bool) (named bool, err error) {
 	key := n.refs.Of(id).Key
 	var mu sync.Mutex
-	out, err := n.run(ctx, walk{kind: "find peer", target: key,
-		options: lookupOptions{Quorum: quorum},
-		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
-			nodes, l, err := n.findNode(ctx, q.Addr.ID, key)
+	out, err := n.lookups.Run(ctx, lookup.Lookup{Kind: "find peer", Target: key,
+		Options: lookupOptions{Quorum: quorum},
+		Ask: func(ctx context.Context, q query, out *lookup.Outcome) (lookup.Reply, error) {
+			p, nodes, err := n.lookups.FindNode(ctx, q.Addr.ID, key)
 			if err != nil {
-				return reply{}, err
+				return lookup.Reply{}, err
 			}
-			closer := out.addReferrals(l, nodes.Contacts)
+			closer := out.AddReferrals(p, nodes.Contacts)
 			for _, c := range nodes.Contacts {
 				if c.ID == id {
-					n.learn(l.addr.Addr(), c, time.Now())
+					n.learn(p.RemoteAddr().Addr(), c, time.Now())
 					mu.Lock()
 					named = true
 					mu.Unlock()
@@ -83,17 +84,17 @@ func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, conne
 			found := n.learnRecord(nodes.Record, id)
 			if found { // a call needs to know where the relays are
 				for _, relay := range n.relaysOf(id) {
-					out.applyReferrals(n, relay)
+					out.ApplyReferrals(relay)
 				}
 			}
-			return reply{closer: closer, value: found || q.Addr.ID == id}, nil
+			return lookup.Reply{Closer: closer, Value: found || q.Addr.ID == id}, nil
 		}})
 	if err != nil {
 		return false, err
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if err := n.alone(out); err != nil && !connected {
+	if err := n.lookups.Reached(out); err != nil && !connected {
 		return false, err
 	}
 	return named, nil

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/routing"
@@ -96,28 +97,28 @@ func (c *providerSearch) run(ctx context.Context) error {
 	}
 	paging, stop := context.WithCancel(ctx)
 	defer stop()
-	out, err := n.run(ctx, walk{kind: "find providers", target: c.key,
-		options: lookupOptions{Patient: true},
-		ask: func(ctx context.Context, q query, out *outcome) (reply, error) {
+	out, err := n.lookups.Run(ctx, lookup.Lookup{Kind: "find providers", Target: c.key,
+		Options: lookupOptions{Patient: true},
+		Ask: func(ctx context.Context, q query, out *lookup.Outcome) (lookup.Reply, error) {
 			return c.ask(ctx, paging, q, out)
 		}})
 	c.pager.wait(stop)
 	if err != nil || len(c.seen) > 0 {
 		return err
 	}
-	return n.alone(out)
+	return n.lookups.Reached(out)
 }
 
 // ask asks one peer for its first page.
-func (c *providerSearch) ask(ctx, paging context.Context, q query, out *outcome) (reply, error) {
+func (c *providerSearch) ask(ctx, paging context.Context, q query, out *lookup.Outcome) (lookup.Reply, error) {
 	n := c.node
 	l, page, err := c.page(ctx, q.Addr.ID, wire.PeerID{}, n.config.K)
 	if err != nil {
-		return reply{}, err
+		return lookup.Reply{}, err
 	}
-	r := reply{closer: out.addReferrals(l, page.Contacts)}
+	r := lookup.Reply{Closer: out.AddReferrals(l, page.Contacts)}
 	last, good := c.addPage(l, page, wire.PeerID{})
-	r.value = good > 0
+	r.Value = good > 0
 	if page.More && !last.IsZero() {
 		c.pager.pages.Go(func() { c.morePages(paging, q.Addr.ID, last) })
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -107,9 +108,9 @@ func (n *Node) decide(ctx context.Context, r *wire.Signed, seq uint64) (wire.Pee
 		case ctx.Err() != nil:
 			return arbiter, err
 		}
-		out.causes[arbiter] = err
+		out.Causes()[arbiter] = err
 	}
-	return wire.PeerID{}, &PutError{Stored: Stored{Key: key}, Alone: len(out.answered) == 0, Causes: out.causes}
+	return wire.PeerID{}, &PutError{Stored: Stored{Key: key}, Alone: out.Answered() == 0, Causes: out.Causes()}
 }
 
 // How long to wait for an arbiter that is asked too much, from the first time on.
@@ -117,12 +118,12 @@ const busyWait, maxBusyWait = 50 * time.Millisecond, 2 * time.Second
 
 // arbiters returns who may decide, the first who answers: the nearest nodes that
 // were found, with those who only were asked too much.
-func arbiters(key routing.Key, out *outcome) []wire.PeerID {
+func arbiters(key routing.Key, out *lookup.Outcome) []wire.PeerID {
 	var ids []wire.PeerID
-	for c := range out.lookup.Closest() {
+	for c := range out.Closest() {
 		ids = append(ids, c.Addr.ID)
 	}
-	for id, cause := range out.causes {
+	for id, cause := range out.Causes() {
 		if errors.Is(cause, ErrBusy) {
 			ids = append(ids, id)
 		}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/internal/peerkey"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
@@ -240,72 +241,71 @@ func (n *Node) storeWhileLookingUp(ctx context.Context, r *wire.Signed, quorum i
 	key := r.Record.Key
 	records := []*wire.Signed{r}
 	n.awaitJoin(ctx)
-	out, err := n.run(ctx, walk{kind: "put", target: key,
-		options: lookupOptions{Store: storeBeta, Quorum: quorum},
-		ask: func(asking context.Context, q query, out *outcome) (reply, error) {
+	out, err := n.lookups.Run(ctx, lookup.Lookup{Kind: "put", Target: key,
+		Options: lookupOptions{Store: storeBeta, Quorum: quorum},
+		Ask: func(asking context.Context, q query, out *lookup.Outcome) (lookup.Reply, error) {
 			if !q.Store {
-				nodes, l, err := n.findNode(asking, q.Addr.ID, key)
-				return reply{closer: out.addReferrals(l, nodes.Contacts)}, err
+				return n.lookups.AskForNodes(asking, q, key, out)
 			}
 			l, m, err := n.request(asking, q.Addr.ID, wire.Store{Records: records, Count: n.config.K, Bound: q.Bound})
 			if err != nil {
 				if asking.Err() != nil && ctx.Err() == nil {
 					n.storeLate(q.Addr.ID, r)
 				}
-				return reply{}, err
+				return lookup.Reply{}, err
 			}
 			stored, ok := m.(wire.Stored)
 			if !ok || len(stored.Results) != 1 {
-				return reply{}, unexpected(q.Addr.ID, m)
+				return lookup.Reply{}, unexpected(q.Addr.ID, m)
 			}
 			// A peer that refuses is still one of the nearest, where readers look. Another
 			// beyond the k nearest in its place would be counted, and not be asked.
 			if code := stored.Results[0]; code != wire.CodeOK {
-				out.refused(q.Addr.ID, code)
+				out.Refuse(q.Addr.ID, code)
 			}
-			return reply{closer: out.addReferrals(l, stored.Contacts)}, nil
+			return lookup.Reply{Closer: out.AddReferrals(l, stored.Contacts)}, nil
 		}})
 	if out == nil {
 		return Stored{Key: key}, nil, fmt.Errorf("put %s: %w", key, err)
 	}
-	alone := len(out.answered) == 0 && len(out.causes) > 0 // peers are known, and gone
+	alone := out.Answered() == 0 && len(out.Causes()) > 0 // peers are known, and gone
 	s := Stored{Key: key}
 	ours := false
-	for c := range out.lookup.Closest() {
+	for c := range out.Closest() {
 		switch {
-		case out.causes[c.Addr.ID] != nil: // refused
+		case out.Causes()[c.Addr.ID] != nil: // refused
 		case c.Addr.ID == n.id:
 			ours = true
 		default:
 			s.Count++
 		}
 	}
-	if ours && s.Count == 0 && anyOf(out.causes, wire.CodeAhead, wire.CodeExpired) {
+	if ours && s.Count == 0 && anyOf(out.Causes(), wire.CodeAhead, wire.CodeExpired) {
 		ours = false // by their clocks it is none, so by ours: nobody but us would have it
 	}
 	if ours {
 		if herr := n.storeLocal(r); herr != nil {
-			out.causes[n.id] = herr
+			out.Causes()[n.id] = herr
 		} else {
 			s.Count++
 		}
 	}
-	servers := len(out.answered)
+	servers := out.Answered()
 	if n.mode() == wire.ModeServer {
 		servers++
 	}
 	s.Of = min(n.config.K, servers)
 	if err != nil {
-		return s, out.causes, fmt.Errorf("put %s: %w (%v so far)", key, err, s)
+		return s, out.Causes(), fmt.Errorf("put %s: %w (%v so far)", key, err, s)
 	}
 	var cutOff error
-	if len(out.answered) == 0 {
+	if out.Answered() == 0 {
 		cutOff = n.cutOff()
 	}
 	if alone || cutOff != nil || s.Count < max(quorum, 1) {
-		return s, out.causes, &PutError{Stored: s, Quorum: quorum, Alone: alone, Causes: out.causes, CutOff: cutOff}
+		return s, out.Causes(), &PutError{Stored: s, Quorum: quorum, Alone: alone, Causes: out.Causes(), CutOff: cutOff}
 	}
-	return s, out.causes, nil
+	return s, out.Causes(), nil
 }
 
 // storeLate stores a record on a peer whose answer a put did not await. If the peer

@@ -256,13 +256,13 @@ func (n *Node) lookUpHolders(ctx context.Context, c cargo, which []int32, to fun
 func (n *Node) sweep(ctx context.Context, keys []routing.Key) *routing.Sweep[*peerref.Ref] {
 	s := routing.NewSweep[*peerref.Ref](keys, n.config.K)
 	for target, ok := s.Next(); ok && ctx.Err() == nil; target, ok = s.Next() {
-		out, err := n.walkTo(ctx, "replicate", target, s.Near(target, n.config.K)...)
+		out, err := n.lookups.Nodes(ctx, "replicate", target, s.Near(target, n.config.K)...)
 		if err != nil {
 			n.config.Logger.Info("cannot replicate", "err", err)
 			s.Skip()
 			continue
 		}
-		s.Found(target, slices.Collect(out.lookup.Closest()))
+		s.Found(target, slices.Collect(out.Closest()))
 	}
 	return s
 }

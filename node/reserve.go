@@ -104,7 +104,7 @@ func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Ti
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	maps.DeleteFunc(refused, func(_ wire.PeerID, until time.Time) bool { return !time.Now().Before(until) })
-	near, err := n.walkTo(ctx, "relays", n.key)
+	near, err := n.lookups.Nodes(ctx, "relays", n.key)
 	if err != nil {
 		return false
 	}
@@ -112,7 +112,7 @@ func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Ti
 		want    int
 		another bool // network
 	}{{wantRelays, true}, {needRelays, false}} {
-		for c := range near.lookup.Closest() {
+		for c := range near.Closest() {
 			if len(n.Relays()) >= pass.want {
 				break
 			}

@@ -138,7 +138,7 @@ func (n *Node) peerRecord(key routing.Key, now time.Time) *wire.Signed {
 	if !n.routes.Contains(key) {
 		return nil
 	}
-	for _, c := range n.nearest(key) { // the first is the one
+	for _, c := range n.routes.Nearest(nil, key, 1) {
 		return n.recordOf(c.Addr.ID, now)
 	}
 	return nil

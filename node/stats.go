@@ -55,7 +55,6 @@ func (c *requestCounters) snapshot() Requests {
 
 type counters struct {
 	sent        requestCounters
-	lookups     atomic.Int64
 	republished atomic.Int64
 	handedOver  atomic.Int64
 	knocks      atomic.Int64
@@ -93,7 +92,7 @@ func (n *Node) Stats() Stats {
 		Known:       n.peers.Len(),
 		Records:     n.values.Len(),
 		RecordBytes: n.values.Bytes(),
-		Lookups:     n.counters.lookups.Load(),
+		Lookups:     n.lookups.Count(),
 		Republished: n.counters.republished.Load(),
 		HandedOver:  n.counters.handedOver.Load(),
 		DialledBack: n.counters.knocks.Load(),

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/kadquic/kadquic/routing"
@@ -162,8 +161,6 @@ type traceKey struct{}
 func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
-
-var lookupIDs atomic.Uint64
 
 // tracers are those who watch one operation: at most the node's and the call's.
 type tracers [2]*Trace

@@ -99,7 +99,7 @@ func (n *Node) hearOfOthers(ctx context.Context) {
 		if !l.IsUp() || !l.IsServer() {
 			continue
 		}
-		nodes, _, err := n.findNode(ctx, l.id, n.key)
+		_, nodes, err := n.lookups.FindNode(ctx, l.id, n.key)
 		for _, c := range nodes.Contacts {
 			n.learn(l.addr.Addr(), c, time.Now())
 		}
