@@ -119,7 +119,7 @@ func BenchmarkLookup(b *testing.B) {
 						closer = w.table(int(q.Addr)).AppendNearest(nil, target, 20)
 						replies[q.Key] = closer
 					}
-					l.Answer(q.Key, Reply[int32]{Closer: closer}, now)
+					l.Answer(q.Key, Reply[int32]{Closer: closer})
 				}
 				requests = l.Stats().Queries
 			}

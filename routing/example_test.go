@@ -145,7 +145,7 @@ func ExampleLookup_Next() {
 	for !l.Done(time.Now()) {
 		for q, ok := l.Next(time.Now()); ok; q, ok = l.Next(time.Now()) {
 			closer := hosts[q.Addr].findNode(h.self, target)
-			l.Answer(q.Key, routing.Reply[string]{Closer: closer}, time.Now())
+			l.Answer(q.Key, routing.Reply[string]{Closer: closer})
 		}
 	}
 	for c := range l.Closest() {

@@ -110,8 +110,8 @@ func (k Key) flip(i int) Key {
 // key to itself.
 type Distance [4]uint64
 
-// Cmp returns -1, 0 or 1 as d is less than, equal to or greater than o.
-func (d Distance) Cmp(o Distance) int {
+// Compare returns -1, 0 or 1 as d is less than, equal to or greater than o.
+func (d Distance) Compare(o Distance) int {
 	for i := range d {
 		switch {
 		case d[i] < o[i]:

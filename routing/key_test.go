@@ -51,7 +51,7 @@ func TestDistanceLaws(t *testing.T) {
 		if number(xz).Cmp(new(big.Int).Add(number(xy), number(yz))) > 0 {
 			t.Error("d(x, z) ≤ d(x, y) + d(y, z)")
 		}
-		if xy.Cmp(xz) != number(xy).Cmp(number(xz)) || x.CompareDistance(y, z) != xy.Cmp(xz) {
+		if xy.Compare(xz) != number(xy).Cmp(number(xz)) || x.CompareDistance(y, z) != xy.Compare(xz) {
 			t.Error("distances do not compare as numbers")
 		}
 		if want := KeyBits - number(xy).BitLen(); x.CommonPrefixLen(y) != want {

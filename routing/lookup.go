@@ -165,7 +165,7 @@ func (l *Lookup[A]) Next(now time.Time) (q Query[A], ok bool) {
 
 // Answer tells the lookup that key answered the query sent to it. Answers of
 // those that were asked nothing, or that answered already, are ignored.
-func (l *Lookup[A]) Answer(key Key, r Reply[A], _ time.Time) {
+func (l *Lookup[A]) Answer(key Key, r Reply[A]) {
 	i := l.settle(key)
 	if i < 0 {
 		return
@@ -194,7 +194,7 @@ func (l *Lookup[A]) Answer(key Key, r Reply[A], _ time.Time) {
 
 // Fail tells the lookup that the query sent to key failed or was refused: no
 // answer to it will come.
-func (l *Lookup[A]) Fail(key Key, _ time.Time) {
+func (l *Lookup[A]) Fail(key Key) {
 	if i := l.settle(key); i >= 0 {
 		l.stats.Failures++
 		c := &l.known[i]

@@ -127,7 +127,7 @@ func TestLookupProperties(t *testing.T) {
 			e := air[i]
 			air = slices.Delete(air, i, i+1)
 			if rapid.IntRange(0, 3).Draw(t, "fails") == 0 {
-				l.Fail(e.q.Key, now)
+				l.Fail(e.q.Key)
 				if !e.again {
 					delete(done, e.q.Key)
 				}
@@ -136,14 +136,14 @@ func TestLookupProperties(t *testing.T) {
 				if r.Value {
 					values++
 				}
-				l.Answer(e.q.Key, r, now)
+				l.Answer(e.q.Key, r)
 				if e.q.Store == (o.Store > 0) {
 					done[e.q.Key] = true
 				}
 			}
-			l.Answer(Key{0xee}, Reply[int]{Closer: []Contact[int]{{Key: Key{0xef}}}}, now) // a stranger
+			l.Answer(Key{0xee}, Reply[int]{Closer: []Contact[int]{{Key: Key{0xef}}}}) // a stranger
 			if done[e.q.Key] {
-				l.Fail(e.q.Key, now) // too late to matter
+				l.Fail(e.q.Key) // too late to matter
 			}
 		}
 		if _, ok := l.Next(now); ok {
@@ -240,7 +240,7 @@ func TestLookupFindsTheTruth(t *testing.T) {
 			i := rapid.IntRange(0, len(air)-1).Draw(t, "whose")
 			q := air[i]
 			air = slices.Delete(air, i, i+1)
-			l.Answer(q.Key, Reply[int]{Closer: tables[q.Addr].AppendNearest(nil, target, 4)}, start)
+			l.Answer(q.Key, Reply[int]{Closer: tables[q.Addr].AppendNearest(nil, target, 4)})
 		}
 		want := slices.Clone(all)
 		if !o.CountSelf {

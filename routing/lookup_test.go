@@ -53,12 +53,12 @@ func TestLookupCountsSelfWhereItBelongs(t *testing.T) {
 func TestLookupIgnoresTheUnasked(t *testing.T) {
 	c := talk(t, 0, []byte{1, 2, 3, 4}, LookupOptions[string]{Alpha: 1, Quorum: 1})
 	c.asks(1)
-	c.Answer(key(2), Reply[string]{Closer: []Contact[string]{contact(9)}, Value: true}, c.now)
-	c.Answer(key(8), Reply[string]{Value: true}, c.now)
+	c.Answer(key(2), Reply[string]{Closer: []Contact[string]{contact(9)}, Value: true})
+	c.Answer(key(8), Reply[string]{Value: true})
 	c.fails(3, 8)
 	c.isDone(false)
 	c.answers(1)
-	c.Answer(key(1), Reply[string]{Value: true}, c.now) // and once is enough
+	c.Answer(key(1), Reply[string]{Value: true}) // and once is enough
 	c.isDone(false)
 	c.asks(2)
 	c.answers(2)
@@ -275,11 +275,11 @@ func TestLookupPatientOfTheNearest(t *testing.T) {
 func TestLookupQuorum(t *testing.T) {
 	c := talk(t, 0, []byte{1, 2, 3, 4}, LookupOptions[string]{Quorum: 2})
 	c.asks(1, 2, 3)
-	c.Answer(key(3), Reply[string]{Value: true}, c.now)
+	c.Answer(key(3), Reply[string]{Value: true})
 	c.isDone(false)
 	c.answers(1)
 	c.asks(4)
-	c.Answer(key(4), Reply[string]{Value: true}, c.now)
+	c.Answer(key(4), Reply[string]{Value: true})
 	c.isDone(true)
 	without, ok := c.Without()
 	wantOne(t, "without", without, ok, 1)
@@ -293,7 +293,7 @@ func TestLookupHops(t *testing.T) {
 			t.Errorf("asks %x at hop %d, want %x at %d", q.Key[0], q.Hop, h, hop+1)
 		}
 		if h == 2 {
-			c.Answer(key(2), Reply[string]{Value: true}, c.now)
+			c.Answer(key(2), Reply[string]{Value: true})
 		} else {
 			c.answers(h, []byte{9: 5, 5: 2}[h])
 		}
@@ -511,7 +511,7 @@ func TestLookupFlooded(t *testing.T) {
 			r.Closer = append(r.Closer, Contact[int]{Key: lie})
 			next -= 1 << 40
 		}
-		l.Answer(q.Key, r, start)
+		l.Answer(q.Key, r)
 		if len(l.order) > heardFactor*k || len(l.known) > heardFactor*k {
 			t.Fatalf("%d contacts kept, want at most %d", len(l.order), heardFactor*k)
 		}

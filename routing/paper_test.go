@@ -215,12 +215,12 @@ func (c *conversation) answers(head byte, closer ...byte) {
 	for _, h := range closer {
 		r.Closer = append(r.Closer, contact(h))
 	}
-	c.Answer(key(head), r, c.now)
+	c.Answer(key(head), r)
 }
 
 func (c *conversation) fails(heads ...byte) {
 	for _, h := range heads {
-		c.Fail(key(h), c.now)
+		c.Fail(key(h))
 	}
 }
 
@@ -334,7 +334,7 @@ func TestPaper2_3_FindValueHaltsAndCaches(t *testing.T) {
 	c.answers(5)
 	c.asks(3, 7)
 	c.isDone(false)
-	c.Answer(key(4), Reply[string]{Value: true}, c.now)
+	c.Answer(key(4), Reply[string]{Value: true})
 	c.isDone(true)
 	c.asks()
 	without, ok := c.Without()

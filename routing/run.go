@@ -24,9 +24,9 @@ func (l *Lookup[A]) Run(ctx context.Context, ask func(context.Context, Query[A])
 	take := func(r result) {
 		out--
 		if r.err != nil {
-			l.Fail(r.key, time.Now())
+			l.Fail(r.key)
 		} else {
-			l.Answer(r.key, r.reply, time.Now())
+			l.Answer(r.key, r.reply)
 		}
 	}
 	defer func() {

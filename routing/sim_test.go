@@ -161,7 +161,7 @@ func (w *network) look(from int, target Key, o LookupOptions[int32], has func(in
 				return false
 			}
 			if w.dead[f.q.Addr] {
-				l.Fail(f.q.Key, now)
+				l.Fail(f.q.Key)
 				return true
 			}
 			rtt.Observe(now.Sub(f.sent))
@@ -171,7 +171,7 @@ func (w *network) look(from int, target Key, o LookupOptions[int32], has func(in
 					return target.CompareDistance(c.Key, f.q.Bound) >= 0
 				})
 			}
-			l.Answer(f.q.Key, Reply[int32]{Closer: closer, Value: has != nil && has(f.q.Addr)}, now)
+			l.Answer(f.q.Key, Reply[int32]{Closer: closer, Value: has != nil && has(f.q.Addr)})
 			return true
 		})
 	}

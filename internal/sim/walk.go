@@ -88,10 +88,10 @@ func (k *walk) send(q routing.Query[int32]) {
 			k.found = true
 		}
 		w.cost(k.why).Bytes += bytes
-		k.lookup.Answer(q.Key, r, w.now())
+		k.lookup.Answer(q.Key, r)
 		k.step()
 	}, func() {
-		k.lookup.Fail(q.Key, w.now())
+		k.lookup.Fail(q.Key)
 		k.step()
 	})
 }
