@@ -54,7 +54,7 @@ const (
 
 func newAgent(n *Node, id wire.PeerID) *agent {
 	return &agent{
-		n: n, id: id, t: n.caller(),
+		n: n, id: id, t: n.callSocket(),
 		probes: make(chan probe, 256),
 		do:     make(chan func(time.Time), 16),
 		wake:   make(chan struct{}, 1),
@@ -191,7 +191,7 @@ func (g *agent) step(now time.Time) time.Time {
 	}
 	conn, talking := g.conn()
 	for _, a := range slices.Clone(g.attempts) {
-		a.s.Talk(now, talking && a == g.path)
+		a.s.SetTalking(now, talking && a == g.path)
 		spare := a != g.path && a.state.Found && (g.path == nil || g.path.state.Quiet)
 		switch {
 		case talking && a == g.path:

@@ -35,7 +35,7 @@ func TestAnAttemptEndsOnce(t *testing.T) {
 		attempts := make([]*attempt, maxAttempts+1)
 		err := n.tellAgent(id, wire.PeerID{}, func(g *agent, _ time.Time) {
 			for i := range attempts {
-				call, err := punch.NewCall(punch.Config{Caller: [32]byte{byte(i)}, Rand: randomUint64}, now, now, nil)
+				call, err := punch.NewCaller(punch.Config{Caller: [32]byte{byte(i)}, Rand: randomUint64}, now, now, nil)
 				if err != nil {
 					t.Error(err)
 					return

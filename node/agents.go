@@ -204,7 +204,7 @@ func (n *Node) gotProbe(socket int, via *quic.Port, from netip.AddrPort, b []byt
 		return
 	}
 	gs := n.agents
-	if id, ok := punch.CallOf(b); ok {
+	if id, ok := punch.ParseID(b); ok {
 		gs.mu.Lock()
 		defer gs.mu.Unlock()
 		p := probe{via: via, from: from, b: [punch.Size]byte(b)}
@@ -221,13 +221,13 @@ func (n *Node) gotProbe(socket int, via *quic.Port, from netip.AddrPort, b []byt
 		}
 		return
 	}
-	if a, ok := punch.AnswerWho(b, from); ok {
+	if a, ok := punch.AnswerBindingRequest(b, from); ok {
 		if via == nil && gs.seens.AllowN(time.Now(), 1) {
 			_ = n.transports[socket].SendProbe(from, a) // lost like any packet
 		}
 		return
 	}
-	if nonce, at, ok := punch.ParseSeen(b); ok {
+	if nonce, at, ok := punch.ParseBindingResponse(b); ok {
 		gs.mu.Lock()
 		defer gs.mu.Unlock()
 		if c := gs.whos[nonce]; c != nil {
@@ -239,23 +239,23 @@ func (n *Node) gotProbe(socket int, via *quic.Port, from netip.AddrPort, b []byt
 	}
 }
 
-// caller is the socket that connections through relays use, all of one node: a call
+// callSocket is the socket that connections through relays use, all of one node: a call
 // says which addresses may lead to it, and paths are set there. With several sockets
 // it is the one that reaches most, of equals the first in Config.Listen. What that
 // costs where no socket serves both families: by relay, paths of the other are not
 // tried. An IPv6 wildcard serves both. Peers that can be dialled as they are, are, from any socket.
-func (n *Node) caller() *quic.Transport {
+func (n *Node) callSocket() *quic.Transport {
 	best, bestRank := n.transports[0], -1
 	for i, t := range n.transports {
-		if rank := reaches(t.LocalAddr().Addr(), n.ipv6Only[i]); rank > bestRank {
+		if rank := socketRank(t.LocalAddr().Addr(), n.ipv6Only[i]); rank > bestRank {
 			best, bestRank = t, rank
 		}
 	}
 	return best
 }
 
-// reaches ranks a socket by the address that it is bound to.
-func reaches(local netip.Addr, ipv6Only bool) int {
+// socketRank ranks a socket by the address that it is bound to.
+func socketRank(local netip.Addr, ipv6Only bool) int {
 	switch {
 	case local.IsUnspecified() && local.Is6() && !ipv6Only: // both families, see quic.ListenUDP
 		return int(reach.ScopeGlobal) + 2

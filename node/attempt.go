@@ -12,7 +12,7 @@ import (
 
 // An attempt is one call, ours or the peer's, and the session in which it makes a path.
 type attempt struct {
-	s     *punch.Session
+	s     *punch.Checklist
 	came  bool // the peer called
 	fresh bool // it goes by a socket that had sent nothing before
 	relay wire.PeerID
@@ -52,7 +52,7 @@ func (g *agent) answered(now time.Time, a *attempt, keys punch.Keys) {
 		return
 	}
 	g.n.agents.waiting(g, -1)
-	a.s.Answered(now, keys, g.sender(a))
+	a.s.SetKeys(now, keys, g.sender(a))
 	a.ids = a.s.IDs()
 	g.n.agents.expect(g, a.ids)
 }
@@ -134,11 +134,11 @@ func (g *agent) sender(a *attempt) punch.Sender {
 }
 
 func (g *agent) event(now time.Time, a *attempt, what string, addr wire.Addr, err error) {
-	g.n.callEvent(CallEvent{Peer: g.id, Relay: a.relay, Came: a.came, What: what, Addr: addr, Took: now.Sub(a.began), Err: err})
+	g.n.callEvent(CallEvent{Peer: g.id, Relay: a.relay, Inbound: a.came, What: what, Addr: addr, Took: now.Sub(a.began), Err: err})
 }
 
 // named takes in where the peer says it is, and where the relay sees it.
-func (g *agent) named(now time.Time, a *attempt, i wire.Introduction, seen wire.Addr, relay netip.Addr) {
+func (g *agent) named(now time.Time, a *attempt, i wire.CandidateOffer, seen wire.Addr, relay netip.Addr) {
 	guesses, addrs := g.n.probed(i, seen, relay)
 	g.n.config.Logger.Debug("introduced", "peer", g.id, "came", a.came, "mapping", i.Mapping, "ours", g.n.mapping(),
 		"addrs", i.Addrs, "seen", seen, "guesses", guesses, "probed", addrs)
@@ -146,8 +146,8 @@ func (g *agent) named(now time.Time, a *attempt, i wire.Introduction, seen wire.
 	if i.Mapping == wire.MappingSequential && a.own == wire.MappingSequential && (len(a.ports) == 0 || len(guesses) == 0) {
 		return // each packet would take a port that is foreseen by a call to come
 	}
-	a.s.Name(now, true, guesses...)
-	a.s.Name(now, false, addrs...)
+	a.s.AddCandidates(now, true, guesses...)
+	a.s.AddCandidates(now, false, addrs...)
 	at, ok := seen.AddrPort()
 	if !ok && len(addrs) > 0 {
 		at = addrs[0]
@@ -162,7 +162,7 @@ func (g *agent) paid(size int) {
 	case g.do <- func(time.Time) {
 		for _, a := range slices.Backward(g.attempts) {
 			if a.searches() || !g.searching() && !a.state.Found {
-				a.s.Pay(size)
+				a.s.AddCredit(size)
 				return
 			}
 		}

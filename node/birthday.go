@@ -51,21 +51,21 @@ const (
 func steady(m wire.Mapping) bool { return m == wire.MappingNone || m == wire.MappingIndependent }
 
 // searchable reports whether a peer's ports are random, and may be searched for.
-func searchable(peer wire.Introduction, seen netip.AddrPort) bool {
+func searchable(peer wire.CandidateOffer, seen netip.AddrPort) bool {
 	return peer.Mapping == wire.MappingRandom && consents(peer, seen)
 }
 
-func consents(peer wire.Introduction, seen netip.AddrPort) bool {
+func consents(peer wire.CandidateOffer, seen netip.AddrPort) bool {
 	return peer.Birthday && seen.Addr().Is4() && reach.ScopeOf(seen.Addr()) == reach.ScopeGlobal
 }
 
 // plan decides whether a search belongs to an attempt: the ports of one side are random,
 // the other has one port for everybody, and both agree. The addrs are the peer's.
-func (g *agent) plan(now time.Time, a *attempt, peer wire.Introduction, seen netip.AddrPort, addrs []netip.AddrPort) {
+func (g *agent) plan(now time.Time, a *attempt, peer wire.CandidateOffer, seen netip.AddrPort, addrs []netip.AddrPort) {
 	b := &a.birthday
 	switch {
 	case a.own == wire.MappingRandom && steady(peer.Mapping) && consents(peer, seen):
-		b.scatter, b.target, b.fuel = true, seen, punch.BirthdayPrice(false, seen.Addr())
+		b.scatter, b.target, b.fuel = true, seen, punch.SearchCost(false, seen.Addr())
 		if i := slices.IndexFunc(addrs, func(at netip.AddrPort) bool { return at.Addr() == seen.Addr() }); i >= 0 {
 			b.target = addrs[i]
 		}
@@ -78,7 +78,7 @@ func (g *agent) plan(now time.Time, a *attempt, peer wire.Introduction, seen net
 			b.begins = now
 		}
 	case (a.fresh || a.own == wire.MappingNone) && steady(a.own) && searchable(peer, seen):
-		b.search, b.ip, b.fuel = true, seen.Addr(), punch.BirthdayPrice(true, seen.Addr())
+		b.search, b.ip, b.fuel = true, seen.Addr(), punch.SearchCost(true, seen.Addr())
 		b.begins = now
 		if a.came || !a.fresh {
 			b.begins = now.Add(simpler)
@@ -219,10 +219,10 @@ func (g *agent) beginBirthday(now time.Time, a *attempt) bool {
 	}
 	b.place = func() { <-places }
 	if b.search {
-		a.s.Search(now, b.ip)
+		a.s.SearchPorts(now, b.ip)
 		return true
 	}
-	a.s.Scatter(now, b.target, func() (via int, ok bool) { return g.scatter(a) })
+	a.s.SearchFromSockets(now, b.target, func() (via int, ok bool) { return g.scatter(a) })
 	return true
 }
 

@@ -47,11 +47,11 @@ func TestWhoSearches(t *testing.T) {
 			{steady, steady, false, true, nobody},
 			{unknown, steady, true, false, nobody},
 		} {
-			call, err := punch.NewCall(punch.Config{Rand: randomUint64}, now, now, nil)
+			call, err := punch.NewCaller(punch.Config{Rand: randomUint64}, now, now, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			peer := wire.Introduction{
+			peer := wire.CandidateOffer{
 				Mapping: c.peer, Birthday: true,
 				Addrs: []wire.Addr{wire.AddrFrom(netip.MustParseAddrPort("[2600::1]:5000")), wire.AddrFrom(fresh), wire.AddrFrom(seen)},
 			}

@@ -45,7 +45,7 @@ func (n *Node) dialCalled(ctx context.Context, id wire.PeerID, more <-chan wire.
 			hangUp()
 		}
 	}()
-	t := n.caller()
+	t := n.callSocket()
 	name, err := t.Virtual(publicKey(id))
 	if err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 	if len(known) > 0 {
 		config.Allowance = allowance
 	}
-	if a.s, err = punch.NewCall(config, now, now.Add(n.rttTo(l)), known); err != nil {
+	if a.s, err = punch.NewCaller(config, now, now.Add(n.rttTo(l)), known); err != nil {
 		a.close()
 		return err
 	}
@@ -212,15 +212,15 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 	n.callEvent(CallEvent{Peer: id, Relay: l.id, What: "call"})
 	called, _, err := n.callBy(ctx, l.id, id, intro.Sign(n.config.Key), wire.MaxPadding)
 	if err == nil {
-		var answer wire.Introduction
+		var answer wire.CandidateOffer
 		var keys punch.Keys
-		if answer, err = n.checkIntroduction(called.Intro, id, public); err == nil {
+		if answer, err = n.checkIntroduction(called.Offer, id, public); err == nil {
 			if keys, err = punch.NewKeys(key, answer.Key, true); err == nil {
 				n.payFor(id, intro)
 				give(func(g *agent, now time.Time) {
 					g.event(now, a, "answered", "", nil)
 					g.named(now, a, answer, called.Seen, at)
-					a.s.Pay(len(called.Intro) + called.Padding)
+					a.s.AddCredit(len(called.Offer) + called.Padding)
 					g.answered(now, a, keys)
 				})
 				return nil
@@ -233,7 +233,7 @@ func (n *Node) callBySocket(ctx context.Context, id wire.PeerID, l *link, from s
 
 // payFor sends what the peer's probes to our addresses cost, beyond what the padding
 // of the call has paid.
-func (n *Node) payFor(id wire.PeerID, intro wire.Introduction) {
+func (n *Node) payFor(id wire.PeerID, intro wire.CandidateOffer) {
 	const paid = 3 // addresses
 	for range min(len(intro.Addrs)-paid, 4) {
 		n.sendFuel(id, fuelSize)

@@ -30,7 +30,7 @@ func (n *Node) called(l *link, c wire.Call) (wire.Called, error) {
 	if n.config.Admit != nil && n.config.Admit(c.Peer) != nil {
 		return wire.Called{}, wire.CodeUnreachable
 	}
-	intro, err := n.checkIntroduction(c.Intro, c.Peer, [32]byte{})
+	intro, err := n.checkIntroduction(c.Offer, c.Peer, [32]byte{})
 	if err == nil && !gs.replays.fresh(intro.Key, now) {
 		err = errReplayed
 	}
@@ -44,11 +44,11 @@ func (n *Node) called(l *link, c wire.Call) (wire.Called, error) {
 	n.useRelay(c.Peer, l)
 	n.provenRelay(c.Peer, l)
 	answer, err := n.answerCall(l, c, intro, now)
-	n.callEvent(CallEvent{Peer: c.Peer, Relay: l.id, Came: true, What: "call", Err: err})
+	n.callEvent(CallEvent{Peer: c.Peer, Relay: l.id, Inbound: true, What: "call", Err: err})
 	return answer, err
 }
 
-func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now time.Time) (wire.Called, error) {
+func (n *Node) answerCall(l *link, c wire.Call, intro wire.CandidateOffer, now time.Time) (wire.Called, error) {
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		return wire.Called{}, err
@@ -65,7 +65,7 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 		ports, config.Via = append(ports, from.port), 1
 	}
 	now = time.Now()
-	s, err := punch.NewAnswer(config, keys, now, begin)
+	s, err := punch.NewCallee(config, keys, now, begin)
 	if err != nil {
 		from.close()
 		return wire.Called{}, err
@@ -73,7 +73,7 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 	a := &attempt{s: s, came: true, fresh: from.port != nil, relay: l.id, began: now, own: from.mapping, ports: ports}
 	err = n.tellAgent(c.Peer, l.id, func(g *agent, now time.Time) {
 		g.add(a)
-		a.s.Pay(len(c.Intro) + c.Padding)
+		a.s.AddCredit(len(c.Offer) + c.Padding)
 		g.named(now, a, intro, c.Seen, at.Addr())
 	})
 	if err != nil {
@@ -90,17 +90,17 @@ func (n *Node) answerCall(l *link, c wire.Call, intro wire.Introduction, now tim
 	answer := n.introduce(c.Peer, public, intro.Key, at.Addr(), guesses)
 	answer.Mapping = from.mapping
 	n.payFor(c.Peer, answer)
-	return wire.Called{Intro: answer.Sign(n.config.Key), Padding: wire.MaxPadding}, nil
+	return wire.Called{Offer: answer.Sign(n.config.Key), Padding: wire.MaxPadding}, nil
 }
 
 // answerFrom opens the socket by which a call is answered, and says when its probes may
 // begin.
-func (n *Node) answerFrom(l *link, c wire.Call, intro wire.Introduction, now time.Time) (from socket, begin time.Time) {
+func (n *Node) answerFrom(l *link, c wire.Call, intro wire.CandidateOffer, now time.Time) (from socket, begin time.Time) {
 	from.mapping = n.mapping()
 	seen, _ := c.Seen.AddrPort()
 	switch from.mapping {
 	case wire.MappingSequential: // the answer has to wait
-		if p, err := n.caller().OpenPort(); err == nil {
+		if p, err := n.callSocket().OpenPort(); err == nil {
 			from.port = p
 		}
 		return from, now.Add(2 * n.rttTo(l))

@@ -27,14 +27,14 @@ func TestCallsThatAreNotAnswered(t *testing.T) {
 		alice := testKey(77)
 		var from wire.PeerID
 		copy(from[:], alice[32:])
-		intro := func(change func(*wire.Introduction)) wire.Call {
+		intro := func(change func(*wire.CandidateOffer)) wire.Call {
 			key, err := ecdh.X25519().GenerateKey(rand.Reader)
 			if err != nil {
 				t.Fatal(err)
 			}
-			i := wire.Introduction{To: bob.ID(), Key: [32]byte(key.PublicKey().Bytes()), At: time.Now()}
+			i := wire.CandidateOffer{To: bob.ID(), Key: [32]byte(key.PublicKey().Bytes()), At: time.Now()}
 			change(&i)
-			return wire.Call{Peer: from, Passed: true, Intro: i.Sign(alice), Padding: 100}
+			return wire.Call{Peer: from, Passed: true, Offer: i.Sign(alice), Padding: 100}
 		}
 		as := func(what string, call wire.Call, want error) {
 			t.Helper()
@@ -43,22 +43,22 @@ func TestCallsThatAreNotAnswered(t *testing.T) {
 				t.Errorf("%s: %v, want %v", what, err, want)
 			}
 		}
-		good := intro(func(*wire.Introduction) {})
+		good := intro(func(*wire.CandidateOffer) {})
 		as("a good one", good, nil)
 		as("the same again", good, wire.CodeUnreachable)
-		as("for another", intro(func(i *wire.Introduction) { i.To = relay.ID() }), wire.CodeUnreachable)
-		as("an answer", intro(func(i *wire.Introduction) { i.Reply[0] = 1 }), wire.CodeUnreachable)
-		as("an old one", intro(func(i *wire.Introduction) { i.At = i.At.Add(-maxCallAge - time.Second) }), wire.CodeUnreachable)
-		as("one of the future", intro(func(i *wire.Introduction) { i.At = i.At.Add(maxCallAge + 10*time.Second) }), wire.CodeUnreachable)
-		as("a worthless key", intro(func(i *wire.Introduction) { i.Key = [32]byte{1} }), wire.CodeUnreachable)
-		other := intro(func(*wire.Introduction) {})
+		as("for another", intro(func(i *wire.CandidateOffer) { i.To = relay.ID() }), wire.CodeUnreachable)
+		as("an answer", intro(func(i *wire.CandidateOffer) { i.Reply[0] = 1 }), wire.CodeUnreachable)
+		as("an old one", intro(func(i *wire.CandidateOffer) { i.At = i.At.Add(-maxCallAge - time.Second) }), wire.CodeUnreachable)
+		as("one of the future", intro(func(i *wire.CandidateOffer) { i.At = i.At.Add(maxCallAge + 10*time.Second) }), wire.CodeUnreachable)
+		as("a worthless key", intro(func(i *wire.CandidateOffer) { i.Key = [32]byte{1} }), wire.CodeUnreachable)
+		other := intro(func(*wire.CandidateOffer) {})
 		other.Peer = relay.ID()
 		as("of another", other, wire.CodeUnreachable)
-		as("garbage", wire.Call{Peer: from, Intro: []byte("hello")}, wire.CodeUnreachable)
+		as("garbage", wire.Call{Peer: from, Offer: []byte("hello")}, wire.CodeUnreachable)
 
 		busy := 0
 		for range 20 {
-			if _, err := bob.called(l, intro(func(*wire.Introduction) {})); errors.Is(err, wire.CodeBusy) {
+			if _, err := bob.called(l, intro(func(*wire.CandidateOffer) {})); errors.Is(err, wire.CodeBusy) {
 				busy++
 			}
 		}
@@ -81,8 +81,8 @@ func TestCallsByARelayThatIsNotOurs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		intro := wire.Introduction{To: bob.ID(), Key: [32]byte(key.PublicKey().Bytes()), At: time.Now()}
-		call := wire.Call{Peer: from, Passed: true, Intro: intro.Sign(alice), Padding: 100}
+		intro := wire.CandidateOffer{To: bob.ID(), Key: [32]byte(key.PublicKey().Bytes()), At: time.Now()}
+		call := wire.Call{Peer: from, Passed: true, Offer: intro.Sign(alice), Padding: 100}
 		k.refusedWith(call, wire.CodeUnreachable)
 		if g := bob.agents.agentWith(from); g != nil {
 			t.Error("the call has begun a session")

@@ -91,6 +91,6 @@ func (n *Node) takeRelayed(r *relayRoute, d relay.Datagram) {
 	packet, ok := r.join.Add(d)
 	r.join.Unlock()
 	if ok {
-		n.caller().Deliver(publicKey(d.Peer), packet)
+		n.callSocket().Deliver(publicKey(d.Peer), packet)
 	}
 }

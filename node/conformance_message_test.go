@@ -76,8 +76,8 @@ func testInvalidAnswers(t *testing.T, n *Node, s *swarm) {
 		{"STORED, two codes", store, 10, blob(1, []byte{0, 0}), false},
 		{"DIALLED", wire.DialBack{}, 16, blob(2, k.peerID[:]), true},
 		{"DIALLED without by", wire.DialBack{}, 16, num(3, 0), false},
-		{"CALLED", wire.Call{Peer: k.peerID, Intro: []byte("x")}, 20, blob(1, "x"), true},
-		{"CALLED without intro", wire.Call{Peer: k.peerID, Intro: []byte("x")}, 20, nil, false},
+		{"CALLED", wire.Call{Peer: k.peerID, Offer: []byte("x")}, 20, blob(1, "x"), true},
+		{"CALLED without intro", wire.Call{Peer: k.peerID, Offer: []byte("x")}, 20, nil, false},
 		{"PONG that is not protobuf", wire.Ping{}, 4, []byte{0xff}, false},
 		{"WANTED of 129 bytes", wire.Offer{Records: []wire.Offered{{Kind: wire.KindOpen}}}, 24, blob(1, make([]byte, 129)), false},
 	} {
@@ -220,7 +220,7 @@ func testCall(t *testing.T, n *Node, s *swarm) {
 	k.wantError("CALL without peer", 20, blob(2, "x"), badRequest)
 	k.wantError("CALL without intro", 20, blob(1, someKey[:]), badRequest)
 	for _, body := range [][]byte{nil, blob(1, "")} {
-		if err := k.answer(n, wire.Call{Peer: k.peerID, Intro: []byte("x")}, 20, 21, body); err == nil {
+		if err := k.answer(n, wire.Call{Peer: k.peerID, Offer: []byte("x")}, 20, 21, body); err == nil {
 			t.Error("CALLED without intro is an answer")
 		}
 	}

@@ -80,7 +80,7 @@ func (n *Node) foresee(ctx context.Context, id wire.PeerID, l *link) {
 // a round trip to the relay. Behind a NAT that gives one port after the other that is
 // foreseen, from where another new socket is seen. The zero socket if it cannot be had.
 func (n *Node) freshly(ctx context.Context, relay netip.AddrPort, m wire.Mapping) socket {
-	p, err := n.caller().OpenPort()
+	p, err := n.callSocket().OpenPort()
 	if err != nil {
 		return socket{}
 	}
@@ -141,7 +141,7 @@ func (n *Node) seenByTwo(ctx context.Context, relay netip.AddrPort, p *quic.Port
 // nextPorts asks a relay where it sees a socket that has sent nothing yet, and returns
 // the ports that a NAT which gives one after the other gives next.
 func (n *Node) nextPorts(ctx context.Context, relay netip.AddrPort) []netip.AddrPort {
-	port, err := n.caller().OpenPort()
+	port, err := n.callSocket().OpenPort()
 	if err != nil {
 		return nil
 	}
@@ -150,5 +150,5 @@ func (n *Node) nextPorts(ctx context.Context, relay netip.AddrPort) []netip.Addr
 	if !ok || !at.Addr().Is4() {
 		return nil
 	}
-	return punch.After(at, wire.MaxGuess)
+	return punch.NextPorts(at, wire.MaxGuess)
 }

@@ -25,8 +25,8 @@ var (
 
 // introduce says where we are, to a peer that is to meet us. The guesses are of ports
 // that a NAT will give.
-func (n *Node) introduce(to wire.PeerID, key, reply [32]byte, relay netip.Addr, guesses []netip.AddrPort) wire.Introduction {
-	i := wire.Introduction{
+func (n *Node) introduce(to wire.PeerID, key, reply [32]byte, relay netip.Addr, guesses []netip.AddrPort) wire.CandidateOffer {
+	i := wire.CandidateOffer{
 		From: n.id, To: to, Key: key, Reply: reply, At: time.Now(),
 		Mapping: n.mapping(), Birthday: true,
 	}
@@ -39,9 +39,9 @@ func (n *Node) introduce(to wire.PeerID, key, reply [32]byte, relay netip.Addr, 
 func introAddrs(guesses, candidates []netip.AddrPort) (addrs []wire.Addr) {
 	guesses = guesses[:min(len(guesses), wire.MaxGuess)]
 	candidates = slices.DeleteFunc(slices.Clone(candidates), func(a netip.AddrPort) bool { return slices.Contains(guesses, a) })
-	candidates = reach.Cover(candidates, wire.MaxIntroAddrs-len(guesses), netip.AddrPort.Addr)
+	candidates = reach.Cover(candidates, wire.MaxOfferAddrs-len(guesses), netip.AddrPort.Addr)
 	for _, a := range slices.Concat(guesses, candidates) {
-		if addr := wire.AddrFrom(a); addr != "" && len(addrs) < wire.MaxIntroAddrs && !slices.Contains(addrs, addr) {
+		if addr := wire.AddrFrom(a); addr != "" && len(addrs) < wire.MaxOfferAddrs && !slices.Contains(addrs, addr) {
 			addrs = append(addrs, addr)
 		}
 	}
@@ -57,7 +57,7 @@ func (n *Node) mapping() wire.Mapping {
 // candidates are the addresses at which a peer that was told of them by a relay may
 // find us, the most likely first: those of the socket that connections by relay use.
 func (n *Node) candidates(relay netip.Addr) []netip.AddrPort {
-	local := n.caller().LocalAddr()
+	local := n.callSocket().LocalAddr()
 	var all []netip.AddrPort
 	for _, p := range n.places() {
 		ip := p.At.Addr()
@@ -81,7 +81,7 @@ func farFirst(a, b netip.AddrPort) int {
 // mayProbe reports whether a peer that we know through a relay may have us send probes
 // to an address. Those of our own house are for those who may be in it.
 func (n *Node) mayProbe(a netip.AddrPort, relay netip.Addr) bool {
-	if !punch.Usable(a) || a == elsewhere {
+	if !punch.IsUsable(a) || a == elsewhere {
 		return false
 	}
 	switch reach.ScopeOf(a.Addr()) {
@@ -99,7 +99,7 @@ func (n *Node) mayProbe(a netip.AddrPort, relay netip.Addr) bool {
 
 // probed returns the addresses of an introduction that may be probed, and which are
 // guesses.
-func (n *Node) probed(i wire.Introduction, seen wire.Addr, relay netip.Addr) (guesses, addrs []netip.AddrPort) {
+func (n *Node) probed(i wire.CandidateOffer, seen wire.Addr, relay netip.Addr) (guesses, addrs []netip.AddrPort) {
 	for k, a := range i.Addrs {
 		ap, ok := a.AddrPort()
 		switch {
@@ -117,8 +117,8 @@ func (n *Node) probed(i wire.Introduction, seen wire.Addr, relay netip.Addr) (gu
 }
 
 // checkIntroduction verifies that peer has introduced itself to us, just now.
-func (n *Node) checkIntroduction(b []byte, peer wire.PeerID, reply [32]byte) (wire.Introduction, error) {
-	i, err := wire.ParseIntroduction(b)
+func (n *Node) checkIntroduction(b []byte, peer wire.PeerID, reply [32]byte) (wire.CandidateOffer, error) {
+	i, err := wire.ParseCandidateOffer(b)
 	if err != nil {
 		return i, err
 	}

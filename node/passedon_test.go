@@ -32,7 +32,7 @@ func TestARelayThatMakesUpCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		makeUp := func(peer wire.PeerID) error {
-			m, _, err := l.rpc.call(within(t, time.Minute), wire.Call{Peer: peer, Passed: true, Intro: []byte("I am Alice")})
+			m, _, err := l.rpc.call(within(t, time.Minute), wire.Call{Peer: peer, Passed: true, Offer: []byte("I am Alice")})
 			if e, ok := m.(wire.Error); ok {
 				return e.Code
 			}
@@ -87,8 +87,8 @@ func TestCalledAtTheSocketOfPaths(t *testing.T) {
 		defer c.Close()
 		said(t, c, "hello")
 		got, ok := bob.pool.Lookup(publicKey(alice.ID()))
-		if !ok || !got.Virtual() || got.Transport() != bob.caller() || bob.caller() != bob.transports[0] {
-			t.Errorf("the connection is at %v, paths are made at %v", got.Transport().LocalAddr(), bob.caller().LocalAddr())
+		if !ok || !got.Virtual() || got.Transport() != bob.callSocket() || bob.callSocket() != bob.transports[0] {
+			t.Errorf("the connection is at %v, paths are made at %v", got.Transport().LocalAddr(), bob.callSocket().LocalAddr())
 		}
 	})
 }

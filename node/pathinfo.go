@@ -154,18 +154,18 @@ func (e PathEvent) String() string { return fmt.Sprintf("path to %s: %s", e.Peer
 
 // CallEvent tells of what becomes of a call.
 type CallEvent struct {
-	Peer  wire.PeerID
-	Relay wire.PeerID   // through which it goes
-	Came  bool          // the peer called us
-	What  string        // "call", "answered", "connected", "path", "no path" or "failed"
-	Addr  wire.Addr     // of a path
-	Took  time.Duration // since the call began
-	Err   error         // of one that failed
+	Peer    wire.PeerID
+	Relay   wire.PeerID   // through which it goes
+	Inbound bool          // the peer called us
+	What    string        // "call", "answered", "connected", "path", "no path" or "failed"
+	Addr    wire.Addr     // of a path
+	Took    time.Duration // since the call began
+	Err     error         // of one that failed
 }
 
 func (e CallEvent) String() string {
 	s := fmt.Sprintf("call to %s: %s", e.Peer, e.What)
-	if e.Came {
+	if e.Inbound {
 		s = fmt.Sprintf("call from %s: %s", e.Peer, e.What)
 	}
 	if ap, ok := e.Addr.AddrPort(); ok {
@@ -182,9 +182,9 @@ func (e CallEvent) String() string {
 
 func (n *Node) callEvent(e CallEvent) {
 	if e.Err != nil {
-		n.config.Logger.Debug("call", "peer", e.Peer, "came", e.Came, "what", e.What, "relay", e.Relay, "took", e.Took, "err", e.Err)
+		n.config.Logger.Debug("call", "peer", e.Peer, "came", e.Inbound, "what", e.What, "relay", e.Relay, "took", e.Took, "err", e.Err)
 	} else {
-		n.config.Logger.Debug("call", "peer", e.Peer, "came", e.Came, "what", e.What, "relay", e.Relay, "addr", e.Addr, "took", e.Took)
+		n.config.Logger.Debug("call", "peer", e.Peer, "came", e.Inbound, "what", e.What, "relay", e.Relay, "addr", e.Addr, "took", e.Took)
 	}
 	if t := n.config.Trace; t != nil && t.Call != nil {
 		t.Call(e)

@@ -15,7 +15,7 @@ func TestCallerReachesMost(t *testing.T) {
 	} {
 		for i := 1; i < len(order); i++ {
 			less, more := netip.MustParseAddr(order[i-1]), netip.MustParseAddr(order[i])
-			if reaches(less, false) >= reaches(more, false) {
+			if socketRank(less, false) >= socketRank(more, false) {
 				t.Errorf("%v is preferred to %v", less, more)
 			}
 		}
@@ -23,8 +23,8 @@ func TestCallerReachesMost(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
 		at := func(a string) net.PacketConn { return s.net.Listen(netip.MustParseAddrPort(a)) }
 		n := s.add(Config{PacketConns: []net.PacketConn{at("127.0.0.1:4774"), at("203.0.113.5:4774"), at("203.0.113.6:4774")}})
-		if n.caller() != n.transports[1] {
-			t.Errorf("calls go by %v", n.caller().LocalAddr())
+		if n.callSocket() != n.transports[1] {
+			t.Errorf("calls go by %v", n.callSocket().LocalAddr())
 		}
 	})
 }

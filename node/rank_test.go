@@ -92,7 +92,7 @@ func TestIntroductionNamesTheLAN(t *testing.T) {
 	}
 	lan := netip.MustParseAddrPort("192.168.7.1:4774")
 	addrs := introAddrs(guesses, slices.Concat(v6, []netip.AddrPort{lan}, bridges()))
-	if len(addrs) != wire.MaxIntroAddrs || !slices.Contains(addrs, wire.AddrFrom(lan)) || !slices.Contains(addrs, wire.AddrFrom(v6[0])) {
+	if len(addrs) != wire.MaxOfferAddrs || !slices.Contains(addrs, wire.AddrFrom(lan)) || !slices.Contains(addrs, wire.AddrFrom(v6[0])) {
 		t.Errorf("%d addresses: %v", len(addrs), addrs)
 	}
 }

@@ -166,7 +166,7 @@ func (l *link) answerCall(id uint64, slots chan struct{}, f func() (wire.Message
 func (n *Node) passOn(from, to *link, m wire.Call) (wire.Message, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, min(callTimeout, n.config.RPCTimeout))
 	defer cancel()
-	reply, _, err := to.Call(ctx, wire.Call{Peer: from.id, Passed: true, Intro: m.Intro, Padding: m.Padding, Seen: from.seenFor(to)})
+	reply, _, err := to.Call(ctx, wire.Call{Peer: from.id, Passed: true, Offer: m.Offer, Padding: m.Padding, Seen: from.seenFor(to)})
 	if err != nil {
 		return nil, wire.CodeUnreachable
 	}

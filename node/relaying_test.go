@@ -84,18 +84,18 @@ func TestRelayPassesACallAndPackets(t *testing.T) {
 
 		// The packet overtakes the call, and is not lost.
 		a.tell(bob.id, "first")
-		a.send(wire.Frame{ID: 77, Body: wire.Call{Peer: bob.id, Intro: []byte("I am Alice"), Seen: addrOf(host(99)), Padding: 900}})
+		a.send(wire.Frame{ID: 77, Body: wire.Call{Peer: bob.id, Offer: []byte("I am Alice"), Seen: addrOf(host(99)), Padding: 900}})
 		f := b.request()
 		call, ok := f.Body.(wire.Call)
-		if !ok || call.Peer != alice.id || !call.Passed || string(call.Intro) != "I am Alice" || call.Padding != 900 || call.Seen != addrOf(alice.at) {
+		if !ok || call.Peer != alice.id || !call.Passed || string(call.Offer) != "I am Alice" || call.Padding != 900 || call.Seen != addrOf(alice.at) {
 			t.Fatalf("Bob gets %+v", f.Body)
 		}
 		if from, what := b.hear(); from != alice.id || what != "first" {
 			t.Errorf("Bob hears %q", what)
 		}
-		b.send(wire.Frame{ID: f.ID, Body: wire.Called{Intro: []byte("I am Bob"), Seen: addrOf(host(99)), Padding: 700}})
+		b.send(wire.Frame{ID: f.ID, Body: wire.Called{Offer: []byte("I am Bob"), Seen: addrOf(host(99)), Padding: 700}})
 		called, ok := a.answer(77).(wire.Called)
-		if !ok || string(called.Intro) != "I am Bob" || called.Padding != 700 || called.Seen != addrOf(bob.at) {
+		if !ok || string(called.Offer) != "I am Bob" || called.Padding != 700 || called.Seen != addrOf(bob.at) {
 			t.Fatalf("Alice gets %+v", called)
 		}
 		b.tell(alice.id, "hello")
@@ -111,7 +111,7 @@ func TestRelayPassesACallAndPackets(t *testing.T) {
 			answer wire.Message
 			want   wire.Code
 		}{{wire.Error{Code: wire.CodeBusy, Message: "not now"}, wire.CodeBusy}, {wire.Pong{}, wire.CodeUnreachable}, {nil, wire.CodeUnreachable}} {
-			a.send(wire.Frame{ID: 78, Body: wire.Call{Peer: bob.id, Intro: []byte("again")}})
+			a.send(wire.Frame{ID: 78, Body: wire.Call{Peer: bob.id, Offer: []byte("again")}})
 			began := time.Now()
 			if f := b.request(); c.answer != nil {
 				b.send(wire.Frame{ID: f.ID, Body: c.answer})
@@ -120,15 +120,15 @@ func TestRelayPassesACallAndPackets(t *testing.T) {
 				t.Errorf("after %+v Alice gets %+v, in %v", c.answer, e, time.Since(began))
 			}
 		}
-		a.refusedWith(wire.Call{Peer: alice.id, Intro: []byte("myself")}, wire.CodeUnreachable)
-		a.refusedWith(wire.Call{Peer: wire.PeerID{9}, Intro: []byte("nobody")}, wire.CodeUnreachable)
+		a.refusedWith(wire.Call{Peer: alice.id, Offer: []byte("myself")}, wire.CodeUnreachable)
+		a.refusedWith(wire.Call{Peer: wire.PeerID{9}, Offer: []byte("nobody")}, wire.CodeUnreachable)
 		// A node that has no place there answers no call that is said to be passed on.
-		a.refusedWith(wire.Call{Peer: bob.id, Intro: []byte("from Bob"), Passed: true}, wire.CodeUnreachable)
+		a.refusedWith(wire.Call{Peer: bob.id, Offer: []byte("from Bob"), Passed: true}, wire.CodeUnreachable)
 
 		if m, ok := b.ask(wire.Reserve{Release: true}).(wire.Reserved); !ok || m.Lifetime != 0 {
 			t.Errorf("release: %+v", m)
 		}
-		a.refusedWith(wire.Call{Peer: bob.id, Intro: []byte("too late")}, wire.CodeUnreachable)
+		a.refusedWith(wire.Call{Peer: bob.id, Offer: []byte("too late")}, wire.CodeUnreachable)
 		a.tell(bob.id, "too late")
 		if _, what := b.hear(); what != "" {
 			t.Errorf("Bob hears %q without a place", what)
@@ -157,12 +157,12 @@ func TestRelayTellsNoPrivateAddress(t *testing.T) {
 			{inside, neighbour, addrOf(inside.at), addrOf(neighbour.at)},
 		} {
 			a, b := talks[c.from], talks[c.to]
-			a.send(wire.Frame{ID: 50, Body: wire.Call{Peer: c.to.id, Intro: []byte("x")}})
+			a.send(wire.Frame{ID: 50, Body: wire.Call{Peer: c.to.id, Offer: []byte("x")}})
 			f := b.request()
 			if got := f.Body.(wire.Call).Seen; got != c.callee {
 				t.Errorf("%v calls %v, who is told %q, want %q", c.from.at, c.to.at, got, c.callee)
 			}
-			b.send(wire.Frame{ID: f.ID, Body: wire.Called{Intro: []byte("y")}})
+			b.send(wire.Frame{ID: f.ID, Body: wire.Called{Offer: []byte("y")}})
 			if got := a.answer(50).(wire.Called).Seen; got != c.caller {
 				t.Errorf("%v calls %v, and is told %q, want %q", c.from.at, c.to.at, got, c.caller)
 			}
@@ -178,7 +178,7 @@ func TestWhoDoesNotRelay(t *testing.T) {
 		for i, n := range s.nodes[1:] {
 			k := s.stranger(i).meet(n)
 			k.refusedWith(wire.Reserve{}, wire.CodeUnimplemented)
-			k.refusedWith(wire.Call{Peer: wire.PeerID{9}, Intro: []byte("x")}, wire.CodeUnimplemented)
+			k.refusedWith(wire.Call{Peer: wire.PeerID{9}, Offer: []byte("x")}, wire.CodeUnimplemented)
 			k.conn.SendDatagram([]byte("to whomever"))
 		}
 	})
@@ -238,9 +238,9 @@ func TestRelayUnderAbuse(t *testing.T) {
 			x.hello.Mode, y.hello.Mode = wire.ModeClient, wire.ModeClient // who are not pinged
 			a, b = x.meet(r), y.meet(r)
 			b.reserve()
-			a.send(wire.Frame{ID: 50, Body: wire.Call{Peer: y.id, Intro: []byte("x")}})
+			a.send(wire.Frame{ID: 50, Body: wire.Call{Peer: y.id, Offer: []byte("x")}})
 			f := b.request()
-			b.send(wire.Frame{ID: f.ID, Body: wire.Called{Intro: []byte("y")}})
+			b.send(wire.Frame{ID: f.ID, Body: wire.Called{Offer: []byte("y")}})
 			a.answer(50)
 			return a, b
 		}

@@ -262,7 +262,7 @@ func (n *Node) callOnce(ctx context.Context, by, to wire.PeerID, intro []byte, p
 	}
 	n.useRelay(to, l)
 	l.conn.Touch()
-	m, rtt, err := l.Call(ctx, wire.Call{Peer: to, Intro: intro, Padding: padding})
+	m, rtt, err := l.Call(ctx, wire.Call{Peer: to, Offer: intro, Padding: padding})
 	if err == nil {
 		n.answered(l, wire.Call{}, rtt)
 		if called, ok := m.(wire.Called); ok {

@@ -55,7 +55,7 @@ func (n *Node) whereSeen(ctx context.Context, by netip.AddrPort, send func(netip
 	again := time.NewTicker(whoAgain)
 	defer again.Stop()
 	for range whoTries {
-		if send(by, punch.AppendWho(nil, nonce)) != nil {
+		if send(by, punch.AppendBindingRequest(nil, nonce)) != nil {
 			break
 		}
 		select {
@@ -72,7 +72,7 @@ func (n *Node) whereSeen(ctx context.Context, by netip.AddrPort, send func(netip
 // learnMapping asks nodes with different IPs where they see us, so that it is known
 // what NAT stands before us before anybody has to be called.
 func (n *Node) learnMapping(ctx context.Context) {
-	t := n.caller()
+	t := n.callSocket()
 	strangers := n.strangersIPv4()
 	if len(strangers) < reach.MinScattered && n.config.Mode == ModeClient {
 		n.hearOfOthers(ctx)

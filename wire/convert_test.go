@@ -84,14 +84,14 @@ func toPB(f Frame) *pb.Frame {
 	case Reserved:
 		p.Body = &pb.Frame_Reserved{Reserved: &pb.Reserved{Lifetime: uint32(m.Lifetime / time.Second), Rate: uint32(m.Rate)}}
 	case Call:
-		p.Body = &pb.Frame_Call{Call: &pb.Call{Peer: m.Peer[:], Intro: m.Intro, Seen: []byte(m.Seen), Padding: make([]byte, m.Padding), Passed: m.Passed}}
+		p.Body = &pb.Frame_Call{Call: &pb.Call{Peer: m.Peer[:], Intro: m.Offer, Seen: []byte(m.Seen), Padding: make([]byte, m.Padding), Passed: m.Passed}}
 	case Called:
-		p.Body = &pb.Frame_Called{Called: &pb.Called{Intro: m.Intro, Seen: []byte(m.Seen), Padding: make([]byte, m.Padding)}}
+		p.Body = &pb.Frame_Called{Called: &pb.Called{Intro: m.Offer, Seen: []byte(m.Seen), Padding: make([]byte, m.Padding)}}
 	}
 	return p
 }
 
-func introductionToPB(i Introduction) *pb.Introduction {
+func introductionToPB(i CandidateOffer) *pb.Introduction {
 	p := &pb.Introduction{From: i.From[:], To: i.To[:], Key: i.Key[:], At: uint64(i.At.UnixMilli()), Mapping: pb.Mapping(i.Mapping), Birthday: i.Birthday}
 	if i.Reply != [32]byte{} {
 		p.Reply = i.Reply[:]
@@ -203,15 +203,15 @@ func fromPB(p *pb.Frame) Frame {
 	case *pb.Frame_Reserved:
 		f.Body = Reserved{Lifetime: time.Duration(b.Reserved.GetLifetime()) * time.Second, Rate: int(min(b.Reserved.GetRate(), 1<<31-1))}
 	case *pb.Frame_Call:
-		f.Body = Call{Peer: PeerID(b.Call.GetPeer()), Intro: b.Call.GetIntro(), Seen: seenFromPB(b.Call.GetSeen()), Padding: len(b.Call.GetPadding()), Passed: b.Call.GetPassed()}
+		f.Body = Call{Peer: PeerID(b.Call.GetPeer()), Offer: b.Call.GetIntro(), Seen: seenFromPB(b.Call.GetSeen()), Padding: len(b.Call.GetPadding()), Passed: b.Call.GetPassed()}
 	case *pb.Frame_Called:
-		f.Body = Called{Intro: b.Called.GetIntro(), Seen: seenFromPB(b.Called.GetSeen()), Padding: len(b.Called.GetPadding())}
+		f.Body = Called{Offer: b.Called.GetIntro(), Seen: seenFromPB(b.Called.GetSeen()), Padding: len(b.Called.GetPadding())}
 	}
 	return f
 }
 
-func introductionFromPB(p *pb.Introduction) Introduction {
-	i := Introduction{From: PeerID(p.GetFrom()), To: PeerID(p.GetTo()), Key: [32]byte(p.GetKey()), At: time.UnixMilli(int64(p.GetAt())).UTC(), Birthday: p.GetBirthday()}
+func introductionFromPB(p *pb.Introduction) CandidateOffer {
+	i := CandidateOffer{From: PeerID(p.GetFrom()), To: PeerID(p.GetTo()), Key: [32]byte(p.GetKey()), At: time.UnixMilli(int64(p.GetAt())).UTC(), Birthday: p.GetBirthday()}
 	copy(i.Reply[:], p.GetReply())
 	if m := p.GetMapping(); m >= 0 && m <= pb.Mapping_MAPPING_RANDOM {
 		i.Mapping = Mapping(m)

@@ -129,7 +129,7 @@ func FuzzIntroduction(f *testing.F) {
 	f.Add([]byte("\x32\x00\x38\xff\xff\xff\xff\x7f\x40\x02"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		i, why := parseIntroduction(payload)
-		if _, err := ParseIntroduction(append(make([]byte, 64), payload...)); err == nil || !errors.Is(err, ErrIntroduction) {
+		if _, err := ParseCandidateOffer(append(make([]byte, 64), payload...)); err == nil || !errors.Is(err, ErrIntroduction) {
 			t.Fatalf("%x: %v without a signature", payload, err)
 		}
 		if why != "" {
@@ -147,7 +147,7 @@ func FuzzIntroduction(f *testing.F) {
 			t.Fatalf("an introduction of %d bytes", len(want)+64)
 		}
 		i.From = idOf(alice)
-		if back, err := ParseIntroduction(i.Sign(alice)); err != nil || !reflect.DeepEqual(back, i) {
+		if back, err := ParseCandidateOffer(i.Sign(alice)); err != nil || !reflect.DeepEqual(back, i) {
 			t.Fatalf("%+v comes back as %+v, %v", i, back, err)
 		}
 	})

@@ -17,7 +17,7 @@ const (
 	MaxDialBack   = 4              // addresses in one DIAL_BACK
 	DialBytes     = 4 * 1232       // bytes that a dial back may send before anybody answers: four of QUIC's first packets
 	MaxIntro      = 1024           // bytes of a signed introduction
-	MaxIntroAddrs = 16             // addresses in one introduction
+	MaxOfferAddrs = 16             // addresses in one introduction
 	MaxGuess      = 10             // of them guesses of ports
 	MaxPadding    = 4096           // bytes of padding in one CALL or CALLED
 	MaxValue      = 8 << 10        // bytes of a record's value

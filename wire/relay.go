@@ -23,7 +23,7 @@ type Call struct {
 	Peer PeerID // towards the relay who is called; if Passed, who calls
 	// Intro is 1 to MaxIntro bytes that the relay passes on as they are: see
 	// [Introduction].
-	Intro   []byte
+	Offer   []byte
 	Seen    Addr // from the relay where it sees the caller, always an IP address; "" if it does not tell
 	Padding int  // bytes of no meaning, at most MaxPadding, that pay for as many sent to the caller's addresses
 	Passed  bool // on by the relay
@@ -31,7 +31,7 @@ type Call struct {
 
 // Called answers Call. It goes from the peer to the relay, and on to the caller.
 type Called struct {
-	Intro   []byte // as in Call
+	Offer   []byte // as in Call
 	Seen    Addr   // from the relay where it sees the peer, always an IP address; "" if it does not tell
 	Padding int    // as in Call
 }
@@ -52,23 +52,23 @@ func (m Reserved) seconds() uint64 {
 func (m Reserved) rate() uint64 { return uint64(min(max(m.Rate, 0), math.MaxInt32)) }
 
 func (m Call) size() int {
-	return sizeField(len(m.Peer)) + sizeBytes(len(m.Intro)) + sizeBytes(len(m.Seen)) + sizeBytes(m.Padding) + sizeUint(bit(m.Passed))
+	return sizeField(len(m.Peer)) + sizeBytes(len(m.Offer)) + sizeBytes(len(m.Seen)) + sizeBytes(m.Padding) + sizeUint(bit(m.Passed))
 }
 
 func (m Call) encode(b []byte) []byte {
 	b = appendBytes(b, 1, m.Peer[:])
-	b = appendBytes(b, 2, m.Intro)
+	b = appendBytes(b, 2, m.Offer)
 	b = appendBytes(b, 3, m.Seen)
 	b = appendPadding(b, 4, m.Padding)
 	return appendUint(b, 5, bit(m.Passed))
 }
 
 func (m Called) size() int {
-	return sizeBytes(len(m.Intro)) + sizeBytes(len(m.Seen)) + sizeBytes(m.Padding)
+	return sizeBytes(len(m.Offer)) + sizeBytes(len(m.Seen)) + sizeBytes(m.Padding)
 }
 
 func (m Called) encode(b []byte) []byte {
-	b = appendBytes(b, 1, m.Intro)
+	b = appendBytes(b, 1, m.Offer)
 	b = appendBytes(b, 2, m.Seen)
 	return appendPadding(b, 3, m.Padding)
 }
@@ -106,7 +106,7 @@ func parseCall(b []byte) (m Call, why reason) {
 			}
 			m.Peer = PeerID(c.data())
 		case c.is(2, bytesType):
-			m.Intro = c.data()
+			m.Offer = c.data()
 		case c.is(3, bytesType):
 			m.Seen = parseSeen(c.data())
 		case c.is(4, bytesType):
@@ -120,7 +120,7 @@ func parseCall(b []byte) (m Call, why reason) {
 	case !m.Peer.IsValid():
 		why = badPeerID
 	default:
-		m.Intro, why = parseIntro(m.Intro)
+		m.Offer, why = parseIntro(m.Offer)
 	}
 	return m, c.or(why)
 }
@@ -130,7 +130,7 @@ func parseCalled(b []byte) (m Called, why reason) {
 	for why == "" && c.next() {
 		switch {
 		case c.is(1, bytesType):
-			m.Intro = c.data()
+			m.Offer = c.data()
 		case c.is(2, bytesType):
 			m.Seen = parseSeen(c.data())
 		case c.is(3, bytesType):
@@ -138,7 +138,7 @@ func parseCalled(b []byte) (m Called, why reason) {
 		}
 	}
 	if why == "" && !c.bad {
-		m.Intro, why = parseIntro(m.Intro)
+		m.Offer, why = parseIntro(m.Offer)
 	}
 	return m, c.or(why)
 }

@@ -81,14 +81,14 @@ func contacts(n int) (cs []Contact) {
 }
 
 // introduction is what alice tells bob in a call.
-func introduction() Introduction {
-	return Introduction{From: idOf(alice), To: idOf(bob), Key: routing.KeyOf("half"), At: noon,
+func introduction() CandidateOffer {
+	return CandidateOffer{From: idOf(alice), To: idOf(bob), Key: routing.KeyOf("half"), At: noon,
 		Addrs: []Addr{addr4(7, 4774), addr6}, Mapping: MappingSequential}
 }
 
 // answer is what bob answers.
-func answer() Introduction {
-	return Introduction{From: idOf(bob), To: idOf(alice), Key: routing.KeyOf("other half"), Reply: routing.KeyOf("half"),
+func answer() CandidateOffer {
+	return CandidateOffer{From: idOf(bob), To: idOf(alice), Key: routing.KeyOf("other half"), Reply: routing.KeyOf("half"),
 		At: noon.Add(time.Second), Mapping: MappingRandom, Birthday: true}
 }
 
@@ -156,10 +156,10 @@ func samples() map[string]Frame {
 		"reserved":           {ID: 10, Body: Reserved{Lifetime: time.Hour, Rate: 256 << 10}},
 		"reserved none":      {ID: 10, Body: Reserved{}},
 		"reserved most":      {ID: 10, Body: Reserved{Lifetime: (1<<32 - 1) * time.Second, Rate: 1<<31 - 1}},
-		"call":               {ID: 11, Body: Call{Peer: idOf(bob), Intro: introduction().Sign(alice)}},
-		"call on":            {ID: 11, Body: Call{Peer: idOf(alice), Intro: []byte("hello"), Seen: addr4(9, 40000), Padding: 100, Passed: true}},
-		"call most":          {ID: 11, Body: Call{Peer: idOf(bob), Intro: make([]byte, MaxIntro), Seen: addr6, Padding: MaxPadding}},
-		"called":             {ID: 11, Body: Called{Intro: answer().Sign(bob)}},
-		"called on":          {ID: 11, Body: Called{Intro: []byte("hello"), Seen: addr6, Padding: 200}},
+		"call":               {ID: 11, Body: Call{Peer: idOf(bob), Offer: introduction().Sign(alice)}},
+		"call on":            {ID: 11, Body: Call{Peer: idOf(alice), Offer: []byte("hello"), Seen: addr4(9, 40000), Padding: 100, Passed: true}},
+		"call most":          {ID: 11, Body: Call{Peer: idOf(bob), Offer: make([]byte, MaxIntro), Seen: addr6, Padding: MaxPadding}},
+		"called":             {ID: 11, Body: Called{Offer: answer().Sign(bob)}},
+		"called on":          {ID: 11, Body: Called{Offer: []byte("hello"), Seen: addr6, Padding: 200}},
 	}
 }

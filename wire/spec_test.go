@@ -140,7 +140,7 @@ func TestSpecFacts(t *testing.T) {
 		fmt.Sprintf("| bytes of a dial back before anybody answers | %d |", DialBytes),
 		fmt.Sprintf("| `intro` of CALL and CALLED | 1 to %d bytes |", MaxIntro),
 		fmt.Sprintf("| `padding` of CALL and CALLED | %d bytes |", MaxPadding),
-		fmt.Sprintf("| addresses in an Introduction | %d, those of unknown form counted too; the first %d may be guesses |", MaxIntroAddrs, MaxGuess),
+		fmt.Sprintf("| addresses in an Introduction | %d, those of unknown form counted too; the first %d may be guesses |", MaxOfferAddrs, MaxGuess),
 		fmt.Sprintf("%q ‖ Introduction", introDomain),
 		fmt.Sprintf("| `payload` of a Signed | %d bytes |", MaxPayload),
 		fmt.Sprintf("| `value` of a record | %d bytes; %d of", MaxValue, MaxPeerRecord),

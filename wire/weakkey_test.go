@@ -169,15 +169,15 @@ func TestRecordsThatNameWeakRelaysDoNotVerify(t *testing.T) {
 func TestIntroductionsWithWeakKeysAreRefused(t *testing.T) {
 	forged := false
 	for _, id := range weakIDs(t) {
-		i := Introduction{From: id, To: idOf(bob), Key: [32]byte{9}, At: noon}
+		i := CandidateOffer{From: id, To: idOf(bob), Key: [32]byte{9}, At: noon}
 		payload := i.encode(nil)
 		signature, ok := forge(t, id, append([]byte(introDomain), payload...))
 		forged = forged || ok
-		if _, err := ParseIntroduction(append(signature[:], payload...)); !errors.Is(err, ErrIntroduction) {
+		if _, err := ParseCandidateOffer(append(signature[:], payload...)); !errors.Is(err, ErrIntroduction) {
 			t.Errorf("from %x: %v", id[:], err)
 		}
 		i.To = id
-		if _, err := ParseIntroduction(i.Sign(alice)); !errors.Is(err, ErrIntroduction) {
+		if _, err := ParseCandidateOffer(i.Sign(alice)); !errors.Is(err, ErrIntroduction) {
 			t.Errorf("to %x: %v", id[:], err)
 		}
 	}

@@ -71,7 +71,7 @@ func (f forgery) introduce(x *intruder, to wire.PeerID, reply [32]byte, addrs []
 	if err != nil {
 		return nil
 	}
-	return wire.Introduction{
+	return wire.CandidateOffer{
 		To: to, Key: [32]byte(key.PublicKey().Bytes()), Reply: reply, At: time.Now(),
 		Addrs: addrs, Mapping: f.Mapping, Birthday: f.Birthday,
 	}.Sign(x.key)
@@ -94,7 +94,7 @@ func forgeCall(ctx context.Context, o order, to wire.PeerID, addrs []wire.Addr) 
 		return err
 	}
 	defer x.transport.Close()
-	_, err = x.ask(ctx, wire.Call{Peer: to, Intro: o.Forgery.introduce(x, to, [32]byte{}, addrs), Padding: o.Forgery.Padding})
+	_, err = x.ask(ctx, wire.Call{Peer: to, Offer: o.Forgery.introduce(x, to, [32]byte{}, addrs), Padding: o.Forgery.Padding})
 	if err != nil {
 		return err
 	}
@@ -127,12 +127,12 @@ func (p *program) lurk(ctx context.Context, o order) (any, error) {
 			return nil
 		}
 		<-ready
-		intro, err := wire.ParseIntroduction(c.Intro)
+		intro, err := wire.ParseCandidateOffer(c.Offer)
 		if err != nil {
 			return nil
 		}
 		go o.Forgery.burn(x, intro.From)
-		return wire.Called{Intro: o.Forgery.introduce(x, intro.From, intro.Key, addrs), Padding: o.Forgery.Padding}
+		return wire.Called{Offer: o.Forgery.introduce(x, intro.From, intro.Key, addrs), Padding: o.Forgery.Padding}
 	})
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func forgeHandshake(ctx context.Context, o order, to wire.PeerID, addrs []wire.A
 	if err != nil {
 		return err
 	}
-	_, err = x.ask(ctx, wire.Call{Peer: to, Intro: o.Forgery.introduce(x, to, [32]byte{}, addrs), Padding: o.Forgery.Padding})
+	_, err = x.ask(ctx, wire.Call{Peer: to, Offer: o.Forgery.introduce(x, to, [32]byte{}, addrs), Padding: o.Forgery.Padding})
 	if err != nil {
 		return err
 	}

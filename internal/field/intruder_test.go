@@ -206,7 +206,7 @@ type flood struct {
 func (p *program) flood(ctx context.Context, o order) (any, error) {
 	b, err := intrude(ctx, o.Addrs[0], func(m wire.Message) wire.Message {
 		if _, ok := m.(wire.Call); ok {
-			return wire.Called{Intro: []byte("go ahead")}
+			return wire.Called{Offer: []byte("go ahead")}
 		}
 		return nil
 	})
@@ -223,7 +223,7 @@ func (p *program) flood(ctx context.Context, o order) (any, error) {
 		return nil, err
 	}
 	defer a.transport.Close()
-	if _, err := a.ask(ctx, wire.Call{Peer: b.id, Intro: []byte("flood")}); err != nil {
+	if _, err := a.ask(ctx, wire.Call{Peer: b.id, Offer: []byte("flood")}); err != nil {
 		return nil, err
 	}
 	got := flood{Rate: granted.(wire.Reserved).Rate}

@@ -86,7 +86,7 @@ func (l *pathLog) of(peer string) (change, <-chan struct{}) {
 func (l *pathLog) watch(t *node.Trace) {
 	t.Path = func(e node.PathEvent) { l.note(change{time.Now(), e.Peer.String(), e.Path.String()}) }
 	t.Call = func(e node.CallEvent) {
-		if e.What == "connected" && !e.Came {
+		if e.What == "connected" && !e.Inbound {
 			l.connected(e.Peer.String(), e.Took)
 		}
 	}

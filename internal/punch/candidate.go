@@ -63,16 +63,16 @@ func rank(a netip.Addr) int {
 	return 2
 }
 
-// Usable reports whether a probe may ever go to an address.
-func Usable(a netip.AddrPort) bool {
+// IsUsable reports whether a probe may ever go to an address.
+func IsUsable(a netip.AddrPort) bool {
 	ip := a.Addr()
 	return ip.IsValid() && a.Port() != 0 && !ip.IsUnspecified() && !ip.IsMulticast() && ip.Zone() == "" &&
 		!(ip.Is4() && (ip.As4()[0] == 0 || ip.As4()[0] >= 240))
 }
 
-// After returns the n ports that follow the port of an address, which a NAT that gives
+// NextPorts returns the n ports that follow the port of an address, which a NAT that gives
 // one after the other gives next.
-func After(a netip.AddrPort, n int) []netip.AddrPort {
+func NextPorts(a netip.AddrPort, n int) []netip.AddrPort {
 	var next []netip.AddrPort
 	port := int(a.Port())
 	for range n {

@@ -42,8 +42,8 @@ func NewKeys(own *ecdh.PrivateKey, peer [32]byte, caller bool) (Keys, error) {
 	return Keys{out: ds[1], in: ds[0]}, nil
 }
 
-// opening derives what OPEN is made with.
-func opening(caller [32]byte) (direction, error) {
+// openDirection derives what OPEN is made with.
+func openDirection(caller [32]byte) (direction, error) {
 	ds, err := directions(caller[:], labelOpen, 1)
 	if err != nil {
 		return direction{}, err

@@ -15,7 +15,7 @@ func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 type pair struct {
 	t   testing.TB
 	now time.Time
-	a   *Session
+	a   *Checklist
 	b   Keys // of the callee
 }
 
@@ -32,7 +32,7 @@ func newPair(t testing.TB) *pair {
 	publicA, publicB := [32]byte(keyA.PublicKey().Bytes()), [32]byte(keyB.PublicKey().Bytes())
 	p := &pair{t: t, now: time.Unix(1e9, 0)}
 	r := rand.New(rand.NewPCG(1, 2))
-	if p.a, err = NewCall(Config{Caller: publicA, Rand: r.Uint64, Allowance: 10000}, p.now, p.now, nil); err != nil {
+	if p.a, err = NewCaller(Config{Caller: publicA, Rand: r.Uint64, Allowance: 10000}, p.now, p.now, nil); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := NewKeys(keyA, publicB, true)
@@ -42,12 +42,12 @@ func newPair(t testing.TB) *pair {
 	if p.b, err = NewKeys(keyB, publicA, false); err != nil {
 		t.Fatal(err)
 	}
-	p.a.Answered(p.now, keys, func(Endpoint, []byte) {})
+	p.a.SetKeys(p.now, keys, func(Endpoint, []byte) {})
 	return p
 }
 
 // step returns the nonces of the PINGs that a sends, by where to.
-func (p *pair) step(s *Session) map[netip.AddrPort]uint64 {
+func (p *pair) step(s *Checklist) map[netip.AddrPort]uint64 {
 	p.t.Helper()
 	nonces := map[netip.AddrPort]uint64{}
 	s.Step(p.now, func(to Endpoint, b []byte) {

@@ -12,8 +12,8 @@ const (
 	kindOpen = 0x20 + iota
 	kindPing
 	kindPong
-	kindWho
-	kindSeen
+	kindBindingRequest
+	kindBindingResponse
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 	nonceEnd = idEnd + 8
 	tagSize  = 16
 
-	whoSize = 1 + 8 + 16 + 2
+	bindingSize = 1 + 8 + 16 + 2
 )
 
 // An ID names a call to who receives its probes.
@@ -64,48 +64,48 @@ func (d *direction) open(b []byte) (kind byte, nonce uint64, ok bool) {
 	return b[0], binary.BigEndian.Uint64(b[idEnd:]), true
 }
 
-// CallOf returns which call a packet is a probe of. That says nothing of who sent it.
-func CallOf(b []byte) (ID, bool) {
+// ParseID returns which call a packet is a probe of. That says nothing of who sent it.
+func ParseID(b []byte) (ID, bool) {
 	if len(b) != Size || b[0] < kindOpen || b[0] > kindPong {
 		return ID{}, false
 	}
 	return ID(b[1:idEnd]), true
 }
 
-// AppendWho appends a WHO.
-func AppendWho(b []byte, nonce uint64) []byte {
-	b = append(b, kindWho)
+// AppendBindingRequest appends a WHO.
+func AppendBindingRequest(b []byte, nonce uint64) []byte {
+	b = append(b, kindBindingRequest)
 	b = binary.BigEndian.AppendUint64(b, nonce)
-	return append(b, make([]byte, whoSize-idEnd)...)
+	return append(b, make([]byte, bindingSize-idEnd)...)
 }
 
-// AnswerWho returns the SEEN for a packet from an address, if that is a WHO.
-func AnswerWho(b []byte, from netip.AddrPort) ([]byte, bool) {
-	if len(b) != whoSize || b[0] != kindWho || !from.IsValid() {
+// AnswerBindingRequest returns the SEEN for a packet from an address, if that is a WHO.
+func AnswerBindingRequest(b []byte, from netip.AddrPort) ([]byte, bool) {
+	if len(b) != bindingSize || b[0] != kindBindingRequest || !from.IsValid() {
 		return nil, false
 	}
-	a := append([]byte{kindSeen}, b[1:idEnd]...)
+	a := append([]byte{kindBindingResponse}, b[1:idEnd]...)
 	ip := from.Addr().As16()
 	a = append(a, ip[:]...)
 	return binary.BigEndian.AppendUint16(a, from.Port()), true
 }
 
-// ParseSeen takes apart a SEEN. The nonce is that of the WHO.
-func ParseSeen(b []byte) (nonce uint64, at netip.AddrPort, ok bool) {
-	if len(b) != whoSize || b[0] != kindSeen {
+// ParseBindingResponse takes apart a SEEN. The nonce is that of the WHO.
+func ParseBindingResponse(b []byte) (nonce uint64, at netip.AddrPort, ok bool) {
+	if len(b) != bindingSize || b[0] != kindBindingResponse {
 		return 0, netip.AddrPort{}, false
 	}
 	ip := netip.AddrFrom16([16]byte(b[idEnd:])).Unmap()
-	at = netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[whoSize-2:]))
+	at = netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[bindingSize-2:]))
 	if at.Port() == 0 || ip.IsUnspecified() {
 		return 0, netip.AddrPort{}, false
 	}
 	return binary.BigEndian.Uint64(b[1:]), at, true
 }
 
-// cost is what a packet with so much payload takes of the network, IP and UDP headers
+// packetCost is what a packet with so much payload takes of the network, IP and UDP headers
 // included.
-func cost(to netip.AddrPort, payload int) int {
+func packetCost(to netip.AddrPort, payload int) int {
 	if to.Addr().Unmap().Is4() {
 		return payload + 20 + 8
 	}

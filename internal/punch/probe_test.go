@@ -18,10 +18,10 @@ func TestProbeBytes(t *testing.T) {
 		b    []byte
 		want string
 	}{
-		{"OPEN", p.a.opening.append(nil, kindOpen, 1), "20335d550f0591d34a0000000000000001bc7728997f1a4ab21d19f222a460b31d"},
+		{"OPEN", p.a.openDir.append(nil, kindOpen, 1), "20335d550f0591d34a0000000000000001bc7728997f1a4ab21d19f222a460b31d"},
 		{"PING of the caller", p.a.keys.out.append(nil, kindPing, 2), "21bccf0ab86322ecd00000000000000002f89275b78f94fee03d9e81e7e08b4806"},
 		{"PONG of the callee", p.b.out.append(nil, kindPong, 2), "221a2e9ad9cbddcec80000000000000002749faa5a37444a1c6d9cb0090dfa200c"},
-		{"WHO", AppendWho(nil, 3), "230000000000000003" + strings.Repeat("00", 18)},
+		{"WHO", AppendBindingRequest(nil, 3), "230000000000000003" + strings.Repeat("00", 18)},
 	} {
 		if got := hex.EncodeToString(c.b); got != c.want {
 			t.Errorf("%s is\n%s, want\n%s", c.what, got, c.want)
@@ -31,15 +31,15 @@ func TestProbeBytes(t *testing.T) {
 
 func TestWhoIsAnsweredWithNoMore(t *testing.T) {
 	for _, from := range []string{"1.2.3.4:5", "[2001:db8::1]:65535"} {
-		who := AppendWho(nil, 77)
-		seen, ok := AnswerWho(who, addr(from))
+		who := AppendBindingRequest(nil, 77)
+		seen, ok := AnswerBindingRequest(who, addr(from))
 		if !ok || len(seen) > len(who) {
 			t.Fatalf("%x is answered with %x, %v", who, seen, ok)
 		}
-		if nonce, at, ok := ParseSeen(seen); !ok || nonce != 77 || at != addr(from) {
+		if nonce, at, ok := ParseBindingResponse(seen); !ok || nonce != 77 || at != addr(from) {
 			t.Errorf("%x is %d, %v, %v", seen, nonce, at, ok)
 		}
-		if _, ok := AnswerWho(seen, addr(from)); ok {
+		if _, ok := AnswerBindingRequest(seen, addr(from)); ok {
 			t.Error("SEEN is answered")
 		}
 	}
@@ -62,7 +62,7 @@ func TestNoSecretFromWorthlessKeys(t *testing.T) {
 func TestReplays(t *testing.T) {
 	p := newPair(t)
 	there := addr("2.2.2.2:4001")
-	p.a.Name(p.now, false, there)
+	p.a.AddCandidates(p.now, false, there)
 	nonce := p.step(p.a)[there]
 	if !p.answer(nonce+1, there) || p.a.State(p.now).Found {
 		t.Fatal("an answer to nothing validates")
@@ -79,7 +79,7 @@ func TestReplays(t *testing.T) {
 	for range 3 {
 		p.a.Receive(p.now, 0, there, ping, func(Endpoint, []byte) { pongs++ })
 	}
-	if pongs != 1 || p.a.credit-credit != cost(there, Size) {
+	if pongs != 1 || p.a.credit-credit != packetCost(there, Size) {
 		t.Errorf("%d answers to one PING, credit for %d bytes", pongs, p.a.credit-credit)
 	}
 	// Its own PINGs, sent back to it, are nothing to it.
@@ -94,15 +94,15 @@ func TestEarlyProbes(t *testing.T) {
 	keys := *p.a.keys
 	there := addr("2.2.2.2:4001")
 	var err error
-	p.a, err = NewCall(Config{Rand: rand.New(rand.NewPCG(3, 4)).Uint64, Allowance: 1000}, p.now, p.now, nil)
+	p.a, err = NewCaller(Config{Rand: rand.New(rand.NewPCG(3, 4)).Uint64, Allowance: 1000}, p.now, p.now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 * maxEarly { // of which only so many are kept
+	for range 2 * maxBuffered { // of which only so many are kept
 		p.a.Receive(p.now, 0, there, p.b.out.append(nil, kindPing, 1), nil)
 	}
 	var sent [][]byte
-	p.a.Answered(p.now, keys, func(to Endpoint, b []byte) {
+	p.a.SetKeys(p.now, keys, func(to Endpoint, b []byte) {
 		if to.Addr != there {
 			t.Errorf("sends to %v", to)
 		}
@@ -116,8 +116,8 @@ func TestEarlyProbes(t *testing.T) {
 func FuzzReceive(f *testing.F) {
 	p := newPair(f)
 	f.Add(p.b.out.append(nil, kindPing, 1))
-	f.Add(p.a.opening.append(nil, kindOpen, 1))
-	f.Add(AppendWho(nil, 1))
+	f.Add(p.a.openDir.append(nil, kindOpen, 1))
+	f.Add(AppendBindingRequest(nil, 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p := newPair(t)
 		p.a.Receive(p.now, 0, addr("1.2.3.4:5"), b, func(to Endpoint, sent []byte) {
@@ -128,13 +128,13 @@ func FuzzReceive(f *testing.F) {
 		if p.a.State(p.now.Add(time.Second)).Found {
 			t.Error("validates")
 		}
-		CallOf(b)
-		if a, ok := AnswerWho(b, addr("1.2.3.4:5")); ok && len(a) > len(b) {
+		ParseID(b)
+		if a, ok := AnswerBindingRequest(b, addr("1.2.3.4:5")); ok && len(a) > len(b) {
 			t.Error("an answer longer than the question")
 		}
-		if nonce, at, ok := ParseSeen(b); ok {
-			again, _ := AnswerWho(AppendWho(nil, nonce), at)
-			if _, at2, ok := ParseSeen(again); !ok || at2 != at {
+		if nonce, at, ok := ParseBindingResponse(b); ok {
+			again, _ := AnswerBindingRequest(AppendBindingRequest(nil, nonce), at)
+			if _, at2, ok := ParseBindingResponse(again); !ok || at2 != at {
 				t.Errorf("%x is %v, then %v", b, at, at2)
 			}
 		}

@@ -22,21 +22,21 @@ func TestNothingThatComesDoesHarm(t *testing.T) {
 				m.now = m.now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
 			},
 			"step":  func(*rapid.T) { m.wants(t, m.s.Step(m.now, m.send(t))) },
-			"name":  func(t *rapid.T) { m.s.Name(m.now, rapid.Bool().Draw(t, "guess"), drawAddr(t)) },
+			"name":  func(t *rapid.T) { m.s.AddCandidates(m.now, rapid.Bool().Draw(t, "guess"), drawAddr(t)) },
 			"pay":   func(t *rapid.T) { m.pay(rapid.IntRange(0, 4096).Draw(t, "bytes")) },
-			"talk":  func(t *rapid.T) { m.s.Talk(m.now, rapid.Bool().Draw(t, "on")) },
+			"talk":  func(t *rapid.T) { m.s.SetTalking(m.now, rapid.Bool().Draw(t, "on")) },
 			"check": func(*rapid.T) { m.s.Check(m.now) },
 			"scatter": func(t *rapid.T) {
-				m.s.Scatter(m.now, drawAddr(t), func() (int, bool) {
+				m.s.SearchFromSockets(m.now, drawAddr(t), func() (int, bool) {
 					return rapid.IntRange(1, 5).Draw(t, "socket"), rapid.Bool().Draw(t, "opened")
 				})
 			},
-			"search": func(t *rapid.T) { m.s.Search(m.now, drawAddr(t).Addr()) },
+			"search": func(t *rapid.T) { m.s.SearchPorts(m.now, drawAddr(t).Addr()) },
 			"answered": func(t *rapid.T) {
-				m.s.Answered(m.now, m.keys, m.send(t))
+				m.s.SetKeys(m.now, m.keys, m.send(t))
 			},
 			"probe":   func(t *rapid.T) { m.receive(t, m.peer.out.append(nil, drawKind(t), m.nonce(t))) },
-			"open":    func(t *rapid.T) { m.receive(t, m.s.opening.append(nil, kindOpen, m.nonce(t))) },
+			"open":    func(t *rapid.T) { m.receive(t, m.s.openDir.append(nil, kindOpen, m.nonce(t))) },
 			"again":   func(t *rapid.T) { m.receive(t, m.draw(t)) },
 			"garbage": func(t *rapid.T) { m.receive(t, rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "b")) },
 			"forged": func(t *rapid.T) {
@@ -58,7 +58,7 @@ func TestNothingThatComesDoesHarm(t *testing.T) {
 // A machine drives one session, and knows the keys of its peer.
 type machine struct {
 	now   time.Time
-	s     *Session
+	s     *Checklist
 	keys  Keys // of the session
 	peer  Keys
 	paid  int
@@ -87,9 +87,9 @@ func (m *machine) start(t *rapid.T) {
 	m.paid = c.Allowance
 	var err error
 	if called {
-		m.s, err = NewAnswer(c, m.keys, m.now, m.now)
+		m.s, err = NewCallee(c, m.keys, m.now, m.now)
 	} else {
-		m.s, err = NewCall(c, m.now, m.now.Add(80*time.Millisecond), []netip.AddrPort{drawAddr(t)})
+		m.s, err = NewCaller(c, m.now, m.now.Add(80*time.Millisecond), []netip.AddrPort{drawAddr(t)})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -98,15 +98,15 @@ func (m *machine) start(t *rapid.T) {
 
 func (m *machine) send(t *rapid.T) Sender {
 	return func(to Endpoint, b []byte) {
-		if len(b) != Size || !Usable(to.Addr) {
+		if len(b) != Size || !IsUsable(to.Addr) {
 			t.Fatalf("%x to %v", b, to)
 		}
-		if c := m.s.find(to); c == nil || c.validated.IsZero() {
-			m.spent += cost(to.Addr, len(b))
+		if c := m.s.candidate(to); c == nil || c.validated.IsZero() {
+			m.spent += packetCost(to.Addr, len(b))
 		}
 		kind, nonce, ok := m.peer.in.open(b)
 		if m.s.keys == nil {
-			kind, nonce, ok = m.s.opening.open(b)
+			kind, nonce, ok = m.s.openDir.open(b)
 		}
 		if !ok {
 			t.Fatalf("%x is not for the peer", b)
@@ -119,7 +119,7 @@ func (m *machine) send(t *rapid.T) Sender {
 
 func (m *machine) pay(n int) {
 	m.paid += n
-	m.s.Pay(n)
+	m.s.AddCredit(n)
 }
 
 // receive hands over a packet, and fails if it validates what it should not.
@@ -129,7 +129,7 @@ func (m *machine) receive(t *rapid.T, b []byte) bool {
 	to, asked := m.asked[nonce]
 	valid := m.validated(from)
 	if len(b) == Size {
-		m.paid += cost(from.Addr, Size) // at the very most, now or when it is read
+		m.paid += packetCost(from.Addr, Size) // at the very most, now or when it is read
 		m.came = append(m.came, b)
 	}
 	genuine := m.s.Receive(m.now, from.Via, from.Addr, b, m.send(t))
@@ -140,7 +140,7 @@ func (m *machine) receive(t *rapid.T, b []byte) bool {
 }
 
 func (m *machine) validated(e Endpoint) bool {
-	c := m.s.find(e)
+	c := m.s.candidate(e)
 	return c != nil && !c.validated.IsZero()
 }
 
@@ -149,8 +149,8 @@ func (m *machine) check(t *rapid.T) {
 		t.Fatalf("%d bytes to addresses not validated, paid were %d", m.spent, m.paid)
 	}
 	s := m.s
-	if len(s.candidates) > maxCandidates || len(s.sent) > maxSent || len(s.order) != len(s.sent) ||
-		len(s.answered) > maxAnswered || len(s.early) > maxEarly {
+	if len(s.candidates) > maxCandidates || len(s.sent) > maxSent || len(s.sentOrder) != len(s.sent) ||
+		len(s.answered) > maxAnswered || len(s.buffered) > maxBuffered {
 		t.Fatal("a session grows without bound")
 	}
 }
@@ -165,8 +165,8 @@ func (m *machine) wants(t *rapid.T, next time.Time) {
 func (m *machine) nonce(t *rapid.T) uint64 {
 	if len(m.asked) > 0 && rapid.IntRange(0, 3).Draw(t, "made up") > 0 {
 		i := rapid.IntRange(0, len(m.asked)-1).Draw(t, "which")
-		if n := min(i, len(m.s.order)-1); n >= 0 {
-			return m.s.order[n]
+		if n := min(i, len(m.s.sentOrder)-1); n >= 0 {
+			return m.s.sentOrder[n]
 		}
 	}
 	return rapid.Uint64().Draw(t, "nonce")
@@ -180,7 +180,7 @@ func (m *machine) draw(t *rapid.T) []byte {
 }
 
 func drawKind(t *rapid.T) byte {
-	return rapid.SampledFrom([]byte{kindPing, kindPong, kindPong, kindOpen, kindWho}).Draw(t, "kind")
+	return rapid.SampledFrom([]byte{kindPing, kindPong, kindPong, kindOpen, kindBindingRequest}).Draw(t, "kind")
 }
 
 func drawAddr(t *rapid.T) netip.AddrPort {

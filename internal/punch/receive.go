@@ -7,20 +7,20 @@ import (
 
 // Receive takes in a probe that came by a socket of ours, and answers it. It reports
 // whether the probe is genuine: what is not has no effect.
-func (s *Session) Receive(now time.Time, via int, from netip.AddrPort, b []byte, send Sender) bool {
+func (s *Checklist) Receive(now time.Time, via int, from netip.AddrPort, b []byte, send Sender) bool {
 	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-	if !Usable(from) || len(b) != Size {
+	if !IsUsable(from) || len(b) != Size {
 		return false
 	}
 	e := Endpoint{via, from}
 	if s.keys == nil {
-		s.keep(e, b)
+		s.bufferProbe(e, b)
 		return false
 	}
-	if s.called && b[0] == kindOpen {
-		_, nonce, ok := s.opening.open(b)
+	if s.callee && b[0] == kindOpen {
+		_, nonce, ok := s.openDir.open(b)
 		if ok {
-			s.asked(now, e, nonce, send)
+			s.handlePing(now, e, nonce, send)
 		}
 		return ok
 	}
@@ -29,46 +29,46 @@ func (s *Session) Receive(now time.Time, via int, from netip.AddrPort, b []byte,
 	case !ok:
 		return false
 	case kind == kindPing:
-		s.asked(now, e, nonce, send)
+		s.handlePing(now, e, nonce, send)
 	case kind == kindPong:
-		s.answer(now, e, nonce, send)
+		s.handlePong(now, e, nonce, send)
 	default:
 		return false
 	}
 	return true
 }
 
-// keep puts aside a probe for which there are no keys yet. One that has the form of a
+// bufferProbe puts aside a probe for which there are no keys yet. One that has the form of a
 // probe may be the callee's, who is faster by the straight way than by the relay.
-func (s *Session) keep(e Endpoint, b []byte) {
-	if len(s.early) < maxEarly {
-		s.early = append(s.early, early{e.Via, e.Addr, [Size]byte(b)})
+func (s *Checklist) bufferProbe(e Endpoint, b []byte) {
+	if len(s.buffered) < maxBuffered {
+		s.buffered = append(s.buffered, bufferedProbe{e.Via, e.Addr, [Size]byte(b)})
 	}
 }
 
-// asked answers a PING or OPEN, where it came from. That may be news of where the peer
+// handlePing answers a PING or OPEN, where it came from. That may be news of where the peer
 // is.
-func (s *Session) asked(now time.Time, from Endpoint, nonce uint64, send Sender) {
+func (s *Checklist) handlePing(now time.Time, from Endpoint, nonce uint64, send Sender) {
 	if _, again := s.answered[nonce]; again {
 		return
 	}
-	if len(s.forget) >= maxAnswered {
-		delete(s.answered, s.forget[0])
-		s.forget = s.forget[1:]
+	if len(s.answeredOrder) >= maxAnswered {
+		delete(s.answered, s.answeredOrder[0])
+		s.answeredOrder = s.answeredOrder[1:]
 	}
 	s.answered[nonce] = struct{}{}
-	s.forget = append(s.forget, nonce)
-	s.Pay(cost(from.Addr, Size))
+	s.answeredOrder = append(s.answeredOrder, nonce)
+	s.AddCredit(packetCost(from.Addr, Size))
 
-	known := s.find(from)
-	if s.pay(from) {
+	known := s.candidate(from)
+	if s.spend(from) {
 		var room [Size]byte
 		send(from, s.keys.out.append(room[:0], kindPong, nonce))
 	}
-	s.birthday.hit(from)
+	s.search.stopIfFound(from)
 	switch {
 	case known == nil:
-		if known = s.add(from, false, now); known == nil {
+		if known = s.addCandidate(from, false, now); known == nil {
 			return
 		}
 	case known.guess: // not any more
@@ -76,52 +76,52 @@ func (s *Session) asked(now time.Time, from Endpoint, nonce uint64, send Sender)
 	case known.due.IsZero() && known.validated.IsZero():
 		known.probe, known.due = steps, now
 	}
-	if known.validated.IsZero() && !known.due.After(now) && s.looking(now) {
-		s.ping(now, from, send)
+	if known.validated.IsZero() && !known.due.After(now) && s.isRunning(now) {
+		s.sendPing(now, from, send)
 		known.next(now, s.end)
 	}
 }
 
-// answer takes in a PONG. It validates an address only if it comes from where the
+// handlePong takes in a PONG. It validates an address only if it comes from where the
 // PING went.
-func (s *Session) answer(now time.Time, from Endpoint, nonce uint64, send Sender) {
+func (s *Checklist) handlePong(now time.Time, from Endpoint, nonce uint64, send Sender) {
 	p, ok := s.sent[nonce]
 	if !ok {
 		return
 	}
 	if p.to != from { // it is there, but behind something; see whether that answers
-		if s.find(from) == nil && s.looking(now) {
-			s.add(from, false, now)
+		if s.candidate(from) == nil && s.isRunning(now) {
+			s.addCandidate(from, false, now)
 		}
 		return
 	}
 	delete(s.sent, nonce)
-	for i, n := range s.order {
+	for i, n := range s.sentOrder {
 		if n == nonce {
-			s.order = append(s.order[:i], s.order[i+1:]...)
+			s.sentOrder = append(s.sentOrder[:i], s.sentOrder[i+1:]...)
 			break
 		}
 	}
-	s.watch.heard(now)
-	c := s.find(from)
+	s.keepalive.heard(now)
+	c := s.candidate(from)
 	if c == nil {
-		if c = s.add(from, false, now); c == nil {
-			c = s.replace(from)
+		if c = s.addCandidate(from, false, now); c == nil {
+			c = s.replaceCandidate(from)
 		}
 	}
 	c.rtt = now.Sub(p.at)
 	if c.validated.IsZero() {
 		c.validated = now
-		s.choose(now, c)
+		s.nominate(now, c)
 	}
 }
 
-// replace takes an endpoint in, when there is no room, in the place of another that is
+// replaceCandidate takes an endpoint in, when there is no room, in the place of another that is
 // not the best, and that has not answered if there is such a one.
-func (s *Session) replace(e Endpoint) *candidate {
+func (s *Checklist) replaceCandidate(e Endpoint) *candidate {
 	at := 0
 	for i, c := range s.candidates {
-		if c == s.best {
+		if c == s.selected {
 			continue
 		}
 		if at = i; c.validated.IsZero() {
@@ -132,14 +132,14 @@ func (s *Session) replace(e Endpoint) *candidate {
 	return s.candidates[at]
 }
 
-// choose decides whether a path just validated is the best.
-func (s *Session) choose(now time.Time, c *candidate) {
+// nominate decides whether a path just validated is the best.
+func (s *Checklist) nominate(now time.Time, c *candidate) {
 	switch {
-	case s.best == nil:
-		s.settled = now.Add(settling)
-	case now.After(s.settled) || rank(c.Addr.Addr()) >= rank(s.best.Addr.Addr()):
+	case s.selected == nil:
+		s.nominateUntil = now.Add(nominationTime)
+	case now.After(s.nominateUntil) || rank(c.Addr.Addr()) >= rank(s.selected.Addr.Addr()):
 		return
 	}
-	s.best = c
-	s.watch.began(now)
+	s.selected = c
+	s.keepalive.reset(now)
 }

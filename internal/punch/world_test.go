@@ -54,7 +54,7 @@ type end struct {
 	w     *world
 	nat   *nat
 	key   *ecdh.PrivateKey
-	s     *Session
+	s     *Checklist
 	paid  int // for it, by the other
 	spent int // to addresses not validated
 	bytes int // to anybody
@@ -108,11 +108,11 @@ func (w *world) other(e *end) *end {
 // send carries a probe.
 func (e *end) send(to Endpoint, b []byte) {
 	w := e.w
-	c := e.s.find(to)
+	c := e.s.candidate(to)
 	if c == nil || c.validated.IsZero() {
-		e.spent += cost(to.Addr, len(b))
+		e.spent += packetCost(to.Addr, len(b))
 	}
-	e.bytes += cost(to.Addr, len(b))
+	e.bytes += packetCost(to.Addr, len(b))
 	from := e.nat.out(to.Via, to.Addr)
 	if w.rand.Float64() < w.loss {
 		return
@@ -128,7 +128,7 @@ func (e *end) send(to Endpoint, b []byte) {
 		}
 		if ok && o.s != nil {
 			if o.s.Receive(w.now, socket, from, p, o.send) {
-				o.paid += cost(to.Addr, len(p))
+				o.paid += packetCost(to.Addr, len(p))
 			}
 			o.step()
 		}
@@ -163,7 +163,7 @@ func (e *end) step() {
 
 func (e *end) pay(n int) {
 	e.paid += n
-	e.s.Pay(n)
+	e.s.AddCredit(n)
 }
 
 func (e *end) config(allowance int) Config {
@@ -176,26 +176,26 @@ func (e *end) config(allowance int) Config {
 func (e *end) place() (guesses []netip.AddrPort, seen netip.AddrPort) {
 	seen = e.nat.out(0, relay)
 	if e.nat.mapping == sequential {
-		guesses = After(e.nat.out(999, relay), 10)
+		guesses = NextPorts(e.nat.out(999, relay), 10)
 	}
 	return guesses, seen
 }
 
 func (e *end) name(o *end, guesses []netip.AddrPort, seen netip.AddrPort) {
 	w := e.w
-	e.s.Name(w.now, true, guesses...)
-	e.s.Name(w.now, false, seen)
+	e.s.AddCandidates(w.now, true, guesses...)
+	e.s.AddCandidates(w.now, false, seen)
 	e.pay(4096)
 	switch {
 	case e.nat.mapping == random && o.nat.mapping <= independent:
-		e.pay(BirthdayPrice(true, seen.Addr()))
-		e.s.Scatter(w.now, seen, func() (int, bool) {
+		e.pay(SearchCost(true, seen.Addr()))
+		e.s.SearchFromSockets(w.now, seen, func() (int, bool) {
 			e.scattered++
 			return firstScattered + e.scattered, true
 		})
 	case o.nat.mapping == random && e.nat.mapping <= independent:
-		e.pay(BirthdayPrice(false, seen.Addr()))
-		e.s.Search(w.now, seen.Addr())
+		e.pay(SearchCost(false, seen.Addr()))
+		e.s.SearchPorts(w.now, seen.Addr())
 	}
 }
 
@@ -209,7 +209,7 @@ func (w *world) call(known bool, d time.Duration) {
 		before = append(before, seenB)
 	}
 	var err error
-	a.s, err = NewCall(a.config(1260), w.now, w.now.Add(2*delay), before)
+	a.s, err = NewCaller(a.config(1260), w.now, w.now.Add(2*delay), before)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func (w *world) call(known bool, d time.Duration) {
 		if b.nat.mapping >= sequential {
 			begin = begin.Add(2 * delay)
 		}
-		if b.s, err = NewAnswer(b.config(0), keys, w.now, begin); err != nil {
+		if b.s, err = NewCallee(b.config(0), keys, w.now, begin); err != nil {
 			w.t.Fatal(err)
 		}
 		guessB, seenB := b.place()
@@ -235,7 +235,7 @@ func (w *world) call(known bool, d time.Duration) {
 				w.t.Fatal(err)
 			}
 			a.name(b, guessB, seenB)
-			a.s.Answered(w.now, keys, a.send)
+			a.s.SetKeys(w.now, keys, a.send)
 			a.step()
 		})
 	})

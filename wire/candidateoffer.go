@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// An Introduction is what one peer tells another, through a relay, so that they
+// An CandidateOffer is what one peer tells another, through a relay, so that they
 // can meet: where it may be found, and half of a secret that the relay does not
 // learn. From both halves, by X25519 (RFC 7748), the two make the key of their
 // probes.
-type Introduction struct {
+type CandidateOffer struct {
 	From, To PeerID
 	Key      [32]byte  // an X25519 public key, made for this call
 	Reply    [32]byte  // Key of the call that this answers; zero in a call
@@ -55,7 +55,7 @@ const introDomain = "kadquic call v1\x00"
 // Sign returns the form in which i travels: the signature and the bytes signed.
 // From is set to the key's public half, At cut to milliseconds, and Addrs to
 // MaxIntroAddrs; those that are not IP addresses are left out.
-func (i Introduction) Sign(key ed25519.PrivateKey) []byte {
+func (i CandidateOffer) Sign(key ed25519.PrivateKey) []byte {
 	i.From = PeerID(key.Public().(ed25519.PublicKey))
 	b := append(make([]byte, 0, 512), introDomain...)
 	b = i.encode(b)
@@ -63,7 +63,7 @@ func (i Introduction) Sign(key ed25519.PrivateKey) []byte {
 	return append(ed25519.Sign(key, b), payload...)
 }
 
-func (i Introduction) encode(b []byte) []byte {
+func (i CandidateOffer) encode(b []byte) []byte {
 	b = appendBytes(b, 1, i.From[:])
 	b = appendBytes(b, 2, i.To[:])
 	b = appendBytes(b, 3, i.Key[:])
@@ -73,7 +73,7 @@ func (i Introduction) encode(b []byte) []byte {
 	b = appendUint(b, 5, millis(i.At))
 	n := 0
 	for _, a := range i.Addrs {
-		if _, ok := a.AddrPort(); ok && n < MaxIntroAddrs {
+		if _, ok := a.AddrPort(); ok && n < MaxOfferAddrs {
 			b = appendBytes(b, 6, a)
 			n++
 		}
@@ -82,27 +82,27 @@ func (i Introduction) encode(b []byte) []byte {
 	return appendUint(b, 8, bit(i.Birthday))
 }
 
-// ParseIntroduction reads what Sign returned and verifies that From has signed
+// ParseCandidateOffer reads what Sign returned and verifies that From has signed
 // it. Whether From and To are who they should be, and At lately, is for the
 // caller to see. Fields not known here are passed over, and addresses of forms
 // not known left out. The error wraps ErrIntroduction.
-func ParseIntroduction(b []byte) (Introduction, error) {
+func ParseCandidateOffer(b []byte) (CandidateOffer, error) {
 	if len(b) <= ed25519.SignatureSize || len(b) > MaxIntro {
-		return Introduction{}, fmt.Errorf("%w: %d bytes", ErrIntroduction, len(b))
+		return CandidateOffer{}, fmt.Errorf("%w: %d bytes", ErrIntroduction, len(b))
 	}
 	signature, payload := b[:ed25519.SignatureSize], b[ed25519.SignatureSize:]
 	i, why := parseIntroduction(payload)
 	if why != "" {
-		return Introduction{}, fmt.Errorf("%w: %s", ErrIntroduction, why)
+		return CandidateOffer{}, fmt.Errorf("%w: %s", ErrIntroduction, why)
 	}
 	signed := append(append(make([]byte, 0, len(introDomain)+len(payload)), introDomain...), payload...)
 	if !ed25519.Verify(i.From[:], signed, signature) {
-		return Introduction{}, fmt.Errorf("%w: signature does not match", ErrIntroduction)
+		return CandidateOffer{}, fmt.Errorf("%w: signature does not match", ErrIntroduction)
 	}
 	return i, nil
 }
 
-func parseIntroduction(b []byte) (i Introduction, why reason) {
+func parseIntroduction(b []byte) (i CandidateOffer, why reason) {
 	addrs := 0
 	c := scan(b)
 	for why == "" && c.next() {
@@ -121,7 +121,7 @@ func parseIntroduction(b []byte) (i Introduction, why reason) {
 				why = badTime
 			}
 		case c.is(6, bytesType):
-			if addrs++; addrs > MaxIntroAddrs {
+			if addrs++; addrs > MaxOfferAddrs {
 				why = tooManyAddrs
 			} else if a := parseSeen(c.data()); a != "" {
 				i.Addrs = append(i.Addrs, a)

@@ -11,21 +11,21 @@ const (
 	// 64,000, so that one probe in 250 to a random port meets one of them.
 	Sockets = 256
 	// Scattered is how many it opens in all, each in the place of the oldest.
-	Scattered = 1536
+	TotalSockets = 1536
 )
 
 const (
-	birthdayPace   = 20 * time.Millisecond
-	birthdayProbes = 4    // a pace: 200 a second
-	birthdayOpens  = 8    // a pace, of sockets: 400 a second
-	birthdayMax    = 1200 // probes
-	firstPort      = 1024
+	searchPace      = 20 * time.Millisecond
+	probesPerPace   = 4    // a pace: 200 a second
+	socketsPerPace  = 8    // a pace, of sockets: 400 a second
+	maxSearchProbes = 1200 // probes
+	firstPort       = 1024
 	// birthdaySpare is how many probes' credit a search leaves: what it finds has to
 	// be asked, and answered.
-	birthdaySpare = 20
+	spareProbes = 20
 )
 
-// A birthday is the search for a port of a NAT that gives them at random, by many
+// A portSearch is the search for a port of a NAT that gives them at random, by many
 // sockets on that side, and many probes to random ports from the other.
 //
 // The two meet in either order. A probe may come to a port that one of the sockets has,
@@ -36,12 +36,12 @@ const (
 // on being opened while the probes go on: after t seconds, of 400 sockets and 200 probes
 // in each, the chance that none has met is exp(-0.62t²) with such a NAT, 1 in 1,000 after
 // 3.3 s, and less with another.
-type birthday struct {
+type portSearch struct {
 	next time.Time // zero: not now
 
 	// On the side with random ports.
 	target netip.AddrPort // of the peer, one for everybody
-	open   Opener
+	open   SocketOpener
 	opens  int // left
 
 	// On the other.
@@ -52,107 +52,107 @@ type birthday struct {
 	tried map[uint16]struct{}
 }
 
-// An Opener opens a socket that has sent nothing yet, and says which it is; false if
+// An SocketOpener opens a socket that has sent nothing yet, and says which it is; false if
 // there is none just now. It may close what it opened Sockets sockets before.
-type Opener func() (via int, ok bool)
+type SocketOpener func() (via int, ok bool)
 
-// BirthdayPrice is what the peer must pay for its part in all: what its addresses get
+// SearchCost is what the peer must pay for its part in all: what its addresses get
 // from the side with random ports, or from the other.
-func BirthdayPrice(random bool, ip netip.Addr) int {
-	price := cost(netip.AddrPortFrom(ip, 1), Size)
+func SearchCost(random bool, ip netip.Addr) int {
+	price := packetCost(netip.AddrPortFrom(ip, 1), Size)
 	if random {
-		return (Scattered + birthdaySpare) * price
+		return (TotalSockets + spareProbes) * price
 	}
-	return (birthdayMax + birthdaySpare) * price
+	return (maxSearchProbes + spareProbes) * price
 }
 
-// Scatter begins a birthday search on the side with random ports: many sockets send to
+// SearchFromSockets begins a birthday search on the side with random ports: many sockets send to
 // the one address that the peer has.
-func (s *Session) Scatter(now time.Time, target netip.AddrPort, open Opener) {
-	if Usable(target) {
-		s.birthday = birthday{next: later(now, s.begin), target: target, open: open, opens: Scattered}
-		s.extend(now)
+func (s *Checklist) SearchFromSockets(now time.Time, target netip.AddrPort, open SocketOpener) {
+	if IsUsable(target) {
+		s.search = portSearch{next: later(now, s.begin), target: target, open: open, opens: TotalSockets}
+		s.extendForSearch(now)
 	}
 }
 
-// Search begins one on the other side: it sends to random ports of the peer's NAT.
-func (s *Session) Search(now time.Time, ip netip.Addr) {
-	if Usable(netip.AddrPortFrom(ip, firstPort)) {
-		s.birthday = birthday{next: now, ip: ip.Unmap(), left: birthdayMax, tried: make(map[uint16]struct{})}
-		s.extend(now)
+// SearchPorts begins one on the other side: it sends to random ports of the peer's NAT.
+func (s *Checklist) SearchPorts(now time.Time, ip netip.Addr) {
+	if IsUsable(netip.AddrPortFrom(ip, firstPort)) {
+		s.search = portSearch{next: now, ip: ip.Unmap(), left: maxSearchProbes, tried: make(map[uint16]struct{})}
+		s.extendForSearch(now)
 	}
 }
 
 // EndSearch ends either.
-func (s *Session) EndSearch() { s.birthday = birthday{} }
+func (s *Checklist) EndSearch() { s.search = portSearch{} }
 
-// extend makes time for the search.
-func (s *Session) extend(now time.Time) {
-	const all = birthdayMax / birthdayProbes * birthdayPace
+// extendForSearch makes time for the search.
+func (s *Checklist) extendForSearch(now time.Time) {
+	const all = maxSearchProbes / probesPerPace * searchPace
 	s.searchEnd = now.Add(all + time.Second)
 	s.end = later(s.end, s.searchEnd)
 }
 
-// hit ends the search when the peer's probe comes by one of the many ways.
-func (b *birthday) hit(from Endpoint) {
+// stopIfFound ends the search when the peer's probe comes by one of the many ways.
+func (b *portSearch) stopIfFound(from Endpoint) {
 	if b.target.IsValid() && from.Via != 0 || b.ip.IsValid() && from.Addr.Addr() == b.ip {
 		b.next = time.Time{}
 	}
 }
 
-func (s *Session) stepBirthday(now time.Time, send Sender) time.Time {
-	b := &s.birthday
-	if b.next.IsZero() || s.keys == nil || s.best != nil {
+func (s *Checklist) stepSearch(now time.Time, send Sender) time.Time {
+	b := &s.search
+	if b.next.IsZero() || s.keys == nil || s.selected != nil {
 		return time.Time{}
 	}
 	if now.Before(b.next) {
 		return b.next
 	}
-	b.next = now.Add(birthdayPace)
+	b.next = now.Add(searchPace)
 	if b.target.IsValid() {
-		s.scatter(now, send)
+		s.openSockets(now, send)
 		return b.next
 	}
-	for range birthdayProbes {
+	for range probesPerPace {
 		e := Endpoint{s.via, netip.AddrPortFrom(b.ip, s.randomPort())}
 		if b.left == 0 {
 			b.next = time.Time{}
 			break
 		}
-		if s.credit < (1+birthdaySpare)*cost(e.Addr, Size) {
+		if s.credit < (1+spareProbes)*packetCost(e.Addr, Size) {
 			break
 		}
-		s.ping(now, e, send)
+		s.sendPing(now, e, send)
 		b.left--
 	}
 	return b.next
 }
 
-// scatter opens sockets and sends by them.
-func (s *Session) scatter(now time.Time, send Sender) {
-	b := &s.birthday
-	for range birthdayOpens {
+// openSockets opens sockets and sends by them.
+func (s *Checklist) openSockets(now time.Time, send Sender) {
+	b := &s.search
+	for range socketsPerPace {
 		if b.opens == 0 {
 			b.next = time.Time{}
 			return
 		}
-		if s.credit < (1+birthdaySpare)*cost(b.target, Size) {
+		if s.credit < (1+spareProbes)*packetCost(b.target, Size) {
 			return
 		}
 		via, ok := b.open()
 		if !ok {
 			return
 		}
-		s.ping(now, Endpoint{via, b.target}, send)
+		s.sendPing(now, Endpoint{via, b.target}, send)
 		b.opens--
 	}
 }
 
-func (s *Session) randomPort() uint16 {
+func (s *Checklist) randomPort() uint16 {
 	for range 64 {
 		p := uint16(firstPort + s.rand()%(65536-firstPort))
-		if _, ok := s.birthday.tried[p]; !ok {
-			s.birthday.tried[p] = struct{}{}
+		if _, ok := s.search.tried[p]; !ok {
+			s.search.tried[p] = struct{}{}
 			return p
 		}
 	}

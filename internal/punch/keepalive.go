@@ -15,43 +15,43 @@ const (
 	consent = 30 * time.Second
 )
 
-// A watch sees to it that a path that was found stays one. The zero value is asleep.
-type watch struct {
+// A keepalive sees to it that a path that was found stays one. The zero value is asleep.
+type keepalive struct {
 	talking bool
 	last    time.Time // heard
 	asked   time.Time // first PING since then that waits for its answer; zero: none
 	next    time.Time // PING
 }
 
-func (w *watch) gap() time.Duration {
+func (w *keepalive) gap() time.Duration {
 	if w.talking {
 		return talkGap
 	}
 	return idleGap
 }
 
-func (w *watch) began(now time.Time) {
+func (w *keepalive) reset(now time.Time) {
 	w.last, w.asked, w.next = now, time.Time{}, now.Add(w.gap())
 }
 
-func (w *watch) heard(now time.Time) {
+func (w *keepalive) heard(now time.Time) {
 	w.last, w.asked, w.next = now, time.Time{}, now.Add(w.gap())
 }
 
-func (w *watch) quiet(now time.Time) bool {
+func (w *keepalive) isQuiet(now time.Time) bool {
 	return !w.asked.IsZero() && now.Sub(w.asked) >= silence
 }
 
 // keepAlive asks on the path whether the peer is there still, and gives the path up
 // when it has not answered for long. It returns when to be called again.
-func (s *Session) keepAlive(now time.Time, send Sender) time.Time {
-	w := &s.watch
+func (s *Checklist) keepAlive(now time.Time, send Sender) time.Time {
+	w := &s.keepalive
 	if !w.asked.IsZero() && now.Sub(w.last) >= consent+w.gap() {
-		s.best.validated, s.best.due, s.best = time.Time{}, time.Time{}, nil
+		s.selected.validated, s.selected.due, s.selected = time.Time{}, time.Time{}, nil
 		return time.Time{}
 	}
 	if !now.Before(w.next) {
-		s.ping(now, s.best.Endpoint, send)
+		s.sendPing(now, s.selected.Endpoint, send)
 		if w.asked.IsZero() {
 			w.asked = now
 		}
@@ -67,9 +67,9 @@ func (s *Session) keepAlive(now time.Time, send Sender) time.Time {
 	return next
 }
 
-// Talk says whether a conversation is open on the path, which is then watched closely.
-func (s *Session) Talk(now time.Time, on bool) {
-	w := &s.watch
+// SetTalking says whether a conversation is open on the path, which is then watched closely.
+func (s *Checklist) SetTalking(now time.Time, on bool) {
+	w := &s.keepalive
 	if w.talking == on {
 		return
 	}
@@ -80,9 +80,9 @@ func (s *Session) Talk(now time.Time, on bool) {
 }
 
 // Check asks on the path at once whether it is there still.
-func (s *Session) Check(now time.Time) {
-	if s.best != nil && s.watch.asked.IsZero() {
-		s.watch.next = now
+func (s *Checklist) Check(now time.Time) {
+	if s.selected != nil && s.keepalive.asked.IsZero() {
+		s.keepalive.next = now
 	}
 }
 
@@ -98,12 +98,12 @@ type State struct {
 }
 
 // State says how the session stands.
-func (s *Session) State(now time.Time) State {
-	if s.best == nil {
+func (s *Checklist) State(now time.Time) State {
+	if s.selected == nil {
 		return State{}
 	}
 	return State{
-		Found: true, Path: s.best.Endpoint, RTT: s.best.rtt, Quiet: s.watch.quiet(now),
-		Heard: s.watch.last, Asked: s.watch.asked,
+		Found: true, Path: s.selected.Endpoint, RTT: s.selected.rtt, Quiet: s.keepalive.isQuiet(now),
+		Heard: s.keepalive.last, Asked: s.keepalive.asked,
 	}
 }

@@ -106,7 +106,7 @@ func TestPathsAreWatched(t *testing.T) {
 	if s := w.a.s.State(w.now); !s.Found || s.Quiet || s.RTT != 2*delay {
 		t.Fatalf("after a minute: %+v", s)
 	}
-	w.a.s.Talk(w.now, true)
+	w.a.s.SetTalking(w.now, true)
 	w.a.step()
 	w.run(5 * time.Second)
 	w.loss = 1
@@ -142,7 +142,7 @@ func TestBetterPaths(t *testing.T) {
 		{"192.168.1.2:4001", 400 * time.Millisecond, "2.2.2.2:4001"},
 	} {
 		p := newPair(t)
-		p.a.Name(p.now, false, addr("2.2.2.2:4001"), addr(c.second))
+		p.a.AddCandidates(p.now, false, addr("2.2.2.2:4001"), addr(c.second))
 		pings := p.step(p.a)
 		p.now = p.now.Add(20 * time.Millisecond)
 		p.answer(pings[addr("2.2.2.2:4001")], addr("2.2.2.2:4001"))
@@ -160,8 +160,8 @@ func TestBetterPaths(t *testing.T) {
 // One path of the schedule, as text.
 func TestSchedule(t *testing.T) {
 	p := newPair(t)
-	p.a.Name(p.now, false, addr("2.2.2.2:4001"))
-	p.a.Name(p.now, true, addr("2.2.2.2:5000"))
+	p.a.AddCandidates(p.now, false, addr("2.2.2.2:4001"))
+	p.a.AddCandidates(p.now, true, addr("2.2.2.2:5000"))
 	start := p.now
 	var sure, guess []string
 	for i := 0; ; i++ {
