@@ -207,7 +207,7 @@ func TestWithdrawnOutlivesPublished(t *testing.T) {
 		n := s.add(Config{Data: data})
 		i := len(s.nodes) - 1
 		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
-		name := publishedPrefix + slot{wire.KindOpen, key}.String()
+		name := publishedPrefix + publicationKey{wire.KindOpen, key}.String()
 		was, err := n.disk.Saved(name)
 		if err != nil || was == nil {
 			t.Fatal(was, err)

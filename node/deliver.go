@@ -13,9 +13,9 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A cargo is records on their way to other nodes. It is asked by several
+// A batch is records on their way to other nodes. It is asked by several
 // goroutines at once.
-type cargo interface {
+type batch interface {
 	Len() int
 	// Offered names the i-th record.
 	Offered(i int) wire.Offered
@@ -43,14 +43,14 @@ func (f freshRecords) Offered(i int) wire.Offered {
 const (
 	// maxFreight is how many bytes of records go in one STORE: a frame, less what
 	// stands around them.
-	maxFreight = wire.MaxFrame - 4<<10
+	batchBytes = wire.MaxFrame - 4<<10
 
 	// What one receiver is sent, below what it takes (SPEC.md §9), so that it has
 	// room left for what else it is asked by us.
-	freightBytes    = 192 << 10 // a second
-	freightRequests = 20        // a second
-	freightBurst    = 1 << 20   // bytes at once
-	requestBurst    = 40        // requests at once
+	paceBytes    = 192 << 10 // a second
+	paceRequests = 20        // a second
+	paceBurst    = 1 << 20   // bytes at once
+	requestBurst = 40        // requests at once
 
 	// offersPerRequest is how many records offered are counted as one request,
 	// by who offers and who is offered: what they cost is to be looked for, one by
@@ -58,15 +58,15 @@ const (
 	offersPerRequest = 64
 )
 
-// A pace keeps what we send to one peer below what it takes. The nil pace does
+// A pacer keeps what we send to one peer below what it takes. The nil pace does
 // not wait. Goroutines may share it.
-type pace struct{ bytes, requests *rate.Limiter }
+type pacer struct{ bytes, requests *rate.Limiter }
 
-func newPace() *pace {
-	return &pace{rate.NewLimiter(freightBytes, freightBurst), rate.NewLimiter(freightRequests, requestBurst)}
+func newPacer() *pacer {
+	return &pacer{rate.NewLimiter(paceBytes, paceBurst), rate.NewLimiter(paceRequests, requestBurst)}
 }
 
-func (p *pace) wait(ctx context.Context, bytes, requests int) error {
+func (p *pacer) wait(ctx context.Context, bytes, requests int) error {
 	if p == nil {
 		return nil
 	}
@@ -84,8 +84,8 @@ type delivery struct {
 	waited time.Duration // for the answers
 	sent   int           // records that the peer took from us
 
-	refused bool          // the peer has no room: all of a batch was refused for that
-	full    map[slot]bool // keys whose records it refused: they had no room, others may
+	refused bool                    // the peer has no room: all of a batch was refused for that
+	full    map[publicationKey]bool // keys whose records it refused: they had no room, others may
 }
 
 // How slow a receiver may be: after a grace, no slower than slowest for an answer
@@ -103,7 +103,7 @@ var errTooSlow = errors.New("too slow to be delivered to")
 // which, the peer holds now, and how many it took from us. A peer that has no room
 // for anything of a whole batch is sent nothing more. After an error some may
 // have been delivered all the same.
-func (n *Node) deliver(ctx context.Context, to wire.PeerID, c cargo, which []int32) (held []bool, sent int, err error) {
+func (n *Node) deliver(ctx context.Context, to wire.PeerID, c batch, which []int32) (held []bool, sent int, err error) {
 	d := delivery{node: n, to: to}
 	held = make([]bool, len(which))
 	for at := 0; at < len(which) && err == nil && !d.refused; at += wire.MaxOffer {
@@ -123,7 +123,7 @@ func (n *Node) deliver(ctx context.Context, to wire.PeerID, c cargo, which []int
 
 // offer finds out which of up to MaxOffer records the peer holds already. One
 // that does not know of offers holds none, as far as we know.
-func (d *delivery) offer(ctx context.Context, c cargo, which []int32, held []bool) error {
+func (d *delivery) offer(ctx context.Context, c batch, which []int32, held []bool) error {
 	m := wire.Offer{Records: make([]wire.Offered, len(which))}
 	for i, r := range which {
 		m.Records[i] = c.Offered(int(r))
@@ -152,7 +152,7 @@ const offeredSize = 56
 func offerCost(n int) int { return max(1, n/offersPerRequest) }
 
 // send sends the records that are not held yet, as many in a frame as it takes.
-func (d *delivery) send(ctx context.Context, c cargo, which []int32, held []bool) error {
+func (d *delivery) send(ctx context.Context, c batch, which []int32, held []bool) error {
 	var batch []*wire.Signed
 	var places []int // of the batch, in which
 	size := 0
@@ -169,10 +169,10 @@ func (d *delivery) send(ctx context.Context, c cargo, which []int32, held []bool
 			continue
 		}
 		s := c.Load(int(r))
-		if s == nil || d.full[slotOf(s)] {
+		if s == nil || d.full[publicationKeyOf(s)] {
 			continue
 		}
-		if len(batch) == wire.MaxStore || size+s.Size() > maxFreight {
+		if len(batch) == wire.MaxStore || size+s.Size() > batchBytes {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -206,11 +206,11 @@ func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int
 // noteFull notes that the peer has no room, if it refused all of a batch for that: for
 // anything, or, where all are of one key and kind, at least for that.
 func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
-	keys := make(map[slot]bool)
+	keys := make(map[publicationKey]bool)
 	for i, code := range results {
 		switch code {
 		case wire.CodeFull, wire.CodeTooFar, wire.CodeReadOnly:
-			keys[slotOf(batch[i])] = true
+			keys[publicationKeyOf(batch[i])] = true
 		default:
 			return
 		}
@@ -220,7 +220,7 @@ func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
 		return
 	}
 	if d.full == nil {
-		d.full = make(map[slot]bool)
+		d.full = make(map[publicationKey]bool)
 	}
 	maps.Copy(d.full, keys)
 }
@@ -240,7 +240,7 @@ func (d *delivery) ask(ctx context.Context, m wire.Message, size, cost int) (wir
 		if err != nil {
 			return nil, err
 		}
-		if err := l.freight.wait(ctx, size, cost); err != nil {
+		if err := l.pacer.wait(ctx, size, cost); err != nil {
 			return nil, err
 		}
 		start := time.Now()

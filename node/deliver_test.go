@@ -191,7 +191,7 @@ func TestDeliverKeepsToTheReceiversLimits(t *testing.T) {
 		}
 		<-done
 		took := time.Since(start)
-		if least := time.Duration(1200*8000-freightBurst) * time.Second / freightBytes; took < least || took > least+10*time.Second {
+		if least := time.Duration(1200*8000-paceBurst) * time.Second / paceBytes; took < least || took > least+10*time.Second {
 			t.Errorf("took %v, want a little more than %v", took, least)
 		}
 		if stores := b.Stats().Served.Store; stores > 1200/7+5 {

@@ -14,17 +14,17 @@ const MaxLabel = 1024
 // labels are what the user calls the keys of publications. They are kept on disk beside
 // the publications and are never sent. Goroutines may share them.
 type labels struct {
-	disk shelf // nil: they end with the process; constant once the node runs
+	disk stateStore // nil: they end with the process; constant once the node runs
 
 	mu sync.Mutex // held while a label is written, so that the last one stands
-	by map[slot]string
+	by map[publicationKey]string
 }
 
 // SetLabel names one of the records that this node keeps alive, for its user: Published
 // tells the label, no other node hears of it. It lasts until Unpublish. If the node keeps
 // no such record alive, the error is ErrNotFound.
 func (n *Node) SetLabel(kind wire.Kind, key routing.Key, label string) error {
-	at := slot{kind, key}
+	at := publicationKey{kind, key}
 	if len(label) > MaxLabel {
 		return fmt.Errorf("label of %s: %d bytes, want at most %d", key, len(label), MaxLabel)
 	}
@@ -36,7 +36,7 @@ func (n *Node) SetLabel(kind wire.Kind, key routing.Key, label string) error {
 
 // set sets a label, "" removes it. Where there are too many, those go of which published
 // says that nothing is published there.
-func (ls *labels) set(at slot, label string, published func(slot) bool) error {
+func (ls *labels) set(at publicationKey, label string, published func(publicationKey) bool) error {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.by[at] == label {
@@ -59,7 +59,7 @@ func (ls *labels) set(at slot, label string, published func(slot) bool) error {
 }
 
 // prune removes the labels of what is not published any more, with mu held.
-func (ls *labels) prune(published func(slot) bool) {
+func (ls *labels) prune(published func(publicationKey) bool) {
 	for at := range ls.by {
 		if !published(at) {
 			delete(ls.by, at)
@@ -71,23 +71,23 @@ func (ls *labels) prune(published func(slot) bool) {
 }
 
 // of returns the label there, "" if there is none.
-func (ls *labels) of(at slot) string {
+func (ls *labels) of(at publicationKey) string {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	return ls.by[at]
 }
 
 // parseLabel reads what set wrote.
-func parseLabel(data []byte) (at slot, label string, ok bool) {
+func parseLabel(data []byte) (at publicationKey, label string, ok bool) {
 	if n := len(data) - 1 - len(at.key); n <= 0 || n > MaxLabel {
-		return slot{}, "", false
+		return publicationKey{}, "", false
 	}
-	return slot{wire.Kind(data[0]), routing.Key(data[1:33])}, string(data[33:]), true
+	return publicationKey{wire.Kind(data[0]), routing.Key(data[1:33])}, string(data[33:]), true
 }
 
 // load takes in what another process left on the disk. It is called before the node
 // starts, after the publications are loaded.
-func (ls *labels) load(disk shelf, published func(slot) bool) {
+func (ls *labels) load(disk stateStore, published func(publicationKey) bool) {
 	for name, data := range disk.savedPublications() {
 		at, label, ok := parseLabel(data)
 		if !ok || !published(at) {
@@ -100,7 +100,7 @@ func (ls *labels) load(disk shelf, published func(slot) bool) {
 }
 
 // has reports whether anything is kept alive there, or about to be.
-func (ps *publications) has(at slot) bool {
+func (ps *publications) has(at publicationKey) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	return ps.by[at] != nil

@@ -58,10 +58,10 @@ func TestLabels(t *testing.T) {
 
 // There are no more labels than publications.
 func TestLabelsAreBounded(t *testing.T) {
-	ls := labels{by: make(map[slot]string)}
-	kept := func(at slot) bool { return at.key[2] == 0 }
+	ls := labels{by: make(map[publicationKey]string)}
+	kept := func(at publicationKey) bool { return at.key[2] == 0 }
 	for i := range maxPublished + 1000 {
-		at := slot{wire.KindOpen, routing.Key{byte(i), byte(i >> 8), byte(i >> 16), 1}}
+		at := publicationKey{wire.KindOpen, routing.Key{byte(i), byte(i >> 8), byte(i >> 16), 1}}
 		if i < 1000 {
 			at.key[2] = 9
 		}

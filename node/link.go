@@ -60,7 +60,7 @@ type link struct {
 	quota    *quota        // of the peer, whose links share it
 	requests *rate.Limiter // quota's; nil: unlimited (loopback), as are the next
 	stores   *rate.Limiter
-	freight  *pace
+	pacer    *pacer
 }
 
 // ID returns the peer's identity, which the connection has proved.
@@ -116,7 +116,7 @@ func (n *Node) newLink(c *quic.Conn) *link {
 		l.rtt.rtt = routing.NewRTT(s.SmoothedRTT, s.MeanDeviation)
 	}
 	if !l.addr.Addr().IsLoopback() {
-		l.requests, l.stores, l.freight = l.quota.requests, l.quota.stores, l.quota.freight
+		l.requests, l.stores, l.pacer = l.quota.requests, l.quota.stores, l.quota.pacer
 	}
 	return l
 }

@@ -91,13 +91,13 @@ func (n *Node) mergeRecords(ctx context.Context, from store.Store, m *Merged) er
 		if r != nil && n.values.Has(now, r) {
 			continue
 		}
-		if r == nil || r.Verify(now) != nil || r.Record.Publisher == n.id && n.retracted(slotOf(r), r.Record.Seq) {
+		if r == nil || r.Verify(now) != nil || r.Record.Publisher == n.id && n.retracted(publicationKeyOf(r), r.Record.Seq) {
 			m.Refused++
 			continue
 		}
 		// Whether it is a copy that was only cached is known there; that it is older
 		// or has no room shows here.
-		batch = append(batch, store.Item{Record: r, Cached: h.Cached, Life: h.Until.Sub(now), Loud: true})
+		batch = append(batch, store.Item{Record: r, Cached: h.Cached, Life: h.Until.Sub(now), NoSuppress: true})
 		if len(batch) == mergeBatch {
 			flush()
 		}
@@ -108,15 +108,15 @@ func (n *Node) mergeRecords(ctx context.Context, from store.Store, m *Merged) er
 
 // mergeRetractions takes in what was unpublished when the backup was made.
 func (n *Node) mergeRetractions(from *store.Disk, m *Merged) {
-	gone := make(map[slot]*wire.Signed)
-	seqs := make(map[slot]uint64)
+	gone := make(map[publicationKey]*wire.Signed)
+	seqs := make(map[publicationKey]uint64)
 	for _, data := range (publicationsOn{from, withdrawnPrefix}).savedPublications() {
 		r, err := wire.ParseSigned(data)
 		if err != nil || r.Record.Publisher != n.id || r.Verify(r.Record.Expiry.Add(-time.Millisecond)) != nil {
 			m.Refused++
 			continue
 		}
-		gone[slotOf(r)], seqs[slotOf(r)] = r, r.Record.Seq
+		gone[publicationKeyOf(r)], seqs[publicationKeyOf(r)] = r, r.Record.Seq
 	}
 	for _, data := range (publicationsOn{from, retractedPrefix}).savedPublications() {
 		at, seq, err := parseRetraction(data)
@@ -127,7 +127,7 @@ func (n *Node) mergeRetractions(from *store.Disk, m *Merged) {
 		seqs[at] = max(seqs[at], seq)
 	}
 	for at, seq := range seqs {
-		ended, err := n.retract(at, seq, gone[at])
+		ended, err := n.mergeRetraction(at, seq, gone[at])
 		if err != nil {
 			n.config.Logger.Warn("a retraction of the backup is not noted on disk", "kind", at.kind, "key", at.key, "err", err)
 		}
@@ -150,7 +150,7 @@ func (n *Node) mergePublication(data []byte) error {
 	if err := r.Verify(r.Record.Expiry.Add(-time.Millisecond)); err != nil {
 		return err
 	}
-	at := slotOf(r)
+	at := publicationKeyOf(r)
 	if n.retracted(at, r.Record.Seq) {
 		return errRetracted
 	}

@@ -176,7 +176,7 @@ func New(config Config) (*Node, error) {
 	n.publications = newPublications(c.RecordTTL)
 	n.withdrawals = newWithdrawals()
 	n.retractions = newRetractions()
-	n.labels.by = make(map[slot]string)
+	n.labels.by = make(map[publicationKey]string)
 	n.validators = courts
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{

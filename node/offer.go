@@ -16,15 +16,15 @@ func (l *link) serveOffer(id uint64, m wire.Offer, now time.Time) error {
 	if more := offerCost(len(m.Records)) - 1; l.requests != nil && !l.requests.AllowN(now, more) {
 		return l.Refuse(id, wire.CodeBusy, "too many records offered")
 	}
-	quiets := make([]bool, len(m.Records))
-	for i := 0; i < len(quiets); i += lockedKeys {
+	suppresses := make([]bool, len(m.Records))
+	for i := 0; i < len(suppresses); i += lockedKeys {
 		n.routes.Locked(func(t *table) {
-			for j := i; j < min(i+lockedKeys, len(quiets)); j++ {
-				quiets[j] = l.quiets(t, m.Records[j].Key)
+			for j := i; j < min(i+lockedKeys, len(suppresses)); j++ {
+				suppresses[j] = l.suppressesRepublish(t, m.Records[j].Key)
 			}
 		})
 	}
-	want := n.values.Offer(now, m.Records, func(i int) bool { return quiets[i] })
+	want := n.values.Offer(now, m.Records, func(i int) bool { return suppresses[i] })
 	answer := wire.NewWanted(len(want))
 	for i, w := range want {
 		if w && m.Records[i].Kind.Known() { // the holder would refuse others
@@ -34,10 +34,10 @@ func (l *link) serveOffer(id uint64, m wire.Offer, now time.Time) error {
 	return l.Reply(id, answer)
 }
 
-// quiets reports whether a record that comes from this peer need not be
-// republished by us: it is a server that we count among the k nearest of the
-// key, so it tells the others, too. Nobody else can silence the holders.
-func (l *link) quiets(t *table, key routing.Key) bool {
+// suppressesRepublish reports whether the sender is a server and one of the k nearest of
+// the key: its STORE reached the other holders too (Kademlia §2.5). No other peer may keep
+// holders from republishing.
+func (l *link) suppressesRepublish(t *table, key routing.Key) bool {
 	if !l.IsServer() {
 		return false
 	}

@@ -39,9 +39,9 @@ type Publication struct {
 	Err     error     // why it could not be renewed; nil when it was
 }
 
-// A slot is what one publication has: no two records of one publisher stand
+// A publicationKey is what one publication has: no two records of one publisher stand
 // side by side in one.
-type slot struct {
+type publicationKey struct {
 	kind wire.Kind
 	key  routing.Key
 }
@@ -49,13 +49,13 @@ type slot struct {
 // publications are the records that a node keeps alive. Goroutines share it.
 type publications struct {
 	life time.Duration // of each signature; constant
-	disk shelf         // nil: they end with the process; constant once the node runs
+	disk stateStore    // nil: they end with the process; constant once the node runs
 	wake chan struct{} // has room for one: something is due before looks
 
 	mu      sync.Mutex // nothing is called while it is held
-	by      map[slot]*publication
-	looks   time.Time         // when the task that renews them wakes
-	unsaved map[slot]struct{} // of which the disk says something else: it could not be written
+	by      map[publicationKey]*publication
+	looks   time.Time                   // when the task that renews them wakes
+	unsaved map[publicationKey]struct{} // of which the disk says something else: it could not be written
 
 	// saving orders what is written of one slot: it is held while it is, and
 	// locked before mu.
@@ -75,19 +75,21 @@ type publication struct {
 // A version is what one put made of a publication. Guarded by publications.mu,
 // but for what is said to be constant.
 type version struct {
-	slot   slot         // constant
-	ends   bool         // when it is out there is nothing left to renew; constant
-	record *wire.Signed // signed last
-	above  uint64       // the next signature takes a sequence number above it; 0: the same as before
-	out    bool         // somebody has it
-	before *version     // what stands if nobody takes this one; nil once it is out
+	slot   publicationKey // constant
+	ends   bool           // when it is out there is nothing left to renew; constant
+	record *wire.Signed   // signed last
+	above  uint64         // the next signature takes a sequence number above it; 0: the same as before
+	out    bool           // somebody has it
+	before *version       // what stands if nobody takes this one; nil once it is out
 }
 
 func newPublications(life time.Duration) *publications {
-	return &publications{life: life, by: make(map[slot]*publication), unsaved: make(map[slot]struct{}), wake: make(chan struct{}, 1)}
+	return &publications{life: life, by: make(map[publicationKey]*publication), unsaved: make(map[publicationKey]struct{}), wake: make(chan struct{}, 1)}
 }
 
-func slotOf(r *wire.Signed) slot { return slot{r.Record.Kind, r.Record.Key} }
+func publicationKeyOf(r *wire.Signed) publicationKey {
+	return publicationKey{r.Record.Kind, r.Record.Key}
+}
 
 // errTooMany refuses one more publication.
 var errTooMany = fmt.Errorf("%d records are kept alive already, which is the limit: unpublish some, or give it a TTL", maxPublished)
@@ -95,7 +97,7 @@ var errTooMany = fmt.Errorf("%d records are kept alive already, which is the lim
 // begin notes, on disk too, that a version is about to be published. With ends
 // it puts an end to what is kept alive there. It returns nil when there is nothing to note.
 func (ps *publications) begin(r *wire.Signed, ends bool) (*version, error) {
-	v := &version{slot: slotOf(r), ends: ends, record: r}
+	v := &version{slot: publicationKeyOf(r), ends: ends, record: r}
 	ps.mu.Lock()
 	p := ps.by[v.slot]
 	switch {
@@ -163,7 +165,7 @@ func (ps *publications) end(v *version, s Stored, err error) error {
 
 // last returns the highest sequence number of what is kept alive there, 0 if
 // nothing is.
-func (ps *publications) last(at slot) uint64 {
+func (ps *publications) last(at publicationKey) uint64 {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if p := ps.by[at]; p != nil {
@@ -202,7 +204,7 @@ func (n *Node) Published() []Publication {
 	}
 	ps.mu.Unlock()
 	for i := range all {
-		all[i].Label = n.labels.of(slot{all[i].Kind, all[i].Key})
+		all[i].Label = n.labels.of(publicationKey{all[i].Kind, all[i].Key})
 	}
 	slices.SortFunc(all, func(a, b Publication) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), bytes.Compare(a.Key[:], b.Key[:]))
@@ -221,7 +223,7 @@ func (n *Node) Unpublish(ctx context.Context, kind wire.Kind, key routing.Key) (
 	if err := n.ready(ctx); err != nil {
 		return Stored{}, err
 	}
-	ps, at := n.publications, slot{kind, key}
+	ps, at := n.publications, publicationKey{kind, key}
 	ps.mu.Lock()
 	p := ps.by[at]
 	var record wire.Record

@@ -252,7 +252,7 @@ func TestPublishedGoesOnAfterARestart(t *testing.T) {
 			Seq: uint64(time.Now().Add(9 * time.Minute).UnixMilli()), Expiry: time.Now().Add(6*time.Hour + 9*time.Minute),
 		})
 		n.publish(within(t, time.Minute), ahead, 3)
-		d.savePublication(slotOf(ahead).String(), wire.AppendSigned(nil, ahead))
+		d.savePublication(publicationKeyOf(ahead).String(), wire.AppendSigned(nil, ahead))
 		n.Close()
 
 		time.Sleep(time.Minute)
@@ -261,7 +261,7 @@ func TestPublishedGoesOnAfterARestart(t *testing.T) {
 		if all := n.Published(); len(all) != 2 || all[0].Seq != before.Seq+1 || all[0].Stored.Count != 4 || all[1].Seq != ahead.Record.Seq+1 {
 			t.Fatalf("published: %+v, before %+v", all, before)
 		}
-		for _, at := range []slot{{wire.KindOwned, key}, slotOf(ahead)} {
+		for _, at := range []publicationKey{{wire.KindOwned, key}, publicationKeyOf(ahead)} {
 			for i, x := range s.nodes[:3] {
 				if r := x.values.Get(time.Now(), at.kind, at.key, 1); len(r) != 1 || time.Until(r[0].Record.Expiry).Round(time.Minute) != 6*time.Hour-time.Minute {
 					t.Errorf("node %d does not hold %v signed anew", i, at)
@@ -278,7 +278,7 @@ func TestPublishedGoesOnAfterARestart(t *testing.T) {
 		s.put(n, key, "third", PutOptions{Kind: wire.KindOwned, Name: name})
 		time.Sleep(7 * time.Hour)
 		s.wantGet(s.nodes[1], key, GetOptions{Kind: wire.KindOwned}, "third")
-		s.wantGet(s.nodes[1], slotOf(ahead).key, GetOptions{}, "x")
+		s.wantGet(s.nodes[1], publicationKeyOf(ahead).key, GetOptions{}, "x")
 	})
 }
 
@@ -321,7 +321,7 @@ func TestUnpublishWhileRenewed(t *testing.T) {
 			key := routing.KeyOf(fmt.Sprint(i))
 			s.put(n, key, "x", PutOptions{})
 			ps.mu.Lock()
-			v := ps.by[slot{wire.KindOpen, key}].version
+			v := ps.by[publicationKey{wire.KindOpen, key}].version
 			w := renewal{v, v.record, v.record.Record.Seq + 1}
 			ps.mu.Unlock()
 			done := make(chan error)

@@ -31,7 +31,7 @@ type quota struct {
 	requests *rate.Limiter
 	stores   *rate.Limiter // bytes of records to store
 	calls    *rate.Limiter // that the peer, a relay, passes on to us
-	freight  *pace         // of what is delivered to the peer, which has limits, too
+	pacer    *pacer        // of what is delivered to the peer, which has limits, too
 
 	streams atomic.Int32 // application streams that the peer has opened
 
@@ -45,7 +45,7 @@ func newQuota() *quota {
 		requests: rate.NewLimiter(50, 200),
 		stores:   rate.NewLimiter(256<<10, 4<<20),
 		calls:    rate.NewLimiter(10, 80), // somewhat more than the limits of an honest relay let pass
-		freight:  newPace(),
+		pacer:    newPacer(),
 	}
 }
 

@@ -101,7 +101,7 @@ func TestQuotasAreForgotten(t *testing.T) {
 	full := now.Add(quotaMemory)
 	if b := newQuota(); a.requests.AllowN(now, 200) && a.stores.AllowN(now, 4<<20) && a.calls.AllowN(now, 80) &&
 		(a.requests.TokensAt(full) < b.requests.TokensAt(full) || a.stores.TokensAt(full) < b.stores.TokensAt(full) || a.calls.TokensAt(full) < b.calls.TokensAt(full) ||
-			a.freight.bytes.TokensAt(full) < b.freight.bytes.TokensAt(full) || a.freight.requests.TokensAt(full) < b.freight.requests.TokensAt(full)) {
+			a.pacer.bytes.TokensAt(full) < b.pacer.bytes.TokensAt(full) || a.pacer.requests.TokensAt(full) < b.pacer.requests.TokensAt(full)) {
 		t.Error("it is forgotten before it is full again")
 	}
 	for i := range maxLeft + 100 {

@@ -116,7 +116,7 @@ func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOpti
 		if v, err = n.publications.begin(r, o.TTL != 0); err != nil {
 			return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
 		}
-		before = n.withdrawals.suspend(slotOf(r))
+		before = n.withdrawals.suspend(publicationKeyOf(r))
 	}
 	var s Stored
 	if o.IfSeq != nil {
@@ -195,7 +195,7 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 	if o.Seq == 0 {
 		var last uint64
 		if publisher == n.id {
-			last = max(n.publications.last(slot{o.Kind, key}), n.withdrawals.last(slot{o.Kind, key}))
+			last = max(n.publications.last(publicationKey{o.Kind, key}), n.withdrawals.last(publicationKey{o.Kind, key}))
 		}
 		if o.IfSeq != nil {
 			last = max(last, *o.IfSeq)
@@ -381,15 +381,15 @@ const deadSlack = 4
 // count: a few beyond k, and we are a holder like any other.
 func (n *Node) item(s *wire.Signed, l *link, placed bool, now time.Time) store.Item {
 	var nearer, neighbours int
-	var neighbour, quiets bool
+	var neighbour, suppresses bool
 	n.routes.Locked(func(t *table) {
 		nearer = t.Closer(s.Record.Key)
 		neighbour = l.IsServer() && n.key.CommonPrefixLen(l.key) >= t.Complete()
 		neighbours = t.Len()
-		quiets = s.Record.Publisher == l.id || l.quiets(t, s.Record.Key)
+		suppresses = s.Record.Publisher == l.id || l.suppressesRepublish(t, s.Record.Key)
 	})
 	holders := n.config.K
-	if placed || quiets {
+	if placed || suppresses {
 		holders += holders / deadSlack
 	}
 	left := s.Record.Expiry.Sub(now)
@@ -397,9 +397,9 @@ func (n *Node) item(s *wire.Signed, l *link, placed bool, now time.Time) store.I
 		Record:    s,
 		Source:    l.addr.Addr(),
 		Neighbour: neighbour, Neighbours: neighbours,
-		Cached: nearer > holders,
-		Loud:   !quiets,
-		Life:   store.CacheLife(s.Record.Kind, left, nearer, holders),
+		Cached:     nearer > holders,
+		NoSuppress: !suppresses,
+		Life:       store.CacheLife(s.Record.Kind, left, nearer, holders),
 	}
 }
 

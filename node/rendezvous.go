@@ -84,7 +84,7 @@ func (n *Node) Rendezvous(ctx context.Context, key routing.Key) iter.Seq2[wire.P
 
 // provides reports whether the node keeps a provider record of that key alive.
 func (n *Node) provides(key routing.Key) bool {
-	return n.publications.last(slot{wire.KindProvider, key}) > 0
+	return n.publications.last(publicationKey{wire.KindProvider, key}) > 0
 }
 
 // rendezvous are the keys at which the program is. Goroutines share it.

@@ -188,7 +188,7 @@ func (n *Node) resign(w renewal) (*wire.Signed, error) {
 	if w.above == old.Seq {
 		return r, nil
 	}
-	return r, ps.save(slotOf(r))
+	return r, ps.save(publicationKeyOf(r))
 }
 
 // signAnew signs a record of ours again. Whether our clock is right is for those to
@@ -295,7 +295,7 @@ func (p *publication) fail(err error, life time.Duration, now time.Time) {
 }
 
 // forget ends what is published there.
-func (ps *publications) forget(at slot) error {
+func (ps *publications) forget(at publicationKey) error {
 	ps.mu.Lock()
 	_, is := ps.by[at]
 	delete(ps.by, at)

@@ -23,7 +23,7 @@ func TestManyAreRenewedAtAPace(t *testing.T) {
 				Kind: wire.KindOpen, Key: routing.KeyOf(fmt.Sprint(i)), Value: make([]byte, 512),
 				Seq: 1, Expiry: time.Now().Add(time.Hour),
 			})
-			d.savePublication(slotOf(r).String(), wire.AppendSigned(nil, r))
+			d.savePublication(publicationKeyOf(r).String(), wire.AppendSigned(nil, r))
 		}
 		n := s.addWith(d, Config{Key: testKey(100), RecordTTL: time.Hour})
 		before := n.Stats().Sent
@@ -185,7 +185,7 @@ func TestPublicationsModel(t *testing.T) {
 				if len(under) > 0 {
 					return
 				}
-				p, saved := ps.by[slot{wire.KindOpen, key}], len(d.what)
+				p, saved := ps.by[publicationKey{wire.KindOpen, key}], len(d.what)
 				switch {
 				case stands == nil && (p != nil || saved != 0):
 					t.Fatalf("%+v is in the list, %d on disk; want nothing", p, saved)

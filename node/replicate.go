@@ -46,7 +46,7 @@ type route struct {
 // returns on how many nodes each record is held now, this node among them where
 // it is one of the nearest; fresh ones it keeps here then. It may take minutes.
 // When ctx ends it returns what is known by then.
-func (n *Node) replicate(ctx context.Context, c cargo) []int {
+func (n *Node) replicate(ctx context.Context, c batch) []int {
 	r := n.newReplication(c)
 	r.toNearest(ctx)
 	return r.acks
@@ -55,7 +55,7 @@ func (n *Node) replicate(ctx context.Context, c cargo) []int {
 // A replication is one replicate.
 type replication struct {
 	node    *Node
-	cargo   cargo
+	cargo   batch
 	acks    []int
 	reached []bool                  // by record: another node answered
 	own     []bool                  // this node is to hold it
@@ -63,7 +63,7 @@ type replication struct {
 	sent    int64                   // records that others took, each counted for each
 }
 
-func (n *Node) newReplication(c cargo) *replication {
+func (n *Node) newReplication(c batch) *replication {
 	return &replication{
 		node: n, cargo: c,
 		acks: make([]int, c.Len()), reached: make([]bool, c.Len()), own: make([]bool, c.Len()),
@@ -177,7 +177,7 @@ const lockedKeys = 64
 // eachHolder calls to with each of the k nodes, this one if it is among them,
 // that are to hold each of the records, as far as the table is sure of them. It
 // returns the other records.
-func (n *Node) eachHolder(c cargo, which []int32, to func(wire.PeerID, int32)) (uncovered []int32) {
+func (n *Node) eachHolder(c batch, which []int32, to func(wire.PeerID, int32)) (uncovered []int32) {
 	server, whole := n.mode() == wire.ModeServer, n.surveyed.whole()
 	room := make([]contact, 0, n.config.K)
 	type found struct {
@@ -219,7 +219,7 @@ const (
 
 // lookUpHolders does so for records of whose keys the table is not sure: it
 // walks the key space, and looks up as few keys as will do.
-func (n *Node) lookUpHolders(ctx context.Context, c cargo, which []int32, to func(wire.PeerID, int32)) {
+func (n *Node) lookUpHolders(ctx context.Context, c batch, which []int32, to func(wire.PeerID, int32)) {
 	if len(which) == 0 {
 		return
 	}

@@ -28,7 +28,7 @@ func (n *Node) republish(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, republishTimeout)
 	defer cancel()
 	n.survey(ctx, time.Now().Add(-n.config.RepublishInterval))
-	due = slices.DeleteFunc(due, func(h store.Held) bool { return !n.ours(h.Key) })
+	due = slices.DeleteFunc(due, func(h store.Held) bool { return !n.responsible(h.Key) })
 	r := n.newReplication(heldRecords{n, due})
 	r.toNearest(ctx)
 	if n.ctx.Err() != nil {
@@ -42,18 +42,18 @@ func (n *Node) republish(ctx context.Context) {
 		}
 	})
 	n.counters.republished.Add(int64(len(due)))
-	n.quieten(due)
+	n.markRepublished(due)
 }
 
-// company is how many records go together where so many come due soon: what is
+// batchFill is how many records go together where so many come due soon: what is
 // asked of a node is asked once for all of them.
-const company = 256
+const batchFill = 256
 
 // due returns the records that are to be republished at now, and with them some
 // that would be within a quarter of the interval. After hours offline all may
 // be: then as many as one round takes, and the others in the next.
 func (n *Node) due(now time.Time) []store.Held {
-	most := max(4*company, n.values.Len()/15) // as when all were put at once, of which a quarter of an hour takes note
+	most := max(4*batchFill, n.values.Len()/15) // as when all were put at once, of which a quarter of an hour takes note
 	soon := now.Add(n.config.RepublishInterval / 4)
 	var due, others []store.Held
 	for h := range n.values.All(now) {
@@ -61,32 +61,32 @@ func (n *Node) due(now time.Time) []store.Held {
 			continue
 		}
 		at := store.RepublishAt(n.key, h, n.began, n.config.RepublishInterval)
-		if at.After(soon) || !n.ours(h.Key) {
+		if at.After(soon) || !n.responsible(h.Key) {
 			continue
 		}
 		switch {
 		case !at.After(now) && len(due) < most:
 			due = append(due, h)
-		case at.After(now) && len(others) < company:
+		case at.After(now) && len(others) < batchFill:
 			others = append(others, h)
 		}
 	}
-	if len(due) > 0 && len(due) < company {
-		due = append(due, others[:min(len(others), company-len(due))]...)
+	if len(due) > 0 && len(due) < batchFill {
+		due = append(due, others[:min(len(others), batchFill-len(due))]...)
 	}
 	return due
 }
 
-// ours reports whether this node is one of the k nearest to key, as far as it
+// responsible reports whether this node is one of the k nearest to key, as far as it
 // knows. What it holds besides it does not send, or a record would come to be
 // held by more and more.
-func (n *Node) ours(key routing.Key) bool {
+func (n *Node) responsible(key routing.Key) bool {
 	return n.routes.Closer(key) < n.config.K
 }
 
-// quieten notes that records were received just now, as they were from
+// markRepublished notes that records were received just now, as they were from
 // ourselves.
-func (n *Node) quieten(held []store.Held) {
+func (n *Node) markRepublished(held []store.Held) {
 	offered := make([]wire.Offered, 0, wire.MaxOffer)
 	for part := range slices.Chunk(held, wire.MaxOffer) {
 		offered = offered[:0]

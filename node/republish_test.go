@@ -213,8 +213,8 @@ func (s *shifted) Get(now time.Time, kind wire.Kind, key routing.Key, n int) []*
 
 func (s *shifted) Has(now time.Time, r *wire.Signed) bool { return s.Store.Has(now.Add(-s.by), r) }
 
-func (s *shifted) Offer(now time.Time, offered []wire.Offered, quiet func(int) bool) []bool {
-	return s.Store.Offer(now.Add(-s.by), offered, quiet)
+func (s *shifted) Offer(now time.Time, offered []wire.Offered, suppresses func(int) bool) []bool {
+	return s.Store.Offer(now.Add(-s.by), offered, suppresses)
 }
 
 func (s *shifted) All(now time.Time) iter.Seq[store.Held] {
@@ -252,7 +252,7 @@ func TestARestartIsNoStorm(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(30 * time.Second)
-		if st := back.Stats(); st.HandedOver > 0 || st.Republished > company {
+		if st := back.Stats(); st.HandedOver > 0 || st.Republished > batchFill {
 			t.Errorf("half a minute after the start %d records were handed over, %d republished", st.HandedOver, st.Republished)
 		}
 		before, most := int64(0), int64(0)
@@ -262,7 +262,7 @@ func TestARestartIsNoStorm(t *testing.T) {
 			most = max(most, n-before)
 			before = n
 		}
-		if before < 3000 || most > 2*company {
+		if before < 3000 || most > 2*batchFill {
 			t.Errorf("%d records were republished in 70 minutes, %d in one", before, most)
 		}
 		st := back.Stats()

@@ -20,16 +20,16 @@ const maxRetracted = maxPublished
 // end to the holders and are over when no holder can have the record any more.
 // Goroutines may share them.
 type retractions struct {
-	disk shelf // nil: they end with the process; constant once the node runs
+	disk stateStore // nil: they end with the process; constant once the node runs
 
 	mu sync.Mutex // held while a retraction is written, so that the last one stands
-	by map[slot]uint64
+	by map[publicationKey]uint64
 }
 
-func newRetractions() *retractions { return &retractions{by: make(map[slot]uint64)} }
+func newRetractions() *retractions { return &retractions{by: make(map[publicationKey]uint64)} }
 
 // add notes that what was published there, up to the sequence number seq, has ended.
-func (rs *retractions) add(at slot, seq uint64) error {
+func (rs *retractions) add(at publicationKey, seq uint64) error {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if old, ok := rs.by[at]; ok && old >= seq {
@@ -46,7 +46,7 @@ func (rs *retractions) add(at slot, seq uint64) error {
 
 // forgetOldest makes room for one more, with mu held.
 func (rs *retractions) forgetOldest() error {
-	var oldest slot
+	var oldest publicationKey
 	var least uint64
 	found := false
 	for at, seq := range rs.by {
@@ -62,7 +62,7 @@ func (rs *retractions) forgetOldest() error {
 }
 
 // end forgets a retraction, because something is published there again.
-func (rs *retractions) end(at slot) error {
+func (rs *retractions) end(at publicationKey) error {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if _, ok := rs.by[at]; !ok {
@@ -77,7 +77,7 @@ func (rs *retractions) end(at slot) error {
 
 // of returns up to which sequence number publications there have ended; false if none
 // has.
-func (rs *retractions) of(at slot) (seq uint64, ok bool) {
+func (rs *retractions) of(at publicationKey) (seq uint64, ok bool) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	seq, ok = rs.by[at]
@@ -88,7 +88,7 @@ func (rs *retractions) of(at slot) (seq uint64, ok bool) {
 // little-endian.
 const retractionLen = 1 + len(routing.Key{}) + 8
 
-func (rs *retractions) save(at slot, seq uint64) error {
+func (rs *retractions) save(at publicationKey, seq uint64) error {
 	if rs.disk == nil {
 		return nil
 	}
@@ -97,17 +97,17 @@ func (rs *retractions) save(at slot, seq uint64) error {
 }
 
 // parseRetraction reads what save wrote.
-func parseRetraction(data []byte) (at slot, seq uint64, err error) {
+func parseRetraction(data []byte) (at publicationKey, seq uint64, err error) {
 	if len(data) != retractionLen {
-		return slot{}, 0, fmt.Errorf("%d bytes that are no retraction", len(data))
+		return publicationKey{}, 0, fmt.Errorf("%d bytes that are no retraction", len(data))
 	}
-	at = slot{wire.Kind(data[0]), routing.Key(data[1:33])}
+	at = publicationKey{wire.Kind(data[0]), routing.Key(data[1:33])}
 	return at, binary.LittleEndian.Uint64(data[33:]), nil
 }
 
 // load takes in what another process left on the disk. It is called before the node
 // starts.
-func (rs *retractions) load(disk shelf) {
+func (rs *retractions) load(disk stateStore) {
 	rs.disk = disk
 	for name, data := range disk.savedPublications() {
 		at, seq, err := parseRetraction(data)
@@ -121,7 +121,7 @@ func (rs *retractions) load(disk shelf) {
 
 // retracted reports whether a publication of ours with the sequence number seq has ended
 // since.
-func (n *Node) retracted(at slot, seq uint64) bool {
+func (n *Node) retracted(at publicationKey, seq uint64) bool {
 	last, ok := n.retractions.of(at)
 	gone := n.withdrawals.of(at)
 	return ok && last >= seq || gone != nil && gone.Record.Seq >= seq
@@ -130,7 +130,7 @@ func (n *Node) retracted(at slot, seq uint64) bool {
 // noteReplaced notes that r was put where publications of ours may have ended before, or
 // end by it: one that is not kept alive keeps them ended.
 func (n *Node) noteReplaced(r *wire.Signed, published, ends bool) error {
-	at := slotOf(r)
+	at := publicationKeyOf(r)
 	if !ends {
 		return n.retractions.end(at)
 	}
@@ -143,10 +143,10 @@ func (n *Node) noteReplaced(r *wire.Signed, published, ends bool) error {
 // errRetracted refuses a publication of a backup.
 var errRetracted = errors.New("it was unpublished, or replaced, after the backup was made")
 
-// retract takes in a retraction of a backup: what is published here, and is not newer,
+// mergeRetraction takes in a retraction of a backup: what is published here, and is not newer,
 // ends, and the holders hear of it in the background. gone is the withdrawal that the
 // backup has, nil if none. It reports whether a publication ended.
-func (n *Node) retract(at slot, seq uint64, gone *wire.Signed) (ended bool, err error) {
+func (n *Node) mergeRetraction(at publicationKey, seq uint64, gone *wire.Signed) (ended bool, err error) {
 	ps := n.publications
 	ps.mu.Lock()
 	p := ps.by[at]

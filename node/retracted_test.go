@@ -26,10 +26,10 @@ func backupTo(t *testing.T, n *Node, file string) {
 }
 
 // everyKind publishes one record of each kind, and returns their slots.
-func (s *swarm) everyKind(n *Node, value string) []slot {
+func (s *swarm) everyKind(n *Node, value string) []publicationKey {
 	s.t.Helper()
 	open, provided := routing.KeyOf("open"), routing.KeyOf("provided")
-	at := []slot{
+	at := []publicationKey{
 		{wire.KindOpen, s.put(n, open, value, PutOptions{}).Key},
 		{wire.KindOwned, s.put(n, routing.Key{}, value, PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key},
 		{wire.KindContent, s.put(n, routing.Key{}, "content", PutOptions{Kind: wire.KindContent}).Key},
@@ -42,7 +42,7 @@ func (s *swarm) everyKind(n *Node, value string) []slot {
 	return at
 }
 
-func (s *swarm) unpublish(n *Node, at []slot) {
+func (s *swarm) unpublish(n *Node, at []publicationKey) {
 	s.t.Helper()
 	for _, at := range at {
 		if _, err := n.Unpublish(within(s.t, time.Minute), at.kind, at.key); err != nil {
@@ -60,7 +60,7 @@ func (s *swarm) wantPublished(n *Node, when string, want int) {
 }
 
 // wantAlive compares which of the slots, content apart, other nodes hold anything in.
-func (s *swarm) wantAlive(at []slot, when string, want bool) {
+func (s *swarm) wantAlive(at []publicationKey, when string, want bool) {
 	s.t.Helper()
 	for _, at := range at {
 		if held := s.nodes[1].Holds(at.kind, at.key); held != want && at.kind != wire.KindContent {
@@ -202,7 +202,7 @@ func TestMergeKeepsWhatAPutHasEnded(t *testing.T) {
 // What is remembered of retractions has a bound: the oldest is forgotten.
 func TestRetractionsAreBounded(t *testing.T) {
 	rs := newRetractions()
-	at := func(i int) slot { return slot{wire.KindOpen, routing.KeyOf([]byte(fmt.Sprint(i)))} }
+	at := func(i int) publicationKey { return publicationKey{wire.KindOpen, routing.KeyOf([]byte(fmt.Sprint(i)))} }
 	for i := range maxRetracted + 2 {
 		if err := rs.add(at(i), uint64(100+i)); err != nil {
 			t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A shelf is where publications outlive the process. Goroutines share it.
-type shelf interface {
+// A stateStore is where publications outlive the process. Goroutines share it.
+type stateStore interface {
 	// savePublication puts data on disk under a name of at most 80 printable
 	// characters, in the place of what is there; nil deletes it.
 	savePublication(name string, data []byte) error
@@ -19,7 +19,7 @@ type shelf interface {
 }
 
 // save writes what is the latest of a slot, wherever there is a disk.
-func (ps *publications) save(at slot) error {
+func (ps *publications) save(at publicationKey) error {
 	if ps.disk == nil {
 		return nil
 	}
@@ -59,12 +59,12 @@ func (ps *publications) saveAgain() {
 	}
 }
 
-func (at slot) String() string { return fmt.Sprintf("%v/%s", at.kind, at.key) }
+func (at publicationKey) String() string { return fmt.Sprintf("%v/%s", at.kind, at.key) }
 
 // load takes in what another process left on the disk, and from then on saves
 // to it. It is called before the node starts. The errors are of what cannot be
 // used, and is left where it is.
-func (ps *publications) load(disk shelf, self wire.PeerID) (errs []error) {
+func (ps *publications) load(disk stateStore, self wire.PeerID) (errs []error) {
 	for name, data := range disk.savedPublications() {
 		r, err := wire.ParseSigned(data)
 		if err == nil && r.Record.Publisher != self {
@@ -85,7 +85,7 @@ func (ps *publications) load(disk shelf, self wire.PeerID) (errs []error) {
 // as may be, unless one as new is there. Its next signature takes a sequence number
 // above its own and the one given.
 func (ps *publications) adopt(r *wire.Signed, above uint64) error {
-	at := slotOf(r)
+	at := publicationKeyOf(r)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p := ps.by[at]
@@ -105,5 +105,5 @@ func (ps *publications) merge(r *wire.Signed, above uint64) error {
 	if err := ps.adopt(r, above); err != nil {
 		return err
 	}
-	return ps.save(slotOf(r))
+	return ps.save(publicationKeyOf(r))
 }

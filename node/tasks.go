@@ -32,7 +32,7 @@ func (n *Node) tasks() []task {
 		{"republish", every(time.Minute, n.republish)},
 		{"hand over", n.handOver},
 		{"renew", n.renew},
-		{"withdraw", every(time.Minute, n.withdrawAgain)},
+		{"withdraw", every(time.Minute, n.retractDue)},
 		{"reserve", n.reserve},
 		{"relay", every(5*time.Second, n.tendRelays)},
 		{"store", func(context.Context) { n.writeStores() }},

@@ -27,10 +27,10 @@ const (
 
 // withdrawals are what a node has unpublished not long ago. Goroutines may share it.
 type withdrawals struct {
-	disk shelf // nil: they end with the process; constant once the node runs
+	disk stateStore // nil: they end with the process; constant once the node runs
 
 	mu sync.Mutex
-	by map[slot]*withdrawn
+	by map[publicationKey]*withdrawn
 
 	// saving orders what is written of one slot, as publications.saving does.
 	saving [256]sync.Mutex
@@ -45,11 +45,11 @@ type withdrawn struct {
 // until is when the former has ended, wherever it may be.
 func (w *withdrawn) until() time.Time { return w.record.Record.Expiry.Add(wire.MaxTTL) }
 
-func newWithdrawals() *withdrawals { return &withdrawals{by: make(map[slot]*withdrawn)} }
+func newWithdrawals() *withdrawals { return &withdrawals{by: make(map[publicationKey]*withdrawn)} }
 
 // add notes that r, signed just now, has taken the place of what was published.
 func (ws *withdrawals) add(r *wire.Signed, now time.Time) error {
-	at := slotOf(r)
+	at := publicationKeyOf(r)
 	ws.mu.Lock()
 	if ws.by[at] == nil && len(ws.by) >= maxWithdrawn {
 		ws.mu.Unlock()
@@ -61,7 +61,7 @@ func (ws *withdrawals) add(r *wire.Signed, now time.Time) error {
 }
 
 // save writes what stands of a slot, wherever there is a disk.
-func (ws *withdrawals) save(at slot) error {
+func (ws *withdrawals) save(at publicationKey) error {
 	if ws.disk == nil {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (ws *withdrawals) end(r *wire.Signed) error {
 	if r == nil {
 		return nil
 	}
-	at := slotOf(r)
+	at := publicationKeyOf(r)
 	ws.mu.Lock()
 	w := ws.by[at]
 	if w == nil || w.record != r {
@@ -95,7 +95,7 @@ func (ws *withdrawals) end(r *wire.Signed) error {
 
 // suspend has nobody look for what was withdrawn there, while something is put: its
 // sequence number may be a lower one. Nil if nothing was.
-func (ws *withdrawals) suspend(at slot) *withdrawn {
+func (ws *withdrawals) suspend(at publicationKey) *withdrawn {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	w := ws.by[at]
@@ -108,7 +108,7 @@ func (ws *withdrawals) resume(w *withdrawn, over bool) error {
 	if w == nil {
 		return nil
 	}
-	at := slotOf(w.record)
+	at := publicationKeyOf(w.record)
 	if over {
 		return ws.save(at)
 	}
@@ -121,7 +121,7 @@ func (ws *withdrawals) resume(w *withdrawn, over bool) error {
 }
 
 // of returns what took the place there, nil if nothing did.
-func (ws *withdrawals) of(at slot) *wire.Signed {
+func (ws *withdrawals) of(at publicationKey) *wire.Signed {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if w := ws.by[at]; w != nil {
@@ -131,7 +131,7 @@ func (ws *withdrawals) of(at slot) *wire.Signed {
 }
 
 // last returns the sequence number of what took the place there, 0 if nothing did.
-func (ws *withdrawals) last(at slot) uint64 {
+func (ws *withdrawals) last(at publicationKey) uint64 {
 	if r := ws.of(at); r != nil {
 		return r.Record.Seq
 	}
@@ -140,7 +140,7 @@ func (ws *withdrawals) last(at slot) uint64 {
 
 // load takes in what another process left on the disk. It is called before the node
 // starts.
-func (ws *withdrawals) load(disk shelf, self wire.PeerID, now time.Time) {
+func (ws *withdrawals) load(disk stateStore, self wire.PeerID, now time.Time) {
 	ws.disk = disk
 	for name, data := range disk.savedPublications() {
 		r, err := wire.ParseSigned(data)
@@ -148,7 +148,7 @@ func (ws *withdrawals) load(disk shelf, self wire.PeerID, now time.Time) {
 			disk.savePublication(name, nil)
 			continue
 		}
-		ws.by[slotOf(r)] = &withdrawn{r, now.Add(withdrawSoon)}
+		ws.by[publicationKeyOf(r)] = &withdrawn{r, now.Add(withdrawSoon)}
 	}
 }
 
@@ -169,8 +169,8 @@ func (ws *withdrawals) due(now time.Time) (due, over []*wire.Signed) {
 	return due, over
 }
 
-// withdrawAgain is the task.
-func (n *Node) withdrawAgain(ctx context.Context) {
+// retractDue is the task.
+func (n *Node) retractDue(ctx context.Context) {
 	if n.lonely() {
 		return
 	}

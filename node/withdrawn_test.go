@@ -27,7 +27,7 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 		if _, err := n.Provide(within(t, time.Minute), provided); err != nil {
 			t.Fatal(err)
 		}
-		at := map[slot]bool{{wire.KindOpen, open}: false, {wire.KindOpen, again}: true, {wire.KindOwned, ownedKey}: false, {wire.KindProvider, provided}: false}
+		at := map[publicationKey]bool{{wire.KindOpen, open}: false, {wire.KindOpen, again}: true, {wire.KindOwned, ownedKey}: false, {wire.KindProvider, provided}: false}
 		s.net.Partition(hosts(2, 3))
 		for at := range at {
 			n.Unpublish(within(t, time.Minute), at.kind, at.key)

@@ -57,8 +57,8 @@ func (n *node) offered(by *node, held []store.Held) (want []*record) {
 	for i, h := range held {
 		names[i] = wire.Offered{Kind: h.Kind, Key: h.Key, Print: h.Print}
 	}
-	quiet := func(i int) bool { return n.counts(by, held[i].Key) }
-	for i, lacks := range n.store.Offer(n.w.now(), names, quiet) {
+	suppresses := func(i int) bool { return n.counts(by, held[i].Key) }
+	for i, lacks := range n.store.Offer(n.w.now(), names, suppresses) {
 		if lacks {
 			want = append(want, n.w.ledger.of(held[i].Key))
 		}
@@ -67,14 +67,14 @@ func (n *node) offered(by *node, held []store.Held) (want []*record) {
 }
 
 // keep stores a record. Beyond the k nearest it is a cached copy (Kademlia §2.3).
-func (n *node) keep(r *record, loud bool) {
+func (n *node) keep(r *record, noSuppress bool) {
 	now := n.w.now()
 	nearer := n.table.Closer(r.key)
 	n.store.Put(now, []store.Item{{
-		Record: r.signed,
-		Loud:   loud,
-		Cached: nearer > routing.DefaultK,
-		Life:   store.CacheLife(kind, r.signed.Record.Expiry.Sub(now), nearer, routing.DefaultK),
+		Record:     r.signed,
+		NoSuppress: noSuppress,
+		Cached:     nearer > routing.DefaultK,
+		Life:       store.CacheLife(kind, r.signed.Record.Expiry.Sub(now), nearer, routing.DefaultK),
 	}})
 }
 

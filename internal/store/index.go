@@ -89,7 +89,7 @@ func (x *index) put(now time.Time, it *Item) wire.Code {
 	case stale:
 		return wire.CodeStale
 	case known:
-		x.renew(old, e, it.Loud)
+		x.renew(old, e, it.NoSuppress)
 		return wire.CodeOK
 	}
 	a := accountOf(it.Source)
@@ -195,7 +195,7 @@ func pick(isNewer bool) int {
 }
 
 // renew notes that what old holds was offered again, as e.
-func (x *index) renew(old, e *entry, loud bool) {
+func (x *index) renew(old, e *entry, noSuppress bool) {
 	if old.renewable(e) {
 		x.log.changed(old)
 		old.until, old.dirty = min(old.end, max(old.until, e.until)), true
@@ -204,7 +204,7 @@ func (x *index) renew(old, e *entry, loud bool) {
 			heap.Fix(x.heap, int(old.index))
 		}
 	}
-	if !loud {
+	if !noSuppress {
 		old.received = e.received
 	}
 }

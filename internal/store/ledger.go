@@ -16,7 +16,7 @@ type ledger struct {
 }
 
 // Offer implements [Store].
-func (l *ledger) Offer(now time.Time, offered []wire.Offered, quiet func(i int) bool) (want []bool) {
+func (l *ledger) Offer(now time.Time, offered []wire.Offered, suppresses func(i int) bool) (want []bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.x.tick(now)
@@ -27,7 +27,7 @@ func (l *ledger) Offer(now time.Time, offered []wire.Offered, quiet func(i int) 
 		// its record here is not committed: the answer would promise what a crash may
 		// break.
 		want[i] = e == nil || e.cached || l.x.load != nil && e.record != nil
-		if e != nil && quiet != nil && quiet(i) {
+		if e != nil && suppresses != nil && suppresses(i) {
 			e.received = t
 		}
 	}

@@ -133,7 +133,7 @@ func (m *model) put(now time.Time, it Item) wire.Code {
 		}
 	}
 	renew := func() wire.Code {
-		if !it.Loud {
+		if !it.NoSuppress {
 			old.received = now
 		}
 		old.cached = old.cached && e.cached
@@ -310,7 +310,7 @@ func againstModel(t *testing.T, open func(*rapid.T, Limits) tested, reopen func(
 			"put": func(t *rapid.T) {
 				it := Item{
 					Record: rapid.SampledFrom(all).Draw(t, "record"), Cached: rapid.Bool().Draw(t, "cached"),
-					Life: time.Duration(rapid.IntRange(-1, 400).Draw(t, "life")) * time.Second, Loud: rapid.Bool().Draw(t, "loud"),
+					Life: time.Duration(rapid.IntRange(-1, 400).Draw(t, "life")) * time.Second, NoSuppress: rapid.Bool().Draw(t, "no suppress"),
 				}
 				if it.Record.Record.Kind == wire.KindOwned && rapid.Bool().Draw(t, "if") {
 					seq := uint64(rapid.IntRange(0, 3).Draw(t, "if seq"))
@@ -326,13 +326,13 @@ func againstModel(t *testing.T, open func(*rapid.T, Limits) tested, reopen func(
 			},
 			"offer": func(t *rapid.T) {
 				r := rapid.SampledFrom(all).Draw(t, "record")
-				quiet := rapid.Bool().Draw(t, "quiet")
+				suppresses := rapid.Bool().Draw(t, "suppresses")
 				e := m.find(now, r)
-				want := s.Offer(now, []wire.Offered{{Kind: r.Record.Kind, Key: r.Record.Key, Print: r.Print()}}, func(int) bool { return quiet })
+				want := s.Offer(now, []wire.Offered{{Kind: r.Record.Kind, Key: r.Record.Key, Print: r.Print()}}, func(int) bool { return suppresses })
 				if want[0] != (e == nil || e.cached) {
 					t.Fatalf("offered %+v, wanted: %v", r.Record, want[0])
 				}
-				if e != nil && quiet {
+				if e != nil && suppresses {
 					e.received = now
 				}
 			},

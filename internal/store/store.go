@@ -43,9 +43,9 @@ type Store interface {
 
 	// Offer says of each record whether to send it: it is not held, or only as a
 	// cached copy, or not yet so that it would outlive a crash. A record that is
-	// held counts as received now if quiet(i); nil means that none does. quiet must
-	// not call the store.
-	Offer(now time.Time, offered []wire.Offered, quiet func(i int) bool) (want []bool)
+	// held counts as received now if suppresses(i); nil means that none does.
+	// suppresses must not call the store.
+	Offer(now time.Time, offered []wire.Offered, suppresses func(i int) bool) (want []bool)
 
 	// Seq returns the highest sequence number of an owned key that is held or
 	// remembered, false if there is none.
@@ -92,10 +92,10 @@ type Item struct {
 	// any other record and is not republished. See CacheLife.
 	Cached bool
 
-	// Loud says that the sender is nobody who tells the other holders too. A record
-	// that is held already then does not count as received anew, so that it is
-	// republished as if this had not come (Kademlia §2.5).
-	Loud bool
+	// NoSuppress says that the other holders may not have received this record from its
+	// sender. If it is held already, its time of receipt stays, so that its next
+	// republication stays due (Kademlia §2.5).
+	NoSuppress bool
 
 	// IfSeq makes the Put of an owned record a compare-and-set: CodeConflict unless
 	// the highest sequence held or remembered is this, 0 meaning none. The very
@@ -118,8 +118,8 @@ type Held struct {
 	Print     wire.Print
 	Size      int // of the Signed in bytes, as on the wire
 
-	// Received is when this very record was last put or offered, not counting what
-	// was Loud. After a restart it is the time of receipt by the wall clock.
+	// Received is when this very record was last put or offered, NoSuppress not
+	// counted. After a restart it is the time of receipt by the wall clock.
 	Received time.Time
 	Until    time.Time // it is dropped then
 	Cached   bool

@@ -143,15 +143,15 @@ func TestWhatCountsAsReceived(t *testing.T) {
 		{Kind: wire.KindContent, Key: r.Record.Key, Print: r.Print()},
 	}
 	received := func(now time.Time) time.Time { return held(s, now)[1].Received }
-	wantPutItem(t, s, noon, Item{Record: r, Loud: true}, wire.CodeOK)
+	wantPutItem(t, s, noon, Item{Record: r, NoSuppress: true}, wire.CodeOK)
 	now := after(10 * time.Minute)
-	wantPutItem(t, s, now, Item{Record: r, Loud: true}, wire.CodeOK)
+	wantPutItem(t, s, now, Item{Record: r, NoSuppress: true}, wire.CodeOK)
 	if want := s.Offer(now, offer, func(int) bool { return false }); want[0] || !want[1] || !want[2] {
 		t.Errorf("wanted: %v", want)
 	}
 	s.Offer(now, offer, nil)
 	if !received(now).Equal(noon) {
-		t.Errorf("received at %v, from somebody loud", received(now))
+		t.Errorf("received at %v, from a sender that suppresses nothing", received(now))
 	}
 	s.Offer(now, offer, func(i int) bool { return i == 0 })
 	if !received(now).Equal(now) {
