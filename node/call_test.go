@@ -174,7 +174,7 @@ func TestCalledBackWithoutAPlace(t *testing.T) {
 		if !ok {
 			t.Fatal("bob knows no relay to alice, who called")
 		}
-		if err := bob.callThrough(t.Context(), alice.ID(), relay, func() {}); !errors.Is(err, wire.CodeUnreachable) {
+		if err := bob.sessions.Call(t.Context(), alice.ID(), relay, func() {}); !errors.Is(err, wire.CodeUnreachable) {
 			t.Fatalf("bob calls back: %v", err)
 		}
 		if still, _ := bob.relayOf(alice.ID()); still != relay {
@@ -299,11 +299,9 @@ func TestCallsLeaveNothing(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		for _, n := range []*Node{alice, bob} {
-			n.agents.mu.Lock()
-			if left := len(n.agents.of) + len(n.agents.ids) + len(n.agents.keyless) + len(n.agents.paths); left > 0 {
-				t.Errorf("%d things are left of a call: %+v", left, n.agents)
+			if left := n.sessions.Len(); left > 0 {
+				t.Errorf("%d entries of sessions are left after a call", left)
 			}
-			n.agents.mu.Unlock()
 		}
 	})
 }

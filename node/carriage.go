@@ -84,7 +84,7 @@ func (n *Node) relayedFrom(l *link, d relay.Datagram) {
 
 func (n *Node) takeRelayed(r *relayRoute, d relay.Datagram) {
 	if d.Kind == relay.Fuel {
-		n.fuelCame(d.Peer, relay.HeaderLen+len(d.Content))
+		n.sessions.AddCredit(d.Peer, relay.HeaderLen+len(d.Content))
 		return
 	}
 	r.join.Lock()

@@ -49,7 +49,7 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 // callableBy returns the relays through which a peer may be called. A peer that is
 // itself wanted as a relay is dialled only.
 func (n *Node) callableBy(id wire.PeerID) []wire.PeerID {
-	if n.agents.isToRelay(id) {
+	if n.relayDials.has(id) {
 		return nil
 	}
 	return n.relaysOf(id)

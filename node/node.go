@@ -19,6 +19,7 @@ import (
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay"
 	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/internal/traversal"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/routing"
@@ -69,7 +70,8 @@ type Node struct {
 	record     ownRecord
 	genuine    genuineCache // of peer records
 	families   families
-	agents     *agents // with peers that are called through relays
+	sessions   *traversal.Sessions // with peers that are called through relays
+	relayDials relayDials
 	auto       autoMode
 	asking     *asking
 	backs      *backs
@@ -159,7 +161,6 @@ func New(config Config) (*Node, error) {
 		storing:    group.Slots(maxStoring),
 	}
 	n.key = n.id.Key()
-	n.agents = newAgents()
 	n.self = n.newSelf()
 	n.peers = peerstore.New(peerstore.Options{
 		MaxAddrs: 2 * wire.MaxAddrs, // a record's, and those that others tell
@@ -190,6 +191,7 @@ func New(config Config) (*Node, error) {
 		CloseDuplicate: wire.CloseDuplicate,
 		CloseLeaving:   wire.CloseLeaving,
 	})
+	n.sessions = n.newSessions()
 	return n, nil
 }
 

@@ -43,7 +43,7 @@ func TestARelayThatMakesUpCalls(t *testing.T) {
 				t.Fatalf("a call that is made up: %v", err)
 			}
 		}
-		if err := alice.callThrough(within(t, time.Minute), bob.ID(), honest.ID(), func() {}); err != nil {
+		if err := alice.sessions.Call(within(t, time.Minute), bob.ID(), honest.ID(), func() {}); err != nil {
 			t.Errorf("Alice herself: %v", err)
 		}
 		looked, start := 0, time.Now()
@@ -55,7 +55,7 @@ func TestARelayThatMakesUpCalls(t *testing.T) {
 		if most := 81 + int(10*time.Since(start).Seconds()); looked > most || looked == 0 {
 			t.Errorf("%d calls by one relay are looked at, want at most %d", looked, most)
 		}
-		if err := alice.callThrough(within(t, time.Minute), bob.ID(), honest.ID(), func() {}); err != nil {
+		if err := alice.sessions.Call(within(t, time.Minute), bob.ID(), honest.ID(), func() {}); err != nil {
 			t.Errorf("Alice, meanwhile: %v", err)
 		}
 	})

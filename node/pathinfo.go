@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/traversal"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -88,16 +89,21 @@ func (n *Node) pathOf(c *quic.Conn) Path {
 	return n.nodePath(wire.PeerID(c.RemoteKey()), c.Path())
 }
 
-// nodePath says in our terms what quic says.
-func (n *Node) nodePath(id wire.PeerID, p quic.Path) Path {
-	path := Path{Kind: PathRelayed, Quiet: p.Quiet}
-	switch p.Kind {
-	case quic.Direct:
+func (n *Node) nodePath(id wire.PeerID, p quic.Path) Path { return publicPath(n.sessions.Path(id, p)) }
+
+// publicPath says in the terms of this package what traversal says. The zero Path stays
+// zero.
+func publicPath(p traversal.Path) Path {
+	path := Path{Relay: p.Relay, Quiet: p.Quiet}
+	switch {
+	case p == traversal.Path{}:
+		return Path{}
+	case p.Kind == quic.Direct:
 		path.Kind = PathDirect
-	case quic.Punched:
+	case p.Kind == quic.Punched:
 		path.Kind = PathPunched
 	default:
-		path.Relay, _ = n.relayOf(id)
+		path.Kind = PathRelayed
 		return path
 	}
 	path.Addr = wire.AddrFrom(p.Addr)
@@ -112,35 +118,11 @@ type CallInfo struct {
 	Direct    time.Duration // until its path went by no relay; zero: it does not yet
 }
 
-// is takes in what the path is.
-func (i *CallInfo) is(p Path, now time.Time) {
-	if p.Kind != PathRelayed && i.Direct == 0 && !i.Began.IsZero() {
-		i.Direct = max(now.Sub(i.Began), i.Connected)
-	}
-}
-
 // CallTo tells of the call by which this node has connected to a peer; false if it did
 // not call it.
 func (n *Node) CallTo(id wire.PeerID) (CallInfo, bool) {
-	gs := n.agents
-	gs.mu.Lock()
-	defer gs.mu.Unlock()
-	g := gs.of[id]
-	if g == nil || g.info.Began.IsZero() {
-		return CallInfo{}, false
-	}
-	return g.info, true
-}
-
-// connected notes that a call has connected.
-func (gs *agents) connected(id wire.PeerID, began time.Time, p Path) {
-	gs.mu.Lock()
-	defer gs.mu.Unlock()
-	if g := gs.of[id]; g != nil {
-		now := time.Now()
-		g.info = CallInfo{Began: began, Connected: now.Sub(began)}
-		g.info.is(p, now)
-	}
+	info, ok := n.sessions.Info(id)
+	return CallInfo(info), ok
 }
 
 // PathEvent tells that packets to a peer that was called, or has called, through a
@@ -188,13 +170,5 @@ func (n *Node) callEvent(e CallEvent) {
 	}
 	if t := n.config.Trace; t != nil && t.Call != nil {
 		t.Call(e)
-	}
-}
-
-// pathChanged is the notice of a socket that packets to a peer go another way. It must
-// not block.
-func (n *Node) pathChanged(key quic.PublicKey) {
-	if g := n.agents.agentWith(wire.PeerID(key)); g != nil {
-		g.poke() // who tells the user
 	}
 }

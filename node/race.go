@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/reach"
+	"github.com/kadquic/kadquic/internal/traversal"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -23,7 +24,7 @@ const (
 	// through which it calls, those that it learns of on the way included: a stranger
 	// may have named them.
 	maxRaceAddrs  = 2 * maxDialAddrs
-	maxRaceRelays = 2 * maxCallRelays
+	maxRaceRelays = traversal.MaxDialRelays
 )
 
 // A dialTarget is a socket address and the multiaddr it came from.
@@ -127,7 +128,7 @@ func (r *race) look() {
 		most = maxDialAddrs
 	}
 	if len(r.called) == 0 {
-		mostRelays = maxCallRelays
+		mostRelays = traversal.MaxRelays
 	}
 	var fresh []dialTarget
 	for _, a := range n.dialAddrs(id) {
@@ -209,7 +210,7 @@ func (r *race) call() {
 	r.calling, r.began = true, time.Now()
 	r.late.Reset(plainAfter)
 	go func() {
-		c, err := r.n.dialCalled(r.ctx, r.id, r.more)
+		c, err := r.n.sessions.Dial(r.ctx, r.id, r.n.seeks.since(r.id, time.Now()), r.more)
 		r.results <- raceResult{what: raceCalled, conn: c, errs: []error{err}}
 	}()
 }

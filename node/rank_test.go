@@ -80,19 +80,3 @@ func TestATicketsOrderIsKept(t *testing.T) {
 		}
 	})
 }
-
-func TestIntroductionNamesTheLAN(t *testing.T) {
-	var guesses []netip.AddrPort
-	for i := range uint16(20) {
-		guesses = append(guesses, netip.AddrPortFrom(netip.MustParseAddr("25.1.2.3"), 5000+i))
-	}
-	var v6 []netip.AddrPort
-	for i := range 12 {
-		v6 = append(v6, netip.MustParseAddrPort(fmt.Sprintf("[2600::%d]:4774", i+1)))
-	}
-	lan := netip.MustParseAddrPort("192.168.7.1:4774")
-	addrs := introAddrs(guesses, slices.Concat(v6, []netip.AddrPort{lan}, bridges()))
-	if len(addrs) != wire.MaxOfferAddrs || !slices.Contains(addrs, wire.AddrFrom(lan)) || !slices.Contains(addrs, wire.AddrFrom(v6[0])) {
-		t.Errorf("%d addresses: %v", len(addrs), addrs)
-	}
-}

@@ -122,7 +122,7 @@ func (l *link) serveCall(id uint64, m wire.Call, now time.Time) error {
 			return l.Refuse(id, wire.CodeBusy, "too many calls by one relay")
 		}
 		return l.answerCall(id, n.relays.calls, func() (wire.Message, error) {
-			c, err := n.called(l, m)
+			c, err := n.sessions.Answer(l, m)
 			return c, err
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -53,14 +54,18 @@ func (n *Node) listen() error {
 			openPort = o.OpenPort
 		}
 		t, err := quic.NewTransport(quic.Config{
-			Key:          n.config.Key,
-			ALPN:         wire.ALPN(n.config.Network),
-			Conn:         socket,
-			MaxIn:        n.config.MaxConnections,
-			Admit:        admit,
-			Relay:        n.relayedTo,
-			Probe:        func(via *quic.Port, from netip.AddrPort, b []byte) { n.gotProbe(i, via, from, b) },
-			PathChanged:  n.pathChanged,
+			Key:   n.config.Key,
+			ALPN:  wire.ALPN(n.config.Network),
+			Conn:  socket,
+			MaxIn: n.config.MaxConnections,
+			Admit: admit,
+			Relay: n.relayedTo,
+			Probe: func(via *quic.Port, from netip.AddrPort, b []byte) {
+				if n.running() == nil { // and all sockets are open
+					n.sessions.Probe(n.transports[i], via, from, b)
+				}
+			},
+			PathChanged:  func(key quic.PublicKey) { n.sessions.PathChanged(wire.PeerID(key)) },
 			OpenPort:     openPort,
 			CloseLeaving: wire.CloseLeaving,
 			CloseBusy:    wire.CloseBusy,
@@ -89,7 +94,7 @@ type socketPlan struct {
 
 // planSockets returns the sockets that serve the addresses of Config.Listen, in any
 // order. One socket of both families stands for 0.0.0.0 and :: on one port, because
-// calls through relays use one socket only (caller). Where another IPv4 address is asked
+// calls through relays use one socket only (callSocket). Where another IPv4 address is asked
 // for on the port of ::, the socket of :: leaves IPv4 out: it could not be opened else.
 func planSockets(addrs []netip.AddrPort) (plans []socketPlan) {
 	if len(addrs) == 0 {
@@ -124,4 +129,29 @@ func (n *Node) accept(t *quic.Transport) {
 		}
 		n.pool.Add(c)
 	}
+}
+
+// callSocket returns the socket of all connections through relays: offers name its
+// addresses and paths are set there. Of several sockets it is the one of the widest scope,
+// of equals the first in Config.Listen. If no socket serves both families, calls try no
+// paths of the other one. Peers that can be dialled are dialled from any socket.
+func (n *Node) callSocket() *quic.Transport {
+	best, bestRank := n.transports[0], -1
+	for i, t := range n.transports {
+		if rank := socketRank(t.LocalAddr().Addr(), n.ipv6Only[i]); rank > bestRank {
+			best, bestRank = t, rank
+		}
+	}
+	return best
+}
+
+// socketRank ranks a socket by the address that it is bound to.
+func socketRank(local netip.Addr, ipv6Only bool) int {
+	switch {
+	case local.IsUnspecified() && local.Is6() && !ipv6Only: // both families, see quic.ListenUDP
+		return int(reach.ScopeGlobal) + 2
+	case local.IsUnspecified():
+		return int(reach.ScopeGlobal) + 1
+	}
+	return int(reach.ScopeOf(local))
 }

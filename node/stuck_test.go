@@ -102,7 +102,7 @@ func TestACallPassesUnreadStreams(t *testing.T) {
 		ln := s.listen(1, "/app/unread")
 		alice, relay := s.nodes[0], s.nodes[1]
 		streams := unread(t, alice, relay)
-		if err := alice.callThrough(within(t, time.Minute), s.nodes[2].ID(), relay.ID(), func() {}); !errors.Is(err, wire.CodeUnreachable) { // who has no place there
+		if err := alice.sessions.Call(within(t, time.Minute), s.nodes[2].ID(), relay.ID(), func() {}); !errors.Is(err, wire.CodeUnreachable) { // who has no place there
 			t.Errorf("the call: %v", err)
 		}
 		var wg sync.WaitGroup
@@ -137,7 +137,7 @@ func TestACallIsMadeAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 		unread(t, relay, alice)
-		if err := alice.callThrough(within(t, time.Minute), bob.ID(), id, func() {}); err != nil {
+		if err := alice.sessions.Call(within(t, time.Minute), bob.ID(), id, func() {}); err != nil {
 			t.Error(err)
 		}
 		if !slices.ContainsFunc(alice.links.all(), func(l *link) bool { return l.id == id && l.conn.Retired() }) {
@@ -253,7 +253,7 @@ func TestThePathOfUnreadStreamsIsKept(t *testing.T) {
 				t.Fatalf("the path is %v, was %v; to the peer %v, %t", PathOf(conn), before, at, ok)
 			}
 		}
-		if alice.agents.agentWith(bob.ID()) == nil {
+		if !alice.sessions.Has(bob.ID()) {
 			t.Error("nobody looks after the path")
 		}
 		said(t, conn, "hello")

@@ -41,7 +41,7 @@ func (n *Node) tasks() []task {
 		tasks = append(tasks, task{"reach", n.watchReach})
 	}
 	if !n.self.OnLoopback() {
-		tasks = append(tasks, task{"NAT", n.keepMapping})
+		tasks = append(tasks, task{"NAT", n.sessions.MonitorMapping})
 	}
 	if n.config.Discovery != nil {
 		tasks = append(tasks, task{"discover", n.discover})
