@@ -65,7 +65,7 @@ func odd(n *Node, ctx context.Context) map[reflect.Type][]any {
 // No method of a node panics or hangs, whatever its arguments are. A method that is new
 // is tried, too; one with a parameter of a type that is new fails until odd has some.
 func TestOddArguments(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[2]
 		typ := reflect.TypeOf(n)
 		for i := range typ.NumMethod() {
@@ -180,7 +180,7 @@ func drainSeq(seq reflect.Value) {
 
 // What cannot work is refused with an error, and leaves nothing behind.
 func TestArgumentsRefused(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[1]
 		put := func(o PutOptions) error {
 			_, err := n.PutWith(within(t, time.Minute), routing.Key{}, []byte("v"), o)
@@ -245,7 +245,7 @@ func second[T any](_ T, err error) error { return err }
 
 // The path of a stream that is wrapped, as by a cipher, is not known. It is not direct.
 func TestPathOfWrapped(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.listen(0, "/x")
 		c := s.dial(1, 0, "/x")
 		defer c.Close()
@@ -260,7 +260,7 @@ func TestPathOfWrapped(t *testing.T) {
 
 // A publisher always finds a higher sequence number, whichever it chose.
 func TestSequencesGoOn(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, ctx := s.nodes[1], within(t, time.Minute)
 		for _, seq := range []uint64{1, MaxSeq - 1, MaxSeq} {
 			name := []byte(fmt.Sprint(seq))
@@ -289,7 +289,7 @@ func TestSequencesGoOn(t *testing.T) {
 
 // A Config with odd values is refused, or makes a node that works.
 func TestOddConfigs(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		typ := reflect.TypeFor[Config]()
 		tried := 0
 		for i := range typ.NumField() {
@@ -331,7 +331,7 @@ func TestOddConfigs(t *testing.T) {
 }
 
 // tryConfig returns an error if a node can be made with c and does not work.
-func tryConfig(s *swarm, c Config, i int) (err error) {
+func tryConfig(s *testNetwork, c Config, i int) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
@@ -374,7 +374,7 @@ func tryConfig(s *swarm, c Config, i int) (err error) {
 // With a context that has ended, every method that takes one returns its error, sends
 // nothing and changes nothing.
 func TestEndedContext(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, peer := s.nodes[2], s.nodes[1].ID()
 		absent := routing.KeyOf("of which the node holds nothing: what it holds is returned")
 		key, addr := routing.KeyOf("x"), wire.JoinPeer(wire.AddrFrom(host(99)), wire.PeerID{9})

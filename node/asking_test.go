@@ -190,7 +190,7 @@ func forward(t *testing.T, net *simnet.Network, h *home, at netip.AddrPort) {
 
 // Filters that an earlier life of a node has opened are open still.
 func TestWhoWasKnownBeforeShowsNothing(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, now := s.nodes[0], time.Now()
 		add := func(i int, ago time.Duration) {
 			n.peers.Add(idOf(testKey(i)), peerstore.SourceDialled, now.Add(-ago), 0, wire.AddrFrom(host(i)))
@@ -258,7 +258,7 @@ func TestReachabilitySaysWhy(t *testing.T) {
 
 // Of those who have many IPv6 networks, one is asked.
 func TestOneOfASiteIsAsked(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		for i := range 6 {
 			at := netip.AddrFrom16([16]byte{0x26, 1, 5: byte(i / 3), 7: byte(i), 15: 1}) // a /64 each
 			x := s.strangerAt(10+i, netip.AddrPortFrom(at, 4774))

@@ -95,7 +95,7 @@ func (l *pathLog) trace() *Trace {
 // A call connects by the relay within two round trips, goes on straight, and nobody is
 // told of the made-up address.
 func TestCall(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		var log pathLog
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient, Trace: log.trace()})
@@ -156,7 +156,7 @@ func TestCall(t *testing.T) {
 // Who was called calls back, to heal, by the relay that the call came by. The caller has
 // no place there: that fails, and what goes by the relay is none the worse for it.
 func TestCalledBackWithoutAPlace(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
@@ -185,7 +185,7 @@ func TestCalledBackWithoutAPlace(t *testing.T) {
 
 // Of the relays that a peer has named two have died since.
 func TestCallByTheLastRelay(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
@@ -213,7 +213,7 @@ func TestCallByTheLastRelay(t *testing.T) {
 // Somebody is being dialled where it is not; the user says by whom it is relayed, and
 // does not wait for that dial.
 func TestATicketIsUsedAtOnce(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
 		awaitThat(t, "bob has a place at a relay", func() bool { return len(bob.Relays()) > 0 })
@@ -244,7 +244,7 @@ func TestATicketIsUsedAtOnce(t *testing.T) {
 // A peer is called by a relay to which there is a connection, if there is one,
 // whichever the user told of first.
 func TestARelayAtHandIsTakenFirst(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		var log pathLog
 		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient, Trace: log.trace()})
 		echoes(t, bob)
@@ -282,7 +282,7 @@ func TestARelayAtHandIsTakenFirst(t *testing.T) {
 
 // When nobody speaks any more, nothing of a call is left.
 func TestCallsLeaveNothing(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)

@@ -63,7 +63,7 @@ func TestOneNetworkTellsOneClock(t *testing.T) {
 // itself is one of the nearest and would take it: so it is tried again, and not for
 // a day believed to be out.
 func TestOurOwnClockDoesNotCount(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[1]
 		ahead := signed(t, 1, wire.Record{Kind: wire.KindOpen, Key: routing.KeyOf("x"), Value: []byte("x"), Seq: 1, Expiry: time.Now().Add(48 * time.Hour)})
 		stored, err := n.publish(within(t, time.Minute), ahead, 0)
@@ -75,7 +75,7 @@ func TestOurOwnClockDoesNotCount(t *testing.T) {
 
 // Who finds nothing, and has a clock that may be to blame, is told so.
 func TestNotFoundByAWrongClock(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		for i := range 4 {
 			n.skew.observe(idOf(testKey(i)), host(10+i).Addr(), time.Hour, time.Now())
@@ -89,7 +89,7 @@ func TestNotFoundByAWrongClock(t *testing.T) {
 
 // Those who lie about their clocks do not end what we publish.
 func TestLiarsDoNotEndPublications(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{RecordTTL: time.Hour})
 		key := s.put(n, routing.KeyOf("x"), "x", PutOptions{}).Key
 		for i := range 40 {

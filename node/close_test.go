@@ -148,7 +148,7 @@ func everything(n *Node, peer wire.PeerID, addr ma.Multiaddr) map[string]func(co
 // What is under way when the node closes ends at once, with ErrClosed, and so
 // does all that comes after. Nothing claims to have found nothing.
 func TestOperationsEndWithTheNode(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, peer := s.nodes[2], s.nodes[1].ID()
 		addr := wire.JoinPeer(wire.AddrFrom(host(99)), wire.PeerID{9})
 		n.Disconnect(s.nodes[0].ID())
@@ -198,7 +198,7 @@ func TestOperationsEndWithTheNode(t *testing.T) {
 // A caller who stops waiting gets the error of the context, soon, and blames
 // nobody.
 func TestOperationsEndWithTheirContext(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, peer := s.nodes[2], s.nodes[1].ID()
 		addr := wire.JoinPeer(wire.AddrFrom(host(99)), wire.PeerID{9})
 		for what, op := range everything(n, peer, addr) {
@@ -219,7 +219,7 @@ func TestOperationsEndWithTheirContext(t *testing.T) {
 // A node that closes says so: nobody has to find out. One that is killed does
 // not.
 func TestCloseSaysGoodbye(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		left, killed := s.nodes[2].ID(), s.nodes[3].ID()
 		s.nodes[2].Close()
@@ -240,7 +240,7 @@ func TestCloseSaysGoodbye(t *testing.T) {
 
 // Close ends a start that still looks for the network.
 func TestCloseDuringStart(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.make(Config{Bootstrap: []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(host(99)), wire.PeerID{9})}})
 		ended := make(chan error)
 		go func() { ended <- n.Start(context.Background()) }()

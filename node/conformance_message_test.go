@@ -35,7 +35,7 @@ func (k *rawTalk) answer(n *Node, request wire.Message, typ, answerTyp protowire
 	}
 }
 
-func testInvalidRequests(t *testing.T, n *Node, s *swarm) {
+func testInvalidRequests(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	for _, typ := range []protowire.Number{6, 8, 10, 14, 20, 24} {
 		k.wantError("an empty request", typ, nil, badRequest)
@@ -46,7 +46,7 @@ func testInvalidRequests(t *testing.T, n *Node, s *swarm) {
 	k.wantAlive("invalid requests")
 }
 
-func testInvalidAnswers(t *testing.T, n *Node, s *swarm) {
+func testInvalidAnswers(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	record := rawRecord(testKey(3000), 3, someKey, []byte("x"))
 	signed, err := wire.ParseSigned(record)
@@ -90,7 +90,7 @@ func testInvalidAnswers(t *testing.T, n *Node, s *swarm) {
 	k.wantAlive("invalid answers and notices")
 }
 
-func testLimits(t *testing.T, n *Node, s *swarm) {
+func testLimits(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	signed := blob(1, slices.Concat(blob(1, "?"), blob(2, make([]byte, 64))))
 	offered := blob(1, slices.Concat(num(1, 3), blob(2, someKey[:]), blob(3, make([]byte, 16))))
@@ -131,7 +131,7 @@ func testLimits(t *testing.T, n *Node, s *swarm) {
 	}
 }
 
-func testLengths(t *testing.T, n *Node, s *swarm) {
+func testLengths(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	long := append(slices.Clone(someKey[:]), 0)
 	for _, key := range [][]byte{{}, long[:31], long} {
@@ -152,7 +152,7 @@ func testLengths(t *testing.T, n *Node, s *swarm) {
 	k.wantAnswer("the key of zero", 6, blob(1, zero))
 }
 
-func testSigned(t *testing.T, n *Node, s *swarm) {
+func testSigned(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	good := blob(1, rawRecord(testKey(3000), 3, someKey, []byte("x")))
 	signature := make([]byte, 64)
@@ -176,7 +176,7 @@ func testSigned(t *testing.T, n *Node, s *swarm) {
 	}
 }
 
-func testServer(t *testing.T, n *Node, s *swarm) {
+func testServer(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	key := blob(1, someKey[:])
 	k.wantAnswer("PING", 4, nil)
@@ -193,7 +193,7 @@ func testServer(t *testing.T, n *Node, s *swarm) {
 	k.wantAnswer("GET_PROVIDERS", 14, key)
 }
 
-func testKinds(t *testing.T, n *Node, s *swarm) {
+func testKinds(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	key := blob(1, someKey[:])
 	k.wantError("FIND_VALUE of no kind", 8, key, badRequest)
@@ -201,7 +201,7 @@ func testKinds(t *testing.T, n *Node, s *swarm) {
 	k.wantError("FIND_VALUE of a kind of the future", 8, append(slices.Clone(key), num(2, 6)...), unimplemented)
 }
 
-func testPadding(t *testing.T, n *Node, s *swarm) {
+func testPadding(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	elsewhere := blob(1, "\x04\x19\x07\x01\x07\x91\x02\x12\xa6\xcd\x03") // 25.7.1.7
 	for _, padding := range []int{0, 4927} {
@@ -215,7 +215,7 @@ func testPadding(t *testing.T, n *Node, s *swarm) {
 	}
 }
 
-func testCall(t *testing.T, n *Node, s *swarm) {
+func testCall(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	k.wantError("CALL without peer", 20, blob(2, "x"), badRequest)
 	k.wantError("CALL without intro", 20, blob(1, someKey[:]), badRequest)
@@ -226,7 +226,7 @@ func testCall(t *testing.T, n *Node, s *swarm) {
 	}
 }
 
-func testKeys(t *testing.T, n *Node, s *swarm) {
+func testKeys(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	signer, value := testKey(3000), []byte("value")
 	owned := append([]byte("kadquic owned v1\x00"), signer[32:]...)

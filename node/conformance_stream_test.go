@@ -42,7 +42,7 @@ var (
 	}
 )
 
-func testWeakKeys(t *testing.T, n *Node, s *swarm) {
+func testWeakKeys(t *testing.T, n *Node, s *testNetwork) {
 	for i, key := range weak[:2] { // those whose signature needs no search
 		c, err := s.rawPeer(10+i, rawCertificate(t, key)).dial(n)
 		if err != nil {
@@ -80,7 +80,7 @@ func testWeakKeys(t *testing.T, n *Node, s *swarm) {
 	}
 }
 
-func testCertificates(t *testing.T, n *Node, s *swarm) {
+func testCertificates(t *testing.T, n *Node, s *testNetwork) {
 	one := rawCertificate(t, testKey(3001))
 	two := one
 	two.Certificate = append(slices.Clone(one.Certificate), one.Certificate[0])
@@ -105,7 +105,7 @@ func testCertificates(t *testing.T, n *Node, s *swarm) {
 	s.rawPeer(1).meet(n).wantAlive("one certificate, signed by another key")
 }
 
-func testWrongKey(t *testing.T, n *Node, s *swarm) {
+func testWrongKey(t *testing.T, n *Node, s *testNetwork) {
 	p := s.rawPeer(0)
 	l, err := p.tr.Listen(p.tls, rawConfig)
 	if err != nil {
@@ -122,7 +122,7 @@ func testWrongKey(t *testing.T, n *Node, s *swarm) {
 	}
 }
 
-func testFirstFrame(t *testing.T, n *Node, s *swarm) {
+func testFirstFrame(t *testing.T, n *Node, s *testNetwork) {
 	p := s.rawPeer(0)
 	for _, c := range []struct {
 		name string
@@ -153,7 +153,7 @@ func testFirstFrame(t *testing.T, n *Node, s *swarm) {
 	k.wantClosed("OBSERVED comes first from the acceptor", closeProtocol)
 }
 
-func testMalformedFrames(t *testing.T, n *Node, s *swarm) {
+func testMalformedFrames(t *testing.T, n *Node, s *testNetwork) {
 	p := s.rawPeer(0)
 	ping := blob(4, "")
 	for _, c := range []struct {
@@ -182,7 +182,7 @@ func testMalformedFrames(t *testing.T, n *Node, s *swarm) {
 	k.wantAlive("a long frame with fields of the future")
 }
 
-func testUnknownFields(t *testing.T, n *Node, s *swarm) {
+func testUnknownFields(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	k.wantAnswer("unknown fields", 6, slices.Concat(num(90, 1), blob(91, "x"), blob(1, someKey[:]), num(2, 20), []byte{0xf5, 1, 1, 2, 3, 4}))
 	k.wantAnswer("count as bytes", 6, slices.Concat(blob(1, someKey[:]), blob(2, "x")))
@@ -191,7 +191,7 @@ func testUnknownFields(t *testing.T, n *Node, s *swarm) {
 	k.wantAnswer("a count of 2^32", 6, slices.Concat(blob(1, someKey[:]), num(2, 1<<32)))
 }
 
-func testUnknownTypes(t *testing.T, n *Node, s *swarm) {
+func testUnknownTypes(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	for _, typ := range []protowire.Number{22, 26, 40, 62} {
 		k.wantError("a request of the future", typ, []byte("what may this be"), unimplemented)
@@ -215,7 +215,7 @@ func testUnknownTypes(t *testing.T, n *Node, s *swarm) {
 	}
 }
 
-func testFieldsTwice(t *testing.T, n *Node, s *swarm) {
+func testFieldsTwice(t *testing.T, n *Node, s *testNetwork) {
 	k := s.rawPeer(0).meet(n)
 	k.wantAnswer("a scalar twice", 6, slices.Concat(blob(1, someKey[:]), num(2, 99), num(2, 1), blob(1, make([]byte, 32))))
 	k.wantError("and the last is wrong", 6, slices.Concat(blob(1, someKey[:]), blob(1, "short")), badRequest)
@@ -225,7 +225,7 @@ func testFieldsTwice(t *testing.T, n *Node, s *swarm) {
 	k.wantClosed("a record twice in HELLO", closeProtocol)
 }
 
-func testGroups(t *testing.T, n *Node, s *swarm) {
+func testGroups(t *testing.T, n *Node, s *testNetwork) {
 	group := []byte{7<<3 | 3, 7<<3 | 4}
 	k := s.rawPeer(0).meet(n)
 	k.wantError("a group in FIND_NODE", 6, append(blob(1, someKey[:]), group...), badRequest)
@@ -234,7 +234,7 @@ func testGroups(t *testing.T, n *Node, s *swarm) {
 	k.wantClosed("a group in Frame", closeProtocol)
 }
 
-func testInvalidHello(t *testing.T, n *Node, s *swarm) {
+func testInvalidHello(t *testing.T, n *Node, s *testNetwork) {
 	client := num(1, 2)
 	record := rawRecord(testKey(3000), 4, sha3.Sum256(testKey(3000)[32:]), num(1, 2))
 	others := rawRecord(testKey(3001), 4, sha3.Sum256(testKey(3001)[32:]), num(1, 2))

@@ -14,7 +14,7 @@ import (
 // rules, or a row of the table of what a receiver does with what it does not like.
 type rule struct {
 	sentence string // some words of it, found in no other rule
-	test     func(t *testing.T, n *Node, s *swarm)
+	test     func(t *testing.T, n *Node, s *testNetwork)
 	reason   string // why there is no test
 }
 
@@ -120,7 +120,7 @@ func TestRulesOfSpec(t *testing.T) {
 		if r.test != nil {
 			t.Run(r.sentence, func(t *testing.T) {
 				inAskingSwarm(t, 1, simnet.Options{Delay: 5 * time.Millisecond}, func(t *testing.T, a *askers) {
-					r.test(t, a.nodes[0], a.swarm)
+					r.test(t, a.nodes[0], a.testNetwork)
 				})
 			})
 		}

@@ -16,7 +16,7 @@ import (
 // A node whose bootstrap peers are silent does not claim to have stored a value in their
 // network, says what may be the matter, and publishes the value once it has joined.
 func TestPutOfANodeThatIsCutOff(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.net.Partition(hosts(3, 4))
 		n := s.make(Config{})
 		err := n.Start(within(t, time.Minute))
@@ -48,7 +48,7 @@ func TestPutOfANodeThatIsCutOff(t *testing.T) {
 
 // A put right after the start waits for the join.
 func TestPutWaitsForTheJoin(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 200 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 200 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.make(Config{})
 		go n.Start(t.Context())
 		time.Sleep(100 * time.Millisecond)
@@ -61,7 +61,7 @@ func TestPutWaitsForTheJoin(t *testing.T) {
 // The first node of a network stores by itself: nobody has told it of others. Nor does
 // it wait for those that are itself, on a list that is the same for all.
 func TestPutOfTheFirstNode(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		first := s.nodes[0]
 		if err := first.Bootstrap(within(t, time.Minute), s.addrs(0)...); err != nil {
 			t.Fatal(err)
@@ -75,7 +75,7 @@ func TestPutOfTheFirstNode(t *testing.T) {
 // The sentence of UDP is for silence only: where a machine answers that nobody listens,
 // or with another key, UDP gets through.
 func TestBootstrapErrorOfSilence(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.make(Config{Bootstrap: []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(host(0)), idOf(testKey(9)))}})
 		err := n.Start(within(t, time.Minute))
 		if !errors.Is(err, ErrWrongPeer) || strings.Contains(err.Error(), "UDP") {

@@ -23,7 +23,7 @@ var nowhere = []ma.Multiaddr{}
 
 // again starts a node in the place of the i-th, which has ended: the same
 // identity, address and directory, and no bootstrap list.
-func (s *swarm) again(i int, data string) *Node {
+func (s *testNetwork) again(i int, data string) *Node {
 	s.t.Helper()
 	n := s.make(Config{
 		Key: testKey(i), Data: data, Bootstrap: nowhere, PacketConns: []net.PacketConn{s.net.Listen(host(i))},
@@ -38,7 +38,7 @@ func (s *swarm) again(i int, data string) *Node {
 // A disk that cannot be written is tried again now and then, not all the time.
 func TestPeersOnAFullDisk(t *testing.T) {
 	var log bytes.Buffer
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Data: t.TempDir(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		n.disk.Close()
 		time.Sleep(20 * time.Minute)
@@ -55,7 +55,7 @@ func TestRestart(t *testing.T) {
 	for name, end := range map[string]func(*Node) error{"closed": (*Node).Close, "killed": (*Node).Kill} {
 		t.Run(name, func(t *testing.T) {
 			data := t.TempDir()
-			inSwarm(t, 12, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 12, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				ctx := within(t, time.Hour)
 				n := s.add(Config{Data: data})
 				i := len(s.nodes) - 1
@@ -102,7 +102,7 @@ func TestRestart(t *testing.T) {
 // it is killed after that.
 func TestFirstNodeRestarts(t *testing.T) {
 	data := t.TempDir()
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		first := s.add(Config{Data: data})
 		s.add(Config{})
 		time.Sleep(2 * lookWhatIsNew)
@@ -119,7 +119,7 @@ func TestFirstNodeRestarts(t *testing.T) {
 // A node that ended alone starts at once, and is found by whoever knows it.
 func TestRestartAlone(t *testing.T) {
 	data := t.TempDir()
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.add(Config{Data: data}).Close()
 		s.nodes[0].Close()
 		start := time.Now()
@@ -138,7 +138,7 @@ func TestRestartAlone(t *testing.T) {
 // when it is back.
 func TestRestartWithoutNetwork(t *testing.T) {
 	data := t.TempDir()
-	inSwarm(t, 4, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.add(Config{Data: data}).Close()
 		s.net.Partition(hosts(0, 4), hosts(4, 5))
 		n := s.again(4, data)
@@ -188,7 +188,7 @@ func TestStartWithBadDatabase(t *testing.T) {
 // Two nodes cannot have one directory.
 func TestDataIsLocked(t *testing.T) {
 	data := t.TempDir()
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.add(Config{Data: data})
 		second := s.make(Config{Data: data})
 		if err := second.Start(within(t, time.Minute)); err == nil {
@@ -203,7 +203,7 @@ func TestDataIsLocked(t *testing.T) {
 // any more is not: it does not come back with the next start.
 func TestWithdrawnOutlivesPublished(t *testing.T) {
 	data := t.TempDir()
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Data: data})
 		i := len(s.nodes) - 1
 		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
@@ -234,7 +234,7 @@ func TestWithdrawnOutlivesPublished(t *testing.T) {
 // identity: what is newer there stays.
 func TestBackupAndMerge(t *testing.T) {
 	dir := t.TempDir()
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		ctx := within(t, time.Hour)
 		n := s.add(Config{Data: filepath.Join(dir, "one")})
 		put := func(n *Node, name, value string) {

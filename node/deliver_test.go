@@ -58,7 +58,7 @@ func count(held []bool) (n int) {
 // Records are offered a thousand at a time, and those wanted follow in frames as
 // full as may be. No more of them than a frame holds is loaded at once.
 func TestDeliverOffersThenStores(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		cargo := &offeredRecords{freshRecords: contents(t, 1500, 2000)}
 		var offers, stores []int
@@ -109,7 +109,7 @@ func TestDeliverOffersThenStores(t *testing.T) {
 // A peer that does not know OFFER is sent everything. One that is busy is asked
 // again, after a while.
 func TestDeliverToThoseWhoDoNotKnowOffers(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		stores, busy := 0, 0
 		x.join(n, func(_ wire.PeerID, m wire.Message) wire.Message {
@@ -138,7 +138,7 @@ func TestDeliverToThoseWhoDoNotKnowOffers(t *testing.T) {
 
 // A peer that has no room at all is not sent all there is to find that out.
 func TestDeliverToTheFull(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		stores := 0
 		x.join(n, func(_ wire.PeerID, m wire.Message) wire.Message {
@@ -169,7 +169,7 @@ func TestDeliverToTheFull(t *testing.T) {
 // A delivery keeps below what its receiver takes: 20 MiB arrive, nothing is
 // refused, and requests of others on the same connection are not either.
 func TestDeliverKeepsToTheReceiversLimits(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		a, b := s.nodes[0], s.nodes[1]
 		records := contents(t, 1200, 8000)
 		start := time.Now()
@@ -203,7 +203,7 @@ func TestDeliverKeepsToTheReceiversLimits(t *testing.T) {
 // A receiver that answers nothing, or one small request in seconds, is left to
 // itself after a while, and does not hold up the others.
 func TestSlowReceiversHoldUpNobody(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		s.stranger(0).join(n, func(wire.PeerID, wire.Message) wire.Message { return nil })
 		slow := s.stranger(1)

@@ -26,7 +26,7 @@ func (n *Node) marked() (sum int) {
 // Two peers that dial each other at once end with one connection, and neither
 // blames the other for the dial that was given up.
 func TestSimultaneousDialsBlameNobody(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for _, n := range s.nodes {
 			for _, m := range s.nodes {
 				n.Disconnect(m.ID())
@@ -69,7 +69,7 @@ func TestSimultaneousDialsBlameNobody(t *testing.T) {
 // Another peer at the address dialled, and a peer of another network, are
 // errors that can be told apart from silence.
 func TestWrongPeerAndWrongNetwork(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		wrong := wire.JoinPeer(wire.AddrFrom(host(1)), s.stranger(0).id)
 		if _, err := n.Connect(within(t, time.Minute), wrong); !errors.Is(err, ErrWrongPeer) || !errors.Is(err, ErrUnreachable) {
@@ -90,7 +90,7 @@ func TestWrongPeerAndWrongNetwork(t *testing.T) {
 
 // Admit keeps strangers out, whoever dials.
 func TestAdmit(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		friend := idOf(testKey(2))
 		private := s.make(Config{Bootstrap: []ma.Multiaddr{}, Admit: func(id wire.PeerID) error {
 			if id == friend {
@@ -117,7 +117,7 @@ func TestAdmit(t *testing.T) {
 // A peer that refuses our HELLO is left alone for a while, and is no contact:
 // every lookup would try it again.
 func TestARefusingPeerIsLeftAlone(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		x := s.stranger(0)
 		k := x.meet(n) // a contact now
@@ -153,7 +153,7 @@ func TestARefusingPeerIsLeftAlone(t *testing.T) {
 
 // A peer that has moved is found at its new address, at the first try.
 func TestAPeerThatMovedIsFound(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, mover := s.add(Config{Mode: ModeClient}), s.nodes[3]
 		if _, err := n.Ping(within(t, time.Minute), mover.ID()); err != nil {
 			t.Fatal(err)
@@ -181,7 +181,7 @@ func TestAPeerThatMovedIsFound(t *testing.T) {
 // better. Nor has whom we gave up dialling, as the pool does when the peer's own
 // dial came first.
 func TestDialsThatBlameNobody(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		if _, err := n.link(within(t, time.Minute), x.id); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("link to nowhere: %v", err)
@@ -203,7 +203,7 @@ func TestDialsThatBlameNobody(t *testing.T) {
 // A node whose contacts have all gone silent turns to its bootstrap list, also
 // to peers of it that were never up before.
 func TestALonelyNodeRejoins(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		late := wire.JoinPeer(wire.AddrFrom(host(2)), idOf(testKey(2)))
 		n := s.make(Config{Bootstrap: []ma.Multiaddr{s.addrs(0)[0], late}})
 		if err := n.Start(within(t, time.Minute)); err != nil {
@@ -226,7 +226,7 @@ func TestALonelyNodeRejoins(t *testing.T) {
 
 // What we know of a peer's whereabouts ends, unless it is connected.
 func TestAddressesExpire(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		x.hello.Mode = wire.ModeClient
 		x.meet(n).conn.Close(wire.CloseNone, "")
@@ -252,7 +252,7 @@ func TestAddressesExpire(t *testing.T) {
 
 // A contact that refuses a ping is alive.
 func TestABusyContactIsAlive(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		x.join(n, func(wire.PeerID, wire.Message) wire.Message { return wire.Error{Code: wire.CodeBusy} })
 		n.probe(x.id)
@@ -269,7 +269,7 @@ func TestABusyContactIsAlive(t *testing.T) {
 // A peer that is silent is found out also by those who do not wait for it. Who
 // hurries blames nobody.
 func TestSilentStrangerIsFoundOut(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, gone, slow := s.nodes[0], s.nodes[1], s.add(Config{Mode: ModeClient})
 		n.Disconnect(gone.ID())
 		n.Disconnect(slow.ID())

@@ -26,8 +26,8 @@ func (f *freshPorts) listen(local netip.Addr) (net.PacketConn, error) {
 
 // inAskingSwarm is inSwarm for nodes that ask others to dial back, and do it.
 func inAskingSwarm(t *testing.T, n int, o simnet.Options, test func(*testing.T, *askers)) {
-	inSwarm(t, 0, o, func(t *testing.T, s *swarm) {
-		a := &askers{swarm: s, fresh: &freshPorts{net: s.net}}
+	inSwarm(t, 0, o, func(t *testing.T, s *testNetwork) {
+		a := &askers{testNetwork: s, fresh: &freshPorts{net: s.net}}
 		for range n {
 			a.add(Config{})
 		}
@@ -36,7 +36,7 @@ func inAskingSwarm(t *testing.T, n int, o simnet.Options, test func(*testing.T, 
 }
 
 type askers struct {
-	*swarm
+	*testNetwork
 	fresh *freshPorts
 }
 

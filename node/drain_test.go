@@ -27,7 +27,7 @@ func TestCloseLetsPeersRead(t *testing.T) {
 					name := fmt.Sprintf("%d bytes, accepted %v, read after %v, seed %d", size, accepted, late, seed)
 					t.Run(name, func(t *testing.T) {
 						o := simnet.Options{Delay: 10 * time.Millisecond, Loss: .02, Seed: seed}
-						inSwarm(t, 2, o, func(t *testing.T, s *swarm) { closeAfterWriting(t, s, size, accepted, late) })
+						inSwarm(t, 2, o, func(t *testing.T, s *testNetwork) { closeAfterWriting(t, s, size, accepted, late) })
 					})
 				}
 			}
@@ -37,7 +37,7 @@ func TestCloseLetsPeersRead(t *testing.T) {
 
 // closeAfterWriting closes node 1 when it has written to a stream and closed it; node 0
 // reads.
-func closeAfterWriting(t *testing.T, s *swarm, size int, accepted bool, late time.Duration) {
+func closeAfterWriting(t *testing.T, s *testNetwork, size int, accepted bool, late time.Duration) {
 	var reader, writer net.Conn
 	var err error
 	if accepted { // the other side has ended its direction long ago, as after a question
@@ -90,7 +90,7 @@ func TestCloseLetsPeersReadNewStreams(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			o := simnet.Options{Delay: 10 * time.Millisecond, Jitter: 20 * time.Millisecond, Loss: .05, Seed: seed}
-			inSwarm(t, 2, o, func(t *testing.T, s *swarm) {
+			inSwarm(t, 2, o, func(t *testing.T, s *testNetwork) {
 				const streams = 5
 				ln := s.listen(0, "/x")
 				got := make(chan string, streams)
@@ -128,20 +128,20 @@ func TestCloseLetsPeersReadNewStreams(t *testing.T) {
 // not at all where no stream was used. Kill never waits.
 func TestCloseIsBounded(t *testing.T) {
 	tests := map[string]struct {
-		prepare  func(*swarm)
+		prepare  func(*testNetwork)
 		end      func(*Node) error
 		min, max time.Duration
 	}{
-		"no stream":           {func(*swarm) {}, (*Node).Close, 0, 100 * time.Millisecond},
-		"peer does not read":  {func(s *swarm) { leaveUnread(s) }, (*Node).Close, closeGrace, closeGrace + 100*time.Millisecond},
-		"peer is gone":        {func(s *swarm) { leaveUnread(s); s.kill(0) }, (*Node).Close, closeGrace, closeGrace + 100*time.Millisecond},
-		"killed, not closed":  {func(s *swarm) { leaveUnread(s) }, (*Node).Kill, 0, 0},
-		"peer gives it up":    {func(s *swarm) { leaveUnread(s).Close() }, (*Node).Close, 0, 100 * time.Millisecond},
-		"peer knows no drain": {func(s *swarm) { leaveUnread(s); s.nodes[0].closeListeners() }, (*Node).Close, 0, closeGrace + 100*time.Millisecond},
+		"no stream":           {func(*testNetwork) {}, (*Node).Close, 0, 100 * time.Millisecond},
+		"peer does not read":  {func(s *testNetwork) { leaveUnread(s) }, (*Node).Close, closeGrace, closeGrace + 100*time.Millisecond},
+		"peer is gone":        {func(s *testNetwork) { leaveUnread(s); s.kill(0) }, (*Node).Close, closeGrace, closeGrace + 100*time.Millisecond},
+		"killed, not closed":  {func(s *testNetwork) { leaveUnread(s) }, (*Node).Kill, 0, 0},
+		"peer gives it up":    {func(s *testNetwork) { leaveUnread(s).Close() }, (*Node).Close, 0, 100 * time.Millisecond},
+		"peer knows no drain": {func(s *testNetwork) { leaveUnread(s); s.nodes[0].closeListeners() }, (*Node).Close, 0, closeGrace + 100*time.Millisecond},
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
-			inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				c.prepare(s)
 				time.Sleep(100 * time.Millisecond)
 				start := time.Now()
@@ -157,7 +157,7 @@ func TestCloseIsBounded(t *testing.T) {
 }
 
 // leaveUnread lets node 1 write to node 0, which accepts the stream and does not read it.
-func leaveUnread(s *swarm) net.Conn {
+func leaveUnread(s *testNetwork) net.Conn {
 	ln := s.listen(0, "/x")
 	c := s.dial(1, 0, "/x")
 	io.WriteString(c, "never read")
@@ -172,7 +172,7 @@ func leaveUnread(s *swarm) net.Conn {
 // Two nodes that close at once do not wait for each other, and whoever reads hears that
 // the other leaves.
 func TestCloseOfBothEnds(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		ln := s.listen(0, "/x")
 		var open []net.Conn
 		for range 3 {
@@ -204,7 +204,7 @@ func TestCloseOfBothEnds(t *testing.T) {
 // A stream that the application left open ends with an error at the other side: the
 // peer must not take what has come for all there is.
 func TestCloseResetsOpenStreams(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		ln := s.listen(0, "/x")
 		c := s.dial(1, 0, "/x")
 		defer c.Close()
@@ -230,7 +230,7 @@ func TestCloseResetsOpenStreams(t *testing.T) {
 
 // A peer cannot keep a drain request open for ever, nor an application take its name.
 func TestDrainIsBounded(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		if _, err := s.nodes[0].Listen(wire.ProtocolDrain); err == nil {
 			t.Error("an application listens for the node's own protocol")
 		}

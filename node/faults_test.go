@@ -31,7 +31,7 @@ func (n *Node) hasPeer(id wire.PeerID) (times int) {
 
 // The sender of a message is who TLS says, whatever the message says.
 func TestTheSenderIsWhoTLSSays(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, other := s.nodes[0], s.nodes[1]
 		x, victim := s.stranger(0), s.stranger(1)
 		// It presents a genuine record of somebody else, with its own address.
@@ -61,7 +61,7 @@ func TestTheSenderIsWhoTLSSays(t *testing.T) {
 // The ancestor pinged whomever it met: a put cost hundreds of pings. Ours costs
 // none, also where every bucket is full.
 func TestAPutCostsNoPings(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		for range 14 {
 			s.add(Config{K: 3})
 		}
@@ -86,7 +86,7 @@ func TestAPutCostsNoPings(t *testing.T) {
 // The ancestor refreshed random keys of anybody's range. Ours lie in the
 // bucket's own, one for each bucket that had no lookup for an hour.
 func TestRefreshAimsAtItsOwnRanges(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		for range 16 {
 			s.add(Config{K: 3})
 		}
@@ -117,7 +117,7 @@ func TestRefreshAimsAtItsOwnRanges(t *testing.T) {
 
 // Every bucket is looked up in at least once an hour, and a quarter or so.
 func TestRefreshIsHourly(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		time.Sleep(3 * time.Hour)
 		for i, n := range s.nodes {
 			for _, b := range n.Table() {
@@ -134,7 +134,7 @@ func TestRefreshIsHourly(t *testing.T) {
 
 // A node does not enter its own table, nor dial itself, whoever names it.
 func TestANodeIsNeverInItsOwnTable(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		// One bootstrap list for everybody names the node itself as well.
 		self := wire.JoinPeer(wire.AddrFrom(host(1)), wire.PeerID(testKey(1)[32:]))
 		n := s.add(Config{Bootstrap: append(s.addrs(0), self)})
@@ -166,7 +166,7 @@ func TestANodeIsNeverInItsOwnTable(t *testing.T) {
 // A peer at two addresses, met from both sides, is one entry, and the
 // connections to it become one.
 func TestOnePeerOneEntry(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		a := s.nodes[0]
 		second := host(500)
 		b := s.make(Config{PacketConns: []net.PacketConn{s.net.Listen(host(1)), s.net.Listen(second)}})
@@ -202,7 +202,7 @@ func TestOnePeerOneEntry(t *testing.T) {
 // After dials that crossed there are two connections for a while; neither is left to who
 // disconnects.
 func TestDisconnectAfterCrossingDials(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		a, b := s.nodes[0], s.nodes[1]
 		a.Disconnect(b.ID())
 		time.Sleep(time.Second)
@@ -228,7 +228,7 @@ func TestDisconnectAfterCrossingDials(t *testing.T) {
 // In the ancestor a value was lost when all nodes of one round of a lookup were
 // dead. Here the α nearest that the asker knows are.
 func TestOneDeadRoundLosesNothing(t *testing.T) {
-	inSwarm(t, 10, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 10, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("survivor")
 		n := s.nodes[0]
 		if _, err := s.nodes[1].Put(within(t, time.Minute), key, []byte("alive")); err != nil {
@@ -264,7 +264,7 @@ func TestOneDeadRoundLosesNothing(t *testing.T) {
 
 // Get looks at what the node holds itself, and asks nobody when that will do.
 func TestGetSeesTheLocalStore(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[1], routing.KeyOf("at hand")
 		if _, err := n.Put(within(t, time.Minute), key, []byte("here")); err != nil {
 			t.Fatal(err)
@@ -284,7 +284,7 @@ func TestGetSeesTheLocalStore(t *testing.T) {
 // A node whose bootstrap peer is dead says so at once, works alone, and is in
 // the network soon after the peer has come.
 func TestADeadBootstrapIsAnErrorAndTriedAgain(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		late := wire.PeerID(testKey(1)[32:])
 		n := s.make(Config{Bootstrap: []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(host(1)), late)}})
 		start := time.Now()
@@ -313,7 +313,7 @@ func TestADeadBootstrapIsAnErrorAndTriedAgain(t *testing.T) {
 // A bootstrap peer that is named with several addresses, as one with IPv4 and IPv6
 // is, needs to be at one of them only, whichever is tried first.
 func TestBootstrapByAnyAddressOfAPeer(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		var list []ma.Multiaddr
 		for _, at := range []int{70, 71, 0, 72} {
 			list = append(list, wire.JoinPeer(wire.AddrFrom(host(at)), s.nodes[0].ID()))
@@ -329,7 +329,7 @@ func TestBootstrapByAnyAddressOfAPeer(t *testing.T) {
 
 // A bootstrap list may be wrong in every way at once: each cause is told.
 func TestBootstrapErrorTellsEveryCause(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		nobody := wire.JoinPeer(wire.AddrFrom(host(77)), s.stranger(0).id)
 		wrong := wire.JoinPeer(wire.AddrFrom(host(1)), s.stranger(1).id)
 		n := s.make(Config{Bootstrap: []ma.Multiaddr{nobody, wrong}})

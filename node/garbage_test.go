@@ -17,7 +17,7 @@ import (
 // Garbage, or too much of anything, costs its sender the connection at most:
 // the node, and all others' connections to it, live on.
 func TestGarbageStopsNothing(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		x := s.stranger(1)
 		good := s.stranger(2).meet(n)
@@ -104,7 +104,7 @@ func TestGarbageStopsNothing(t *testing.T) {
 // A frame that is none of ours in its body, or whose body breaks a rule, is
 // answered, and the frames after it are not affected (SPEC.md).
 func TestInvalidRequestsAreAnswered(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		k := s.stranger(0).meet(s.nodes[0])
 		body := func(id uint64, num protowire.Number, b []byte) []byte {
 			f := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), id)
@@ -136,7 +136,7 @@ func TestInvalidRequestsAreAnswered(t *testing.T) {
 // every type of body there may be, empty and filled with noise, with and
 // without an id.
 func TestNoRemoteKill(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		x := s.stranger(0)
 		k := x.meet(n)
@@ -172,7 +172,7 @@ func TestNoRemoteKill(t *testing.T) {
 // Replies that nobody asked for are passed over, also those with the number of
 // a request under way to somebody else.
 func TestRepliesNobodyAskedFor(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		k := s.stranger(0).meet(n)
 		bogus := wire.Contact{ID: s.stranger(1).id, Addrs: []wire.Addr{wire.AddrFrom(strangerHost(1))}}
@@ -196,7 +196,7 @@ func TestRepliesNobodyAskedFor(t *testing.T) {
 // A peer that asks and asks and reads no answer loses its connection once a
 // megabyte waits for it: what others can make us keep is bounded.
 func TestUnreadRepliesEndTheConnection(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		key := routing.KeyOf("popular")
 		for i := range wire.MaxRecords {
@@ -224,7 +224,7 @@ func TestUnreadRepliesEndTheConnection(t *testing.T) {
 // Nobody can keep a node busy with requests: beyond 50 in a second, and 200 at
 // once, they are refused.
 func TestTooManyRequestsAreRefused(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)
 		x.hello.Mode = wire.ModeClient // asked nothing
 		k := x.meet(s.nodes[0])

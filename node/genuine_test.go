@@ -44,7 +44,7 @@ func altered(t *testing.T, s *wire.Signed, from, to []byte, key ed25519.PrivateK
 // A node that asks another for a peer takes the answerer for a liar if the record
 // does not verify. So a record that came in HELLO is verified before it is told.
 func TestPeerRecordsAreVerifiedBeforeTheyAreTold(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		asker := s.asker(99).meet(n)
 		told := func(x *stranger) *wire.Signed {
@@ -95,7 +95,7 @@ func TestPeerRecordsAreVerifiedBeforeTheyAreTold(t *testing.T) {
 
 // A signature is checked once for each record, and not before somebody is told of it.
 func TestPeerRecordsAreVerifiedOnce(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		x.hello.Record = x.selfRecord(1, time.Hour)
 		asker := s.asker(1).meet(n)

@@ -17,7 +17,7 @@ import (
 // Streams are handled with who opened them, no more at a time than is said, and of
 // one peer half of that; Close waits for them.
 func TestHandle(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		const protocol = "/test"
 		callers := make(chan wire.PeerID, 100)
 		if err := s.nodes[0].Handle(protocol, 4, func(from wire.PeerID, c net.Conn) {

@@ -11,7 +11,7 @@ import (
 
 // wantHeldByNearest checks that each of the k nearest of the living holds every
 // record.
-func (s *swarm) wantHeldByNearest(keys []routing.Key, k int, when string) {
+func (s *testNetwork) wantHeldByNearest(keys []routing.Key, k int, when string) {
 	s.t.Helper()
 	missing := 0
 	for _, key := range keys {
@@ -29,7 +29,7 @@ func (s *swarm) wantHeldByNearest(keys []routing.Key, k int, when string) {
 // "When a node learns of a new node which is closer to some of its pairs, it
 // replicates these pairs to the new node" (Kademlia §2.5), in seconds.
 func TestANewcomerIsHandedItsRecords(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(14, 5)
 		keys := s.putContent("inheritance ", 60, 24*time.Hour)
 		for range 3 {
@@ -47,7 +47,7 @@ func TestANewcomerIsHandedItsRecords(t *testing.T) {
 // Who was cut off for a while is told what it has missed, as soon as it is found
 // to be back.
 func TestWhoWasCutOffCatchesUp(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(8, 8)
 		s.net.Partition(hosts(3, 4))
 		time.Sleep(3 * time.Minute)
@@ -64,7 +64,7 @@ func TestWhoWasCutOffCatchesUp(t *testing.T) {
 // Holders of three records, of which each has four, die without a word, one every 20
 // minutes, and others come: the records live on. Nine die, twenty with -life.long.
 func TestHoldersDieOneAfterTheOther(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(10, 4)
 		keys := s.putContent("phoenix ", 3, 24*time.Hour)
 		for death := range longOr(20, 9) {
@@ -92,14 +92,14 @@ func TestHoldersDieOneAfterTheOther(t *testing.T) {
 	})
 }
 
-func (s *swarm) pickAlive() *Node {
+func (s *testNetwork) pickAlive() *Node {
 	alive := s.alive()
 	return alive[s.rand.IntN(len(alive))]
 }
 
 // A peer that comes and goes is not handed everything each time.
 func TestWhoComesAndGoesIsHandedLittle(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		for _, r := range contents(t, 50, 10) {
 			if err := n.storeLocal(r); err != nil {
@@ -136,7 +136,7 @@ func TestWhoComesAndGoesIsHandedLittle(t *testing.T) {
 
 // A node that is told not to, does not.
 func TestNoRepublishing(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.addNegligent(4)
 		s.putContent("forgotten ", 10, 24*time.Hour)
 		s.addNegligent(1)

@@ -16,7 +16,7 @@ import (
 // "HELLO may be sent again when mode or record changes; the newest counts."
 // (SPEC.md §5)
 func TestHelloMayBeSentAgain(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		k := x.meet(n)
 		for _, c := range []struct {
@@ -36,7 +36,7 @@ func TestHelloMayBeSentAgain(t *testing.T) {
 
 // HELLOs are limited as requests are: those that come too thick are passed over.
 func TestHelloByTheHundred(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		k := x.meet(n)
 		for range 250 {
@@ -58,7 +58,7 @@ func TestHelloByTheHundred(t *testing.T) {
 // A server says where it is, under its signature; a client keeps that to
 // itself.
 func TestHelloTellsServersOnly(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)
 		hello := x.meet(s.nodes[0]).hello
 		if r := hello.Record; r == nil || r.Verify(time.Now()) != nil || r.Record.Publisher != s.nodes[0].ID() {
@@ -78,7 +78,7 @@ func TestHelloTellsServersOnly(t *testing.T) {
 // What a peer says of itself in HELLO is believed when its signature has been
 // looked at, and not before.
 func TestHelloRecordsAreVerified(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)
 		value, err := wire.PeerInfo{Mode: wire.ModeServer, Addrs: []wire.Addr{wire.AddrFrom(x.at)}}.Value()
 		if err != nil {
@@ -107,7 +107,7 @@ func TestHelloRecordsAreVerified(t *testing.T) {
 // refused at once, in words; those who tell no clock, and a single one who tells
 // another, count for nothing.
 func TestPutByAWrongClock(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		for i := range 3 {
 			x := s.stranger(i)
@@ -133,7 +133,7 @@ func TestPutByAWrongClock(t *testing.T) {
 
 // A client serves nobody, so nobody can join through one.
 func TestNobodyJoinsThroughAClient(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.add(Config{Mode: ModeClient, Bootstrap: []ma.Multiaddr{}})
 		n := s.make(Config{})
 		err := n.Start(within(t, time.Minute))
@@ -149,7 +149,7 @@ func TestNobodyJoinsThroughAClient(t *testing.T) {
 
 // A bootstrap peer that says HELLO and nothing more is as good as none.
 func TestABootstrapPeerThatAnswersNothing(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)
 		x.join(s.nodes[0], func(wire.PeerID, wire.Message) wire.Message { return nil })
 		n := s.make(Config{Bootstrap: []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(x.at), x.id)}})

@@ -14,7 +14,7 @@ import (
 
 // Records lists what is held, nearest first.
 func TestRecords(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		for i := range 20 {
 			s.put(s.nodes[0], routing.KeyOf(fmt.Sprint(i)), "value", PutOptions{TTL: time.Hour})
 		}
@@ -43,7 +43,7 @@ func TestRecords(t *testing.T) {
 // Durability tells of each of the k nearest what it holds, who is behind, and
 // who does not answer.
 func TestDurability(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for range 9 {
 			s.add(Config{K: 6, RepublishInterval: -1})
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // addHot starts n nodes with k 5, whose stores have these limits.
-func (s *swarm) addHot(n int, l store.Limits) {
+func (s *testNetwork) addHot(n int, l store.Limits) {
 	s.t.Helper()
 	for range n {
 		x := s.make(Config{K: 5})
@@ -26,7 +26,7 @@ func (s *swarm) addHot(n int, l store.Limits) {
 }
 
 // valuesOf returns the publishers whose open records a node finds under key.
-func (s *swarm) valuesOf(n *Node, key routing.Key) map[wire.PeerID]bool {
+func (s *testNetwork) valuesOf(n *Node, key routing.Key) map[wire.PeerID]bool {
 	s.t.Helper()
 	got := make(map[wire.PeerID]bool)
 	for v, err := range n.Values(within(s.t, time.Minute), key, GetOptions{}) {
@@ -42,7 +42,7 @@ func (s *swarm) valuesOf(n *Node, key routing.Key) map[wire.PeerID]bool {
 // A key has room for 300 publishers, and what a put says is what can be read back, by
 // every way of reading.
 func TestHotKeyHoldsWhatPutsSay(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addHot(8, store.Limits{})
 		key := routing.KeyOf("hot")
 		const publishers = 300
@@ -72,7 +72,7 @@ func TestHotKeyHoldsWhatPutsSay(t *testing.T) {
 // Where a key's room is used up puts say so: they count the holders that have the
 // record and that a reader asks, no others, and what they counted stays.
 func TestFullKeyIsToldOf(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addHot(10, store.Limits{KeyRecords: 64})
 		key := routing.KeyOf("hot")
 		nearest := s.trueNearest(key, 5)
@@ -127,7 +127,7 @@ func TestFullKeyIsToldOf(t *testing.T) {
 
 // A key has room for 512 providers, and all are found.
 func TestManyProviders(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addHot(6, store.Limits{})
 		key := routing.KeyOf("a book")
 		const providers = 512
@@ -159,7 +159,7 @@ func TestManyProviders(t *testing.T) {
 
 // A peer that has no room under one key is brought the records of others all the same.
 func TestFullKeyHoldsUpNoOthers(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addHot(2, store.Limits{KeyRecords: 8})
 		hot, other := routing.KeyOf("hot"), routing.KeyOf("other")
 		var all freshRecords

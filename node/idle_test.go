@@ -12,7 +12,7 @@ import (
 // A peer of which nothing is known but its ID is found through the network, and
 // dialled.
 func TestDialByID(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for range 12 {
 			s.add(Config{K: 3}) // so that nobody knows everybody
 		}
@@ -43,7 +43,7 @@ func TestDialByID(t *testing.T) {
 // A connection unused for 30 seconds is closed, without blame, and the next
 // request opens another.
 func TestIdleConnectionsCloseAndReopen(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		a, b := s.nodes[0], s.nodes[1]
 		time.Sleep(5 * time.Minute)
 		if na, nb := a.Stats().Connections, b.Stats().Connections; na != 0 || nb != 0 {
@@ -80,7 +80,7 @@ func TestIdleConnectionsCloseAndReopen(t *testing.T) {
 // A request that crosses the idle close on the wire is sent again: nobody sees
 // the difference, at any moment around it.
 func TestRequestsAcrossAnIdleClose(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		a, b := s.nodes[0], s.nodes[1]
 		for i := range 40 {
 			if _, err := b.Nearest(within(t, time.Minute), routing.KeyOf("x")); err != nil { // b dials, and closes first
@@ -104,7 +104,7 @@ func TestRequestsAcrossAnIdleClose(t *testing.T) {
 
 // An open stream keeps its connection, however long nothing is said on it.
 func TestAnOpenStreamHoldsItsConnection(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		go echo(s.listen(1, "/echo"))
 		c := s.dial(0, 1, "/echo")
 		b := make([]byte, 1)

@@ -125,7 +125,7 @@ func TestDialBackRefused(t *testing.T) {
 		if d, ok := k.ask(wire.DialBack{Addrs: []wire.Addr{wire.AddrFrom(x.at)}}).(wire.Dialled); !ok || d.Code != wire.CodeUnreachable {
 			t.Errorf("its own, where it answers no HELLO: %#v", d)
 		}
-		simulated := a.swarm.add(Config{})
+		simulated := a.testNetwork.add(Config{})
 		client := a.add(Config{Mode: ModeClient})
 		private := a.add(Config{Admit: func(wire.PeerID) error { return nil }})
 		for what, n := range map[string]*Node{"simulated": simulated, "client": client, "private": private} {

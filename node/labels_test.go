@@ -15,7 +15,7 @@ import (
 // A label lasts as long as its publication, over a restart and a backup.
 func TestLabels(t *testing.T) {
 	dir := t.TempDir()
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Data: filepath.Join(dir, "data")})
 		i := len(s.nodes) - 1
 		key := s.put(n, routing.KeyOf("greeting"), "x", PutOptions{}).Key

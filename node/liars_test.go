@@ -44,7 +44,7 @@ func tampered(t *testing.T, s *wire.Signed, from, to []byte, i int) *wire.Signed
 // Nothing enters a store that its publisher did not sign, or that has no right
 // to its key or its life. One bad record of a request does not spoil the others.
 func TestBadRecordsAreRefused(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		x := s.stranger(0)
 		x.hello.Mode = wire.ModeClient
@@ -109,7 +109,7 @@ func TestBadRecordsAreRefused(t *testing.T) {
 // A peer that answers every question with forged records poisons nobody: what
 // is got was signed by who is said to have.
 func TestForgedAnswersAreNotBelieved(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[0], routing.KeyOf("truth")
 		var lies atomic.Int32
 		var record atomic.Pointer[wire.Signed]
@@ -163,7 +163,7 @@ func TestForgedAnswersAreNotBelieved(t *testing.T) {
 // A peer may name whom it likes: it cannot make us dial addresses of our own
 // house, nor keep a lookup busy, nor out of its true result.
 func TestBogusContactsLeadNowhere(t *testing.T) {
-	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[0], routing.KeyOf("target")
 		inside := []wire.Addr{ // where somebody listens, who counts knocks
 			wire.AddrFrom(netip.MustParseAddrPort("127.0.0.1:4774")),
@@ -219,7 +219,7 @@ func TestBogusContactsLeadNowhere(t *testing.T) {
 // Contacts that do not exist, at addresses that might, cost a lookup some time
 // and not its result. Nobody who did not answer gets into a table.
 func TestGhostsAreNotMet(t *testing.T) {
-	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[0], routing.KeyOf("target")
 		x := s.stranger(0)
 		x.join(n, func(_ wire.PeerID, m wire.Message) wire.Message {
@@ -245,7 +245,7 @@ func TestGhostsAreNotMet(t *testing.T) {
 // A peer whose answers break the rules has not answered. One that gives none is
 // waited for no longer than RPCTimeout, and that only where nobody takes its place.
 func TestPeersThatDoNotAnswer(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		s.stranger(0).join(n, func(wire.PeerID, wire.Message) wire.Message { return nil })
 		s.stranger(1).join(n, func(wire.PeerID, wire.Message) wire.Message {
@@ -266,7 +266,7 @@ func TestPeersThatDoNotAnswer(t *testing.T) {
 // That we hold a record does not make another signature under the same words
 // genuine.
 func TestAHeldRecordVouchesForItselfOnly(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, now := s.nodes[0], time.Now()
 		r := signed(t, 1, wire.Record{Kind: wire.KindContent, Expiry: now.Add(time.Hour), Value: []byte("x")})
 		if err := n.storeLocal(r); err != nil {
@@ -285,7 +285,7 @@ func TestAHeldRecordVouchesForItselfOnly(t *testing.T) {
 
 // A request full of forgeries costs us a few verifications, not one for each.
 func TestManyForgeries(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		var forged wire.Store
 		for i := range 10 {
 			r := *signed(t, 1, wire.Record{Kind: wire.KindOpen, Key: routing.KeyOf(string(rune('a' + i))), Expiry: time.Now().Add(time.Hour)})
@@ -314,7 +314,7 @@ func TestManyForgeries(t *testing.T) {
 // A peer that says HELLO as often as one likes, and answers nothing, clears its
 // mark by none of them.
 func TestTarpit(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		silent := func(wire.PeerID, wire.Message) wire.Message { return nil }
 		tar := s.stranger(0)
@@ -342,7 +342,7 @@ func TestTarpit(t *testing.T) {
 // Who names hundreds of peers that are not there does not hold up a join: those
 // that the lookups did not need are met in the time of one request, or not at all.
 func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		l, err := n.link(within(t, time.Minute), s.nodes[1].ID())
 		if err != nil {

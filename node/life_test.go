@@ -27,7 +27,7 @@ func longOr(long, short int) int {
 }
 
 // alive returns the nodes that have not been killed or closed.
-func (s *swarm) alive() (nodes []*Node) {
+func (s *testNetwork) alive() (nodes []*Node) {
 	for _, n := range s.nodes {
 		if n.running() == nil {
 			nodes = append(nodes, n)
@@ -38,7 +38,7 @@ func (s *swarm) alive() (nodes []*Node) {
 
 // whoHolds returns the living nodes that hold a record of that kind under key, cached
 // copies apart.
-func (s *swarm) whoHolds(kind wire.Kind, key routing.Key) (held []*Node) {
+func (s *testNetwork) whoHolds(kind wire.Kind, key routing.Key) (held []*Node) {
 	for _, n := range s.alive() {
 		for h := range n.values.All(time.Now()) {
 			if h.Key == key && h.Kind == kind && !h.Cached {
@@ -50,7 +50,7 @@ func (s *swarm) whoHolds(kind wire.Kind, key routing.Key) (held []*Node) {
 }
 
 // trueNearest returns the k living servers nearest to key.
-func (s *swarm) trueNearest(key routing.Key, k int) map[*Node]bool {
+func (s *testNetwork) trueNearest(key routing.Key, k int) map[*Node]bool {
 	near := make(map[*Node]bool)
 	for range k {
 		var best *Node
@@ -88,7 +88,7 @@ type fate struct {
 }
 
 func (c churn) run(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond, Seed: c.seed}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond, Seed: c.seed}, func(t *testing.T, s *testNetwork) {
 		rng := rand.New(rand.NewPCG(c.seed, 2))
 		for range c.nodes {
 			s.add(Config{K: c.k})

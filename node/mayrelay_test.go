@@ -11,7 +11,7 @@ import (
 // A node that stands behind a NAT itself, as far as it can tell, is no relay: those
 // who call by it would not reach it. Once a peer sees it where it is, it may be.
 func TestBehindANATNobodyRelays(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		first, second := s.stranger(0), s.stranger(1)
 		first.hello.Observed = wire.AddrFrom(host(77)) // where the NAT would be

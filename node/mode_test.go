@@ -16,7 +16,7 @@ import (
 // A client puts and gets, and nobody's table keeps it, nor does it hold
 // anything for others.
 func TestAClientIsNobodysContact(t *testing.T) {
-	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		client := s.add(Config{Mode: ModeClient})
 		key := routing.KeyOf("from a client")
 		if stored := s.put(client, key, "x", PutOptions{}); stored.Count != 5 || stored.Of != 5 {
@@ -41,7 +41,7 @@ func TestAClientIsNobodysContact(t *testing.T) {
 
 // A client refuses to store, in words.
 func TestAClientStoresNothing(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		client := s.add(Config{Mode: ModeClient})
 		r := signed(t, 1, wire.Record{Kind: wire.KindContent, Expiry: time.Now().Add(time.Hour), Value: []byte("x")})
 		m := s.stranger(0).meet(client).ask(wire.Store{Records: []*wire.Signed{r}})
@@ -53,7 +53,7 @@ func TestAClientStoresNothing(t *testing.T) {
 
 // A server that comes back as a client is nobody's contact any more.
 func TestAServerThatBecomesAClient(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)
 		k := x.meet(s.nodes[0])
 		k.ask(wire.Ping{})
@@ -72,7 +72,7 @@ func TestAServerThatBecomesAClient(t *testing.T) {
 // A client whom nobody answers says so: it never claims to have stored, or that
 // there is nothing.
 func TestALoneClient(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		client := s.make(Config{Mode: ModeClient})
 		s.kill(0)
 		if err := client.Start(within(t, time.Minute)); !errors.Is(err, ErrUnreachable) {
@@ -95,7 +95,7 @@ func TestALoneClient(t *testing.T) {
 
 // A client finds its way back by the bootstrap list when all it knew is gone.
 func TestAClientFindsTheNetworkAgain(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		client := s.make(Config{Mode: ModeClient})
 		s.net.Partition(hosts(3, 4))
 		if err := client.Start(within(t, time.Minute)); err == nil {
@@ -111,7 +111,7 @@ func TestAClientFindsTheNetworkAgain(t *testing.T) {
 
 // FindPeer finds where a peer is by its own signed word.
 func TestFindPeer(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		time.Sleep(time.Minute) // records are published
 		client := s.add(Config{Mode: ModeClient})
 		for i, n := range s.nodes[:6] {
@@ -136,7 +136,7 @@ func TestFindPeer(t *testing.T) {
 // Whoever is told of a mode may take its time: others decide meanwhile, and what they
 // decide is told after that.
 func TestModesAreToldInOrder(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		var told []Mode
 		reading, read := make(chan struct{}), make(chan struct{})
 		n := s.add(Config{Trace: &Trace{Reach: func(e ReachEvent) {

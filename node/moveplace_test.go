@@ -12,7 +12,7 @@ import (
 // A second link to a relay takes the place there over: calls are answered all the time,
 // whichever of the two the relay uses, and when the first ends nothing is lost.
 func TestAPlaceMovesToANewLink(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
 		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })

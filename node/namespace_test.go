@@ -42,7 +42,7 @@ var short = Namespace{Validate: func(v Value) error {
 // What the rules of a namespace refuse is not put, nor held, nor believed. Other
 // names are nobody's business.
 func TestNamespaceRulesHoldForPutsHoldersAndReaders(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		rules := Config{Namespaces: map[string]Namespace{"chat": short}}
 		strict := []*Node{s.add(rules), s.add(rules)}
 		for _, kind := range []wire.Kind{wire.KindOpen, wire.KindOwned} {
@@ -80,7 +80,7 @@ func TestNamespaceRulesHoldForPutsHoldersAndReaders(t *testing.T) {
 // An open record with a name lies under its name's key; one who asks by name is
 // given no others.
 func TestOpenRecordsHaveNames(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		name := []byte("/chat/room")
 		key := routing.KeyOf("/chat/room")
 		s.put(s.nodes[0], key, "nameless", PutOptions{Publisher: testKey(100)})
@@ -99,7 +99,7 @@ func TestOpenRecordsHaveNames(t *testing.T) {
 // A validator that panics refuses the record; the node lives on.
 func TestAValidatorThatPanics(t *testing.T) {
 	var log bytes.Buffer
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Namespaces: map[string]Namespace{"chat": {
 			Validate: func(v Value) error { panic("\x1b[31m" + string(v.Data)) },
 		}}})
@@ -123,7 +123,7 @@ func TestAValidatorThatPanics(t *testing.T) {
 // A validator that never returns holds up neither the requests of others, nor,
 // for more than a second, those of the peer that sent the record, nor Close.
 func TestAValidatorThatBlocks(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		never := make(chan struct{})
 		defer close(never)
 		var calls atomic.Int32
@@ -162,7 +162,7 @@ func TestAValidatorThatBlocks(t *testing.T) {
 // the k nearest.
 func TestSelectors(t *testing.T) {
 	least := func(a, b Value) bool { return string(a.Data) < string(b.Data) }
-	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		name := []byte("/chat/room")
 		key := routing.KeyOf("/chat/room")
 		for i, value := range []string{"b", "a", "c", "d"} {
@@ -186,7 +186,7 @@ func TestSelectors(t *testing.T) {
 // A get that is cut short gives what it found, and says that there may be
 // better.
 func TestAGetCutShortSaysSo(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := s.put(s.nodes[0], routing.Key{}, "x", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key
 		n := s.nodes[1]
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

@@ -47,7 +47,7 @@ func (s *street) Discover(ctx context.Context, self wire.PeerID, at func() []net
 }
 
 // alone starts a node that knows of no bootstrap peer.
-func (s *swarm) alone(c Config) *Node {
+func (s *testNetwork) alone(c Config) *Node {
 	s.t.Helper()
 	n := s.make(c)
 	n.bootstrap.targets = nil
@@ -59,7 +59,7 @@ func (s *swarm) alone(c Config) *Node {
 }
 
 func TestPeersNearAreMet(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		near := new(street)
 		for range 5 {
 			s.alone(Config{Discovery: near})
@@ -97,7 +97,7 @@ func TestPeersNearAreMet(t *testing.T) {
 
 // One who lies of peers near costs a few dials at a time, and hides nobody.
 func TestLiesOfPeersNear(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		real := s.nodes[0]
 		n := s.alone(Config{Discovery: discovery(func(ctx context.Context, self wire.PeerID, found func(wire.PeerID, []netip.AddrPort)) {
 			found(wire.PeerID{}, nil)
@@ -134,7 +134,7 @@ func TestLiesOfPeersNear(t *testing.T) {
 
 // Without what looks for others a node runs on.
 func TestNobodyLooksAnyMore(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Discovery: broken{}})
 		time.Sleep(time.Minute)
 		if got := n.Stats().Peers; got != 2 {

@@ -13,7 +13,7 @@ import (
 
 // putAll puts count values from random nodes and checks that each says it is on
 // all of the k nearest.
-func (s *swarm) putAll(count int) map[routing.Key]string {
+func (s *testNetwork) putAll(count int) map[routing.Key]string {
 	s.t.Helper()
 	values := make(map[routing.Key]string)
 	for i := range count {
@@ -31,7 +31,7 @@ func (s *swarm) putAll(count int) map[routing.Key]string {
 }
 
 // getAll gets every value from a random node among those from first on.
-func (s *swarm) getAll(first int, values map[routing.Key]string) {
+func (s *testNetwork) getAll(first int, values map[routing.Key]string) {
 	s.t.Helper()
 	for key, want := range values {
 		n := s.pick(first)
@@ -46,7 +46,7 @@ func (s *swarm) getAll(first int, values map[routing.Key]string) {
 // Fifty nodes put and get, and go on when fifteen of them die without a word:
 // nothing is lost, nobody is told.
 func TestFiftyNodesAndThirtyPercentSilentDeaths(t *testing.T) {
-	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		values := s.putAll(25)
 		s.getAll(0, values)
 		s.wantTrueNearest(20)
@@ -59,7 +59,7 @@ func TestFiftyNodesAndThirtyPercentSilentDeaths(t *testing.T) {
 
 // Neither one packet of twenty lost nor a network in two halves loses values.
 func TestFivePercentLossAndAPartitionThatHeals(t *testing.T) {
-	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond, Seed: 7}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond, Seed: 7}, func(t *testing.T, s *testNetwork) {
 		s.net.SetLoss(0.05)
 		values := s.putAll(20)
 		s.getAll(0, values)
@@ -86,7 +86,7 @@ func TestFivePercentLossAndAPartitionThatHeals(t *testing.T) {
 }
 
 // wantTrueNearest checks that lookups find the k nearest of all the nodes.
-func (s *swarm) wantTrueNearest(lookups int) {
+func (s *testNetwork) wantTrueNearest(lookups int) {
 	s.t.Helper()
 	for i := range lookups {
 		target := routing.KeyOf(fmt.Sprint(i))

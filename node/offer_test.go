@@ -12,7 +12,7 @@ import (
 )
 
 // asker is a stranger whom nobody asks anything.
-func (s *swarm) asker(i int) *stranger {
+func (s *testNetwork) asker(i int) *stranger {
 	x := s.stranger(i)
 	x.hello.Mode = wire.ModeClient
 	return x
@@ -28,7 +28,7 @@ func offerOf(records ...*wire.Signed) (m wire.Offer) {
 // What is held is not wanted, not even another signature of the same value is
 // taken for it.
 func TestOffersAreAnswered(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		records := contents(t, 20, 10)
 		for i := 0; i < 20; i += 2 {
@@ -55,7 +55,7 @@ func TestOffersAreAnswered(t *testing.T) {
 // A client stores nothing, so it wants nothing. Who offers without end is told
 // that we are busy: a thousand records count like 16 requests.
 func TestOffersAreLimited(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		full := offerOf(contents(t, wire.MaxOffer, 1)...)
 		k := s.asker(0).meet(s.add(Config{Mode: ModeClient}))
 		if m, ok := k.ask(full).(wire.Error); !ok || m.Code != wire.CodeUnimplemented {
@@ -88,7 +88,7 @@ func TestOffersAreLimited(t *testing.T) {
 // and says that it is not to be counted. It wants the record still, for it may
 // be one of the nearest by then.
 func TestACacheIsNotCounted(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(12, 3)
 		n := s.nodes[0]
 		var far *wire.Signed
@@ -115,7 +115,7 @@ func TestACacheIsNotCounted(t *testing.T) {
 // A put goes on to those nearer whom a too distant node names, and does not count
 // that one.
 func TestAPutDoesNotCountCaches(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(1, 3)
 		n, x := s.nodes[0], s.stranger(0)
 		x.join(n, func(_ wire.PeerID, m wire.Message) wire.Message {

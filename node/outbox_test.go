@@ -87,7 +87,7 @@ func streams(t *testing.T) (near, far *quic.Stream) {
 // A peer that stops reading the request stream, but goes on talking, makes the
 // link useless: it ends, and the next request opens another.
 func TestLinkEndsWhenNothingCanBeSent(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(1)
 		k := x.join(n, func(wire.PeerID, wire.Message) wire.Message { return wire.Pong{} })
 		if _, err := n.Ping(within(t, time.Minute), x.id); err != nil {
@@ -109,7 +109,7 @@ func TestLinkEndsWhenNothingCanBeSent(t *testing.T) {
 // A peer that takes nothing of what is sent loses its connection, even if it
 // asks nothing that would have to be answered.
 func TestLinkEndsWhenNothingIsTaken(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(1)
 		k := x.meet(n) // and reads no more
 		l, err := n.link(within(t, time.Minute), x.id)

@@ -16,7 +16,7 @@ import (
 // much to do.
 func TestManyPairsOnOneRelay(t *testing.T) {
 	const pairs = 10
-	inSwarm(t, 1, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		relay := s.nodes[0]
 		var callers, callees []*household
 		for i := range pairs {
@@ -90,7 +90,7 @@ func TestManyPairsOnOneRelay(t *testing.T) {
 // network, goes on by one relay: the path does not change with each call that looks for
 // a direct one.
 func TestPathStaysAtOneRelay(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		var log pathLog
 		alice, bob := s.household(false, Config{Trace: log.trace()}), s.household(false, Config{})
 		alice.other = s.net.NAT(netip.MustParseAddr("26.9.0.1"), true)

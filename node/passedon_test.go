@@ -16,7 +16,7 @@ import (
 // A relay that says that somebody calls and calls takes neither that one's share of
 // calls, which are signed, nor that of those who call by other relays.
 func TestARelayThatMakesUpCalls(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob := s.add(Config{Mode: ModeClient}), s.relayed()
 		var relays []*Node // of Bob
 		for _, id := range bob.heldRelays() {
@@ -64,7 +64,7 @@ func TestARelayThatMakesUpCalls(t *testing.T) {
 // A node of two sockets is called by relays that it reaches from one of them: the
 // connection is made at the other, where calls make paths.
 func TestCalledAtTheSocketOfPaths(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		six := func(i int) net.PacketConn {
 			return s.net.Listen(netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x26, 1, 4: byte(i), 15: 1}), 4774))
 		}

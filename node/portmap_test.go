@@ -18,7 +18,7 @@ import (
 // Where the router says that it lets others in is told to nobody until they have been
 // seen to come in, or to see us there.
 func TestMappedAddressesAreTriedFirst(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		mapped := netip.MustParseAddrPort("93.184.216.34:4774")
 		addr := wire.AddrFrom(mapped)

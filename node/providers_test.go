@@ -68,7 +68,7 @@ func found(t *testing.T, n *Node, key routing.Key) map[wire.PeerID]Provider {
 // Who provides something is found by somebody who has never heard of it, and
 // can be called at once.
 func TestProvide(t *testing.T) {
-	inSwarm(t, 30, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 30, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a book")
 		providers := []*Node{s.nodes[3], s.nodes[17], s.add(Config{Mode: ModeClient})}
 		for _, n := range providers {
@@ -110,7 +110,7 @@ func TestProvide(t *testing.T) {
 // Providing again replaces what was said before: a provider is told of once, at
 // its newest addresses.
 func TestProvideAgain(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a book")
 		for range 3 {
 			if _, err := s.nodes[1].Provide(within(t, time.Minute), key); err != nil {
@@ -129,7 +129,7 @@ func TestProvideAgain(t *testing.T) {
 // What nobody provides is one error, not a silence; other kinds under the key
 // are none.
 func TestNoProviders(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("?")
 		s.put(s.nodes[0], key, "a value", PutOptions{})
 		n := 0
@@ -159,7 +159,7 @@ func TestNoProviders(t *testing.T) {
 // More providers than fit an answer are told page by page; what different nodes
 // hold is put together.
 func TestProvidersPaged(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a popular book")
 		const each = 60 // nearly all that a node keeps under one key
 		for i, n := range s.nodes {
@@ -236,7 +236,7 @@ func TestProviderPages(t *testing.T) {
 
 // A caller who has seen enough ends the search, at once.
 func TestFindProvidersBreak(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a book")
 		for i, n := range s.nodes {
 			for j := range 50 {
@@ -259,7 +259,7 @@ func TestFindProvidersBreak(t *testing.T) {
 
 // When the context ends, who was found stands, and its error comes last.
 func TestFindProvidersCancelled(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a book")
 		for i, n := range s.nodes {
 			for j := range 50 {
@@ -289,7 +289,7 @@ func TestFindProvidersCancelled(t *testing.T) {
 // What a provider says is believed for as long as its record lives: one that
 // has gone is told of no more.
 func TestProviderStops(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a book")
 		n := s.add(Config{RecordTTL: time.Hour})
 		if _, err := n.Provide(within(t, time.Minute), key); err != nil {
@@ -310,7 +310,7 @@ func TestProviderStops(t *testing.T) {
 // Who provides goes on providing, from wherever it is, until it says that it does
 // not.
 func TestStopProviding(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a book")
 		n := s.add(Config{RecordTTL: time.Hour})
 		if _, err := n.Provide(within(t, time.Minute), key); err != nil {
@@ -431,7 +431,7 @@ func TestProviderLiars(t *testing.T) {
 		}, 6, 5 * wire.MaxPage, 11 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				x := &providerLiar{t: t}
 				for i := range (c.asks + 2) * wire.MaxPage {
 					x.crowd = append(x.crowd, provided(t, 2000+i, key))
@@ -479,7 +479,7 @@ func TestProviderLiars(t *testing.T) {
 // A signed record may come from anywhere: nobody in public can make us knock at
 // doors of our own house, neither by telling us nor by storing it here.
 func TestProvidersInOurOwnHouse(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a trap")
 		n := s.nodes[0]
 		trap := provided(t, 700, key, "127.0.0.1:4774", "10.0.0.1:4774", "192.168.1.1:4774", "169.254.1.1:4774",

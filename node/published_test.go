@@ -27,7 +27,7 @@ func only(t *testing.T, n *Node) Publication {
 // A value lives on with its publisher, for days, and ends within 24 hours
 // without.
 func TestPublishedLivesOnWithItsPublisher(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[1], routing.KeyOf("weather")
 		began := time.Now()
 		s.put(n, key, "fine", PutOptions{})
@@ -97,7 +97,7 @@ func (d *drawer) savedPublications() iter.Seq2[string, []byte] {
 }
 
 // addWith starts a node whose publications are in a drawer.
-func (s *swarm) addWith(d *drawer, c Config) *Node {
+func (s *testNetwork) addWith(d *drawer, c Config) *Node {
 	s.t.Helper()
 	n := s.make(c)
 	for _, err := range n.publications.load(d, n.id) {
@@ -112,7 +112,7 @@ func (s *swarm) addWith(d *drawer, c Config) *Node {
 // A record with a life of its own ends then. It is nowhere in the list, and ends
 // what was there.
 func TestATTLIsNeverRenewed(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		d := &drawer{}
 		n := s.addWith(d, Config{RecordTTL: time.Hour})
 		a, b := routing.KeyOf("a"), routing.KeyOf("b")
@@ -133,7 +133,7 @@ func TestATTLIsNeverRenewed(t *testing.T) {
 
 // The records of another publisher are his to renew.
 func TestRecordsOfAnotherPublisherAreNotRenewed(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.put(s.nodes[0], routing.KeyOf("a"), "x", PutOptions{Publisher: testKey(100)})
 		s.put(s.nodes[0], routing.KeyOf("b"), "x", PutOptions{Publisher: testKey(0)}) // that is our own
 		if p := only(t, s.nodes[0]); p.Key != routing.KeyOf("b") {
@@ -145,7 +145,7 @@ func TestRecordsOfAnotherPublisherAreNotRenewed(t *testing.T) {
 // A put of the same kind and key takes the place of what was published; one that
 // nobody took does not.
 func TestAPutReplacesThePublication(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Mode: ModeClient, RecordTTL: time.Hour})
 		d := &drawer{}
 		n.publications.load(d, n.id)
@@ -174,7 +174,7 @@ func TestAPutReplacesThePublication(t *testing.T) {
 // What is unpublished is gone in a minute, but for content, which is left to
 // end.
 func TestUnpublish(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		d := &drawer{}
 		n := s.addWith(d, Config{RecordTTL: time.Hour})
 		open := s.put(n, routing.KeyOf("open"), "x", PutOptions{}).Key
@@ -218,7 +218,7 @@ func TestUnpublish(t *testing.T) {
 // What is unpublished while the disk is full does not come back with the next start:
 // that is noted as soon as it can be.
 func TestUnpublishOnAFullDisk(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		d := &drawer{}
 		n := s.addWith(d, Config{})
 		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
@@ -239,7 +239,7 @@ func TestUnpublishOnAFullDisk(t *testing.T) {
 // What was published goes on after a restart, signed anew, with a higher
 // sequence number; also when the clock has gone back meanwhile.
 func TestPublishedGoesOnAfterARestart(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		d, me := new(drawer), Config{Key: testKey(100), RecordTTL: 6 * time.Hour}
 		n := s.addWith(d, me)
 		name := []byte("profile")
@@ -284,7 +284,7 @@ func TestPublishedGoesOnAfterARestart(t *testing.T) {
 
 // What another process has published, or nobody can read, is not published.
 func TestForeignPublicationsAreLeftAlone(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		d := &drawer{what: map[string][]byte{
 			"torn":    []byte("no record"),
 			"another": wire.AppendSigned(nil, signed(t, 5, wire.Record{Kind: wire.KindOpen, Expiry: time.Now().Add(time.Hour)})),
@@ -298,7 +298,7 @@ func TestForeignPublicationsAreLeftAlone(t *testing.T) {
 
 // A disk that cannot be written to fails a put before anything is published.
 func TestAPutThatCannotBeNotedIsNotPublished(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, full := s.nodes[1], errors.New("no space left on device")
 		d := &drawer{err: full}
 		n.publications.load(d, n.id)
@@ -315,7 +315,7 @@ func TestAPutThatCannotBeNotedIsNotPublished(t *testing.T) {
 
 // To unpublish what is being signed anew is no race.
 func TestUnpublishWhileRenewed(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, ps := s.nodes[0], s.nodes[0].publications
 		for i := range 200 {
 			key := routing.KeyOf(fmt.Sprint(i))

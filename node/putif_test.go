@@ -24,7 +24,7 @@ var owned = GetOptions{Kind: wire.KindOwned}
 
 // A compare-and-set replaces the version it expects, and no other.
 func TestPutIf(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, ctx := s.nodes[1], within(t, time.Minute)
 		name := []byte("counter")
 		_, err := n.PutIf(ctx, name, []byte("1"), 17)
@@ -63,7 +63,7 @@ func TestPutIf(t *testing.T) {
 
 // A renewal is no new version: who has read the former may replace it.
 func TestPutIfAfterARenewal(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{RecordTTL: time.Hour})
 		key := s.put(n, routing.Key{}, "a", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key
 		v, err := n.GetWith(within(t, time.Minute), key, owned)
@@ -80,7 +80,7 @@ func TestPutIfAfterARenewal(t *testing.T) {
 // Of two writers who race, from two nodes, exactly one wins, whoever begins and
 // however far apart.
 func TestPutIfRace(t *testing.T) {
-	inSwarm(t, 10, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 10, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for _, n := range []*Node{s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})} {
 			n.Ping(within(t, time.Minute), s.nodes[3].ID())
 		}
@@ -117,7 +117,7 @@ func TestPutIfRace(t *testing.T) {
 // Several who count in one record lose nothing: get, add, PutIf, and from the
 // start at ErrConflict.
 func TestPutIfCounter(t *testing.T) {
-	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := wire.OwnedKey(idOf(testKey(100)), []byte("n"))
 		const writers, times = 4, 8
 		var wg sync.WaitGroup
@@ -153,7 +153,7 @@ func TestPutIfCounter(t *testing.T) {
 // The nearest node is the arbiter though it has only just come, and has nothing:
 // it is brought up to date first.
 func TestPutIfWithAnArbiterWhoIsNew(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		stored, err := putIf(within(t, time.Minute), s.nodes[0], "n", "a", 0)
 		if err != nil {
 			t.Fatal(err)
@@ -182,7 +182,7 @@ func TestPutIfWithAnArbiterWhoIsNew(t *testing.T) {
 
 // A version that has ended is remembered, so that nobody takes its place unknown.
 func TestPutIfRemembersWhatHasEnded(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[1]
 		key := s.put(n, routing.Key{}, "a", PutOptions{Kind: wire.KindOwned, Name: []byte("n"), TTL: time.Minute}).Key
 		v, _ := n.GetWith(within(t, time.Minute), key, owned)
@@ -199,7 +199,7 @@ func TestPutIfRemembersWhatHasEnded(t *testing.T) {
 // A rollback is refused also after the newer version has ended: whoever kept the
 // older one, which lives on by its signature, cannot bring it back.
 func TestRollbackIsRefusedAfterTheEnd(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, name := s.nodes[1], []byte("n")
 		put := PutOptions{Kind: wire.KindOwned, Name: name, TTL: 6 * time.Hour}
 		key := s.put(n, routing.Key{}, "old", put).Key
@@ -221,7 +221,7 @@ func TestRollbackIsRefusedAfterTheEnd(t *testing.T) {
 // A holder that is no more than a cache for the key leaves the decision to
 // others, and keeps nothing.
 func TestACacheDoesNotDecide(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		for range 6 {
 			s.add(Config{K: 2})
 		}

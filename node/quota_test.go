@@ -12,7 +12,7 @@ import (
 
 // Who comes by two connections, or comes again, may ask as much as who stays.
 func TestRequestsAreCountedByPeer(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)
 		x.hello.Mode = wire.ModeClient // asked nothing
 		ask := func(k *talk) (served int) {
@@ -41,7 +41,7 @@ func TestRequestsAreCountedByPeer(t *testing.T) {
 
 // A peer has a hundred application streams, by however many connections.
 func TestStreamsAreCountedByPeer(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		s.listen(0, "/app")
 		talks := []*talk{x.meet(n), x.meet(n)}

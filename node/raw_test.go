@@ -37,7 +37,7 @@ type rawPeer struct {
 
 // rawPeer makes the i-th raw peer, which shows one certificate of its key, or those
 // given.
-func (s *swarm) rawPeer(i int, certs ...tls.Certificate) *rawPeer {
+func (s *testNetwork) rawPeer(i int, certs ...tls.Certificate) *rawPeer {
 	s.t.Helper()
 	key := testKey(3000 + i)
 	if certs == nil {

@@ -44,34 +44,34 @@ func TestDialByIDDoesNotWaitForTheDead(t *testing.T) {
 	// Each makes bob the node of index servers, and says what alice knows of it.
 	for name, c := range map[string]struct {
 		client bool
-		knows  func(t *testing.T, s *swarm, alice, bob *Node)
+		knows  func(t *testing.T, s *testNetwork, alice, bob *Node)
 	}{
-		"nothing known": {knows: func(*testing.T, *swarm, *Node, *Node) {}},
-		"two dead addresses told": {knows: func(_ *testing.T, _ *swarm, alice, bob *Node) {
+		"nothing known": {knows: func(*testing.T, *testNetwork, *Node, *Node) {}},
+		"two dead addresses told": {knows: func(_ *testing.T, _ *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceTold)
 		}},
-		"two dead addresses told by the user": {knows: func(_ *testing.T, _ *swarm, alice, bob *Node) {
+		"two dead addresses told by the user": {knows: func(_ *testing.T, _ *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceUser)
 		}},
-		"two dead addresses, proved a minute ago": {knows: func(_ *testing.T, _ *swarm, alice, bob *Node) {
+		"two dead addresses, proved a minute ago": {knows: func(_ *testing.T, _ *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceDialled)
 			time.Sleep(time.Minute)
 		}},
-		"it failed lately": {knows: func(_ *testing.T, _ *swarm, alice, bob *Node) {
+		"it failed lately": {knows: func(_ *testing.T, _ *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceTold)
 			for range 5 {
 				alice.backoff.failed(bob.ID(), time.Now())
 			}
 		}},
-		"its record is outdated": {knows: func(t *testing.T, _ *swarm, alice, bob *Node) {
+		"its record is outdated": {knows: func(t *testing.T, _ *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceRecord)
 			alice.peers.SetRecord(bob.ID(), oldRecord(t, servers, wire.PeerInfo{Mode: wire.ModeServer, Addrs: deadAddrs()}))
 		}},
-		"a client, of which nothing is known": {client: true, knows: func(*testing.T, *swarm, *Node, *Node) {}},
-		"a client, at dead addresses": {client: true, knows: func(_ *testing.T, _ *swarm, alice, bob *Node) {
+		"a client, of which nothing is known": {client: true, knows: func(*testing.T, *testNetwork, *Node, *Node) {}},
+		"a client, at dead addresses": {client: true, knows: func(_ *testing.T, _ *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceTold)
 		}},
-		"its relays are dead": {client: true, knows: func(t *testing.T, _ *swarm, alice, bob *Node) {
+		"its relays are dead": {client: true, knows: func(t *testing.T, _ *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceRecord)
 			gone := []wire.PeerID{idOf(testKey(700)), idOf(testKey(701))}
 			for i, relay := range gone {
@@ -79,7 +79,7 @@ func TestDialByIDDoesNotWaitForTheDead(t *testing.T) {
 			}
 			alice.peers.SetRecord(bob.ID(), oldRecord(t, servers, wire.PeerInfo{Mode: wire.ModeClient, Addrs: deadAddrs(), Relays: gone}))
 		}},
-		"its relays do not know it any more": {client: true, knows: func(t *testing.T, s *swarm, alice, bob *Node) {
+		"its relays do not know it any more": {client: true, knows: func(t *testing.T, s *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceRecord)
 			held := map[wire.PeerID]bool{}
 			for _, id := range bob.heldRelays() {
@@ -93,14 +93,14 @@ func TestDialByIDDoesNotWaitForTheDead(t *testing.T) {
 			}
 			alice.peers.SetRecord(bob.ID(), oldRecord(t, servers, wire.PeerInfo{Mode: wire.ModeClient, Addrs: deadAddrs(), Relays: others}))
 		}},
-		"it has moved, and was a client with other relays": {knows: func(t *testing.T, s *swarm, alice, bob *Node) {
+		"it has moved, and was a client with other relays": {knows: func(t *testing.T, s *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceDialled)
 			alice.peers.SetRecord(bob.ID(), oldRecord(t, servers, wire.PeerInfo{
 				Mode: wire.ModeClient, Addrs: deadAddrs(), Relays: []wire.PeerID{s.nodes[1].ID(), idOf(testKey(700))}}))
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inSwarm(t, servers, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, servers, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				config := Config{}
 				if c.client {
 					config.Mode = ModeClient

@@ -23,7 +23,7 @@ func reachOf(n *Node, at netip.AddrPort) OwnAddr {
 // Whoever connects from where nothing was sent to shows that an address is
 // within reach: who joined last knows it of nobody, the first of all others.
 func TestWhoComesInShowsTheWay(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		time.Sleep(time.Second)
 		r := s.nodes[0].Reachability()
 		if r.Mode != ModeServer || r.IPv4.Mapping != MappingNone || r.IPv4.Votes != 2 || r.IPv6 != (NAT{}) || r.Why == "" {
@@ -47,7 +47,7 @@ func TestWhoComesInShowsTheWay(t *testing.T) {
 
 // Who comes by IPv6 does not show that IPv4 lets anybody in, whatever it says.
 func TestWhoCameByAnotherFamilyShowsNothing(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.strangerAt(10, netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x26, 1, 15: 1}), 4774))
 		x.hello.Observed = wire.AddrFrom(host(0))
 		x.meet(s.nodes[0])
@@ -60,7 +60,7 @@ func TestWhoCameByAnotherFamilyShowsNothing(t *testing.T) {
 // Who was sent something in the last ten minutes may come through a filter that
 // is open to nobody else.
 func TestWhoWasCalledShowsNothing(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		call := func(i int) *stranger {
 			x := s.stranger(i)

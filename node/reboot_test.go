@@ -18,7 +18,7 @@ import (
 )
 
 // addBehind starts one more node, on a host behind a NAT.
-func (s *swarm) addBehind(nat *simnet.NAT, c Config) *Node {
+func (s *testNetwork) addBehind(nat *simnet.NAT, c Config) *Node {
 	s.t.Helper()
 	c.PacketConns = []net.PacketConn{nat.Listen(inside(len(s.nodes)))}
 	c.Mode = ModeClient
@@ -40,13 +40,13 @@ type household struct {
 }
 
 // household adds one whose node has reservations at relays.
-func (s *swarm) household(symmetric bool, c Config) *household {
+func (s *testNetwork) household(symmetric bool, c Config) *household {
 	s.t.Helper()
 	return s.householdAt(wantRelays, symmetric, c)
 }
 
 // householdAt is household where there are so many relays.
-func (s *swarm) householdAt(relays int, symmetric bool, c Config) *household {
+func (s *testNetwork) householdAt(relays int, symmetric bool, c Config) *household {
 	s.t.Helper()
 	i := len(s.nodes)
 	nat := func(k byte) *simnet.NAT {
@@ -188,7 +188,7 @@ func TestConversationSurvivesRebootsAndMoves(t *testing.T) {
 	})
 	for _, o := range settings {
 		t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {
-			inSwarm(t, 6, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 6, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				alice, bob := s.household(o.symmetric, Config{}), s.household(o.symmetric, Config{})
 				talk := s.talk(alice.Node, bob.Node, o.who, o.streams)
 				events := []struct {
@@ -230,7 +230,7 @@ type conversation struct {
 }
 
 // talk has one node call another. The caller, the callee or both say something then.
-func (s *swarm) talk(caller, callee *Node, who string, streams bool) *conversation {
+func (s *testNetwork) talk(caller, callee *Node, who string, streams bool) *conversation {
 	s.t.Helper()
 	learns(s.t, caller, callee)
 	first, err := caller.Dial(s.t.Context(), callee.ID(), echoTest)
@@ -274,7 +274,7 @@ func (k *conversation) end() {
 // A relay to which the way leads in one direction only is replaced as one that has died:
 // here relays that have dialled the peers, and so do not follow them to another address.
 func TestConversationSurvivesRelaysThatDoNotFollow(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob := s.household(false, Config{}), s.household(false, Config{})
 		time.Sleep(10 * time.Second) // or the connections would be taken to have crossed
 		for _, h := range []*household{alice, bob} {
@@ -316,7 +316,7 @@ func TestConversationSurvivesRelaysThatDoNotFollow(t *testing.T) {
 func TestConversationSurvivesTheDeathOfItsRelay(t *testing.T) {
 	for phase := time.Duration(0); phase < time.Second; phase += 250 * time.Millisecond {
 		t.Run(phase.String(), func(t *testing.T) {
-			inSwarm(t, 6, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 6, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				bob := s.household(true, Config{})
 				alice := s.add(Config{Mode: ModeClient, PacketConns: []net.PacketConn{
 					s.net.NAT(netip.MustParseAddr("26.9.0.1"), true).Listen(inside(len(s.nodes))),
@@ -343,7 +343,7 @@ func TestConversationSurvivesTheDeathOfItsRelay(t *testing.T) {
 // What goes by relay leaves a relay from which nothing came when it was checked, and
 // returns when it is heard; with no other it stays.
 func TestRouteLeavesARelayThatIsNotHeard(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.household(false, Config{})
 		var links []*link
 		for _, p := range bob.relays.places {

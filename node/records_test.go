@@ -18,7 +18,7 @@ import (
 func idOf(key ed25519.PrivateKey) wire.PeerID { return wire.PeerID(key[ed25519.SeedSize:]) }
 
 // put stores a value or ends the test.
-func (s *swarm) put(n *Node, key routing.Key, value string, o PutOptions) Stored {
+func (s *testNetwork) put(n *Node, key routing.Key, value string, o PutOptions) Stored {
 	s.t.Helper()
 	stored, err := n.PutWith(within(s.t, time.Minute), key, []byte(value), o)
 	if err != nil {
@@ -28,7 +28,7 @@ func (s *swarm) put(n *Node, key routing.Key, value string, o PutOptions) Stored
 }
 
 // wantGet gets a value and compares it.
-func (s *swarm) wantGet(n *Node, key routing.Key, o GetOptions, want string) {
+func (s *testNetwork) wantGet(n *Node, key routing.Key, o GetOptions, want string) {
 	s.t.Helper()
 	v, err := n.GetWith(within(s.t, time.Minute), key, o)
 	if err != nil || string(v.Data) != want {
@@ -37,7 +37,7 @@ func (s *swarm) wantGet(n *Node, key routing.Key, o GetOptions, want string) {
 }
 
 // holders returns which nodes hold a record of that kind and value under key.
-func (s *swarm) holders(kind wire.Kind, key routing.Key, value string) (held []int) {
+func (s *testNetwork) holders(kind wire.Kind, key routing.Key, value string) (held []int) {
 	for i, n := range s.nodes {
 		for _, r := range n.values.Get(time.Now(), kind, key, 99) {
 			if string(r.Record.Value) == value {
@@ -51,7 +51,7 @@ func (s *swarm) holders(kind wire.Kind, key routing.Key, value string) (held []i
 // Open records of several publishers stand side by side under one key, and one
 // publisher's newest replaces its older ones.
 func TestOpenRecordsStandSideBySide(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("room")
 		ann, ben := testKey(100), testKey(101)
 		s.put(s.nodes[0], key, "ann was here", PutOptions{Publisher: ann})
@@ -79,7 +79,7 @@ func TestOpenRecordsStandSideBySide(t *testing.T) {
 func TestPutPutGetGivesTheSecond(t *testing.T) {
 	for name, delay := range map[string]time.Duration{"in the same millisecond": 0, "over a network": 10 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			inSwarm(t, 3, simnet.Options{Delay: delay}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 3, simnet.Options{Delay: delay}, func(t *testing.T, s *testNetwork) {
 				for i := range 10 {
 					key := routing.KeyOf(fmt.Sprint("colour ", i))
 					s.put(s.nodes[0], key, "red", PutOptions{})
@@ -93,7 +93,7 @@ func TestPutPutGetGivesTheSecond(t *testing.T) {
 
 // A content record's key is the hash of its value; it needs not be given.
 func TestContentRecords(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		content := PutOptions{Kind: wire.KindContent}
 		stored := s.put(s.nodes[0], routing.Key{}, "self-certifying", content)
 		if stored.Key != routing.KeyOf("self-certifying") {
@@ -114,7 +114,7 @@ func TestContentRecords(t *testing.T) {
 
 // An owned record is its owner's alone, and does not go back.
 func TestOwnedRecords(t *testing.T) {
-	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, name := s.nodes[0], []byte("profile")
 		owned := GetOptions{Kind: wire.KindOwned}
 		put := PutOptions{Kind: wire.KindOwned, Name: name}
@@ -148,7 +148,7 @@ func TestOwnedRecords(t *testing.T) {
 // A get of an owned record asks three holders, so that one which missed an
 // update does not hide it, and brings that one up to date.
 func TestOwnedQuorumAndReadRepair(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addNegligent(6)
 		put := PutOptions{Kind: wire.KindOwned, Name: []byte("n"), Publisher: testKey(100)}
 		key := s.put(s.nodes[0], routing.Key{}, "old", put).Key
@@ -176,7 +176,7 @@ func TestOwnedQuorumAndReadRepair(t *testing.T) {
 // Read repair reaches every holder of an older record that a get has met, not
 // only one of them.
 func TestReadRepairReachesAllBehind(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		put := PutOptions{Kind: wire.KindOwned, Name: []byte("n")}
 		n := s.nodes[0]
 		older, err := n.sign(routing.Key{}, []byte("old"), put)
@@ -208,7 +208,7 @@ func TestReadRepairReachesAllBehind(t *testing.T) {
 
 // A record ends at its expiry, everywhere.
 func TestRecordsExpire(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("ephemeral")
 		s.put(s.nodes[0], key, "soon gone", PutOptions{TTL: 10 * time.Minute})
 		time.Sleep(9 * time.Minute)
@@ -233,7 +233,7 @@ func TestRecordsExpire(t *testing.T) {
 
 // Values are bytes: any, none, and up to 8 KiB of them.
 func TestValuesAreBytes(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		all := make([]byte, 256)
 		for i := range all {
 			all[i] = byte(i)
@@ -259,7 +259,7 @@ func TestValuesAreBytes(t *testing.T) {
 
 // A lone node is its own network: 1 of 1.
 func TestALoneNodeStoresOnOneOfOne(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		if stored := s.put(n, routing.KeyOf("Hello"), "World", PutOptions{Quorum: 1}); stored.Count != 1 || stored.Of != 1 {
 			t.Error(stored)
@@ -278,7 +278,7 @@ func TestALoneNodeStoresOnOneOfOne(t *testing.T) {
 // Below the quorum that the caller asked for, a put is an error that says who
 // did not store, and why. What was stored stays.
 func TestPutBelowQuorum(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)
 		x.join(s.nodes[0], func(_ wire.PeerID, m wire.Message) wire.Message {
 			return wire.Error{Code: wire.CodeBusy, Message: "\x1b[31mno"}
@@ -304,7 +304,7 @@ func TestPutBelowQuorum(t *testing.T) {
 
 // A put that reached nobody says so, though the node itself holds the record.
 func TestPutWhenEverybodyIsGone(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.kill(0)
 		s.kill(1)
 		stored, err := s.nodes[2].Put(within(t, time.Minute), routing.KeyOf("x"), []byte("y"))
@@ -324,7 +324,7 @@ func TestPutWhenEverybodyIsGone(t *testing.T) {
 // The answer to a STORE names contacts as FIND_NODE does, but none beyond the
 // bound that the asker gives (wire/SPEC.md §5).
 func TestStoredNamesContactsWithinTheBound(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("x")
 		r := signed(t, 1, wire.Record{Kind: wire.KindOpen, Key: key, Expiry: time.Now().Add(time.Hour)})
 		k := s.stranger(0).meet(s.nodes[0])

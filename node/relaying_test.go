@@ -76,7 +76,7 @@ func (k *talk) hear() (from wire.PeerID, content string) {
 // Bob has a place, Alice calls him, they talk; the relay tells each where it sees
 // the other, and nothing that either says of that.
 func TestRelayPassesACallAndPackets(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		r, alice, bob := s.nodes[0], s.stranger(0), s.stranger(1)
 		b := bob.meet(r)
 		b.reserve()
@@ -138,7 +138,7 @@ func TestRelayPassesACallAndPackets(t *testing.T) {
 
 // Where the relay sees a peer in its own house it does not tell the world.
 func TestRelayTellsNoPrivateAddress(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		r := s.nodes[0]
 		inside := s.strangerAt(0, netip.MustParseAddrPort("192.168.1.5:4774"))
 		neighbour := s.strangerAt(1, netip.MustParseAddrPort("192.168.1.6:4774"))
@@ -172,7 +172,7 @@ func TestRelayTellsNoPrivateAddress(t *testing.T) {
 
 // Who does not relay says so.
 func TestWhoDoesNotRelay(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.add(Config{NoRelay: true})
 		s.add(Config{Mode: ModeClient})
 		for i, n := range s.nodes[1:] {
@@ -186,7 +186,7 @@ func TestWhoDoesNotRelay(t *testing.T) {
 
 // A connection with a place lives on in silence; without, it ends.
 func TestPlacesKeepConnections(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		r := s.nodes[0]
 		with, without := s.stranger(0).meet(r), s.stranger(1).meet(r)
 		with.reserve()
@@ -212,7 +212,7 @@ func TestPlacesKeepConnections(t *testing.T) {
 // Two hundred reservations (a thousand with -life.long) are asked from one address, and one pair floods: the
 // node's limits hold, its requests are answered, and another pair loses nothing.
 func TestRelayUnderAbuse(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		r := s.nodes[0]
 		given := 0
 		for i := range longOr(1000, 200) {
@@ -296,7 +296,7 @@ func addrOf(ap netip.AddrPort) wire.Addr { return wire.AddrFrom(ap) }
 
 // Who has many IPv6 networks, as any customer does, is one to a relay.
 func TestManyNetworksOfOneSite(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		given := 0
 		for i := range 20 {
 			at := netip.AddrFrom16([16]byte{0x26, 1, 5: 1, 7: byte(i), 15: 1}) // a /64 each

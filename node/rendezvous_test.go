@@ -14,7 +14,7 @@ import (
 // Two who name the same key find each other, whoever comes first, and nobody else;
 // who has left is not found any more.
 func TestRendezvous(t *testing.T) {
-	inSwarm(t, 12, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 12, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob, carol := s.nodes[2], s.nodes[5], s.nodes[7]
 		tea := routing.KeyOf("tea")
 		// meet looks for one who is to be found, and stays until ctx ends.
@@ -70,7 +70,7 @@ func TestRendezvous(t *testing.T) {
 }
 
 func TestRendezvousBrokenOff(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("tea")
 		if _, err := s.nodes[1].Provide(within(t, time.Minute), key); err != nil {
 			t.Fatal(err)
@@ -104,7 +104,7 @@ func TestRendezvousBrokenOff(t *testing.T) {
 // To leave a rendezvous takes back only what the rendezvous began: not what the program
 // provides by itself, before it or during it, nor what another call still needs.
 func TestRendezvousTakesBackOnlyItsOwn(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[2], routing.KeyOf("tea")
 		attend := func() (leave func()) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -157,7 +157,7 @@ func TestRendezvousTakesBackOnlyItsOwn(t *testing.T) {
 // A rendezvous that cannot tell the network of itself says so, goes on, and is found when
 // it can.
 func TestRendezvousTellsOfErrors(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("tea")
 		s.net.Partition(hosts(0, 2))
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

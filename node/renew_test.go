@@ -15,7 +15,7 @@ import (
 // Many are renewed in few requests, none of which a holder refuses, and all of
 // them stay.
 func TestManyAreRenewedAtAPace(t *testing.T) {
-	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		const many = 400
 		d := &drawer{}
 		for i := range many {
@@ -48,7 +48,7 @@ func TestManyAreRenewedAtAPace(t *testing.T) {
 
 // One whom nobody answers tries again, soon when it is back.
 func TestRenewalIsTriedAgain(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Mode: ModeClient, RecordTTL: 6 * time.Hour})
 		key := routing.KeyOf("x")
 		s.put(n, key, "x", PutOptions{})
@@ -68,7 +68,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 
 // What was put while nobody else was there reaches those who come.
 func TestPutAlonePublishedToThoseWhoCome(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{})
 		key := routing.KeyOf("x")
 		s.put(n, key, "x", PutOptions{})
@@ -86,7 +86,7 @@ func TestPutAlonePublishedToThoseWhoCome(t *testing.T) {
 func TestRenewalDoesNotOverrule(t *testing.T) {
 	for name, size := range map[string]int{"few nodes": 4, "more than k": 9} {
 		t.Run(name, func(t *testing.T) {
-			inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				for range size {
 					s.add(Config{K: 4, RecordTTL: time.Hour})
 				}
@@ -108,7 +108,7 @@ func TestRenewalDoesNotOverrule(t *testing.T) {
 // Where a later version of ours has ended, or is the same, the next is signed
 // over it.
 func TestRenewalOverOurOwnOfBefore(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[1]
 		name := []byte("n")
 		later := uint64(time.Now().Add(5 * time.Minute).UnixMilli())

@@ -13,7 +13,7 @@ import (
 // there are records, and one stream of them to each node; by a node that knows
 // a part of the network only, and by a client.
 func TestReplicateManyRecords(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(30, 4)
 		for i, n := range []*Node{s.nodes[7], s.add(Config{K: 4, Mode: ModeClient})} {
 			records := make([]*wire.Signed, 300)
@@ -45,7 +45,7 @@ func TestReplicateManyRecords(t *testing.T) {
 
 // Replication by a node that is alone keeps the records here, and ends.
 func TestReplicateAlone(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		for i, acks := range s.nodes[0].replicate(within(t, time.Minute), freshRecords(contents(t, 100, 10))) {
 			if acks != 1 {
 				t.Errorf("record %d is on %d nodes", i, acks)

@@ -12,7 +12,7 @@ import (
 
 // A reply that its request does not allow is none.
 func TestRepliesThatTheirRequestForbids(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[0], routing.KeyOf("key")
 		var records []*wire.Signed
 		for i := range wire.MaxRecords + 1 {
@@ -54,7 +54,7 @@ func TestRepliesThatTheirRequestForbids(t *testing.T) {
 // "If it ends or is reset in either direction, the connection is closed" (SPEC.md
 // §4): also when a peer only says that it reads no more, and nothing is sent to it.
 func TestStopSendingEndsTheConnection(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		k := s.asker(0).meet(n)
 		time.Sleep(time.Second)
@@ -77,7 +77,7 @@ func TestStopSendingEndsTheConnection(t *testing.T) {
 }
 
 func TestRecordsOfUnknownKindsAreNotWanted(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		k := s.asker(0).meet(s.nodes[0])
 		var offer wire.Offer
 		for kind := range 256 {

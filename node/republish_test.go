@@ -15,7 +15,7 @@ import (
 )
 
 // addMany starts n nodes with buckets of k.
-func (s *swarm) addMany(n, k int) {
+func (s *testNetwork) addMany(n, k int) {
 	s.t.Helper()
 	for range n {
 		s.add(Config{K: k})
@@ -23,7 +23,7 @@ func (s *swarm) addMany(n, k int) {
 }
 
 // putContent puts count values of which the i-th is text followed by i.
-func (s *swarm) putContent(text string, count int, ttl time.Duration) (keys []routing.Key) {
+func (s *testNetwork) putContent(text string, count int, ttl time.Duration) (keys []routing.Key) {
 	s.t.Helper()
 	for i := range count {
 		stored := s.put(s.nodes[i%len(s.nodes)], routing.Key{}, fmt.Sprint(text, i), PutOptions{Kind: wire.KindContent, TTL: ttl})
@@ -37,7 +37,7 @@ func (s *swarm) putContent(text string, count int, ttl time.Duration) (keys []ro
 // will not republish the pair in the next hour" (Kademlia §2.5): of six holders
 // one sends a record again, and the others hear from it.
 func TestOneHolderRepublishes(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(14, 6)
 		keys := s.putContent("hourly ", 30, 24*time.Hour)
 		const hours = 3.25
@@ -72,7 +72,7 @@ func TestOneHolderRepublishes(t *testing.T) {
 // What comes from the publisher, or from one of the k nearest, is known to the
 // other holders. Anybody else could silence a holder by it, so it does not count.
 func TestWhoMaySilenceAHolder(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(8, 3)
 		var near, far, client, publisher *stranger
 		n := s.nodes[0]
@@ -144,7 +144,7 @@ func TestWhoMaySilenceAHolder(t *testing.T) {
 // A record ends when its publisher has said, however often it is republished and
 // handed over.
 func TestRepublishingLengthensNothing(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(8, 4)
 		keys := s.putContent("mortal ", 10, 4*time.Hour)
 		time.Sleep(4*time.Hour - 10*time.Minute)
@@ -167,7 +167,7 @@ func TestRepublishingLengthensNothing(t *testing.T) {
 // A holder whose clock is behind keeps a record for longer than others. It finds
 // nobody who takes it.
 func TestAHolderWithAWrongClockLengthensNothing(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(4, 4)
 		slow := s.make(Config{K: 4})
 		slow.values = &shifted{slow.values, 6 * time.Hour}
@@ -237,7 +237,7 @@ func (s *shifted) Expire(now time.Time) int { return s.Store.Expire(now.Add(-s.b
 // A node that comes back with many records sends them again evenly over the
 // first hour, and those it meets as it joins are handed nothing.
 func TestARestartIsNoStorm(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(5, 20)
 		records := contents(t, 3000, 10)
 		back := s.make(Config{K: 20})
@@ -278,7 +278,7 @@ func TestARestartIsNoStorm(t *testing.T) {
 // Where one of the k nearest has died unnoticed, the next takes its place in the
 // same round.
 func TestRepublishGoesOnToTheNext(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(10, 4)
 		keys := s.putContent("survivor ", 5, 24*time.Hour)
 		for n := range s.trueNearest(keys[0], 2) {

@@ -21,7 +21,7 @@ import (
 
 // relayed starts a client that listens for a protocol, and waits until it has its
 // places.
-func (s *swarm) relayed() *Node {
+func (s *testNetwork) relayed() *Node {
 	s.t.Helper()
 	n := s.add(Config{Mode: ModeClient})
 	if _, err := n.Listen("/test"); err != nil {
@@ -36,7 +36,7 @@ func (s *swarm) relayed() *Node {
 
 // namesRelays checks that the record of a peer, as another finds it, names exactly
 // the relays that the peer has.
-func (s *swarm) namesRelays(finder, n *Node) {
+func (s *testNetwork) namesRelays(finder, n *Node) {
 	s.t.Helper()
 	p, err := finder.FindPeer(within(s.t, time.Minute), n.ID())
 	if err != nil || p.Record == nil || p.Mode != ModeClient {
@@ -54,7 +54,7 @@ func (s *swarm) namesRelays(finder, n *Node) {
 // Who cannot be reached has three places, at the servers nearest to its key, and
 // whoever looks for it finds them, though it is in nobody's table.
 func TestAClientIsFoundByItsRelays(t *testing.T) {
-	inSwarm(t, 12, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 12, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.relayed()
 		near := slices.Clone(s.nodes[:12])
 		slices.SortFunc(near, func(a, b *Node) int { return bob.Key().CompareDistance(a.Key(), b.Key()) })
@@ -89,7 +89,7 @@ func TestAClientIsFoundByItsRelays(t *testing.T) {
 // A relay that dies, one that leaves and one that has become a client are
 // replaced by others, and the record says so.
 func TestRelaysAreReplaced(t *testing.T) {
-	inSwarm(t, 10, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 10, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.relayed()
 		finder := s.nodes[0]
 		replaced := func(what string, i int, within time.Duration) {
@@ -129,7 +129,7 @@ func TestRelaysAreReplaced(t *testing.T) {
 // A node that is cut off for half a minute has its places still; for longer, it has
 // others soon after.
 func TestPlacesOutliveASilence(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.relayed()
 		before := bob.Relays()
 		for _, c := range []struct {
@@ -160,7 +160,7 @@ func TestPlacesOutliveASilence(t *testing.T) {
 // Nobody who can be reached, or serves only itself, asks for places; who stops
 // listening gives them back.
 func TestWhoWantsRelays(t *testing.T) {
-	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		client := s.add(Config{Mode: ModeClient})
 		s.add(Config{Mode: ModeServer})
 		time.Sleep(time.Minute)
@@ -200,7 +200,7 @@ func TestWhoWantsRelays(t *testing.T) {
 // Where all servers are in one network a node has two relays, which is better than
 // one.
 func TestRelaysOfOneNetwork(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for i := range 5 {
 			at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{25, 9, 9, byte(i + 1)}), 4774)
 			c := Config{PacketConns: []net.PacketConn{s.net.Listen(at)}, Bootstrap: []ma.Multiaddr{}}
@@ -224,7 +224,7 @@ func TestRelaysOfOneNetwork(t *testing.T) {
 
 // through connects a node to one that is relayed, by a relay alone: what the two
 // halves of meeting do with routes is done by hand here. It returns the relay, too.
-func (s *swarm) through(alice, bob *Node) (*quic.Conn, *Node) {
+func (s *testNetwork) through(alice, bob *Node) (*quic.Conn, *Node) {
 	s.t.Helper()
 	i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n != alice && slices.Contains(bob.heldRelays(), n.ID()) })
 	r := s.nodes[i]
@@ -275,7 +275,7 @@ func (s *swarm) through(alice, bob *Node) (*quic.Conn, *Node) {
 // A connection is made through a relay alone: its packets of 1200 bytes go in two
 // parts each, both ways.
 func TestConnectionThroughARelay(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob := s.nodes[0], s.relayed()
 		c, r := s.through(alice, bob)
 		if p := c.Path(); p.Kind != quic.Relayed {
@@ -297,7 +297,7 @@ func TestConnectionThroughARelay(t *testing.T) {
 // A call that fails takes nothing away: packets go by the relay that they went by
 // before, unless that is the one which has no place for the peer any more.
 func TestAFailedCallLeavesTheRoute(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob := s.nodes[0], s.relayed()
 		_, r := s.through(alice, bob)
 		for _, other := range s.nodes[1:6] {
@@ -372,7 +372,7 @@ func TestCircuitAddresses(t *testing.T) {
 // A file goes through a relay nearly as fast as a relay lets two peers send, and
 // is never cut off.
 func TestBulkThroughARelay(t *testing.T) {
-	inSwarm(t, 6, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 6, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob := s.nodes[0], s.relayed()
 		ln, err := bob.Listen("/bulk")
 		if err != nil {
@@ -409,7 +409,7 @@ func TestBulkThroughARelay(t *testing.T) {
 
 // A route ends two minutes after it was of use, and there are never many.
 func TestRoutesEnd(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		routes := func() int {
 			n.relays.mu.Lock()
@@ -446,7 +446,7 @@ func TestRoutesEnd(t *testing.T) {
 // A peer that did not answer when it was asked for a place is asked again a minute
 // later, not when those are who refuse.
 func TestASilentRelayIsAskedAgain(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		var asked atomic.Int32
 		s.stranger(0).join(s.nodes[0], func(_ wire.PeerID, m wire.Message) wire.Message {
 			switch m.(type) {

@@ -49,7 +49,7 @@ func counts(t *testing.T, c net.Conn) (stop func() (count uint64, gap time.Durat
 // The way between two peers breaks and is there again, and then the relay dies: the
 // stream goes on, with nothing lost, doubled or out of order.
 func TestAConversationHeals(t *testing.T) {
-	inSwarm(t, 5, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 5, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})
 		atBob, atAlice := host(len(s.nodes)-2), host(len(s.nodes)-1)
 		echoes(t, bob)

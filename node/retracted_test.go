@@ -26,7 +26,7 @@ func backupTo(t *testing.T, n *Node, file string) {
 }
 
 // everyKind publishes one record of each kind, and returns their slots.
-func (s *swarm) everyKind(n *Node, value string) []publicationKey {
+func (s *testNetwork) everyKind(n *Node, value string) []publicationKey {
 	s.t.Helper()
 	open, provided := routing.KeyOf("open"), routing.KeyOf("provided")
 	at := []publicationKey{
@@ -42,7 +42,7 @@ func (s *swarm) everyKind(n *Node, value string) []publicationKey {
 	return at
 }
 
-func (s *swarm) unpublish(n *Node, at []publicationKey) {
+func (s *testNetwork) unpublish(n *Node, at []publicationKey) {
 	s.t.Helper()
 	for _, at := range at {
 		if _, err := n.Unpublish(within(s.t, time.Minute), at.kind, at.key); err != nil {
@@ -52,7 +52,7 @@ func (s *swarm) unpublish(n *Node, at []publicationKey) {
 	time.Sleep(time.Second)
 }
 
-func (s *swarm) wantPublished(n *Node, when string, want int) {
+func (s *testNetwork) wantPublished(n *Node, when string, want int) {
 	s.t.Helper()
 	if p := n.Published(); len(p) != want {
 		s.t.Errorf("%s: %d publications, want %d", when, len(p), want)
@@ -60,7 +60,7 @@ func (s *swarm) wantPublished(n *Node, when string, want int) {
 }
 
 // wantAlive compares which of the slots, content apart, other nodes hold anything in.
-func (s *swarm) wantAlive(at []publicationKey, when string, want bool) {
+func (s *testNetwork) wantAlive(at []publicationKey, when string, want bool) {
 	s.t.Helper()
 	for _, at := range at {
 		if held := s.nodes[1].Holds(at.kind, at.key); held != want && at.kind != wire.KindContent {
@@ -75,7 +75,7 @@ func TestMergeKeepsLaterRetractions(t *testing.T) {
 	for _, wait := range []time.Duration{time.Minute, 27 * time.Hour} {
 		t.Run(fmt.Sprint(wait), func(t *testing.T) {
 			dir := t.TempDir()
-			inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 				n := s.add(Config{Data: filepath.Join(dir, "data")})
 				i := len(s.nodes) - 1
 				at := s.everyKind(n, "x")
@@ -124,7 +124,7 @@ func TestMergeBringsLaterRetractions(t *testing.T) {
 	for _, wait := range []time.Duration{time.Minute, 27 * time.Hour} {
 		t.Run(fmt.Sprint(wait), func(t *testing.T) {
 			dir := t.TempDir()
-			inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 				n := s.add(Config{Data: filepath.Join(dir, "data")})
 				i := len(s.nodes) - 1
 				at := s.everyKind(n, "x")
@@ -164,7 +164,7 @@ func TestMergeBringsLaterRetractions(t *testing.T) {
 // A publication that is newer than the backup's retraction stays.
 func TestMergeKeepsPublicationsAfterRetractions(t *testing.T) {
 	dir := t.TempDir()
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Data: filepath.Join(dir, "data")})
 		at := s.everyKind(n, "x")
 		s.unpublish(n, at)
@@ -184,7 +184,7 @@ func TestMergeKeepsPublicationsAfterRetractions(t *testing.T) {
 // that back.
 func TestMergeKeepsWhatAPutHasEnded(t *testing.T) {
 	dir := t.TempDir()
-	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Data: filepath.Join(dir, "data")})
 		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
 		backup := filepath.Join(dir, "backup")

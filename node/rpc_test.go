@@ -14,7 +14,7 @@ import (
 // What a peer leaves unanswered while it talks on fails in time, however many
 // requests begin just as others are given up.
 func TestEveryRequestIsGivenUpInTime(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(1)
 		x.join(n, func(_ wire.PeerID, m wire.Message) wire.Message {
 			if _, ok := m.(wire.Ping); ok {
@@ -61,7 +61,7 @@ func TestEveryRequestIsGivenUpInTime(t *testing.T) {
 // That we have no room for another connection ourselves is no fault of the peer
 // that we meant to ping.
 func TestNoRoomBlamesNobody(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{MaxConnections: 1})
 		pong := func(wire.PeerID, wire.Message) wire.Message { return wire.Pong{} }
 		x := s.stranger(0)

@@ -20,7 +20,7 @@ import (
 // What a public peer tells of others, and what a record says from wherever it
 // came, is sifted the same; names are not resolved, for they may mean anything.
 func TestToldAddressesAreSifted(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		name, err := wire.AddrOf(ma.StringCast("/dns4/localhost/udp/4774/quic-v1"))
 		if err != nil {
@@ -48,7 +48,7 @@ func TestToldAddressesAreSifted(t *testing.T) {
 // Others must see us at an address before we say that we are there: two of
 // them, at different IPs. Nobody can speak for others, nor take up the room.
 func TestObservedAddressesNeedTwoObservers(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		mapped := wire.AddrFrom(netip.MustParseAddrPort("93.184.216.34:1234"))
 		says := func(addr wire.Addr) bool { return slices.Contains(n.addrs(), addr) }
@@ -135,7 +135,7 @@ func TestUnspecifiedIsNeverAdvertised(t *testing.T) {
 // Of one /24 at most two contacts enter a bucket, however many come: an attacker
 // has many keys sooner than many networks. Private networks are exempt.
 func TestContactsOfOneNetwork(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		crowd := func(from int, network string) (in int) {
 			first := netip.MustParseAddr(network).As4()
@@ -161,7 +161,7 @@ func TestContactsOfOneNetwork(t *testing.T) {
 
 // Over IPv6 all is the same.
 func TestIPv6(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		at := func(i int) netip.AddrPort {
 			return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x26, 0, byte(i), 15: 1}), 4774)
 		}

@@ -79,7 +79,7 @@ func TestOperationsDoNotWaitForTheDead(t *testing.T) {
 					for seed := range uint64(c.seeds) {
 						t.Run(fmt.Sprint(seed), func(t *testing.T) {
 							o := simnet.Options{Delay: 40 * time.Millisecond, Seed: seed}
-							inSwarm(t, c.nodes, o, func(t *testing.T, s *swarm) { s.workAmongTheDead(&ts, state.idle) })
+							inSwarm(t, c.nodes, o, func(t *testing.T, s *testNetwork) { s.workAmongTheDead(&ts, state.idle) })
 						})
 					}
 				})
@@ -91,7 +91,7 @@ func TestOperationsDoNotWaitForTheDead(t *testing.T) {
 
 // workAmongTheDead kills 30 % of the nodes and has each of the others do one operation
 // at once, and then some more.
-func (s *swarm) workAmongTheDead(ts *times, idle time.Duration) {
+func (s *testNetwork) workAmongTheDead(ts *times, idle time.Duration) {
 	t, ctx := s.t, context.Background()
 	room, key := routing.KeyOf("room"), func(what string, i int) routing.Key { return routing.KeyOf(fmt.Sprint(what, i)) }
 	var wg sync.WaitGroup

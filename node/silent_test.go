@@ -17,7 +17,7 @@ func TestTraceTellsOfSilentPeers(t *testing.T) {
 		"acceptor": {watcher: 1, victim: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				var l log
 				for i := range 3 {
 					c := Config{}
@@ -32,7 +32,7 @@ func TestTraceTellsOfSilentPeers(t *testing.T) {
 	}
 }
 
-func testSilentPeer(t *testing.T, s *swarm, l *log, watcher, victim int) {
+func testSilentPeer(t *testing.T, s *testNetwork, l *log, watcher, victim int) {
 	id := s.nodes[victim].ID()
 	want := func(when string, silent, back int) {
 		t.Helper()

@@ -146,7 +146,7 @@ func TestCallsUseTheSocketOfWidestScope(t *testing.T) {
 			}
 		}
 	}
-	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		at := func(a string) net.PacketConn { return s.net.Listen(netip.MustParseAddrPort(a)) }
 		n := s.add(Config{PacketConns: []net.PacketConn{at("127.0.0.1:4774"), at("203.0.113.5:4774"), at("203.0.113.6:4774")}})
 		if n.callSocket() != n.transports[1] {

@@ -28,9 +28,9 @@ func strangerHost(i int) netip.AddrPort { return host(1000 + i) }
 
 // stranger makes the i-th stranger, a server by its own word. It ends with the
 // test.
-func (s *swarm) stranger(i int) *stranger { return s.strangerAt(i, strangerHost(i)) }
+func (s *testNetwork) stranger(i int) *stranger { return s.strangerAt(i, strangerHost(i)) }
 
-func (s *swarm) strangerAt(i int, at netip.AddrPort) *stranger {
+func (s *testNetwork) strangerAt(i int, at netip.AddrPort) *stranger {
 	s.t.Helper()
 	key := testKey(1000 + i)
 	transport, err := quic.NewTransport(quic.Config{Key: key, ALPN: wire.ALPN("main"), Conn: s.net.Listen(at)})

@@ -17,7 +17,7 @@ import (
 )
 
 // listen opens a listener of the i-th node's, for the test's time.
-func (s *swarm) listen(i int, protocol string) net.Listener {
+func (s *testNetwork) listen(i int, protocol string) net.Listener {
 	s.t.Helper()
 	ln, err := s.nodes[i].Listen(protocol)
 	if err != nil {
@@ -40,7 +40,7 @@ func echo(ln net.Listener) {
 	}
 }
 
-func (s *swarm) dial(from, to int, protocol string) net.Conn {
+func (s *testNetwork) dial(from, to int, protocol string) net.Conn {
 	s.t.Helper()
 	c, err := s.nodes[from].Dial(within(s.t, time.Minute), s.nodes[to].ID(), protocol)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *swarm) dial(from, to int, protocol string) net.Conn {
 
 // A stream is a net.Conn between two proved peers; each protocol has its own.
 func TestStreams(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		go echo(s.listen(1, "/app/echo/1.0.0"))
 		other := s.listen(1, "/app/other/1.0.0")
 		c := s.dial(0, 1, "/app/echo/1.0.0")
@@ -95,7 +95,7 @@ func TestStreams(t *testing.T) {
 // Half a stream can end before the other: the answer comes after the question's
 // end. 8 MiB, beyond every window.
 func TestStreamsCarryMuchAndHalfClose(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 2 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 2 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		ln := s.listen(1, "/hash")
 		go func() {
 			c, err := ln.Accept()
@@ -128,7 +128,7 @@ func TestStreamsCarryMuchAndHalfClose(t *testing.T) {
 // What nobody listens for is a typed error at the dialler, at its first read,
 // and so is a listener that has closed.
 func TestStreamsOfUnknownProtocols(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		wantNone := func(what string) {
 			t.Helper()
 			c := s.dial(0, 1, "/x")
@@ -176,7 +176,7 @@ func TestStreamsOfUnknownProtocols(t *testing.T) {
 
 // Streams beyond a listener's backlog are refused, not kept.
 func TestStreamsBeyondTheBacklog(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		defer s.listen(1, "/slow").Close() // nobody accepts
 		var last net.Conn
 		for range maxBacklog + 1 {
@@ -193,7 +193,7 @@ func TestStreamsBeyondTheBacklog(t *testing.T) {
 
 // A stream that names no protocol, or a bad one, is reset, and harms nobody.
 func TestStreamsOfGarbage(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		k := s.stranger(0).meet(s.nodes[0])
 		for _, bytes := range [][]byte{{0}, {0xff, 0xff, 0xff}, {3, 1, 2, 3}, {100}, wire.AppendStreamHeader(nil, "/with space")} {
 			stream, err := k.conn.OpenStream(t.Context())
@@ -219,7 +219,7 @@ func TestStreamsOfGarbage(t *testing.T) {
 func TestRequestsPassUnreadStreams(t *testing.T) {
 	for _, to := range []int{0, 1} { // who does not read
 		t.Run([]string{"acceptor", "dialler"}[to], func(t *testing.T) {
-			inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				const streams, size = 4, 512 << 10
 				ln := s.listen(to, "/app/slow/1.0.0")
 				wrote := make(chan error, 3*streams)
@@ -282,7 +282,7 @@ func TestRequestsPassUnreadStreams(t *testing.T) {
 // To leave stream after stream unread is no way to ever more connections: the
 // oldest goes, and its streams with it.
 func TestUnreadStreamsAreBounded(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.listen(1, "/app/slow/1.0.0")
 		var first net.Conn
 		for range 7 {
@@ -312,7 +312,7 @@ func TestUnreadStreamsAreBounded(t *testing.T) {
 
 // A peer that has died takes its streams with it, before QUIC gives up.
 func TestStreamsEndWithTheirPeer(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.listen(1, "/app/x/1.0.0")
 		c := s.dial(0, 1, "/app/x/1.0.0")
 		defer c.Close()

@@ -45,7 +45,7 @@ func TestASlowAnswerIsWaitedFor(t *testing.T) {
 		"long":  wire.MaxOffer, // no packet holds it
 	} {
 		t.Run(name, func(t *testing.T) {
-			inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				n, x := s.nodes[0], s.stranger(1)
 				k := x.meet(n)
 				var asked atomic.Int32
@@ -98,7 +98,7 @@ func TestASlowAnswerIsWaitedFor(t *testing.T) {
 // Who calls by a relay to which streams are stuck does so by another connection, and
 // the streams live on.
 func TestACallPassesUnreadStreams(t *testing.T) {
-	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		ln := s.listen(1, "/app/unread")
 		alice, relay := s.nodes[0], s.nodes[1]
 		streams := unread(t, alice, relay)
@@ -126,7 +126,7 @@ func TestACallPassesUnreadStreams(t *testing.T) {
 // A call whose answer is stuck has been heard: it is made anew, as nobody believes the
 // same one twice.
 func TestACallIsMadeAnew(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob, alice := s.relayed(), s.add(Config{Mode: ModeClient})
 		if _, err := alice.Listen("/app/unread"); err != nil {
 			t.Fatal(err)
@@ -148,7 +148,7 @@ func TestACallIsMadeAnew(t *testing.T) {
 
 // A place at a relay to which streams are stuck is kept, by another connection.
 func TestAPlacePassesUnreadStreams(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for i := range s.nodes {
 			s.listen(i, "/app/unread")
 		}
@@ -172,7 +172,7 @@ func TestAPlacePassesUnreadStreams(t *testing.T) {
 
 // Who opens streams, and answers nothing, is blamed all the same.
 func TestStreamsAreNoExcuse(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(1)
 		talk := func(c *quic.Conn) { // a stream at each question
 			stream, err := c.AcceptStream(t.Context())
@@ -223,7 +223,7 @@ func TestStreamsAreNoExcuse(t *testing.T) {
 // A path serves the streams of a connection that is stuck, though requests go by another,
 // which ends long before they do.
 func TestThePathOfUnreadStreamsIsKept(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.relayed()
 		echoes(t, bob)
 		alice := s.add(Config{Mode: ModeClient})

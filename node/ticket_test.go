@@ -67,7 +67,7 @@ func TestTicketText(t *testing.T) {
 // Who is reached without a relay has a ticket at once; who is not has one when there
 // is a relay in it, with which alone others reach it.
 func TestTicketNamesARelay(t *testing.T) {
-	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		began := time.Now()
 		server := s.nodes[3]
 		if got := server.Ticket(t.Context()); time.Since(began) > 0 || got.ID != server.ID() || len(got.Addrs) == 0 {
@@ -182,7 +182,7 @@ func TestTicketBehindAFirewall(t *testing.T) {
 func TestTicketOutlivesARelay(t *testing.T) {
 	for dead := range ticketRelays {
 		t.Run(fmt.Sprint(dead), func(t *testing.T) {
-			inSwarm(t, 8, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 8, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				bob := s.add(Config{Mode: ModeClient})
 				echoes(t, bob)
 				ticket, err := ParseTicket(bob.Ticket(t.Context()).String())
@@ -222,7 +222,7 @@ func TestTicketOutlivesARelay(t *testing.T) {
 // A relay is named by addresses of both families, and the two are of different networks.
 // Room is kept for them, however many addresses the node has itself.
 func TestTicketCoversNetworksAndFamilies(t *testing.T) {
-	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
 		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
@@ -273,7 +273,7 @@ func TestTicketCoversNetworksAndFamilies(t *testing.T) {
 // A program that shows its ticket shows a better one when there is one, or when what it
 // said is no longer so, and no other.
 func TestTicketsGetBetter(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
 		var mu sync.Mutex

@@ -42,7 +42,7 @@ func (l *log) trace() *Trace {
 // Every hop of a lookup can be seen: who was asked, who had named it, what it
 // answered.
 func TestTraceShowsEveryHop(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for range 20 {
 			s.add(Config{K: 3})
 		}
@@ -84,7 +84,7 @@ func TestTraceShowsEveryHop(t *testing.T) {
 
 // A put shows who stores, a get who has the value, a failure why.
 func TestTraceOfPutAndGet(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		var whole log // of a node, all the time
 		s.add(Config{})
 		s.add(Config{Trace: whole.trace()})

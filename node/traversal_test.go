@@ -15,7 +15,7 @@ import (
 
 // A slow Trace.Path holds up no packets.
 func TestSlowPathTraceDelaysNoPackets(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		read := make(chan struct{})
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient, Trace: &Trace{Path: func(PathEvent) { <-read }}})
@@ -42,7 +42,7 @@ func TestSlowPathTraceDelaysNoPackets(t *testing.T) {
 // A node refuses a valid call through a peer at which it has no reservation: only relays of
 // its own choice may have it send probes.
 func TestCallThroughAnUnknownRelayIsRefused(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob, x := s.nodes[0], s.stranger(1)
 		k := x.meet(bob)
 		alice := testKey(77)
@@ -73,7 +73,7 @@ func TestConversationsUseARestartablePath(t *testing.T) {
 }
 
 func usesRestartablePath(t *testing.T, delay time.Duration) {
-	inSwarm(t, 4, simnet.Options{Delay: delay}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: delay}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
@@ -101,7 +101,7 @@ func usesRestartablePath(t *testing.T, delay time.Duration) {
 // Dial. A Dial that is given up says nothing of the relays.
 func TestDeadRelaysAreRemembered(t *testing.T) {
 	const rtt = 40 * time.Millisecond
-	inSwarm(t, 2, simnet.Options{Delay: rtt / 2}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{Delay: rtt / 2}, func(t *testing.T, s *testNetwork) {
 		var log pathLog
 		bob := s.nodes[1]
 		alice := s.add(Config{Mode: ModeClient, Trace: log.trace()})
@@ -152,7 +152,7 @@ func TestDeadRelaysAreRemembered(t *testing.T) {
 // A client that came for one answer knows one server. Three observers are needed to find
 // out its NAT's mapping: it learns of others.
 func TestClientLearnsItsMapping(t *testing.T) {
-	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice := s.add(Config{Mode: ModeClient})
 		time.Sleep(2 * time.Second)
 		if m, _ := alice.self.Mapping(true, time.Now()); m != wire.MappingNone {

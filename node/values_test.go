@@ -16,7 +16,7 @@ import (
 )
 
 // crowd puts one open record of each of many publishers under a key.
-func (s *swarm) crowd(key routing.Key, publishers int) {
+func (s *testNetwork) crowd(key routing.Key, publishers int) {
 	s.t.Helper()
 	for i := range publishers {
 		s.put(s.nodes[0], key, fmt.Sprint("from ", i), PutOptions{Publisher: testKey(100 + i)})
@@ -25,7 +25,7 @@ func (s *swarm) crowd(key routing.Key, publishers int) {
 
 // Values yields one record of each publisher until the walk's end.
 func TestValuesYieldsEveryPublisher(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("room")
 		s.crowd(key, wire.MaxRecords)
 		client := s.add(Config{Mode: ModeClient})
@@ -62,7 +62,7 @@ func TestValuesYieldsEveryPublisher(t *testing.T) {
 // Under one key may stand more than go into one reply. All of them are found, and
 // none is hidden by those who look farther ahead.
 func TestValuesOfAWholeCrowd(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("guestbook")
 		const guests = wire.MaxPage + 8 // two pages
 		for i := range guests {
@@ -95,7 +95,7 @@ func TestValuesOfAWholeCrowd(t *testing.T) {
 
 // A newer record of a publisher who has been yielded is yielded again.
 func TestValuesYieldsTheNewerAgain(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addNegligent(5)
 		key := routing.KeyOf("news")
 		s.put(s.nodes[0], key, "old", PutOptions{})
@@ -119,7 +119,7 @@ func TestValuesYieldsTheNewerAgain(t *testing.T) {
 
 // A caller who has seen enough ends the walk, at once.
 func TestValuesBreak(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("room")
 		s.crowd(key, 3)
 		client := s.add(Config{Mode: ModeClient})
@@ -138,7 +138,7 @@ func TestValuesBreak(t *testing.T) {
 
 // When the context ends, what was found stands, and its error comes last.
 func TestValuesCancelled(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("room")
 		s.crowd(key, 3)
 		client := s.add(Config{Mode: ModeClient})
@@ -163,7 +163,7 @@ func TestValuesCancelled(t *testing.T) {
 
 // Nothing found is one error, not a silence.
 func TestValuesNotFound(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := 0
 		for _, err := range s.nodes[0].Values(within(t, time.Minute), routing.KeyOf("?"), GetOptions{}) {
 			if n++; !errors.Is(err, ErrNotFound) {
@@ -179,7 +179,7 @@ func TestValuesNotFound(t *testing.T) {
 // A get that finds its own copy behind mends it. It does not make a holder of a node
 // that only had a copy for a while, and would not hear of the next version.
 func TestMendedCopiesAreShortLived(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for range 12 {
 			s.add(Config{K: 3})
 		}
@@ -210,7 +210,7 @@ func TestMendedCopiesAreShortLived(t *testing.T) {
 // A get leaves a copy at the nearest node that had none (Kademlia §2.3), for
 // five minutes at most where the value may change.
 func TestGetCachesWhereItWasMissing(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for range 12 {
 			s.add(Config{K: 3})
 		}
@@ -277,7 +277,7 @@ func TestValueLiars(t *testing.T) {
 		}, 2, wire.MaxPage, 6 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+			inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				var crowd []*wire.Signed
 				for i := range (c.asks + 2) * wire.MaxPage {
 					crowd = append(crowd, signed(t, 2000+i, wire.Record{Kind: wire.KindOpen, Key: key, Seq: 1, Expiry: time.Now().Add(time.Hour)}))

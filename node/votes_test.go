@@ -11,7 +11,7 @@ import (
 
 // A vote lives while its connection does, and ten minutes longer.
 func TestVotesLiveAsConnectionsDo(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		mapped := wire.AddrFrom(netip.MustParseAddrPort("93.184.216.34:1234"))
 		votes := func() int {

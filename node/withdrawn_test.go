@@ -15,7 +15,7 @@ import (
 // others. What is published again stays.
 func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 	data := t.TempDir()
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Data: data})
 		i := len(s.nodes) - 1
 		open, owned := routing.KeyOf("open"), PutOptions{Kind: wire.KindOwned, Name: []byte("n")}
@@ -71,7 +71,7 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 
 // A put that is refused does not end the looking for what was withdrawn before.
 func TestWithdrawnAfterAPutInVain(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *swarm) {
+	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, cut := s.nodes[0], s.nodes[3]
 		key := s.put(n, routing.Key{}, "x", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key
 		s.net.Partition(hosts(3, 4))

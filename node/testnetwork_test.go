@@ -17,9 +17,9 @@ import (
 	"github.com/kadquic/kadquic/internal/simnet"
 )
 
-// A swarm is a network of real nodes, on real QUIC, in a simulated network and
+// A testNetwork is a network of real nodes, on real QUIC, in a simulated network and
 // in virtual time.
-type swarm struct {
+type testNetwork struct {
 	t     *testing.T
 	net   *simnet.Network
 	nodes []*Node
@@ -28,11 +28,11 @@ type swarm struct {
 
 // inSwarm runs a test in a bubble of virtual time, with n nodes that have all
 // joined through the first.
-func inSwarm(t *testing.T, n int, o simnet.Options, test func(*testing.T, *swarm)) {
+func inSwarm(t *testing.T, n int, o simnet.Options, test func(*testing.T, *testNetwork)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &swarm{t: t, net: simnet.New(o), rand: rand.New(rand.NewPCG(o.Seed, 1))}
+		s := &testNetwork{t: t, net: simnet.New(o), rand: rand.New(rand.NewPCG(o.Seed, 1))}
 		defer s.net.Close()
 		defer s.closeAll()
 		for len(s.nodes) < n {
@@ -56,7 +56,7 @@ func testKey(i int) ed25519.PrivateKey {
 }
 
 // add starts one more node, joined through the first.
-func (s *swarm) add(c Config) *Node {
+func (s *testNetwork) add(c Config) *Node {
 	s.t.Helper()
 	n := s.make(c)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -69,14 +69,14 @@ func (s *swarm) add(c Config) *Node {
 
 // addNegligent starts n nodes that neither republish nor hand over, so that one
 // which was cut off remains behind until somebody gets what it missed.
-func (s *swarm) addNegligent(n int) {
+func (s *testNetwork) addNegligent(n int) {
 	s.t.Helper()
 	for range n {
 		s.add(Config{RepublishInterval: -1})
 	}
 }
 
-func (s *swarm) make(c Config) *Node {
+func (s *testNetwork) make(c Config) *Node {
 	s.t.Helper()
 	i := len(s.nodes)
 	if c.Key == nil {
@@ -96,21 +96,21 @@ func (s *swarm) make(c Config) *Node {
 	return n
 }
 
-func (s *swarm) addrs(i int) []ma.Multiaddr {
+func (s *testNetwork) addrs(i int) []ma.Multiaddr {
 	return []ma.Multiaddr{ma.StringCast(fmt.Sprintf("/ip4/%s/udp/%d/quic-v1/p2p/%s", host(i).Addr(), host(i).Port(), s.nodes[i].ID()))}
 }
 
-func (s *swarm) closeAll() {
+func (s *testNetwork) closeAll() {
 	for _, n := range s.nodes {
 		n.Close()
 	}
 }
 
 // kill makes the i-th node vanish: its host is cut off, nobody is told.
-func (s *swarm) kill(i int) { s.net.Kill(host(i)) }
+func (s *testNetwork) kill(i int) { s.net.Kill(host(i)) }
 
 // pick returns a random node among those from first on.
-func (s *swarm) pick(first int) *Node { return s.nodes[first+s.rand.IntN(len(s.nodes)-first)] }
+func (s *testNetwork) pick(first int) *Node { return s.nodes[first+s.rand.IntN(len(s.nodes)-first)] }
 
 // within returns a context that ends after d of virtual time.
 func within(t *testing.T, d time.Duration) context.Context {
