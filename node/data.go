@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,19 +52,7 @@ func (n *Node) openData() error {
 		return err
 	}
 	n.disk, n.values = disk, disk
-	for _, err := range n.publications.load(publicationsOn{disk, publishedPrefix}, n.id) {
-		n.config.Logger.Warn("not published any more", "err", err)
-	}
-	n.withdrawals.load(publicationsOn{disk, withdrawnPrefix}, n.id, time.Now())
-	n.retractions.load(publicationsOn{disk, retractedPrefix})
-	n.labels.load(publicationsOn{disk, labelPrefix}, n.publications.has)
-	for at := range n.withdrawals.by { // unpublished when that could not be noted
-		if n.publications.last(at) < n.withdrawals.last(at) {
-			if err := n.publications.forget(at); err != nil {
-				n.config.Logger.Warn("cannot end a publication", "err", err)
-			}
-		}
-	}
+	n.publications.Load(disk, time.Now())
 	if lost := disk.Report(); lost.Damaged+lost.DamagedStates > 0 {
 		n.config.Logger.Warn("damaged records were dropped", "report", lost)
 	}
@@ -196,40 +182,4 @@ func (n *Node) Backup(w io.Writer) error {
 		return fmt.Errorf("backup: %w", err)
 	}
 	return nil
-}
-
-// publicationsOn is the shelf of what the node keeps alive, has withdrawn or retracted, or calls by a label: states
-// of its database.
-type publicationsOn struct {
-	disk   *store.Disk
-	prefix string
-}
-
-const (
-	publishedPrefix = "published/"
-	withdrawnPrefix = "withdrawn/"
-	retractedPrefix = "retracted/"
-	labelPrefix     = "label/"
-)
-
-func (p publicationsOn) savePublication(name string, data []byte) error {
-	return p.disk.Save(p.prefix+name, data)
-}
-
-func (p publicationsOn) savedPublications() iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		names, err := p.disk.Names(p.prefix)
-		for _, name := range names {
-			data, derr := p.disk.Saved(name)
-			if derr == nil && data == nil {
-				continue // deleted just now
-			}
-			if !yield(strings.TrimPrefix(name, p.prefix), data) { // a damaged one is empty
-				return
-			}
-		}
-		if err != nil {
-			yield("", nil)
-		}
-	}
 }

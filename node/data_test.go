@@ -13,6 +13,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -199,15 +200,15 @@ func TestDataIsLocked(t *testing.T) {
 	})
 }
 
-// The note that a record is withdrawn is on disk, the one that it is not published
-// any more is not: it does not come back with the next start.
+// A saved tombstone ends a publication of which the end could not be saved: the record
+// does not come back with the next start.
 func TestWithdrawnOutlivesPublished(t *testing.T) {
 	data := t.TempDir()
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Data: data})
 		i := len(s.nodes) - 1
 		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
-		name := publishedPrefix + publicationKey{wire.KindOpen, key}.String()
+		name := "published/" + (publish.Key{Kind: wire.KindOpen, Key: key}).String()
 		was, err := n.disk.Saved(name)
 		if err != nil || was == nil {
 			t.Fatal(was, err)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -84,8 +85,8 @@ type delivery struct {
 	waited time.Duration // for the answers
 	sent   int           // records that the peer took from us
 
-	refused bool                    // the peer has no room: all of a batch was refused for that
-	full    map[publicationKey]bool // keys whose records it refused: they had no room, others may
+	refused bool                 // the peer has no room: all of a batch was refused for that
+	full    map[publish.Key]bool // keys whose records it refused: they had no room, others may
 }
 
 // How slow a receiver may be: after a grace, no slower than slowest for an answer
@@ -169,7 +170,7 @@ func (d *delivery) send(ctx context.Context, c batch, which []int32, held []bool
 			continue
 		}
 		s := c.Load(int(r))
-		if s == nil || d.full[publicationKeyOf(s)] {
+		if s == nil || d.full[publish.KeyOf(s)] {
 			continue
 		}
 		if len(batch) == wire.MaxStore || size+s.Size() > batchBytes {
@@ -206,11 +207,11 @@ func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int
 // noteFull notes that the peer has no room, if it refused all of a batch for that: for
 // anything, or, where all are of one key and kind, at least for that.
 func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
-	keys := make(map[publicationKey]bool)
+	keys := make(map[publish.Key]bool)
 	for i, code := range results {
 		switch code {
 		case wire.CodeFull, wire.CodeTooFar, wire.CodeReadOnly:
-			keys[publicationKeyOf(batch[i])] = true
+			keys[publish.KeyOf(batch[i])] = true
 		default:
 			return
 		}
@@ -220,7 +221,7 @@ func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
 		return
 	}
 	if d.full == nil {
-		d.full = make(map[publicationKey]bool)
+		d.full = make(map[publish.Key]bool)
 	}
 	maps.Copy(d.full, keys)
 }

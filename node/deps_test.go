@@ -43,12 +43,13 @@ const house = `
 	internal/peerref  routing wire
 	internal/lookup   routing wire internal/peerref
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
+	internal/publish  routing wire internal/background
 	internal/relay    wire
 	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
 	internal/punch
 	internal/reach    wire golang.org/x/time
 	internal/traversal internal/background internal/punch internal/reach peerstore quic wire golang.org/x/time
-	node              routing internal/peerkey internal/background internal/peerref internal/lookup wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing internal/peerkey internal/background internal/publish internal/peerref internal/lookup wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	nodetest          node internal/simnet github.com/multiformats/go-multiaddr

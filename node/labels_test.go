@@ -55,21 +55,3 @@ func TestLabels(t *testing.T) {
 		want("from a backup", "greeting")
 	})
 }
-
-// There are no more labels than publications.
-func TestLabelsAreBounded(t *testing.T) {
-	ls := labels{by: make(map[publicationKey]string)}
-	kept := func(at publicationKey) bool { return at.key[2] == 0 }
-	for i := range maxPublished + 1000 {
-		at := publicationKey{wire.KindOpen, routing.Key{byte(i), byte(i >> 8), byte(i >> 16), 1}}
-		if i < 1000 {
-			at.key[2] = 9
-		}
-		if err := ls.set(at, "x", kept); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(ls.by) > maxPublished {
-		t.Errorf("%d labels are kept, want at most %d", len(ls.by), maxPublished)
-	}
-}

@@ -16,6 +16,7 @@ import (
 	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/portmap"
+	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay"
 	"github.com/kadquic/kadquic/internal/store"
@@ -61,10 +62,9 @@ type Node struct {
 	quotas     quotas
 	surveyed   surveyed
 	newcomers  newcomers // to be handed records
-	seqs       seqs
-	netRTT     linkRTT // of PING and FIND, to anybody
-	dialRTT    linkRTT // from dialling a stranger to its HELLO
-	storeRTT   linkRTT // of STORE with one record, less the peer's round trip
+	netRTT     linkRTT   // of PING and FIND, to anybody
+	dialRTT    linkRTT   // from dialling a stranger to its HELLO
+	storeRTT   linkRTT   // of STORE with one record, less the peer's round trip
 	skew       skew
 	self       *reach.Self // where we are, and who reaches us there
 	record     ownRecord
@@ -85,11 +85,9 @@ type Node struct {
 	relay     *relay.Server // what we do for others
 	passing   chan struct{} // one for each call that is passed on
 
-	publications *publications
-	withdrawals  *withdrawals
+	publications *publish.Publications
+	renewer      *publish.Renewer
 	rendezvous   rendezvous
-	retractions  *retractions
-	labels       labels
 	validators   map[string]*validator // by namespace
 
 	routes  *routes
@@ -153,7 +151,6 @@ func New(config Config) (*Node, error) {
 		backoff:    backoff{peers: make(map[wire.PeerID]retry)},
 		refs:       peerref.Refs{},
 		quotas:     quotas{of: make(map[wire.PeerID]*quota)},
-		seqs:       seqs{last: make(map[routing.Key]uint64)},
 		listeners:  make(map[string]*listener),
 		storeJobs:  make(chan storeJob, maxStoreJobs),
 		probes:     group.Slots(8),
@@ -174,10 +171,8 @@ func New(config Config) (*Node, error) {
 	n.newcomers.wake = make(chan struct{}, 1)
 	n.routes = newRoutes(n.key, c.K, n.newcomers.add)
 	n.lookups = n.newLookups()
-	n.publications = newPublications(c.RecordTTL)
-	n.withdrawals = newWithdrawals()
-	n.retractions = newRetractions()
-	n.labels.by = make(map[publicationKey]string)
+	n.publications = n.newPublications()
+	n.renewer = publish.NewRenewer(n.publications, publishNetwork{n})
 	n.validators = courts
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{

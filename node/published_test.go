@@ -2,13 +2,12 @@ package node
 
 import (
 	"errors"
-	"fmt"
-	"iter"
-	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -57,52 +56,76 @@ func TestPublishedLivesOnWithItsPublisher(t *testing.T) {
 	})
 }
 
-// A drawer is a shelf in memory.
-type drawer struct {
+// A stateMap is a publish.StateStore in memory.
+type stateMap struct {
 	mu    sync.Mutex
-	what  map[string][]byte
-	saved int
+	by    map[string][]byte
+	saved int   // publications
 	err   error // of the next savings
 }
 
-func (d *drawer) savePublication(name string, data []byte) error {
+func (d *stateMap) Save(name string, data []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil {
 		return d.err
 	}
-	if d.what == nil {
-		d.what = make(map[string][]byte)
+	if d.by == nil {
+		d.by = make(map[string][]byte)
 	}
-	d.saved++
+	if strings.HasPrefix(name, "published/") {
+		d.saved++
+	}
 	if data == nil {
-		delete(d.what, name)
+		delete(d.by, name)
 	} else {
-		d.what[name] = data
+		d.by[name] = data
 	}
 	return nil
 }
 
+func (d *stateMap) Saved(name string) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.by[name], nil
+}
+
+func (d *stateMap) Names(prefix string) (names []string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name := range d.by {
+		if strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
 // fail makes savings fail with err, or succeed if it is nil.
-func (d *drawer) fail(err error) {
+func (d *stateMap) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.err = err
 }
 
-func (d *drawer) savedPublications() iter.Seq2[string, []byte] {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return maps.All(maps.Clone(d.what))
+// published counts the publications that are saved.
+func (d *stateMap) published() int {
+	names, _ := d.Names("published/")
+	return len(names)
 }
 
-// addWith starts a node whose publications are in a drawer.
-func (s *testNetwork) addWith(d *drawer, c Config) *Node {
+// writes counts the savings of publications.
+func (d *stateMap) writes() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.saved
+}
+
+// addWith starts a node whose publications are saved to d.
+func (s *testNetwork) addWith(d *stateMap, c Config) *Node {
 	s.t.Helper()
 	n := s.make(c)
-	for _, err := range n.publications.load(d, n.id) {
-		s.t.Error(err)
-	}
+	n.publications.Load(d, time.Now())
 	if err := n.Start(within(s.t, time.Minute)); err != nil {
 		s.t.Fatal(err)
 	}
@@ -113,14 +136,14 @@ func (s *testNetwork) addWith(d *drawer, c Config) *Node {
 // what was there.
 func TestATTLIsNeverRenewed(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
-		d := &drawer{}
+		d := &stateMap{}
 		n := s.addWith(d, Config{RecordTTL: time.Hour})
 		a, b := routing.KeyOf("a"), routing.KeyOf("b")
 		s.put(n, a, "for an hour", PutOptions{TTL: time.Hour})
 		s.put(n, b, "for good", PutOptions{})
 		s.put(n, b, "not for good", PutOptions{TTL: 2 * time.Hour})
-		if len(n.Published()) != 0 || len(d.what) != 0 {
-			t.Errorf("published: %+v, on disk %d", n.Published(), len(d.what))
+		if len(n.Published()) != 0 || d.published() != 0 {
+			t.Errorf("published: %+v, on disk %d", n.Published(), d.published())
 		}
 		time.Sleep(2*time.Hour + time.Second)
 		for _, key := range []routing.Key{a, b} {
@@ -147,13 +170,13 @@ func TestRecordsOfAnotherPublisherAreNotRenewed(t *testing.T) {
 func TestAPutReplacesThePublication(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Mode: ModeClient, RecordTTL: time.Hour})
-		d := &drawer{}
-		n.publications.load(d, n.id)
+		d := &stateMap{}
+		n.publications.Load(d, time.Now())
 		key := routing.KeyOf("colour")
 		s.put(n, key, "red", PutOptions{})
 		s.put(n, key, "dark blue", PutOptions{})
-		if p := only(t, n); p.Size != len("dark blue") || len(d.what) != 1 {
-			t.Errorf("published: %+v, %d on disk", p, len(d.what))
+		if p := only(t, n); p.Size != len("dark blue") || d.published() != 1 {
+			t.Errorf("published: %+v, %d on disk", p, d.published())
 		}
 		s.net.Partition(hosts(3, 4))
 		if _, err := n.PutWith(within(t, time.Minute), key, []byte("green"), PutOptions{}); err == nil {
@@ -162,8 +185,8 @@ func TestAPutReplacesThePublication(t *testing.T) {
 		if _, err := n.Put(within(t, time.Minute), routing.KeyOf("new"), []byte("x")); err == nil {
 			t.Fatal("a put that nobody took succeeded")
 		}
-		if p := only(t, n); p.Size != len("dark blue") || len(d.what) != 1 {
-			t.Errorf("after a put that failed: %+v, %d on disk", p, len(d.what))
+		if p := only(t, n); p.Size != len("dark blue") || d.published() != 1 {
+			t.Errorf("after a put that failed: %+v, %d on disk", p, d.published())
 		}
 		s.net.Heal()
 		time.Sleep(3 * time.Hour)
@@ -175,14 +198,14 @@ func TestAPutReplacesThePublication(t *testing.T) {
 // end.
 func TestUnpublish(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
-		d := &drawer{}
+		d := &stateMap{}
 		n := s.addWith(d, Config{RecordTTL: time.Hour})
 		open := s.put(n, routing.KeyOf("open"), "x", PutOptions{}).Key
 		owned := s.put(n, routing.Key{}, "x", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key
 		content := s.put(n, routing.Key{}, "x", PutOptions{Kind: wire.KindContent}).Key
 		keys := map[wire.Kind]routing.Key{wire.KindOpen: open, wire.KindOwned: owned, wire.KindContent: content}
-		if len(n.Published()) != 3 || len(d.what) != 3 {
-			t.Fatalf("published: %+v, %d on disk", n.Published(), len(d.what))
+		if len(n.Published()) != 3 || d.published() != 3 {
+			t.Fatalf("published: %+v, %d on disk", n.Published(), d.published())
 		}
 		for kind, key := range keys {
 			stored, err := n.Unpublish(within(t, time.Minute), kind, key)
@@ -193,8 +216,8 @@ func TestUnpublish(t *testing.T) {
 				t.Errorf("unpublish %v again: %v", kind, err)
 			}
 		}
-		if len(n.Published()) != 0 || len(d.what) != 0 {
-			t.Errorf("published: %+v, %d on disk", n.Published(), len(d.what))
+		if len(n.Published()) != 0 || d.published() != 0 {
+			t.Errorf("published: %+v, %d on disk", n.Published(), d.published())
 		}
 		time.Sleep(61 * time.Second)
 		for kind, key := range keys {
@@ -219,7 +242,7 @@ func TestUnpublish(t *testing.T) {
 // that is noted as soon as it can be.
 func TestUnpublishOnAFullDisk(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
-		d := &drawer{}
+		d := &stateMap{}
 		n := s.addWith(d, Config{})
 		key := s.put(n, routing.KeyOf("a"), "x", PutOptions{}).Key
 		full := errors.New("no space left on device")
@@ -230,8 +253,8 @@ func TestUnpublishOnAFullDisk(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		d.fail(nil)
 		time.Sleep(2 * time.Minute)
-		for name := range d.savedPublications() {
-			t.Errorf("%s is on disk still", name)
+		if names, _ := d.Names("published/"); len(names) > 0 {
+			t.Errorf("%s are still on disk", names)
 		}
 	})
 }
@@ -240,7 +263,7 @@ func TestUnpublishOnAFullDisk(t *testing.T) {
 // sequence number; also when the clock has gone back meanwhile.
 func TestPublishedGoesOnAfterARestart(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
-		d, me := new(drawer), Config{Key: testKey(100), RecordTTL: 6 * time.Hour}
+		d, me := new(stateMap), Config{Key: testKey(100), RecordTTL: 6 * time.Hour}
 		n := s.addWith(d, me)
 		name := []byte("profile")
 		key := s.put(n, routing.Key{}, "first", PutOptions{Kind: wire.KindOwned, Name: name}).Key
@@ -252,7 +275,7 @@ func TestPublishedGoesOnAfterARestart(t *testing.T) {
 			Seq: uint64(time.Now().Add(9 * time.Minute).UnixMilli()), Expiry: time.Now().Add(6*time.Hour + 9*time.Minute),
 		})
 		n.publish(within(t, time.Minute), ahead, 3)
-		d.savePublication(publicationKeyOf(ahead).String(), wire.AppendSigned(nil, ahead))
+		d.Save("published/"+publish.KeyOf(ahead).String(), wire.AppendSigned(nil, ahead))
 		n.Close()
 
 		time.Sleep(time.Minute)
@@ -261,9 +284,9 @@ func TestPublishedGoesOnAfterARestart(t *testing.T) {
 		if all := n.Published(); len(all) != 2 || all[0].Seq != before.Seq+1 || all[0].Stored.Count != 4 || all[1].Seq != ahead.Record.Seq+1 {
 			t.Fatalf("published: %+v, before %+v", all, before)
 		}
-		for _, at := range []publicationKey{{wire.KindOwned, key}, publicationKeyOf(ahead)} {
+		for _, at := range []publish.Key{{Kind: wire.KindOwned, Key: key}, publish.KeyOf(ahead)} {
 			for i, x := range s.nodes[:3] {
-				if r := x.values.Get(time.Now(), at.kind, at.key, 1); len(r) != 1 || time.Until(r[0].Record.Expiry).Round(time.Minute) != 6*time.Hour-time.Minute {
+				if r := x.values.Get(time.Now(), at.Kind, at.Key, 1); len(r) != 1 || time.Until(r[0].Record.Expiry).Round(time.Minute) != 6*time.Hour-time.Minute {
 					t.Errorf("node %d does not hold %v signed anew", i, at)
 				}
 			}
@@ -278,21 +301,7 @@ func TestPublishedGoesOnAfterARestart(t *testing.T) {
 		s.put(n, key, "third", PutOptions{Kind: wire.KindOwned, Name: name})
 		time.Sleep(7 * time.Hour)
 		s.wantGet(s.nodes[1], key, GetOptions{Kind: wire.KindOwned}, "third")
-		s.wantGet(s.nodes[1], publicationKeyOf(ahead).key, GetOptions{}, "x")
-	})
-}
-
-// What another process has published, or nobody can read, is not published.
-func TestForeignPublicationsAreLeftAlone(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
-		d := &drawer{what: map[string][]byte{
-			"torn":    []byte("no record"),
-			"another": wire.AppendSigned(nil, signed(t, 5, wire.Record{Kind: wire.KindOpen, Expiry: time.Now().Add(time.Hour)})),
-		}}
-		n := s.nodes[0]
-		if errs := n.publications.load(d, n.id); len(errs) != 2 || len(n.Published()) != 0 || len(d.what) != 2 {
-			t.Errorf("%v; published %v, %d on disk", errs, n.Published(), len(d.what))
-		}
+		s.wantGet(s.nodes[1], publish.KeyOf(ahead).Key, GetOptions{}, "x")
 	})
 }
 
@@ -300,8 +309,8 @@ func TestForeignPublicationsAreLeftAlone(t *testing.T) {
 func TestAPutThatCannotBeNotedIsNotPublished(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, full := s.nodes[1], errors.New("no space left on device")
-		d := &drawer{err: full}
-		n.publications.load(d, n.id)
+		d := &stateMap{err: full}
+		n.publications.Load(d, time.Now())
 		key := routing.KeyOf("a")
 		if _, err := n.Put(within(t, time.Minute), key, []byte("x")); !errors.Is(err, full) {
 			t.Errorf("put: %v", err)
@@ -310,29 +319,5 @@ func TestAPutThatCannotBeNotedIsNotPublished(t *testing.T) {
 			t.Errorf("held at %v, published %v", held, n.Published())
 		}
 		s.put(n, key, "x", PutOptions{TTL: time.Hour}) // that needs no note
-	})
-}
-
-// To unpublish what is being signed anew is no race.
-func TestUnpublishWhileRenewed(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
-		n, ps := s.nodes[0], s.nodes[0].publications
-		for i := range 200 {
-			key := routing.KeyOf(fmt.Sprint(i))
-			s.put(n, key, "x", PutOptions{})
-			ps.mu.Lock()
-			v := ps.by[publicationKey{wire.KindOpen, key}].version
-			w := renewal{v, v.record, v.record.Record.Seq + 1}
-			ps.mu.Unlock()
-			done := make(chan error)
-			go func() {
-				_, err := n.resign(w)
-				done <- err
-			}()
-			_, err := n.Unpublish(within(t, time.Minute), wire.KindOpen, key)
-			if err := errors.Join(err, <-done); err != nil && !errors.Is(err, ErrUnreachable) {
-				t.Fatal(err)
-			}
-		}
 	})
 }

@@ -67,7 +67,7 @@ func (n *Node) publishIf(ctx context.Context, r *wire.Signed, quorum int, seq ui
 		return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
 	}
 	s, causes, err := n.storeWhileLookingUp(ctx, r, quorum)
-	if anyStale(causes) {
+	if anyOf(causes, wire.CodeStale) {
 		if lost := n.lostTo(ctx, arbiter, r, seq); lost != nil {
 			return Stored{Key: r.Record.Key}, fmt.Errorf("put: %w", lost)
 		}
@@ -175,6 +175,14 @@ func (n *Node) versionAt(ctx context.Context, id wire.PeerID, r *wire.Signed) (s
 		f.addReply(v.Records, id)
 	}
 	return f.bestOf(r.Record.Publisher)
+}
+
+// standing looks for a version of the same publisher that is newer than r.
+func (n *Node) standing(ctx context.Context, r *wire.Signed) (searchResult, bool) {
+	f := n.newFinding(r.Record.Key, GetOptions{Kind: r.Record.Kind, Quorum: n.config.K + 1}, nil)
+	f.walk(ctx) // what it found stands, whatever ended it
+	h, ok := f.bestOf(r.Record.Publisher)
+	return h, ok && wire.Newer(h.record, r)
 }
 
 // lostTo returns an error when another version than r stands somewhere, though the

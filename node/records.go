@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/internal/peerkey"
+	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -110,32 +112,16 @@ func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOpti
 	if err != nil {
 		return Stored{}, fmt.Errorf("put: %w", err)
 	}
-	var v *version
-	var before *withdrawn
+	put := func() (Stored, error) {
+		if o.IfSeq != nil {
+			return n.publishIf(ctx, r, o.Quorum, *o.IfSeq)
+		}
+		return n.publish(ctx, r, o.Quorum)
+	}
 	if r.Record.Publisher == n.id {
-		if v, err = n.publications.begin(r, o.TTL != 0); err != nil {
-			return Stored{Key: r.Record.Key}, fmt.Errorf("put %s: %w", r.Record.Key, err)
-		}
-		before = n.withdrawals.suspend(publicationKeyOf(r))
+		return n.putOwn(r, o.TTL != 0, put)
 	}
-	var s Stored
-	if o.IfSeq != nil {
-		s, err = n.publishIf(ctx, r, o.Quorum, *o.IfSeq)
-	} else {
-		s, err = n.publish(ctx, r, o.Quorum)
-	}
-	if werr := n.withdrawals.resume(before, s.Count > 0); werr != nil {
-		n.config.Logger.Info("cannot forget a withdrawal", "err", werr)
-	}
-	if r.Record.Publisher == n.id && s.Count > 0 {
-		if rerr := n.noteReplaced(r, v != nil, o.TTL != 0); rerr != nil {
-			n.config.Logger.Warn("a backup may bring back what was published before", "key", r.Record.Key, "err", rerr)
-		}
-	}
-	if serr := n.publications.end(v, s, err); serr != nil {
-		err = errors.Join(err, fmt.Errorf("put %s: %w", r.Record.Key, serr))
-	}
-	return s, err
+	return put()
 }
 
 // sign makes the record that a put publishes.
@@ -193,14 +179,14 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 		o.TTL -= rand.N(min(o.TTL/20, time.Minute) + 1)
 	}
 	if o.Seq == 0 {
-		var last uint64
+		var above uint64
 		if publisher == n.id {
-			last = max(n.publications.last(publicationKey{o.Kind, key}), n.withdrawals.last(publicationKey{o.Kind, key}))
+			above = n.publications.LastSeq(publish.Key{Kind: o.Kind, Key: key})
 		}
 		if o.IfSeq != nil {
-			last = max(last, *o.IfSeq)
+			above = max(above, *o.IfSeq)
 		}
-		o.Seq = n.seqs.next(key, last, now)
+		o.Seq = n.publications.NextSeq(key, above, now)
 	}
 	return wire.Sign(wire.Record{
 		Kind:   o.Kind,
@@ -227,6 +213,16 @@ func (n *Node) notFound() error {
 		return fmt.Errorf("%w; %w", ErrNotFound, err)
 	}
 	return ErrNotFound
+}
+
+// anyOf reports whether any peer refused a record for one of these reasons.
+func anyOf(causes map[wire.PeerID]error, codes ...wire.Code) bool {
+	for _, cause := range causes {
+		if slices.ContainsFunc(codes, func(code wire.Code) bool { return errors.Is(cause, code) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // publish stores a record on the k nearest to its key.

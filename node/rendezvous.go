@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -84,7 +85,7 @@ func (n *Node) Rendezvous(ctx context.Context, key routing.Key) iter.Seq2[wire.P
 
 // provides reports whether the node keeps a provider record of that key alive.
 func (n *Node) provides(key routing.Key) bool {
-	return n.publications.last(publicationKey{wire.KindProvider, key}) > 0
+	return n.publications.Has(publish.Key{Kind: wire.KindProvider, Key: key})
 }
 
 // rendezvous are the keys at which the program is. Goroutines share it.

@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
+	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -17,13 +16,13 @@ import (
 func TestManyAreRenewedAtAPace(t *testing.T) {
 	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		const many = 400
-		d := &drawer{}
+		d := &stateMap{}
 		for i := range many {
 			r := signed(t, 100, wire.Record{
 				Kind: wire.KindOpen, Key: routing.KeyOf(fmt.Sprint(i)), Value: make([]byte, 512),
 				Seq: 1, Expiry: time.Now().Add(time.Hour),
 			})
-			d.savePublication(publicationKeyOf(r).String(), wire.AppendSigned(nil, r))
+			d.Save("published/"+publish.KeyOf(r).String(), wire.AppendSigned(nil, r))
 		}
 		n := s.addWith(d, Config{Key: testKey(100), RecordTTL: time.Hour})
 		before := n.Stats().Sent
@@ -31,8 +30,8 @@ func TestManyAreRenewedAtAPace(t *testing.T) {
 		sent := n.Stats().Sent
 		finds, stores := sent.FindNode-before.FindNode, sent.Store-before.Store
 		t.Logf("%d records three times on 9 nodes: %d FIND_NODE, %d STORE", many, finds, stores)
-		if finds+stores > 3*many/2 || d.saved != many {
-			t.Errorf("that is more than one request for two records; %d were saved, and need not be again", d.saved-many)
+		if finds+stores > 3*many/2 || d.writes() != many {
+			t.Errorf("that is more than one request for two records; %d were saved, and need not be again", d.writes()-many)
 		}
 		all := n.Published()
 		for _, p := range all {
@@ -90,14 +89,14 @@ func TestRenewalDoesNotOverrule(t *testing.T) {
 				for range size {
 					s.add(Config{K: 4, RecordTTL: time.Hour})
 				}
-				n, d := s.nodes[1], &drawer{}
-				n.publications.load(d, n.id)
+				n, d := s.nodes[1], &stateMap{}
+				n.publications.Load(d, time.Now())
 				key := routing.KeyOf("x")
 				s.put(n, key, "here", PutOptions{})
 				s.put(s.nodes[2], key, "elsewhere", PutOptions{Publisher: testKey(1), TTL: 3 * time.Hour})
 				time.Sleep(90 * time.Minute)
-				if len(n.Published()) != 0 || len(d.what) != 0 {
-					t.Errorf("published: %+v, %d on disk", n.Published(), len(d.what))
+				if len(n.Published()) != 0 || d.published() != 0 {
+					t.Errorf("published: %+v, %d on disk", n.Published(), d.published())
 				}
 				s.wantGet(s.nodes[3], key, GetOptions{Quorum: 4}, "elsewhere")
 			})
@@ -118,8 +117,9 @@ func TestRenewalOverOurOwnOfBefore(t *testing.T) {
 			key := s.put(s.nodes[2], routing.Key{}, "x", put).Key
 			old := signed(t, 1, wire.Record{Kind: wire.KindOwned, Key: key, Name: put.Name, Value: []byte("x"), Seq: 7, Expiry: time.Now().Add(time.Hour)})
 			time.Sleep(2 * time.Minute)
-			if err := n.publications.merge(old, 0); err != nil {
-				t.Fatal(err)
+			backup := &stateMap{by: map[string][]byte{"published/x": wire.AppendSigned(nil, old)}}
+			if m := n.publications.MergePublications(backup); m.Publications != 1 {
+				t.Fatal(m)
 			}
 			time.Sleep(10 * time.Minute)
 			if p := only(t, n); p.Seq <= later || p.Stored.Count != 4 || p.Err != nil {
@@ -130,94 +130,4 @@ func TestRenewalOverOurOwnOfBefore(t *testing.T) {
 			}
 		}
 	})
-}
-
-// Whatever happens in whatever order, the list has the newest version that
-// anybody took, or that is under way, and the disk says the same.
-func TestPublicationsModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		d := &drawer{}
-		ps := newPublications(time.Hour)
-		ps.disk = d
-		var under []*version // way
-		var stands *wire.Signed
-		highest := uint64(0) // of those that anybody took
-		seq := uint64(0)
-		key := routing.KeyOf("x")
-		t.Repeat(map[string]func(*rapid.T){
-			"begin": func(t *rapid.T) {
-				seq++
-				r, err := wire.Sign(wire.Record{Kind: wire.KindOpen, Key: key, Seq: seq, Expiry: time.Now().Add(time.Hour)}, testKey(1))
-				if err != nil {
-					t.Fatal(err)
-				}
-				v, err := ps.begin(r, rapid.Bool().Draw(t, "ends"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if v != nil {
-					under = append(under, v)
-				}
-			},
-			"end": func(t *rapid.T) {
-				if len(under) == 0 {
-					t.Skip()
-				}
-				i := rapid.IntRange(0, len(under)-1).Draw(t, "which")
-				v := under[i]
-				under = append(under[:i:i], under[i+1:]...)
-				ok := rapid.Bool().Draw(t, "ok")
-				s := Stored{Key: key}
-				if ok {
-					s.Count = 3
-				}
-				if err := ps.end(v, s, nil); err != nil {
-					t.Fatal(err)
-				}
-				if ok && v.record.Record.Seq > highest {
-					stands, highest = v.record, v.record.Record.Seq
-					if v.ends {
-						stands = nil
-					}
-				}
-			},
-			"": func(t *rapid.T) {
-				if len(under) > 0 {
-					return
-				}
-				p, saved := ps.by[publicationKey{wire.KindOpen, key}], len(d.what)
-				switch {
-				case stands == nil && (p != nil || saved != 0):
-					t.Fatalf("%+v is in the list, %d on disk; want nothing", p, saved)
-				case stands == nil:
-				case p == nil || p.version.record != stands || p.version.before != nil || saved != 1:
-					t.Fatalf("%+v is in the list, %d on disk; want sequence %d", p, saved, stands.Record.Seq)
-				}
-			},
-		})
-	})
-}
-
-// There is an end to what one node keeps alive.
-func TestPublicationsAreBounded(t *testing.T) {
-	ps := newPublications(time.Hour)
-	r := *signed(t, 1, wire.Record{Kind: wire.KindOpen, Expiry: time.Now().Add(time.Hour)})
-	for i := range maxPublished + 1 {
-		r := r
-		r.Record.Key = routing.KeyOf(fmt.Sprint(i))
-		v, err := ps.begin(&r, false)
-		if (err != nil) != (i == maxPublished) {
-			t.Fatalf("put %d: %v", i+1, err)
-		}
-		ps.end(v, Stored{Count: 1}, nil)
-	}
-	if again := newPublications(time.Hour); again.adopt(&r, 0) != nil {
-		t.Error("the first was refused")
-	}
-	start := time.Now()
-	due := ps.due(start.Add(time.Hour), false, false)
-	t.Logf("%d are due, found in %v", len(due), time.Since(start))
-	if len(due) != maxPublished {
-		t.Error(len(due))
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -26,14 +27,14 @@ func backupTo(t *testing.T, n *Node, file string) {
 }
 
 // everyKind publishes one record of each kind, and returns their slots.
-func (s *testNetwork) everyKind(n *Node, value string) []publicationKey {
+func (s *testNetwork) everyKind(n *Node, value string) []publish.Key {
 	s.t.Helper()
 	open, provided := routing.KeyOf("open"), routing.KeyOf("provided")
-	at := []publicationKey{
-		{wire.KindOpen, s.put(n, open, value, PutOptions{}).Key},
-		{wire.KindOwned, s.put(n, routing.Key{}, value, PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key},
-		{wire.KindContent, s.put(n, routing.Key{}, "content", PutOptions{Kind: wire.KindContent}).Key},
-		{wire.KindProvider, provided},
+	at := []publish.Key{
+		{Kind: wire.KindOpen, Key: s.put(n, open, value, PutOptions{}).Key},
+		{Kind: wire.KindOwned, Key: s.put(n, routing.Key{}, value, PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key},
+		{Kind: wire.KindContent, Key: s.put(n, routing.Key{}, "content", PutOptions{Kind: wire.KindContent}).Key},
+		{Kind: wire.KindProvider, Key: provided},
 	}
 	if _, err := n.Provide(within(s.t, time.Minute), provided); err != nil {
 		s.t.Fatal(err)
@@ -42,10 +43,10 @@ func (s *testNetwork) everyKind(n *Node, value string) []publicationKey {
 	return at
 }
 
-func (s *testNetwork) unpublish(n *Node, at []publicationKey) {
+func (s *testNetwork) unpublish(n *Node, at []publish.Key) {
 	s.t.Helper()
 	for _, at := range at {
-		if _, err := n.Unpublish(within(s.t, time.Minute), at.kind, at.key); err != nil {
+		if _, err := n.Unpublish(within(s.t, time.Minute), at.Kind, at.Key); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -60,11 +61,11 @@ func (s *testNetwork) wantPublished(n *Node, when string, want int) {
 }
 
 // wantAlive compares which of the slots, content apart, other nodes hold anything in.
-func (s *testNetwork) wantAlive(at []publicationKey, when string, want bool) {
+func (s *testNetwork) wantAlive(at []publish.Key, when string, want bool) {
 	s.t.Helper()
 	for _, at := range at {
-		if held := s.nodes[1].Holds(at.kind, at.key); held != want && at.kind != wire.KindContent {
-			s.t.Errorf("%s: a record of kind %v is held: %v, want %v", when, at.kind, held, want)
+		if held := s.nodes[1].Holds(at.Kind, at.Key); held != want && at.Kind != wire.KindContent {
+			s.t.Errorf("%s: a record of kind %v is held: %v, want %v", when, at.Kind, held, want)
 		}
 	}
 }
@@ -197,24 +198,4 @@ func TestMergeKeepsWhatAPutHasEnded(t *testing.T) {
 		s.wantPublished(n, "after the merge", 0)
 		s.wantGet(s.nodes[1], key, GetOptions{Quorum: 4}, "y")
 	})
-}
-
-// What is remembered of retractions has a bound: the oldest is forgotten.
-func TestRetractionsAreBounded(t *testing.T) {
-	rs := newRetractions()
-	at := func(i int) publicationKey { return publicationKey{wire.KindOpen, routing.KeyOf([]byte(fmt.Sprint(i)))} }
-	for i := range maxRetracted + 2 {
-		if err := rs.add(at(i), uint64(100+i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(rs.by) != maxRetracted {
-		t.Errorf("%d retractions are remembered, want %d", len(rs.by), maxRetracted)
-	}
-	if _, ok := rs.of(at(1)); ok {
-		t.Error("the oldest retractions are remembered")
-	}
-	if seq, ok := rs.of(at(2)); !ok || seq != 102 {
-		t.Errorf("retraction 2: %d, %v", seq, ok)
-	}
 }

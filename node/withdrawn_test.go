@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -27,17 +28,17 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 		if _, err := n.Provide(within(t, time.Minute), provided); err != nil {
 			t.Fatal(err)
 		}
-		at := map[publicationKey]bool{{wire.KindOpen, open}: false, {wire.KindOpen, again}: true, {wire.KindOwned, ownedKey}: false, {wire.KindProvider, provided}: false}
+		at := map[publish.Key]bool{{Kind: wire.KindOpen, Key: open}: false, {Kind: wire.KindOpen, Key: again}: true, {Kind: wire.KindOwned, Key: ownedKey}: false, {Kind: wire.KindProvider, Key: provided}: false}
 		s.net.Partition(hosts(2, 3))
 		for at := range at {
-			n.Unpublish(within(t, time.Minute), at.kind, at.key)
+			n.Unpublish(within(t, time.Minute), at.Kind, at.Key)
 		}
 		time.Sleep(time.Second)
 		s.put(n, again, "y", PutOptions{})
 		n.Close()
 		time.Sleep(10 * time.Minute)
 		for at := range at {
-			if !s.nodes[2].Holds(at.kind, at.key) {
+			if !s.nodes[2].Holds(at.Kind, at.Key) {
 				t.Fatalf("%v: who was cut off holds it no more", at)
 			}
 		}
@@ -46,7 +47,7 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 		time.Sleep(90 * time.Minute)
 		for at, want := range at {
 			for j, x := range s.nodes {
-				if x.Holds(at.kind, at.key) != want {
+				if x.Holds(at.Kind, at.Key) != want {
 					t.Errorf("%v: node %d holds it: %v", at, j, !want)
 				}
 			}
@@ -63,7 +64,7 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 			}
 		}
 		time.Sleep(25 * time.Hour) // the former have ended, and nobody looks for them
-		if names, err := n.disk.Names(withdrawnPrefix); err != nil || len(names) != 0 {
+		if names, err := n.disk.Names("withdrawn/"); err != nil || len(names) != 0 {
 			t.Errorf("still on disk: %q, %v", names, err)
 		}
 	})

@@ -1,4 +1,4 @@
-package node
+package publish
 
 import (
 	"maps"
@@ -8,9 +8,8 @@ import (
 	"github.com/kadquic/kadquic/routing"
 )
 
-// seqs gives records their sequence numbers: Unix milliseconds, and where one
-// key is put several times within a millisecond, one more each time. Goroutines
-// may share it.
+// seqs gives records their sequence numbers: Unix milliseconds, or one more than the last
+// when a key is put several times within a millisecond. Goroutines may share it.
 type seqs struct {
 	mu   sync.Mutex
 	last map[routing.Key]uint64 // by key; those that are past may be missing
@@ -19,7 +18,7 @@ type seqs struct {
 // maxSeqs is how many keys are remembered before those of the past are dropped.
 const maxSeqs = 256
 
-// next returns one that is above the one given, too.
+// next returns a sequence number for key that is higher than its last and above.
 func (s *seqs) next(key routing.Key, above uint64, now time.Time) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
