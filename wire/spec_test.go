@@ -116,7 +116,7 @@ func TestSpecExchange(t *testing.T) {
 	}
 }
 
-// What SPEC.md says in numbers is what the code has.
+// SPEC.md states the same numbers as the code.
 func TestSpecFacts(t *testing.T) {
 	b, err := os.ReadFile("SPEC.md")
 	if err != nil {
@@ -127,7 +127,7 @@ func TestSpecFacts(t *testing.T) {
 		"`" + ALPN("main") + "`",
 		"at most " + fmt.Sprint(MaxFrame), fmt.Sprintf("length over %d", MaxFrame),
 		fmt.Sprintf("| contacts in an answer | %d |", MaxContacts),
-		fmt.Sprintf("| addresses of a contact or PeerInfo | %d,", MaxAddrs),
+		fmt.Sprintf("| addresses of a contact or PeerInfo | %d, including unknown forms |", MaxAddrs),
 		fmt.Sprintf("| address | %d bytes; a longer one is left out |", MaxAddrLen),
 		fmt.Sprintf("| relays in a PeerInfo | %d |", MaxRelays),
 		fmt.Sprintf("| records in STORE | %d |", MaxStore),
@@ -137,10 +137,10 @@ func TestSpecFacts(t *testing.T) {
 		fmt.Sprintf("| `wants` of WANTED | %d bytes |", MaxOffer/8),
 		fmt.Sprintf("| `print` of a record offered | %d bytes |", len(Print{})),
 		fmt.Sprintf("| addresses in DIAL_BACK | %d |", MaxDialBack),
-		fmt.Sprintf("| bytes of a dial back before anybody answers | %d |", DialBytes),
+		fmt.Sprintf("| bytes of a dial-back before the address answers | %d |", DialBytes),
 		fmt.Sprintf("| `intro` of CALL and CALLED | 1 to %d bytes |", MaxIntro),
 		fmt.Sprintf("| `padding` of CALL and CALLED | %d bytes |", MaxPadding),
-		fmt.Sprintf("| addresses in an Introduction | %d, those of unknown form counted too; the first %d may be guesses |", MaxOfferAddrs, MaxGuess),
+		fmt.Sprintf("| addresses in an Introduction | %d, including unknown forms; the first %d may be guesses |", MaxOfferAddrs, MaxGuess),
 		fmt.Sprintf("%q ‖ Introduction", introDomain),
 		fmt.Sprintf("| `payload` of a Signed | %d bytes |", MaxPayload),
 		fmt.Sprintf("| `value` of a record | %d bytes; %d of", MaxValue, MaxPeerRecord),
@@ -186,7 +186,7 @@ func recordsOf(m Message) []*Signed {
 	return nil
 }
 
-// render writes the exchange with every field on a line of its own.
+// render writes the exchange with one field per line.
 func render(steps []step) string {
 	var out strings.Builder
 	for _, c := range []struct {

@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// maxIfaces bounds the interfaces; Linux lets a socket join 20 groups.
+// maxIfaces bounds the interfaces. Linux lets a socket join 20 groups.
 const maxIfaces = 16
 
-// An iface is an interface of this machine that leads to a LAN.
+// An iface is a multicast interface of this machine.
 type iface struct {
 	net   *net.Interface
 	index int
-	addrs []netip.Prefix // its own addresses, each with the length of its subnet
+	addrs []netip.Prefix // of this machine, each with the length of its subnet
 }
 
-// interfaces returns those that there are now.
+// interfaces returns the interfaces that are up now.
 func interfaces() []iface {
 	all, err := net.Interfaces()
 	if err != nil {
@@ -46,18 +46,18 @@ func interfaces() []iface {
 	return ifaces
 }
 
-// same reports whether nothing has changed.
+// same reports whether i and other have the same index and addresses.
 func (i iface) same(other iface) bool {
 	return i.index == other.index && slices.Equal(i.addrs, other.addrs)
 }
 
-// speaks reports whether the interface has an address of a family.
+// speaks reports whether the interface has an address of the family.
 func (i iface) speaks(v6 bool) bool {
 	return slices.ContainsFunc(i.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() == v6 })
 }
 
-// has reports whether a packet came from the subnet of the interface, RFC 6762 §11;
-// index is that of the interface by which it came, 0 if the system does not say.
+// has reports whether a packet came from a subnet of the interface (RFC 6762 §11). index
+// identifies the interface that received it; 0 if the system does not report it.
 func (i iface) has(from netip.AddrPort, index int) bool {
 	if index != 0 && index != i.index {
 		return false
@@ -70,7 +70,7 @@ func (i iface) has(from netip.AddrPort, index int) bool {
 	return slices.ContainsFunc(i.addrs, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// reaches reports whether ip is a host of the subnet.
+// reaches reports whether ip is a host in a subnet of the interface.
 func (i iface) reaches(ip netip.Addr) bool {
 	if ip.Is6() && ip.IsLinkLocalUnicast() || ip.IsMulticast() {
 		return false
@@ -80,8 +80,8 @@ func (i iface) reaches(ip netip.Addr) bool {
 	})
 }
 
-// wholeNet reports whether an IPv4 address stands for all hosts of its subnet, or for
-// the subnet itself: what is sent there many would answer.
+// wholeNet reports whether an IPv4 address is the broadcast or the network address of its
+// subnet: many hosts would answer a packet to it.
 func wholeNet(ip netip.Addr, bits int) bool {
 	if bits > 30 { // RFC 3021
 		return false
@@ -92,7 +92,7 @@ func wholeNet(ip netip.Addr, bits int) bool {
 	return n&host == 0 || n&host == host
 }
 
-// doors returns where sockets that are bound to at are found from the LAN, IPv4 first.
+// doors returns the addresses on the LAN of sockets that are bound to at, IPv4 first.
 func (i iface) doors(at []netip.AddrPort) []netip.AddrPort {
 	var doors []netip.AddrPort
 	for _, a := range at {

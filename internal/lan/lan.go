@@ -1,36 +1,49 @@
-// Package lan finds the peers of a network that are on the same LAN, and lets them
-// find this one, by multicast DNS (RFC 6762) and service discovery in it (RFC 6763):
-// no server, no configuration, no internet.
+// Package lan discovers the peers of a network on the same LAN by multicast DNS (RFC
+// 6762) and DNS-SD (RFC 6763). It needs no server, no configuration and no internet.
 //
-// A peer is an instance, named by its peer ID, of a service named after the ALPN of
-// its network, so that only peers of one network find each other:
+// A peer is a service instance, named by its peer ID. The service name is derived from the
+// ALPN of the network, so that peers discover only peers of their own network:
 //
 //	_kad-15c4a824._udp.local.           PTR  12D3KooW….…
 //	12D3KooW…._kad-15c4a824._udp.local. SRV  0 0 4774 12D3KooW….local.
 //	                                    TXT  "id=12D3KooW…" "at=192.168.1.5:4774" …
 //	12D3KooW….local.                    A    192.168.1.5
 //
-// What a peer needs is in TXT; the rest is for other programs that browse. A peer says
-// all of it in one packet, twice when an interface comes up, when somebody asks for
-// any of it, and with a TTL of zero when it leaves.
+// Peers read the TXT record only; the other records serve programs that browse. A peer
+// sends all records in one packet: twice when an interface comes up, once in answer to a
+// question, and with a TTL of zero when it leaves.
 //
-// Anybody on the LAN can say anything, so what is heard is worth a try and no more:
-// the handshake shows who is there. A packet counts only if it comes from an address
-// of the subnet on whose interface it came in; of the addresses in it only those count
-// that are in that subnet, so that nobody outside it is ever dialled because of one;
-// and there is a limit to how many peers are reported in a minute, of each sender and
-// in all. Packets are bounded in size, number and records, and none makes this package
-// remember anything for longer than a minute.
+// Any host on the LAN can send any record, so a discovered address is only a candidate to
+// dial, and the QUIC handshake authenticates the peer. The package accepts a packet only
+// from the subnet of the interface that received it, and only addresses in that subnet, so
+// that a packet never causes a dial outside the LAN. It limits the peers reported per
+// minute, by sender and in total. It bounds the size, the rate and the records of packets,
+// and remembers nothing from them for longer than a minute.
 //
-// It was written because what there is (libp2p/zeroconf 2.2.0) does not tell who sent
-// a packet, remembers all it hears for as long as the sender likes, blocks in its main
-// loop on a receiver that has gone, leaves goroutines when it ends, spins when a socket
-// fails, does not notice new interfaces, fails on hosts that lack IPv4 or IPv6, and
-// brings 1.4 MB; this needs only what is linked already.
+// # Why this is written by hand
 //
-// Not there: probing for names that others have (nobody has our key), unicast answers,
-// known answers in questions, IPv6 link-local addresses (an address of ours has no
-// zone).
+// Decided in December 2026 against four libraries. An adapter has to keep the interfaces,
+// the limits and the rule that an address is in the sender's subnet: about 400 of 855
+// lines.
+//
+//   - libp2p/zeroconf 2.2.0 does not return the sender of a packet, caches every answer for
+//     the TTL that the sender chose, blocks its main loop on a receiver that has stopped,
+//     fails on hosts without IPv4 or IPv6, does not notice new interfaces, and adds 1.4 MB.
+//     grandcat/zeroconf is its ancestor.
+//   - hashicorp/mdns 1.0.7 does not return the sender of a packet. It keeps all records of
+//     all services that it hears during a query, multicasts another query for each answer
+//     that is incomplete (so that one packet with many names triggers traffic), takes no
+//     context, sends no announcements, and its server spins on a failed socket. It adds 2
+//     modules (miekg/dns), which makes 25 of the 25 that a program on node may link.
+//   - pion/mdns 2.2.2 adds 2 modules as well, and has 4,639 lines for its DNS-SD.
+//
+// This package needs golang.org/x/net alone, which is linked already.
+//
+// # Limitations
+//
+// The package does not probe for conflicting names (a name contains the peer's key), sends
+// no unicast answers and no known answers, and uses no link-local IPv6 addresses, because
+// the addresses of this project have no zone.
 package lan
 
 import (
@@ -43,15 +56,14 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A Discovery finds the peers of one network. Make it with [New]; each of its
-// Discover calls, of which there may be several at a time, is a search of its own.
+// A Discovery finds the peers of one network. Make it with [New]. Its Discover method may
+// run several times at once; each call is an independent search.
 type Discovery struct {
 	service string
 	log     *slog.Logger
 }
 
-// New returns a Discovery for the peers of a network, by its name. If log is nil, it
-// is silent.
+// New returns a Discovery for the network of that name. If log is nil, it logs nothing.
 func New(network string, log *slog.Logger) *Discovery {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -59,9 +71,9 @@ func New(network string, log *slog.Logger) *Discovery {
 	return &Discovery{serviceOf(network), log}
 }
 
-// Discover finds peers and lets them find the peer self, until ctx ends; its error is
-// then that of ctx, and it leaves nothing behind. It goes on when there is no network,
-// and waits for one. It is what node.Discovery asks for.
+// Discover finds peers and announces the peer self, until ctx ends. It returns the error
+// of ctx, after all its goroutines have ended. Without a network it waits for one. It
+// implements node.Discovery.
 func (d *Discovery) Discover(ctx context.Context, self wire.PeerID, at func() []netip.AddrPort, found func(wire.PeerID, []netip.AddrPort)) error {
 	s := &search{
 		Discovery: d, self: self, at: at, found: found,
@@ -84,8 +96,8 @@ func (d *Discovery) Discover(ctx context.Context, self wire.PeerID, at func() []
 	}
 }
 
-// A search is one call of Discover. Its goroutine has all of it; beside it there is
-// one for each socket, which only reads.
+// A search is one call of Discover. The goroutine of that call owns all fields. Each
+// socket has another goroutine, which only reads.
 type search struct {
 	*Discovery
 	self  wire.PeerID
@@ -98,13 +110,13 @@ type search struct {
 	looked  time.Time     // for interfaces
 	talks   map[int]*talk // by index of interface
 	limits  limits
-	failed  bool // to open a socket, and said so
+	failed  bool // to open a socket, which has been logged
 }
 
-// lookEvery is how often interfaces are looked for: none tells that it has come.
+// lookEvery is the interval at which interfaces are listed, as the system sends no event.
 const lookEvery = 10 * time.Second
 
-// act does what is due, and returns when something will be.
+// act runs the work that is due, and returns when more will be due.
 func (s *search) act(now time.Time) time.Time {
 	if s.looked.IsZero() || now.Sub(s.looked) >= lookEvery {
 		s.look(now)
@@ -127,7 +139,7 @@ func (s *search) act(now time.Time) time.Time {
 	return next
 }
 
-// look takes in what has changed of the machine's interfaces.
+// look updates the list of interfaces.
 func (s *search) look(now time.Time) {
 	s.looked = now
 	s.open()
@@ -147,21 +159,21 @@ func (s *search) look(now time.Time) {
 	s.talks = talks
 }
 
-// tell says who and where we are; nothing if nobody can join through us.
+// tell announces this peer. It sends nothing if the peer has no address on the LAN.
 func (s *search) tell(at *iface, ttl uint32) {
 	if doors := at.doors(s.at()); len(doors) > 0 {
 		s.send(at, answer(s.service, s.self, doors, ttl))
 	}
 }
 
-// leave has others forget us.
+// leave announces that this peer has gone.
 func (s *search) leave() {
 	for i := range s.ifaces {
 		s.tell(&s.ifaces[i], 0)
 	}
 }
 
-// hear takes in a packet.
+// hear handles one packet.
 func (s *search) hear(h heard, now time.Time) {
 	i := slices.IndexFunc(s.ifaces, func(at iface) bool { return at.has(h.from, h.index) })
 	if i < 0 {
@@ -171,7 +183,7 @@ func (s *search) hear(h heard, now time.Time) {
 	t := s.talks[at.index]
 	m, err := parse(h.packet, s.service, s.self)
 	if err != nil {
-		s.log.Debug("lan: a packet that is none", "from", h.from, "err", err)
+		s.log.Debug("lan: malformed packet", "from", h.from, "err", err)
 		return
 	}
 	if m.asks {

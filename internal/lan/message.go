@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// ttl is for how long others may believe what we say, in seconds (RFC 6762 §10).
+	// ttl is the time to live of our records, in seconds (RFC 6762 §10).
 	ttl = 120
 
-	maxAddrs   = 8   // that a peer has
-	maxPeers   = 8   // that a packet tells of
-	maxRecords = 256 // of a packet; what comes after them is not looked at
+	maxAddrs   = 8   // of a peer
+	maxPeers   = 8   // in a packet
+	maxRecords = 256 // in a packet; later records are ignored
 
-	// unique says of a record that it is the only one of its name and type
-	// (RFC 6762 §10.2). In a question the bit asks for an answer by unicast (§5.4).
+	// unique is the cache-flush bit: the record is the only one of its name and type
+	// (RFC 6762 §10.2). In a question the bit requests a unicast answer (§5.4).
 	unique dnsmessage.Class = 1 << 15
 )
 
-// serviceOf is the name of the service that the peers of a network are.
+// serviceOf returns the service name of a network.
 func serviceOf(network string) string {
 	alpn := wire.ALPN(network)
 	return "_kad-" + alpn[strings.LastIndexByte(alpn, '/')+1:] + "._udp.local."
@@ -32,7 +32,7 @@ func serviceOf(network string) string {
 
 func instanceOf(service string, id wire.PeerID) string { return id.String() + "." + service }
 
-// question asks who offers a service.
+// question encodes a query for the instances of a service.
 func question(service string) []byte {
 	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{})
 	err := errors.Join(b.StartQuestions(), b.Question(dnsmessage.Question{
@@ -41,8 +41,8 @@ func question(service string) []byte {
 	return finish(&b, err)
 }
 
-// answer says that the peer id offers a service at the addresses at, of which there is
-// at least one, for so many seconds; zero: no longer.
+// answer encodes the announcement that the peer id offers a service at the addresses at,
+// of which there is at least one. A ttl of zero withdraws it.
 func answer(service string, id wire.PeerID, at []netip.AddrPort, ttl uint32) []byte {
 	instance := dnsmessage.MustNewName(instanceOf(service, id))
 	host := dnsmessage.MustNewName(id.String() + ".local.")
@@ -76,24 +76,24 @@ func answer(service string, id wire.PeerID, at []netip.AddrPort, ttl uint32) []b
 func finish(b *dnsmessage.Builder, err error) []byte {
 	packet, ferr := b.Finish()
 	if err = errors.Join(err, ferr); err != nil {
-		panic(fmt.Sprintf("lan: %v", err)) // names and sizes are ours
+		panic(fmt.Sprintf("lan: %v", err)) // names and sizes do not depend on input
 	}
 	return packet
 }
 
-// A message is what a packet says that matters to us.
+// A message holds the relevant parts of a packet.
 type message struct {
-	asks  bool   // for what self says
-	peers []peer // that offer the service
+	asks  bool   // the packet asks for our records
+	peers []peer // instances of the service
 }
 
-// A peer is one that a packet tells of.
+// A peer is one announced instance.
 type peer struct {
 	id wire.PeerID
 	at []netip.AddrPort
 }
 
-// parse reads a packet. What is not about the service is passed over.
+// parse reads a packet, and skips records of other services.
 func parse(packet []byte, service string, self wire.PeerID) (message, error) {
 	var m message
 	var p dnsmessage.Parser
@@ -148,7 +148,8 @@ func asksFor(q dnsmessage.Question, service, instance string) bool {
 	return false
 }
 
-// knows reports whether who asks says that it knows our answer (RFC 6762 §7.1).
+// knows reports whether the query lists our answer among its known answers (RFC 6762
+// §7.1).
 func knows(p *dnsmessage.Parser, service, instance string) bool {
 	for range maxRecords {
 		h, err := p.AnswerHeader()
@@ -169,7 +170,7 @@ func knows(p *dnsmessage.Parser, service, instance string) bool {
 	return false
 }
 
-// peers reads the peers of one section of a packet.
+// peers appends the peers in one section of a packet to all.
 func peers(all []peer, service string, header func() (dnsmessage.ResourceHeader, error), skip func() error, txt func() (dnsmessage.TXTResource, error)) ([]peer, error) {
 	for range maxRecords {
 		h, err := header()
@@ -200,8 +201,7 @@ func hasSuffixFold(s, suffix string) bool {
 	return len(s) >= len(suffix) && strings.EqualFold(s[len(s)-len(suffix):], suffix)
 }
 
-// peerOf reads the words of a TXT record. Those that it does not know may mean
-// something one day.
+// peerOf reads the strings of a TXT record. It ignores unknown keys, for later versions.
 func peerOf(words []string) (p peer, ok bool) {
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// port is that of multicast DNS, of whoever sends and whoever receives.
+// port is the multicast DNS port, of senders and receivers.
 const port = 5353
 
 // The groups of RFC 6762 §3.
@@ -18,25 +18,25 @@ var (
 	group6 = net.ParseIP("ff02::fb")
 )
 
-// A socket is one that hears a group. Beside the goroutine that reads, one goroutine
-// uses it.
+// A socket receives from a multicast group. One goroutine reads; another one calls the
+// methods.
 type socket struct {
 	v6     bool
 	v4conn *ipv4.PacketConn
 	v6conn *ipv6.PacketConn
 	joined map[int]bool  // by index of interface
-	done   chan struct{} // closed when nobody reads it any more
+	done   chan struct{} // closed when the reading goroutine has ended
 }
 
-// A heard is a packet that has come.
+// A heard is a received packet.
 type heard struct {
 	packet []byte
 	from   netip.AddrPort
-	index  int // of the interface; 0 where the system does not say
+	index  int // of the interface; 0 if the system does not report it
 }
 
-// openSocket opens one of a family. Others on this machine may have such sockets, too:
-// for a group Go shares the port.
+// openSocket opens a socket of one address family. Other processes may have such sockets
+// as well: Go shares the port of a multicast group.
 func openSocket(v6 bool, to chan<- heard) (*socket, error) {
 	s := &socket{v6: v6, joined: make(map[int]bool), done: make(chan struct{})}
 	network, group := "udp4", group4
@@ -47,8 +47,9 @@ func openSocket(v6 bool, to chan<- heard) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What a system cannot set, it does without: the index of the interface (Windows),
-	// being heard by others on the same machine, the TTL that some insist on (§11).
+	// These options are optional, and some systems lack them: the interface index
+	// (Windows), delivery to processes on the same machine, and the TTL that some
+	// receivers check (§11).
 	if v6 {
 		s.v6conn = ipv6.NewPacketConn(c)
 		s.v6conn.SetControlMessage(ipv6.FlagInterface|ipv6.FlagDst, true)
@@ -64,8 +65,8 @@ func openSocket(v6 bool, to chan<- heard) (*socket, error) {
 	return s, nil
 }
 
-// join hears the group on these interfaces; the system forgets those that are gone.
-// A nil socket does not.
+// join joins the group on ifaces. The system drops the memberships of interfaces that are
+// gone. On a nil socket it does nothing.
 func (s *socket) join(ifaces []iface) {
 	if s == nil {
 		return
@@ -77,7 +78,7 @@ func (s *socket) join(ifaces []iface) {
 			continue
 		case s.joined[at.index]:
 		case s.v6:
-			s.v6conn.JoinGroup(at.net, &net.UDPAddr{IP: group6}) // it fails if joined before
+			s.v6conn.JoinGroup(at.net, &net.UDPAddr{IP: group6}) // an error if already joined
 		default:
 			s.v4conn.JoinGroup(at.net, &net.UDPAddr{IP: group4})
 		}
@@ -86,7 +87,8 @@ func (s *socket) join(ifaces []iface) {
 	s.joined = joined
 }
 
-// send sends a packet to the group on an interface. It may be lost anyway.
+// send sends a packet to the group on an interface. It ignores errors, as packets may be
+// lost anyway.
 func (s *socket) send(at *iface, packet []byte) {
 	if s == nil || !at.speaks(s.v6) {
 		return
@@ -118,19 +120,19 @@ func (s *socket) receive(b []byte) (n int, to net.IP, index int, from net.Addr, 
 	return n, to, index, from, err
 }
 
-// maxPacket is what RFC 6762 §17 allows, and maxRate how many packets a second are
-// looked at; a busy network has some dozens.
+// maxPacket is the limit of RFC 6762 §17. maxRate bounds the packets per second that are
+// parsed; a busy network has some dozens.
 const (
 	maxPacket = 9000
 	maxRate   = 200
 )
 
-// read reads until the socket is closed, or fails. Packets that come faster than they
-// are dealt with are lost.
+// read reads until the socket is closed or fails. It drops packets when the channel is
+// full.
 func (s *socket) read(to chan<- heard) {
 	defer close(s.done)
 	limit := rate.NewLimiter(maxRate, 2*maxRate)
-	b := make([]byte, 1<<16) // too large a packet is an error on some systems, if there is no room
+	b := make([]byte, 1<<16) // on some systems a packet that does not fit is an error
 	for {
 		n, dst, index, from, err := s.receive(b)
 		if err != nil {
@@ -152,7 +154,7 @@ func (s *socket) read(to chan<- heard) {
 	}
 }
 
-// close ends the goroutine, too. A nil socket is closed.
+// close also waits for the reading goroutine. On a nil socket it does nothing.
 func (s *socket) close() {
 	switch {
 	case s == nil:
@@ -165,7 +167,7 @@ func (s *socket) close() {
 	<-s.done
 }
 
-// open opens sockets that there are not yet, and those that have failed anew.
+// open opens missing sockets, and replaces failed ones.
 func (s *search) open() {
 	var failure error
 	for i := range s.sockets {
@@ -185,7 +187,7 @@ func (s *search) open() {
 	}
 	none := s.sockets == [2]*socket{}
 	if none && !s.failed {
-		s.log.Warn("cannot look for peers on the local network", "err", failure, "again every", lookEvery.String())
+		s.log.Warn("cannot look for peers on the local network", "err", failure, "retry every", lookEvery.String())
 	}
 	s.failed = none
 }

@@ -9,42 +9,43 @@ import (
 )
 
 const (
-	// A question is asked at once, a second later, and then at ever longer intervals
-	// (RFC 6762 §5.2), unless somebody else asks: the answers are for everybody.
+	// The first two queries are a second apart, the later ones at growing intervals (RFC
+	// 6762 §5.2). Another host's query postpones ours, as all hosts receive the answers.
 	firstWait = time.Second
 	lastWait  = 5 * time.Minute
 
-	// announcements are told unasked, a second apart (§8.3).
+	// announcements are unsolicited answers, a second apart (§8.3).
 	announcements = 2
-	// apart is the least time between two times that we tell (§6).
+	// apart is the least time between two answers (§6).
 	apart = time.Second
 
-	// enough is how many peers may answer before one need not: who asks joins
-	// through any of them. A thousand need not all answer each newcomer, who tells
-	// of itself.
+	// enough is the number of answers after which a peer suppresses its own: a newcomer
+	// needs any one peer to join, and announces itself. Without it each of a thousand
+	// peers would answer every newcomer.
 	enough = 20
 )
 
-// A talk is when to speak on one interface. The caller passes in the time.
+// A talk schedules the packets on one interface. The caller passes the time.
 type talk struct {
-	asks   time.Time     // when to ask
-	wait   time.Duration // from then until the next
-	tells  time.Time     // when to tell; zero: nobody has asked
-	told   time.Time     // last
-	unsaid int           // announcements to come
-	others int           // that have told since we were asked
+	asks   time.Time     // of the next query
+	wait   time.Duration // between the next query and the one after it
+	tells  time.Time     // of the next answer; zero if none is due
+	told   time.Time     // of the last answer
+	unsaid int           // announcements that are left
+	others int           // answers of other peers since the last query
 }
 
-// newTalk begins to speak, not at once: all who a switch has just connected do.
+// newTalk schedules the first packets after a random delay, as a switch that comes up
+// connects many hosts at the same moment.
 func newTalk(now time.Time) *talk {
 	soon := now.Add(shortly())
 	return &talk{asks: soon, wait: firstWait, tells: soon, unsaid: announcements}
 }
 
-// shortly is how long to wait that not all speak together (§6).
+// shortly returns a random delay that keeps hosts from answering at the same time (§6).
 func shortly() time.Duration { return 20*time.Millisecond + rand.N(100*time.Millisecond) }
 
-// next returns when something is due.
+// next returns when due has work.
 func (t *talk) next() time.Time {
 	if !t.tells.IsZero() && t.tells.Before(t.asks) {
 		return t.tells
@@ -52,7 +53,7 @@ func (t *talk) next() time.Time {
 	return t.asks
 }
 
-// due says what is to be done now.
+// due reports whether to send a query or an answer now, and schedules the next ones.
 func (t *talk) due(now time.Time) (ask, tell bool) {
 	if !now.Before(t.asks) {
 		ask = true
@@ -74,7 +75,7 @@ func (t *talk) due(now time.Time) (ask, tell bool) {
 	return ask, true
 }
 
-// asked notes that somebody asks.
+// asked records another host's query.
 func (t *talk) asked(now time.Time) {
 	if later := now.Add(t.wait * 7 / 8); t.wait > 4*firstWait && t.asks.Before(later) {
 		t.asks = later.Add(rand.N(t.wait / 4))
@@ -90,27 +91,27 @@ func (t *talk) asked(now time.Time) {
 }
 
 const (
-	// maxFound is how many peers a minute are reported, and maxFoundOf how many of
-	// one sender. Whoever sends from many addresses can use up the first, so that for
-	// so long nobody else is found, but cannot make us dial more.
+	// maxFound bounds the peers reported per minute, maxFoundOf those of one sender. A host
+	// that forges many source addresses can exhaust maxFound and so hide other peers for
+	// that minute, but it cannot cause more dials.
 	maxFound   = 64
 	maxFoundOf = 8
 )
 
-// limits bound what is reported. The zero value is ready.
+// limits bound the peers that are reported. The zero value is ready.
 type limits struct {
 	since time.Time
 	seen  map[said]struct{}
 	of    map[netip.Addr]int
 }
 
-// A said is who said that a peer is there.
+// A said identifies one sender's announcement of one peer.
 type said struct {
 	from netip.Addr
 	id   wire.PeerID
 }
 
-// allow reports whether to report a peer: each once a minute.
+// allow reports whether to report a peer: once a minute for each sender.
 func (l *limits) allow(now time.Time, from netip.Addr, id wire.PeerID) bool {
 	if now.Sub(l.since) >= time.Minute {
 		*l = limits{now, make(map[said]struct{}), make(map[netip.Addr]int)}

@@ -13,17 +13,17 @@ import (
 const portPCP = 5351
 
 const (
-	// firstWait is how long the first request waits for its answer; each further one
-	// waits twice as long (RFC 6886 §3.1). PCP begins with 3 seconds (RFC 6887 §8.1.1),
-	// which is a long time on a LAN.
+	// firstWait is the timeout of the first request; each retransmission doubles it
+	// (RFC 6886 §3.1). PCP begins with 3 seconds (RFC 6887 §8.1.1), which is long for a
+	// LAN.
 	firstWait = 250 * time.Millisecond
-	// tries bounds the requests: the last is given up after 3.75 seconds.
+	// tries bounds the requests. ask gives up after 3.75 seconds.
 	tries = 4
 )
 
-// ask sends a request from this machine to a gateway until one answer suits. Only the
-// gateway's packets get here: the socket is connected. What is not an answer to this
-// request, suits says by errNotMine; other errors end it.
+// ask sends a request to the gateway, and repeats it until suits accepts an answer. The
+// socket is connected, so the kernel drops packets of other senders. suits returns
+// errNotMine for a packet that does not answer this request; any other error ends ask.
 func ask[T any](ctx context.Context, local netip.Addr, to netip.AddrPort, request []byte, suits func([]byte) (T, error)) (answer T, err error) {
 	c, err := net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)), net.UDPAddrFromAddrPort(to))
 	if err != nil {
@@ -48,7 +48,7 @@ func ask[T any](ctx context.Context, local netip.Addr, to netip.AddrPort, reques
 			if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 				break
 			}
-			if err != nil { // as when nobody listens there
+			if err != nil { // such as connection refused
 				return answer, err
 			}
 			answer, err = suits(buf[:n])
@@ -64,5 +64,5 @@ func ask[T any](ctx context.Context, local netip.Addr, to netip.AddrPort, reques
 	return answer, fmt.Errorf("%w from %v", errSilent, to)
 }
 
-// errNotMine: a packet is not the answer to what was asked.
+// errNotMine means that a packet does not answer the request.
 var errNotMine = errors.New("not an answer to this request")

@@ -2,15 +2,15 @@ package portmap
 
 import "time"
 
-// An epoch is the clock of a router, which starts anew when the router has lost its
-// mappings. The zero value has seen nothing; time is an argument.
+// An epoch is the router's clock, which restarts when the router has lost its mappings.
+// The zero value has seen no answer yet. The caller passes the time.
 type epoch struct {
 	seconds uint32
 	at      time.Time
 }
 
-// pcp takes in what the router's clock says, and reports whether it went on as it
-// should since it was last seen, RFC 6887 §8.5.
+// pcp records the router's clock, and reports whether it has advanced consistently since
+// the last answer (RFC 6887 §8.5).
 func (e *epoch) pcp(seconds uint32, now time.Time) (ok bool) {
 	before := *e
 	*e = epoch{seconds, now}
@@ -24,7 +24,7 @@ func (e *epoch) pcp(seconds uint32, now time.Time) (ok bool) {
 		server+2 >= client-client/16
 }
 
-// pmp is the same by the rule of NAT-PMP, RFC 6886 §3.6: the clock may run fast, or
+// pmp does the same by the rule of NAT-PMP (RFC 6886 §3.6): the clock may run fast, or
 // slow by an eighth.
 func (e *epoch) pmp(seconds uint32, now time.Time) (ok bool) {
 	before := *e

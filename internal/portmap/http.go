@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// maxBody bounds what is read of a description or an answer; the largest
+	// maxBody bounds the bytes that are read of a description or an answer. The largest
 	// descriptions have 20 kB.
 	maxBody = 256 << 10
 	// maxHTTP bounds one exchange.
 	maxHTTP = 3 * time.Second
 )
 
-// exchange is one HTTP exchange over a connection of its own, from this machine to u,
-// which must be an address: no proxy, no redirect, nothing kept.
+// exchange sends one HTTP request over a new connection from local to u, whose host must
+// be an IP address. It uses no proxy, follows no redirect and keeps no connection.
 func exchange(ctx context.Context, local netip.Addr, method string, u *url.URL, header http.Header, body string) (status int, answer string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, maxHTTP)
 	defer cancel()

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// A service is what maps ports on an Internet Gateway Device: WANIPConnection of
-// version 1 or 2, or WANPPPConnection.
+// A service maps ports on an Internet Gateway Device: WANIPConnection of version 1 or 2,
+// or WANPPPConnection.
 type service struct {
 	kind string // urn:schemas-upnp-org:service:…
 	at   *url.URL
@@ -28,13 +28,13 @@ var services = []string{
 	"urn:schemas-upnp-org:service:WANPPPConnection:1",
 }
 
-// maxServices bounds how many services one device is asked by.
+// maxServices bounds the services of one device that are tried.
 const maxServices = 8
 
 var errNoService = errors.New("its description names no service that maps ports")
 
-// parseDescription finds the services that map ports in the description of a device
-// that was read at base, all of it at the gateway's own address.
+// parseDescription finds the services that map ports in a device description, which was
+// read at base. It returns only services whose URL is at the gateway's address.
 func parseDescription(text string, base *url.URL, gateway netip.Addr) ([]service, error) {
 	var found []service
 	var root string
@@ -85,14 +85,15 @@ func parseDescription(text string, base *url.URL, gateway netip.Addr) ([]service
 	return found, nil
 }
 
-// newDecoder reads XML as routers write it: whatever they say that its encoding is.
+// newDecoder reads XML as UTF-8 and ignores the declared encoding, which routers often
+// get wrong.
 func newDecoder(text string) *xml.Decoder {
 	d := xml.NewDecoder(strings.NewReader(strings.ToValidUTF8(text, "?")))
 	d.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
 	return d
 }
 
-// An argument of an action, in order: some routers want them so.
+// An argument of an action. Some routers insist on the order of the specification.
 type argument struct{ name, value string }
 
 func soapRequest(kind, action string, arguments []argument) (http.Header, string) {
@@ -107,13 +108,13 @@ func soapRequest(kind, action string, arguments []argument) (http.Header, string
 	fmt.Fprintf(&b, "</u:%s></s:Body></s:Envelope>\r\n", action)
 	return http.Header{
 		"Content-Type": {`text/xml; charset="utf-8"`},
-		"SOAPAction":   {fmt.Sprintf(`"%s#%s"`, kind, action)}, // some want it in just this case
+		"SOAPAction":   {fmt.Sprintf(`"%s#%s"`, kind, action)}, // some routers compare its case
 	}, b.String()
 }
 
-// parseSOAP returns the text of each element that has no others within, by name: what
-// an action returns is of that kind, and so are the code and the words of a refusal. Of
-// several of one name, the first counts.
+// parseSOAP returns the text of each leaf element by its name. The results of an action
+// are leaves, and so are the code and the text of a fault. The first element of a name
+// counts.
 func parseSOAP(text string) (map[string]string, error) {
 	values := make(map[string]string)
 	var name, value string

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// keep renews the mapping when half its life is over, when it is lost, and at each check
-// where the router cannot tell: a renewal puts back what is lost, and costs a packet.
+// keep renews the mapping at half its lifetime, when it is lost, and at each check that
+// cannot tell whether it still exists: a renewal restores a lost mapping for one packet.
 func (m *Mapper) keep(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, maxSearch)
 	defer cancel()
@@ -44,13 +44,13 @@ func (m *Mapper) keep(ctx context.Context, now time.Time) {
 		m.renewAt = now.Add(max(mapping.Expires().Sub(now)/2, lookEvery)) // RFC 6887 §11.2.1
 	}
 	if over := mapping.Expires(); m.silent >= maxSilent || !over.IsZero() && now.After(over) {
-		m.drop("the router answers no more")
+		m.drop("the router has stopped answering")
 		m.silent, m.searchAt, m.retry = 0, time.Time{}, firstRetry
 		m.search(ctx)
 	}
 }
 
-// wish is what the router is asked for: what it gave before, if it did.
+// wish returns the request for the router. It asks for the previous mapping, if any.
 func (m *Mapper) wish(before Mapping) wish {
 	w := wish{
 		inside:   netip.AddrPortFrom(m.route.local, m.config.Port),
@@ -64,7 +64,7 @@ func (m *Mapper) wish(before Mapping) wish {
 	return w
 }
 
-// mapPort asks for the mapping, anew or again.
+// mapPort requests or renews the mapping.
 func (m *Mapper) mapPort(ctx context.Context) error {
 	m.requested, m.renewed = true, time.Now()
 	mapping, err := m.by.mapPort(ctx, m.wish(m.State().Mapping))

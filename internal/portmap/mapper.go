@@ -17,72 +17,72 @@ import (
 
 // Config describes a Mapper.
 type Config struct {
-	// Port is the UDP port of this machine that is to be reached. Outside the same
-	// is asked for.
+	// Port is the UDP port of this machine to map. The Mapper asks for the same external
+	// port.
 	Port uint16
 
-	// Local is the address that the port is bound to, if to one alone.
+	// Local is the address that the port is bound to. If zero, all addresses.
 	Local netip.Addr
 
-	// Name is what the router's owner sees in its list. If empty, "kadquic".
+	// Name describes the mapping in the router's list. If empty, "kadquic".
 	Name string
 
-	// Secret makes a process that is started again, after a crash, know to a PCP
-	// router as the one it was. If nil, it is not.
+	// Secret derives the PCP nonce, so that a restarted process can renew the mapping
+	// that it left after a crash. If nil, the nonce is random.
 	Secret []byte
 
-	// Changed is called from Run when State().Mapping has changed. If nil, nobody is.
+	// Changed is called from Run when State().Mapping has changed. If nil, no call.
 	Changed func(Mapping)
 
-	// Logger receives what an operator may want to know. If nil, silence.
+	// Logger receives messages for the operator. If nil, the Mapper logs nothing.
 	Logger *slog.Logger
 
-	route  func() (route, error)        // if nil, that of the system
-	askers func(route) [protocols]asker // if nil, those that there are
+	route  func() (route, error)        // if nil, the system's route
+	askers func(route) [protocols]asker // if nil, all protocols
 	look   time.Duration                // if zero, lookEvery
 	check  time.Duration                // if zero, checkEvery
 }
 
 const (
-	// lifetime is what is asked for, RFC 6886 §3.3 and RFC 6887 §15.
+	// lifetime is the requested lifetime (RFC 6886 §3.3, RFC 6887 §15).
 	lifetime = 2 * time.Hour
-	// lookEvery is how soon a move to another network is seen.
+	// lookEvery is the interval at which the Mapper checks for a new network.
 	lookEvery = 15 * time.Second
-	// checkEvery is how soon it is seen that a router has restarted, or that its rules
-	// are gone.
+	// checkEvery is the interval at which the Mapper checks whether the router has
+	// restarted or lost its rules.
 	checkEvery = 2 * time.Minute
-	// minDoubt is how long a renewal is not repeated because of Doubt.
+	// minDoubt is the least time between two renewals because of Doubt.
 	minDoubt = 30 * time.Second
-	// maxSilent is how many checks go without an answer before all protocols are
-	// asked again.
+	// maxSilent is the number of unanswered checks after which the Mapper probes all
+	// protocols again.
 	maxSilent = 3
-	// firstRetry is when routers that map nothing are asked again, the first time;
-	// each further time the wait doubles, to maxRetry.
+	// firstRetry is the first wait before the Mapper asks again a router that has mapped
+	// nothing. The wait doubles each time, up to maxRetry.
 	firstRetry = time.Minute
 	maxRetry   = 32 * time.Minute
-	// maxSearch bounds one round of asking.
+	// maxSearch bounds one round of probes.
 	maxSearch = 10 * time.Second
 	// maxRelease bounds Release.
 	maxRelease = 2 * time.Second
 )
 
-// A Mapper keeps one port mapped. Make it with [New]. State and Doubt may be called from any
-// goroutine; Run and Release belong to one.
+// A Mapper keeps one port mapped. Make it with [New]. Any goroutine may call State and
+// Doubt; a single goroutine calls Run and then Release.
 type Mapper struct {
 	config Config
 	nonce  [12]byte
 
-	// Of Run and Release.
+	// Owned by Run and Release.
 	route     route
 	askers    [protocols]asker
-	by        asker // that made the mapping
+	by        asker // made the mapping
 	renewAt   time.Time
 	checkAt   time.Time
 	searchAt  time.Time
 	retry     time.Duration
-	silent    int       // checks without an answer
-	requested bool      // by has been asked for a mapping, whatever it said
-	renewed   time.Time // when it was asked last
+	silent    int       // unanswered checks
+	requested bool      // by has sent a request for a mapping, answered or not
+	renewed   time.Time // when it sent the last one
 
 	doubted atomic.Bool   // by Doubt
 	wake    chan struct{} // holds one
@@ -91,18 +91,19 @@ type Mapper struct {
 	state State
 }
 
-// State is what a Mapper knows. The zero value is of one that has not looked yet.
+// State describes the router and the mapping. The zero value belongs to a Mapper that has
+// not probed yet.
 type State struct {
 	Port    uint16
 	Local   netip.Addr // of this machine, towards Gateway
 	Gateway netip.Addr
-	// Answers is what the gateway said to each protocol, indexed by it.
+	// Answers holds the outcome of each protocol's probe, indexed by Protocol.
 	Answers [protocols]Answer
 	Mapping Mapping
-	Why     string // there is no mapping; empty if there is
+	Why     string // why there is no mapping; empty if there is one
 }
 
-// An Answer is what came of asking by one protocol.
+// An Answer is the outcome of one protocol's probe.
 type Answer struct {
 	Asked time.Time // zero if never
 	Err   error     // nil if the gateway speaks it
@@ -132,13 +133,13 @@ func New(c Config) *Mapper {
 	if c.askers == nil {
 		m.config.askers = m.all
 	}
-	// RFC 6887 §11.2: nobody else can guess it.
+	// The nonce must be hard to guess (RFC 6887 §11.2).
 	sum := sha256.Sum256(binary.BigEndian.AppendUint16(append([]byte("kadquic portmap nonce\x00"), c.Secret...), c.Port))
 	copy(m.nonce[:], sum[:])
 	return m
 }
 
-// all returns the protocols as one speaks them with a gateway.
+// all returns a client of each protocol for the gateway of r.
 func (m *Mapper) all(r route) [protocols]asker {
 	at := netip.AddrPortFrom(r.gateway, portPCP)
 	return [protocols]asker{
@@ -148,15 +149,15 @@ func (m *Mapper) all(r route) [protocols]asker {
 	}
 }
 
-// State returns what is known now.
+// State returns the current state.
 func (m *Mapper) State() State {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.state
 }
 
-// Run gets a mapping and keeps it, until ctx ends. It leaves it to the router to end
-// it then: see Release.
+// Run gets a mapping and keeps it until ctx ends. Run does not delete the mapping: see
+// Release.
 func (m *Mapper) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -173,8 +174,9 @@ func (m *Mapper) Run(ctx context.Context) {
 	}
 }
 
-// Doubt says that others do not get in by the mapping, whatever the router says: Run asks
-// for it again, twice a minute at most. It may be called from any goroutine.
+// Doubt reports that peers cannot reach this machine through the mapping, although the
+// router claims it. Run then renews it, at most twice a minute. Any goroutine may call
+// Doubt.
 func (m *Mapper) Doubt() {
 	m.doubted.Store(true)
 	select {
@@ -183,7 +185,7 @@ func (m *Mapper) Doubt() {
 	}
 }
 
-// Release takes the mapping away, after Run; it returns within 2 seconds.
+// Release deletes the mapping. Call it after Run; it returns within 2 seconds.
 func (m *Mapper) Release() {
 	if m.by == nil || !m.requested {
 		return
@@ -192,12 +194,12 @@ func (m *Mapper) Release() {
 	defer cancel()
 	mapping := m.State().Mapping
 	if err := m.by.unmap(ctx, m.wish(mapping)); err != nil {
-		m.config.Logger.Info("the router keeps a port mapping for a while", "mapping", mapping, "err", err)
+		m.config.Logger.Info("cannot delete the port mapping; it stays until it expires", "mapping", mapping, "err", err)
 	}
-	m.drop("the mapping was taken away")
+	m.drop("the mapping was deleted")
 }
 
-// step does what is due.
+// step runs the work that is due.
 func (m *Mapper) step(ctx context.Context, now time.Time) {
 	r, err := m.config.route()
 	if err != nil {
@@ -222,7 +224,7 @@ func (m *Mapper) step(ctx context.Context, now time.Time) {
 	}
 }
 
-// moved begins anew on another network. What was mapped on the one before ends there.
+// moved resets the state for another network. The mapping on the previous one expires.
 func (m *Mapper) moved(r route) {
 	m.route, m.by, m.requested = r, nil, false
 	m.searchAt, m.retry, m.silent = time.Time{}, firstRetry, 0
@@ -235,8 +237,8 @@ func (m *Mapper) moved(r route) {
 	m.mu.Unlock()
 }
 
-// search asks the router by all protocols at once whether it speaks them, and for a
-// mapping by the first that it does; by the next, if it refuses.
+// search probes all protocols at once, and requests a mapping by the first that answers;
+// by the next one if the router refuses.
 func (m *Mapper) search(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, maxSearch)
 	defer cancel()
@@ -274,7 +276,7 @@ func (m *Mapper) search(ctx context.Context) {
 	}
 }
 
-// Spoken are the protocols by which the gateway answered.
+// Spoken returns the protocols whose probe the gateway has answered.
 func (s State) Spoken() (spoken []Protocol) {
 	for p, a := range s.Answers {
 		if !a.Asked.IsZero() && a.Err == nil {

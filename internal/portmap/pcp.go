@@ -34,7 +34,7 @@ var pcpResults = []string{ // RFC 6887 §7.4
 	"cannot provide external", "address mismatch", "excessive remote peers",
 }
 
-// pcpAnswer is what any answer says, and what one to pcpMap does.
+// pcpAnswer holds the fields of any answer, and those of an answer to pcpMap.
 type pcpAnswer struct {
 	epoch    uint32
 	lifetime time.Duration
@@ -57,7 +57,7 @@ func parsePCP(b []byte, op byte) (a pcpAnswer, err error) {
 		if code < len(pcpResults) {
 			text = pcpResults[code]
 		}
-		err = &ResultError{PCP, code, text} // of a refused map whose it is matters, so read on
+		err = &ResultError{PCP, code, text} // continue: the caller matches a refusal by its nonce
 	} else {
 		a.lifetime = lifetimeOf(order.Uint32(b[4:]))
 	}
@@ -99,14 +99,15 @@ func pcpMapRequest(w wish) []byte {
 	return append(b, ip[:]...)
 }
 
-// announce asks for nothing but the router's clock, RFC 6887 §14.1.
+// announce reads the router's epoch (RFC 6887 §14.1), and reports whether it is
+// consistent with the last one.
 func (p *pcp) announce(ctx context.Context) (steady bool, err error) {
 	a, err := ask(ctx, p.local, p.gateway, pcpRequest(pcpAnnounce, p.local, 0), func(b []byte) (pcpAnswer, error) {
 		return parsePCP(b, pcpAnnounce)
 	})
 	var no *ResultError
 	if errors.As(err, &no) && no.Code == pcpUnsuppOpcode {
-		err = nil // an answer all the same
+		err = nil // the router speaks PCP without ANNOUNCE
 	}
 	if err != nil {
 		return false, err
@@ -138,7 +139,7 @@ func (p *pcp) mapPort(ctx context.Context, w wish) (m Mapping, err error) {
 	now := time.Now()
 	p.epoch.pcp(a.epoch, now)
 	if a.lifetime == 0 || a.outside.Port() == 0 || !a.outside.Addr().Is4() {
-		return m, fmt.Errorf("PCP: the router answers %v for %v", a.outside, a.lifetime)
+		return m, fmt.Errorf("PCP: the router maps %v for %v", a.outside, a.lifetime)
 	}
 	return Mapping{PCP, w.inside, a.outside, a.lifetime, now}, nil
 }

@@ -25,7 +25,7 @@ var pmpResults = []string{ // RFC 6886 §3.5
 	"success", "unsupported version", "not authorized", "network failure", "out of resources", "unsupported operation",
 }
 
-// pmpAnswer is what any answer says, or one of them alone.
+// pmpAnswer holds the fields of any answer, and those of one operation.
 type pmpAnswer struct {
 	epoch    uint32
 	outside  netip.Addr // to pmpAddress
@@ -67,8 +67,8 @@ func pmpMap(inside, outside uint16, lifetime time.Duration) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(lifetime/time.Second))
 }
 
-// address asks for the address outside, and reports whether the router's clock went on
-// as it should.
+// address requests the external address, and reports whether the router's epoch is
+// consistent with the last one.
 func (p *pmp) address(ctx context.Context) (outside netip.Addr, steady bool, err error) {
 	a, err := ask(ctx, p.local, p.gateway, []byte{0, pmpAddress}, func(b []byte) (pmpAnswer, error) {
 		return parsePMP(b, pmpAddress)
@@ -103,7 +103,7 @@ func (p *pmp) mapPort(ctx context.Context, w wish) (m Mapping, err error) {
 	since := time.Now()
 	p.epoch.pmp(a.epoch, since)
 	if a.ports[1] == 0 || a.lifetime == 0 {
-		return m, fmt.Errorf("NAT-PMP: the router answers port %d for %v", a.ports[1], a.lifetime)
+		return m, fmt.Errorf("NAT-PMP: the router maps port %d for %v", a.ports[1], a.lifetime)
 	}
 	outside, _, err := p.address(ctx)
 	if err != nil {

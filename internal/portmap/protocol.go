@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Protocol is a way of asking a router.
+// Protocol is a port mapping protocol.
 type Protocol uint8
 
 const (
@@ -30,21 +30,21 @@ func (p Protocol) String() string {
 	return "none"
 }
 
-// A Mapping is what a router has promised. The zero value is none.
+// A Mapping is a port mapping as the router has granted it. The zero value means none.
 type Mapping struct {
 	Protocol Protocol
 	Inside   netip.AddrPort
 	Outside  netip.AddrPort // as the router says
-	// Lifetime is how long it lasts after it was given or renewed, at Since. If zero,
-	// for ever: the router knows no other.
+	// Lifetime counts from Since, when the router granted or renewed the mapping. If
+	// zero, the mapping does not expire: the router supports permanent ones only.
 	Lifetime time.Duration
 	Since    time.Time
 }
 
-// IsZero reports whether m is no mapping.
+// IsZero reports whether m is the zero value.
 func (m Mapping) IsZero() bool { return !m.Outside.IsValid() }
 
-// Expires is when the mapping ends unless it is renewed; zero if never.
+// Expires returns when the mapping expires unless it is renewed; zero if never.
 func (m Mapping) Expires() time.Time {
 	if m.Lifetime == 0 {
 		return time.Time{}
@@ -66,7 +66,7 @@ func isPublic(a netip.Addr) bool {
 		(!a.Is4() || a.As4()[0] != 0 && a.As4()[0] < 240)
 }
 
-// wish is what is asked of a router.
+// wish describes the requested mapping.
 type wish struct {
 	inside   netip.AddrPort
 	outside  netip.AddrPort // a suggestion; its address may be missing
@@ -81,39 +81,40 @@ type asker interface {
 	probe(ctx context.Context) error
 	// mapPort makes a mapping, or renews it.
 	mapPort(ctx context.Context, w wish) (Mapping, error)
-	// check asks whether m stands: errLost if surely not, errUntold if the gateway is
-	// there but cannot be asked about a single mapping.
+	// check asks whether m still exists. It returns errLost if it does not, and errUntold
+	// if the gateway answers but cannot report on a single mapping.
 	check(ctx context.Context, m Mapping) error
-	// unmap takes away what mapPort has made, or may have.
+	// unmap deletes the mapping that mapPort has requested, whether or not it was granted.
 	unmap(ctx context.Context, w wish) error
 }
 
-// errLost: the gateway has forgotten its mappings, or has another address outside.
+// errLost means that the gateway has lost its mappings, or has another external address.
 var errLost = errors.New("the router has lost the mapping")
 
-// errUntold: the gateway is there, and its clock goes on, which does not say that the
-// mapping stands: its rules go when its firewall is loaded anew, and its clock does not.
-var errUntold = errors.New("the router does not tell of single mappings")
+// errUntold means that the gateway answers with a consistent epoch. That does not prove
+// the mapping: when the firewall reloads its rules, mappings vanish and the epoch
+// continues.
+var errUntold = errors.New("the router does not report single mappings")
 
-// errSilent: no answer came.
+// errSilent means that the gateway did not answer.
 var errSilent = errors.New("no answer")
 
-// A ResultError is a router's no.
+// A ResultError is a refusal by the router.
 type ResultError struct {
 	Protocol Protocol
-	Code     int    // as the protocol has it
-	Text     string // what it means
+	Code     int    // of the protocol
+	Text     string // the meaning of Code
 }
 
 func (e *ResultError) Error() string {
 	return fmt.Sprintf("%v: the router refuses: %s (%d)", e.Protocol, e.Text, e.Code)
 }
 
-// maxLifetime is the longest that a router's promise is believed: it may restart, and
-// clocks differ.
+// maxLifetime bounds the lifetime that is accepted from a router, which may restart, and
+// whose clock may differ.
 const maxLifetime = 24 * time.Hour
 
-// lifetimeOf reads a number of seconds.
+// lifetimeOf converts seconds to a duration of at most maxLifetime.
 func lifetimeOf(seconds uint32) time.Duration {
 	return min(time.Duration(seconds)*time.Second, maxLifetime)
 }

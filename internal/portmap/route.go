@@ -9,7 +9,7 @@ import (
 	"github.com/libp2p/go-netroute"
 )
 
-// A route is how IPv4 packets leave this machine.
+// A route is the IPv4 default route of this machine.
 type route struct {
 	local   netip.Addr // the machine's address
 	gateway netip.Addr
@@ -17,8 +17,7 @@ type route struct {
 
 var errNoGateway = errors.New("there is no IPv4 gateway")
 
-// defaultRoute asks the system which way a packet to the internet would take. It sends
-// nothing.
+// defaultRoute asks the system for the route to a public address. It sends no packet.
 func defaultRoute() (route, error) {
 	r, err := netroute.New()
 	if err != nil {

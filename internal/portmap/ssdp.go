@@ -15,19 +15,19 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// ssdpGroup is where devices listen to searches, UPnP Device Architecture 1.1 §1.3.2.
+// ssdpGroup is the multicast group of searches (UPnP Device Architecture 1.1 §1.3.2).
 var ssdpGroup = netip.MustParseAddrPort("239.255.255.250:1900")
 
-// searchFor are the devices that map ports: the first version, to which the second
-// answers as well, and the second, for those that do not.
+// searchFor lists the devices that map ports. Devices of version 2 should answer a search
+// for version 1 as well, but some do not.
 var searchFor = []string{
 	"urn:schemas-upnp-org:device:InternetGatewayDevice:1",
 	"urn:schemas-upnp-org:device:InternetGatewayDevice:2",
 }
 
-// search finds where the gateway describes itself. It asks all devices of the LAN,
-// and the gateway alone where multicast does not get through; only the gateway's answer
-// counts, and only if it is about itself.
+// search returns the URL of the gateway's description. It sends to the multicast group,
+// and to the gateway itself in case multicast is lost. It accepts only an answer from the
+// gateway with a URL at the gateway.
 func search(ctx context.Context, local netip.Addr, group, gateway netip.AddrPort) (*url.URL, error) {
 	c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
 	if err != nil {
@@ -59,7 +59,7 @@ func search(ctx context.Context, local netip.Addr, group, gateway netip.AddrPort
 		for {
 			n, from, err := c.ReadFromUDPAddrPort(buf)
 			if err != nil {
-				break // the time is over, or nobody listens there: the next try says
+				break // a timeout, or a refused connection: the next try decides
 			}
 			if from.Addr().Unmap() != gateway.Addr() {
 				continue
@@ -76,8 +76,8 @@ func search(ctx context.Context, local netip.Addr, group, gateway netip.AddrPort
 	return nil, errSilent
 }
 
-// sendFrom has multicast leave by the interface that has an address. Where it cannot
-// be had, the system chooses.
+// sendFrom selects the interface with the address local for multicast. If that fails, the
+// system chooses.
 func sendFrom(c *net.UDPConn, local netip.Addr) {
 	p := ipv4.NewPacketConn(c)
 	p.SetMulticastTTL(2) // UPnP Device Architecture 1.1 §1.3.2
@@ -99,7 +99,7 @@ func ssdpSearch(device string) []byte {
 
 var errSSDP = errors.New("not an answer to a search")
 
-// parseSSDP returns where a device that answers a search describes itself.
+// parseSSDP returns the URL of the description from the answer to a search.
 func parseSSDP(b []byte) (*url.URL, error) {
 	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
 	if err != nil {
@@ -112,7 +112,7 @@ func parseSSDP(b []byte) (*url.URL, error) {
 	return url.Parse(r.Header.Get("Location"))
 }
 
-// isAt reports whether u is plain HTTP at an address, given as such.
+// isAt reports whether u is a plain HTTP URL with ip as its literal host.
 func isAt(u *url.URL, ip netip.Addr) bool {
 	host, err := netip.ParseAddr(u.Hostname())
 	return err == nil && u.Scheme == "http" && host.Unmap() == ip

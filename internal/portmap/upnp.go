@@ -14,9 +14,9 @@ import (
 // upnp speaks UPnP with an Internet Gateway Device of version 1 or 2.
 type upnp struct {
 	local   netip.Addr
-	gateway netip.AddrPort // where it answers searches
-	group   netip.AddrPort // where others do
-	name    string         // of the mapping, for who looks at the router's list
+	gateway netip.AddrPort // receives searches by unicast
+	group   netip.AddrPort // receives searches by multicast
+	name    string         // describes the mapping in the router's list
 
 	service service // zero until found
 	outside netip.AddrPort
@@ -32,10 +32,10 @@ const (
 	upnpSamePortsOnly  = 724
 )
 
-// maxPorts is how many ports outside are tried where others have taken some.
+// maxPorts bounds the external ports that are tried when others are in use.
 const maxPorts = 4
 
-// call is one action of the service.
+// call runs one action of the service.
 func (u *upnp) call(ctx context.Context, s service, action string, arguments ...argument) (map[string]string, error) {
 	header, body := soapRequest(s.kind, action, arguments)
 	status, text, err := exchange(ctx, u.local, "POST", s.at, header, body)
@@ -53,7 +53,7 @@ func (u *upnp) call(ctx context.Context, s service, action string, arguments ...
 	return values, err
 }
 
-// address asks for the address outside.
+// address requests the external address.
 func (u *upnp) address(ctx context.Context, s service) (netip.Addr, error) {
 	values, err := u.call(ctx, s, "GetExternalIPAddress")
 	if err != nil {
@@ -61,12 +61,12 @@ func (u *upnp) address(ctx context.Context, s service) (netip.Addr, error) {
 	}
 	a, err := netip.ParseAddr(values["NewExternalIPAddress"])
 	if err != nil || !a.Is4() || a.IsUnspecified() {
-		return netip.Addr{}, fmt.Errorf("UPnP: the router's address outside is %q", values["NewExternalIPAddress"])
+		return netip.Addr{}, fmt.Errorf("UPnP: the router's external address is %q", values["NewExternalIPAddress"])
 	}
 	return a, nil
 }
 
-// probe looks for the service that is connected: one that has an address.
+// probe finds the first service that has an external address.
 func (u *upnp) probe(ctx context.Context) error {
 	u.service = service{}
 	at, err := search(ctx, u.local, u.group, u.gateway)
@@ -102,7 +102,7 @@ func (u *upnp) check(ctx context.Context, m Mapping) error {
 	var no *ResultError
 	switch {
 	case errors.As(err, &no) && no.Code != upnpNoSuchEntry:
-		return nil // it does not tell; the address is the same
+		return nil // the router cannot report on the mapping; its address is unchanged
 	case errors.As(err, &no), err == nil && values["NewInternalClient"] != m.Inside.Addr().String(), outside != m.Outside.Addr():
 		return errLost
 	}
@@ -144,7 +144,7 @@ func (u *upnp) mapPort(ctx context.Context, w wish) (m Mapping, err error) {
 			return m, err
 		}
 	}
-	return m, &ResultError{UPnP, upnpConflict, fmt.Sprintf("%d ports outside are taken", maxPorts)}
+	return m, &ResultError{UPnP, upnpConflict, fmt.Sprintf("%d external ports are in use", maxPorts)}
 }
 
 func (u *upnp) add(ctx context.Context, inside netip.AddrPort, outside uint16, lifetime time.Duration) (uint16, error) {
@@ -154,7 +154,7 @@ func (u *upnp) add(ctx context.Context, inside netip.AddrPort, outside uint16, l
 		argument{"NewEnabled", "1"},
 		argument{"NewPortMappingDescription", u.name},
 		argument{"NewLeaseDuration", strconv.Itoa(int(lifetime / time.Second))})
-	if u.service.v2() { // it chooses another port where that is taken
+	if u.service.v2() { // the router chooses another port if this one is in use
 		values, err := u.call(ctx, u.service, "AddAnyPortMapping", arguments...)
 		var no *ResultError
 		if err == nil {
