@@ -39,10 +39,10 @@ func (n *Node) Learn(addr ma.Multiaddr) (wire.PeerID, error) {
 	}
 	if c.Addr != "" {
 		n.addAddrs(c.Relay, peerstore.SourceUser, now, 0, c.Addr)
-		n.backoff.clear(c.Relay)
+		n.backoff.Clear(c.Relay)
 	}
 	n.relays.learn(c.Peer, c.Relay)
-	n.seeks.tell(c.Peer)
+	n.wanted.Tell(c.Peer)
 	return c.Peer, nil
 }
 

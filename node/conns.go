@@ -51,7 +51,7 @@ func (ls *links) all() []*link {
 // drop forgets a link that has ended.
 func (n *Node) drop(l *link) {
 	n.links.remove(l)
-	n.quotas.leave(l.id, time.Now())
+	n.quotas.Release(l.id, time.Now())
 }
 
 // link returns the peer's link, dialling if there is none. Callers who want the
@@ -96,7 +96,7 @@ func (n *Node) linkTo(ctx context.Context, id wire.PeerID, wants int) (*link, er
 		return l, nil
 	case <-l.up:
 		if !connected && l.err == nil && !c.Retired() {
-			n.dialRTT.observe(time.Since(start))
+			n.dialRTT.Observe(time.Since(start))
 		}
 		return l, l.err
 	case <-ctx.Done():
@@ -111,7 +111,7 @@ func (n *Node) linked(l *link) {
 		n.cameIn(l, now)
 		return
 	}
-	n.backoff.clear(l.id)
+	n.backoff.Clear(l.id)
 	source := peerstore.SourceObserved
 	if l.conn.Dialled() {
 		source = peerstore.SourceDialled
@@ -158,11 +158,11 @@ func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 func (n *Node) notLinked(l *link, err error) {
 	n.config.Logger.Debug("no hello", "peer", l.id, "path", l.conn.Path(), "err", err)
 	closed, ok := errors.AsType[*quic.CloseError](err)
-	if !l.conn.Dialled() || n.ctx.Err() != nil || innocent(err) || ok && !closed.Remote {
+	if !l.conn.Dialled() || n.ctx.Err() != nil || isRetryable(err) || ok && !closed.Remote {
 		return
 	}
 	now := time.Now()
-	n.backoff.failed(l.id, now)
+	n.backoff.Failed(l.id, now)
 	if l.at != "" {
 		n.peers.Failure(l.id, l.at, now)
 	}
@@ -181,7 +181,7 @@ func (n *Node) verified(k *peerref.Ref) {
 func (n *Node) unlinked(l *link, err error) {
 	n.unrelay(l)
 	n.self.SendsTo(l.conn.RemoteAddr(), time.Now())
-	if rtt := l.rtt.get(); rtt.Known() {
+	if rtt := l.rtt.Get(); rtt.Known() {
 		n.peers.ObserveRTT(l.id, rtt.Smoothed())
 	}
 	var closed *quic.CloseError
@@ -235,13 +235,13 @@ func (n *Node) learn(teller netip.Addr, c wire.Contact, now time.Time) {
 // peer if any of them is new.
 func (n *Node) addAddrs(id wire.PeerID, from peerstore.Source, now time.Time, ttl time.Duration, addrs ...wire.Addr) {
 	news := false
-	if n.seeks.has(id) {
+	if n.wanted.Has(id) {
 		known := n.peers.AppendAddrs(nil, id, now)
 		news = slices.ContainsFunc(addrs, func(a wire.Addr) bool { return !slices.Contains(known, a) })
 	}
 	n.peers.Add(id, from, now, ttl, addrs...)
 	if news {
-		n.seeks.tell(id)
+		n.wanted.Tell(id)
 	}
 }
 

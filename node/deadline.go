@@ -39,14 +39,14 @@ func (n *Node) softTimeout(q query) time.Duration {
 	}
 	var d time.Duration
 	if l := n.linkWith(q.Addr.ID); l == nil {
-		d = n.netRTT.timeout(minTimeout, ceiling) + n.dialRTT.timeout(minTimeout, ceiling)
-	} else if rtt := l.rtt.within(n.netRTT.get()); rtt.Known() {
+		d = n.netRTT.Timeout(minTimeout, ceiling) + n.dialRTT.Timeout(minTimeout, ceiling)
+	} else if rtt := l.rtt.Within(n.netRTT.Get()); rtt.Known() {
 		d = rtt.Timeout(minTimeout, ceiling)
 	} else {
-		d = n.netRTT.timeout(minTimeout, ceiling)
+		d = n.netRTT.Timeout(minTimeout, ceiling)
 	}
 	if q.Store {
-		d = max(d+4*n.netRTT.get().Deviation()+n.storeAllowance(), minStoreTimeout)
+		d = max(d+4*n.netRTT.Get().Deviation()+n.storeAllowance(), minStoreTimeout)
 	}
 	return min(d, ceiling)
 }
@@ -54,7 +54,7 @@ func (n *Node) softTimeout(q query) time.Duration {
 // storeAllowance returns how much longer a STORE may take than another request,
 // by those that peers have answered.
 func (n *Node) storeAllowance() time.Duration {
-	if extra := n.storeRTT.get(); extra.Known() {
+	if extra := n.storeRTT.Get(); extra.Known() {
 		return extra.Timeout(minStoreAllowance, n.config.RPCTimeout)
 	}
 	return firstStoreAllowance
@@ -68,7 +68,7 @@ func (n *Node) patience(q query) time.Duration {
 	if q.Addr.IsSilent(time.Now(), silentFor) {
 		return 1
 	}
-	return max(2*n.netRTT.timeout(minTimeout, n.config.RPCTimeout), minWait-n.softTimeout(q))
+	return max(2*n.netRTT.Timeout(minTimeout, n.config.RPCTimeout), minWait-n.softTimeout(q))
 }
 
 // arbiterPatience is patience of a compare-and-set: two writers that pass over
@@ -89,11 +89,11 @@ func (l *link) observe(m wire.Message, took time.Duration) {
 	n := l.node
 	switch m := m.(type) {
 	case wire.Ping, wire.FindNode, wire.FindValue, wire.GetProviders:
-		l.rtt.observe(took)
-		n.netRTT.observe(took)
+		l.rtt.Observe(took)
+		n.netRTT.Observe(took)
 	case wire.Store:
-		if rtt := l.rtt.get(); len(m.Records) == 1 && rtt.Known() {
-			n.storeRTT.observe(max(took-rtt.Smoothed(), time.Millisecond))
+		if rtt := l.rtt.Get(); len(m.Records) == 1 && rtt.Known() {
+			n.storeRTT.Observe(max(took-rtt.Smoothed(), time.Millisecond))
 		}
 	}
 }

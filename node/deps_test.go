@@ -48,8 +48,9 @@ const house = `
 	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
 	internal/punch
 	internal/reach    wire golang.org/x/time
+	internal/swarm    routing wire quic peerstore golang.org/x/time
 	internal/traversal internal/background internal/punch internal/reach peerstore quic wire golang.org/x/time
-	node              routing internal/peerkey internal/background internal/publish internal/peerref internal/lookup wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	nodetest          node internal/simnet github.com/multiformats/go-multiaddr

@@ -25,11 +25,11 @@ const (
 // those that become known while it lasts; the first that authenticates wins.
 func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error) {
 	id := wire.PeerID(key)
-	if err := n.backoff.check(id, time.Now()); err != nil && len(n.callableBy(id)) == 0 { // that it was not dialled says nothing of a call
+	if err := n.backoff.Check(id, time.Now()); err != nil && len(n.callableBy(id)) == 0 { // that it was not dialled says nothing of a call
 		return nil, &unreachableError{id, []error{err}}
 	}
-	n.seeks.enterDial(id)
-	defer n.seeks.leaveDial(id)
+	n.wanted.AddDial(id)
+	defer n.wanted.RemoveDial(id)
 	c, tried, causes := n.race(ctx, id)
 	switch {
 	case c != nil:
@@ -40,7 +40,7 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 		return nil, context.Cause(ctx)
 	}
 	if tried { // otherwise who names it next may know where it is
-		n.backoff.failed(id, time.Now())
+		n.backoff.Failed(id, time.Now())
 	}
 	n.failed(id)
 	return nil, &unreachableError{id, causes}

@@ -58,7 +58,7 @@ func TestSimultaneousDialsBlameNobody(t *testing.T) {
 				t.Errorf("node %d: %d connections to 5 peers", i, c)
 			}
 			for _, m := range s.nodes {
-				if err := n.backoff.check(m.ID(), time.Now()); err != nil {
+				if err := n.backoff.Check(m.ID(), time.Now()); err != nil {
 					t.Errorf("node %d: %v", i, err)
 				}
 			}
@@ -186,7 +186,7 @@ func TestDialsThatBlameNobody(t *testing.T) {
 		if _, err := n.link(within(t, time.Minute), x.id); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("link to nowhere: %v", err)
 		}
-		if err := n.backoff.check(x.id, time.Now()); err != nil {
+		if err := n.backoff.Check(x.id, time.Now()); err != nil {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -194,7 +194,7 @@ func TestDialsThatBlameNobody(t *testing.T) {
 		if _, err := n.dial(ctx, quic.PublicKey(s.nodes[1].ID())); !errors.Is(err, context.Canceled) {
 			t.Errorf("a dial given up: %v", err)
 		}
-		if err := n.backoff.check(s.nodes[1].ID(), time.Now()); err != nil || n.marked() > 0 {
+		if err := n.backoff.Check(s.nodes[1].ID(), time.Now()); err != nil || n.marked() > 0 {
 			t.Errorf("%v; %d contacts marked", err, n.marked())
 		}
 	})
@@ -282,10 +282,10 @@ func TestSilentStrangerIsFoundOut(t *testing.T) {
 			}
 		}
 		time.Sleep(dialLinger)
-		if err := n.backoff.check(slow.ID(), time.Now()); err != nil {
+		if err := n.backoff.Check(slow.ID(), time.Now()); err != nil {
 			t.Errorf("a peer that took its time: %v", err)
 		}
-		if n.backoff.check(gone.ID(), time.Now()) == nil {
+		if n.backoff.Check(gone.ID(), time.Now()) == nil {
 			t.Error("a peer that is silent is held for alive")
 		}
 	})

@@ -371,8 +371,8 @@ func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
 		if err := t.Context().Err(); err != nil {
 			t.Error(err)
 		}
-		n.netRTT.observe(20 * time.Millisecond) // as after the lookups of a join
-		n.dialRTT.observe(40 * time.Millisecond)
+		n.netRTT.Observe(20 * time.Millisecond) // as after the lookups of a join
+		n.dialRTT.Observe(40 * time.Millisecond)
 		few := ghosts(6000, 4)
 		start = time.Now()
 		n.fill(t.Context(), []*lookup.Outcome{few})

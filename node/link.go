@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/kadquic/kadquic/internal/peerref"
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -30,12 +31,12 @@ type link struct {
 	addr  netip.AddrPort // elsewhere, if the connection is virtual
 	at    wire.Addr      // addr, as the peerstore names it; "" if the connection is virtual
 
-	ready chan struct{} // closed when the request stream is open, or will never be
-	up    chan struct{} // closed when the link is up, or will never be
-	err   error         // why it is not; valid once up is closed
-	hello wire.Hello    // the peer's first; valid once up is closed without err
-	rpc   *rpc          // likewise
-	rtt   linkRTT
+	ready chan struct{}        // closed when the request stream is open, or will never be
+	up    chan struct{}        // closed when the link is up, or will never be
+	err   error                // why it is not; valid once up is closed
+	hello wire.Hello           // the peer's first; valid once up is closed without err
+	rpc   *swarm.RequestStream // likewise
+	rtt   swarm.RTT
 
 	mode      atomic.Uint32 // the peer's wire.Mode, by its latest HELLO
 	saying    sync.Mutex    // held while our mode is said again
@@ -51,13 +52,13 @@ type link struct {
 	unheard atomic.Bool  // nothing came from the relay at its other end when it was last checked
 	checked atomic.Int64 // when checkRelays last asked, as a duration since began; 0: never
 
-	deaf deaf // asked when requests go unanswered
+	silence swarm.Silence // asked when requests go unanswered
 
 	streams atomic.Int32  // of applications, open on the connection
 	apps    appStreams    // the same, each
-	came    atomic.Uint64 // packets that had been received when last looked, see doubts
+	came    atomic.Uint64 // packets received at the latest MayStall
 
-	quota    *quota        // of the peer, whose links share it
+	quota    *swarm.Quota  // of the peer, whose links share it
 	requests *rate.Limiter // quota's; nil: unlimited (loopback), as are the next
 	stores   *rate.Limiter
 	pacer    *pacer
@@ -82,11 +83,11 @@ func (l *link) Hello() wire.Hello { return l.hello }
 // Call sends a request and returns the reply, which may be a wire.Error, and how long it
 // took.
 func (l *link) Call(ctx context.Context, m wire.Message) (wire.Message, time.Duration, error) {
-	return l.rpc.call(ctx, m)
+	return l.rpc.Call(ctx, m)
 }
 
 // Notify sends a message that has no reply.
-func (l *link) Notify(m wire.Message) error { return l.rpc.out.send(wire.Frame{Body: m}) }
+func (l *link) Notify(m wire.Message) error { return l.rpc.Send(wire.Frame{Body: m}) }
 
 func (n *Node) newLink(c *quic.Conn) *link {
 	l := &link{
@@ -102,7 +103,7 @@ func (n *Node) newLink(c *quic.Conn) *link {
 		l.addr = elsewhere
 	}
 	l.ref = n.refs.Of(l.id)
-	l.quota = n.quotas.take(l.id, time.Now())
+	l.quota = n.quotas.Acquire(l.id, time.Now())
 	l.key = l.ref.Key
 	if !c.Virtual() {
 		l.at = wire.AddrFrom(l.addr)
@@ -111,12 +112,12 @@ func (n *Node) newLink(c *quic.Conn) *link {
 	ip, port := n.self.SendsTo(l.addr, time.Now())
 	l.unbidden, l.freshPort = !ip && !c.Dialled(), !port && !c.Dialled()
 	if rtt, ok := n.peers.RTT(l.id); ok {
-		l.rtt.rtt = rtt
+		l.rtt.Set(rtt)
 	} else if s := c.Stats(); s.SmoothedRTT > 0 {
-		l.rtt.rtt = routing.NewRTT(s.SmoothedRTT, s.MeanDeviation)
+		l.rtt.Set(routing.NewRTT(s.SmoothedRTT, s.MeanDeviation))
 	}
 	if !l.addr.Addr().IsLoopback() {
-		l.requests, l.stores, l.pacer = l.quota.requests, l.quota.stores, l.quota.pacer
+		l.requests, l.stores, l.pacer = l.quota.Requests, l.quota.Stores, l.quota.Value.(*pacer)
 	}
 	return l
 }
@@ -153,13 +154,13 @@ func (l *link) serveUntilClosed() {
 	l.sayMode() // if it has changed meanwhile
 	n.spawn(func() { l.acceptStreams() })
 
-	err = l.rpc.run(l.serve)
+	err = l.rpc.Run(l.serve)
 	if cause := l.conn.Err(); cause != nil {
 		err = cause
 	}
 	l.conn.Close(closeCode(err), "") // first, likewise
 	n.drop(l)
-	l.rpc.end(fmt.Errorf("%w: %w", errLinkClosed, err))
+	l.rpc.End(fmt.Errorf("%w: %w", swarm.ErrConnClosed, err))
 	n.unlinked(l, err)
 }
 
@@ -182,7 +183,7 @@ func (l *link) exchangeHello(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.rpc = newRPC(stream, l.node.config.RPCTimeout, l)
+	l.rpc = swarm.NewRequestStream(stream, l.node.config.RPCTimeout, l)
 	if l.conn.Dialled() {
 		if err := l.sendHello(); err != nil {
 			return err
@@ -190,7 +191,7 @@ func (l *link) exchangeHello(ctx context.Context) error {
 	}
 	deadline, _ := ctx.Deadline()
 	stream.SetReadDeadline(deadline)
-	f, err := l.rpc.read()
+	f, err := l.rpc.Read()
 	if err != nil {
 		if cause := l.conn.Err(); cause != nil {
 			return cause
@@ -216,12 +217,12 @@ func (l *link) sendHello() error {
 	if h.Mode == wire.ModeServer || len(n.heldRelays()) > 0 {
 		h.Record = n.ownRecord()
 	}
-	return l.rpc.out.send(wire.Frame{Body: h})
+	return l.rpc.Send(wire.Frame{Body: h})
 }
 
-// doubts reports whether streams may keep an answer from getting through, and notes
-// what has come so far.
-func (l *link) doubts() bool {
+// MayStall reports whether application streams may have used up the flow control window,
+// and notes how many packets have arrived so far.
+func (l *link) MayStall() bool {
 	if l.streams.Load() == 0 {
 		return false
 	}
@@ -229,63 +230,46 @@ func (l *link) doubts() bool {
 	return true
 }
 
-// stuck finds out whether application streams that are not read, by us or by the
-// peer, have used up the window that they share with the request stream: our frames
-// cannot be sent, or packets come but no answer. If so, the link is kept for their
-// sake, and for requests there will be another. QUIC promises memory by connection
-// and not by stream, so a reserve for requests cannot be had: quic-go lets streams
-// take all of the window, and tells nobody how much is left of it.
-func (l *link) stuck(unanswered time.Duration) bool {
+// IsStalled reports whether unread application streams, here or at the peer, have used up
+// the window that they share with the request stream: frames of this node cannot be sent,
+// or packets arrive but no answer. If so, the connection stays for the streams, and
+// requests get another. QUIC grants memory to the connection and not to a stream, so
+// requests cannot have a reserve: quic-go lets streams take all of the window, and does not
+// say how much is left.
+func (l *link) IsStalled(unanswered time.Duration) bool {
 	s := l.conn.Stats()
 	came := l.came.Swap(s.PacketsReceived) != s.PacketsReceived || l.conn.Retired()
-	if l.streams.Load() == 0 || unanswered < max(stuckAfter, 4*s.SmoothedRTT) || !came && !l.rpc.out.blocked() {
+	if l.streams.Load() == 0 || unanswered < max(swarm.StalledAfter, 4*s.SmoothedRTT) || !came && !l.rpc.IsBlocked() {
 		return false
 	}
-	l.node.config.Logger.Debug("streams that are not read hold up requests", "peer", l.id, "path", l.conn.Path())
+	l.node.config.Logger.Debug("unread streams block requests", "peer", l.id, "path", l.conn.Path())
 	l.node.pool.Retire(l.conn)
 	return true
 }
 
-// silent ends a link whose peer has gone without a word. One that carries
-// streams ends only if not even QUIC has heard of the peer for longer than its
-// keep-alive takes: when the peer's application, or ours, is slow to read, its
-// window may be used up, and requests or answers wait with all the rest.
-func (l *link) silent() {
+// HandleSilence closes a connection whose peer has stopped answering. One that carries
+// streams closes only if QUIC has received nothing for longer than its keep-alive takes:
+// when the application, here or at the peer, is slow to read, the window may be used up, so
+// that requests and answers wait with all other data.
+func (l *link) HandleSilence() {
 	l.node.failed(l.id)
-	if l.conn.Held() && !l.deaf.since(l.conn.Stats().PacketsReceived, time.Now(), maxDeaf) {
+	if l.conn.Held() && !l.silence.Lasts(l.conn.Stats().PacketsReceived, time.Now(), maxSilence) {
 		return
 	}
 	l.conn.Close(wire.CloseNone, "no answer")
 }
 
-// late notes that the peer has answered a request for which nobody waited any more.
-func (l *link) late(m wire.Message, took time.Duration) { l.node.answered(l, m, took) }
+// HandleLate notes that the peer has answered, though the caller had stopped waiting.
+func (l *link) HandleLate(m wire.Message, took time.Duration) { l.node.answered(l, m, took) }
 
-// maxDeaf is how long a connection that carries streams may receive no packet:
-// by then QUIC has asked for one (quic.Config.KeepAlive).
-const maxDeaf = 30 * time.Second
-
-// deaf tells for how long a connection has received nothing.
-type deaf struct {
-	mu      sync.Mutex
-	packets uint64    // received when last asked
-	at      time.Time // when they were first found to be so many
-}
-
-// since reports whether no packet has come since d ago, as far as it was asked.
-func (f *deaf) since(packets uint64, now time.Time, d time.Duration) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if packets != f.packets {
-		f.packets, f.at = packets, now
-	}
-	return now.Sub(f.at) >= d
-}
+// maxSilence is how long a connection that carries streams may receive no packet. QUIC
+// sends a keep-alive before (quic.Config.KeepAlive), which the peer acknowledges.
+const maxSilence = 30 * time.Second
 
 // closeFor is close after an error for which a request is made again; a connection
 // that is only stuck carries streams, and stays.
 func (l *link) closeFor(err error) {
-	if !errors.Is(err, errStuck) {
+	if !errors.Is(err, swarm.ErrStalled) {
 		l.close()
 	}
 }
@@ -327,7 +311,7 @@ func closeCode(err error) uint64 {
 	switch {
 	case errors.As(err, &perr), errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge), errors.As(err, &invalid):
 		return wire.CloseProtocol
-	case errors.Is(err, errOutboxFull):
+	case errors.Is(err, swarm.ErrQueueFull):
 		return wire.CloseBusy
 	case errors.Is(err, ErrClosed):
 		return wire.CloseLeaving

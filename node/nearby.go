@@ -64,7 +64,7 @@ func (n *Node) foundNear(m *meetings, id wire.PeerID, at []netip.AddrPort) {
 		return
 	}
 	if n.learnNear(id, at) {
-		n.backoff.clear(id) // that it failed elsewhere says nothing
+		n.backoff.Clear(id) // that it failed elsewhere says nothing
 	}
 	if n.knowsWell(id) {
 		return

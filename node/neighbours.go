@@ -70,7 +70,7 @@ func (n *Node) pingSilent(ctx context.Context, silence time.Duration) {
 			defer func() { <-places }()
 			ctx, cancel := context.WithTimeout(ctx, n.config.RPCTimeout)
 			defer cancel()
-			n.isThere(ctx, c.Addr.ID)
+			n.ping(ctx, c.Addr.ID)
 		})
 	}
 	wg.Wait()

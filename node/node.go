@@ -20,6 +20,7 @@ import (
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay"
 	"github.com/kadquic/kadquic/internal/store"
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/internal/traversal"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
@@ -51,24 +52,24 @@ type Node struct {
 	mappers    []*portmap.Mapper // of sockets; set before the node runs
 	pool       *quic.Pool
 	links      links
-	backoff    backoff
-	seeks      seeks // the peers that are looked for and dialled
+	backoff    swarm.Backoff
+	wanted     *swarm.Wanted
 
 	peers      *peerstore.Store
 	values     store.Store
 	disk       *store.Disk // values, if Config.Data is given; nil otherwise. Both are set before the node runs
 	remembered remembered
 	refs       peerref.Refs
-	quotas     quotas
+	quotas     *swarm.Quotas
 	surveyed   surveyed
 	newcomers  newcomers // to be handed records
-	netRTT     linkRTT   // of PING and FIND, to anybody
-	dialRTT    linkRTT   // from dialling a stranger to its HELLO
-	storeRTT   linkRTT   // of STORE with one record, less the peer's round trip
+	netRTT     swarm.RTT // of PING and FIND, to anybody
+	dialRTT    swarm.RTT // from dialling a stranger to its HELLO
+	storeRTT   swarm.RTT // of STORE with one record, less the peer's round trip
 	skew       skew
 	self       *reach.Self // where we are, and who reaches us there
 	record     ownRecord
-	genuine    genuineCache // of peer records
+	genuine    swarm.VerifyCache // of peer records
 	families   families
 	sessions   *traversal.Sessions // with peers that are called through relays
 	relayDials relayDials
@@ -147,10 +148,9 @@ func New(config Config) (*Node, error) {
 		sockets:    c.PacketConns,
 		ipv6Only:   make(map[int]bool),
 		links:      links{of: make(map[*link]struct{})},
-		seeks:      newSeeks(),
-		backoff:    backoff{peers: make(map[wire.PeerID]retry)},
+		wanted:     swarm.NewWanted(),
 		refs:       peerref.Refs{},
-		quotas:     quotas{of: make(map[wire.PeerID]*quota)},
+		quotas:     swarm.NewQuotas(func() any { return newPacer() }),
 		listeners:  make(map[string]*listener),
 		storeJobs:  make(chan storeJob, maxStoreJobs),
 		probes:     group.Slots(8),

@@ -32,7 +32,7 @@ func TestARelayThatMakesUpCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		makeUp := func(peer wire.PeerID) error {
-			m, _, err := l.rpc.call(within(t, time.Minute), wire.Call{Peer: peer, Passed: true, Offer: []byte("I am Alice")})
+			m, _, err := l.rpc.Call(within(t, time.Minute), wire.Call{Peer: peer, Passed: true, Offer: []byte("I am Alice")})
 			if e, ok := m.(wire.Error); ok {
 				return e.Code
 			}

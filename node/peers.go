@@ -117,7 +117,7 @@ func (n *Node) learnRecord(r *wire.Signed, id wire.PeerID) bool {
 	}
 	n.addAddrs(id, peerstore.SourceRecord, now, r.Record.Expiry.Sub(now), n.dialable(info.Addrs)...)
 	if newer { // which may name other relays
-		n.seeks.tell(id)
+		n.wanted.Tell(id)
 	}
 	return true
 }
@@ -176,7 +176,7 @@ func (n *Node) meet(ctx context.Context, t target) error {
 	if t.addr != "" {
 		n.addAddrs(t.id, peerstore.SourceUser, time.Now(), 0, t.addr)
 	}
-	n.backoff.clear(t.id)
+	n.backoff.Clear(t.id)
 	_, err := n.link(ctx, t.id)
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -115,7 +116,7 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 				silent, doubted = time.Time{}, false
 				timer.Reset(relayPulse)
 				continue
-			case errors.Is(err, errTimeout):
+			case errors.Is(err, swarm.ErrNoAnswer):
 				if silent.IsZero() {
 					silent = asked
 				}
@@ -129,7 +130,7 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 					continue
 				}
 				p.link.close()
-			case errors.Is(err, errStuck):
+			case errors.Is(err, swarm.ErrStalled):
 				ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
 				n.relayLink(ctx, p.link.id) // to which the place moves
 				cancel()

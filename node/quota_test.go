@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -61,11 +62,11 @@ func TestStreamsAreCountedByPeer(t *testing.T) {
 			var reset *quic.ResetError
 			return errors.As(err, &reset) && reset.Code == wire.ResetBusy
 		}
-		for range maxPeerStreams {
+		for range swarm.MaxPeerStreams {
 			open(len(all))
 		}
-		if busy(all[0]) || busy(all[maxPeerStreams-1]) || !busy(open(0)) || !busy(open(1)) {
-			t.Errorf("not %d streams were let in", maxPeerStreams)
+		if busy(all[0]) || busy(all[swarm.MaxPeerStreams-1]) || !busy(open(0)) || !busy(open(1)) {
+			t.Errorf("not %d streams were let in", swarm.MaxPeerStreams)
 		}
 		all[0].Reset(wire.ResetCancelled)
 		time.Sleep(100 * time.Millisecond) // of virtual time: it arrives, and is taken note of
@@ -77,43 +78,21 @@ func TestStreamsAreCountedByPeer(t *testing.T) {
 		if c := s.dial(1, 0, "/app"); c.Close() != nil {
 			t.Error(c)
 		}
-		if q := n.quotas.of[x.id]; q.streams.Load() != 0 {
-			t.Errorf("%d streams are still counted", q.streams.Load())
+		if q := n.quotas.Acquire(x.id, time.Now()); q.Streams() != 0 {
+			t.Errorf("%d streams are still counted", q.Streams())
 		}
 	})
 }
 
-// A quota outlives the last connection for as long as it is not full again.
-func TestQuotasAreForgotten(t *testing.T) {
-	qs := quotas{of: make(map[wire.PeerID]*quota)}
-	now := time.Now()
-	id := func(i int) wire.PeerID { return wire.PeerID{byte(i), byte(i >> 8), 1} }
-	a := qs.take(id(0), now)
-	if qs.take(id(0), now) != a {
-		t.Error("a second link has a quota of its own")
+// A peer that connects again after QuotaMemory gets a new pacer. By then the old one would
+// have been full again.
+func TestPacerIsFullAgainAfterQuotaMemory(t *testing.T) {
+	a, b, now := newPacer(), newPacer(), time.Now()
+	full := now.Add(swarm.QuotaMemory)
+	if !a.bytes.AllowN(now, a.bytes.Burst()) || !a.requests.AllowN(now, a.requests.Burst()) {
+		t.Fatal("a new pacer is not full")
 	}
-	qs.leave(id(0), now)
-	qs.leave(id(0), now)
-	if qs.take(id(0), now.Add(quotaMemory/2)) != a {
-		t.Error("to come again gives a new one")
-	}
-	qs.leave(id(0), now)
-	full := now.Add(quotaMemory)
-	if b := newQuota(); a.requests.AllowN(now, 200) && a.stores.AllowN(now, 4<<20) && a.calls.AllowN(now, 80) &&
-		(a.requests.TokensAt(full) < b.requests.TokensAt(full) || a.stores.TokensAt(full) < b.stores.TokensAt(full) || a.calls.TokensAt(full) < b.calls.TokensAt(full) ||
-			a.pacer.bytes.TokensAt(full) < b.pacer.bytes.TokensAt(full) || a.pacer.requests.TokensAt(full) < b.pacer.requests.TokensAt(full)) {
-		t.Error("it is forgotten before it is full again")
-	}
-	for i := range maxLeft + 100 {
-		qs.take(id(i), now)
-		qs.leave(id(i), now)
-	}
-	if len(qs.of) != maxLeft || qs.idle != maxLeft {
-		t.Errorf("%d are kept, %d counted", len(qs.of), qs.idle)
-	}
-	qs.take(id(0), now)
-	qs.leave(id(0), now.Add(3*quotaMemory))
-	if len(qs.of) != 1 || qs.idle != 1 {
-		t.Errorf("%d are kept after a while, %d counted", len(qs.of), qs.idle)
+	if a.bytes.TokensAt(full) < b.bytes.TokensAt(full) || a.requests.TokensAt(full) < b.requests.TokensAt(full) {
+		t.Error("the pacer is not full again")
 	}
 }

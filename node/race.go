@@ -82,7 +82,7 @@ func (n *Node) race(ctx context.Context, id wire.PeerID) (won *quic.Conn, tried 
 		late:    time.NewTimer(plainAfter),
 		results: make(chan raceResult, maxRaceAddrs+maxRaceRelays), more: make(chan wire.PeerID, maxRaceRelays)}
 	defer r.late.Stop()
-	news := n.seeks.take(id)
+	news := n.wanted.Take(id)
 	r.look()
 	next := time.NewTimer(0)
 	defer next.Stop()
@@ -104,7 +104,7 @@ func (n *Node) race(ctx context.Context, id wire.PeerID) (won *quic.Conn, tried 
 		case <-next.C:
 		case <-r.late.C:
 		case <-news:
-			news = n.seeks.take(id)
+			news = n.wanted.Take(id)
 			if won == nil {
 				r.look()
 			}
@@ -210,7 +210,7 @@ func (r *race) call() {
 	r.calling, r.began = true, time.Now()
 	r.late.Reset(plainAfter)
 	go func() {
-		c, err := r.n.sessions.Dial(r.ctx, r.id, r.n.seeks.since(r.id, time.Now()), r.more)
+		c, err := r.n.sessions.Dial(r.ctx, r.id, r.n.wanted.Since(r.id, time.Now()), r.more)
 		r.results <- raceResult{what: raceCalled, conn: c, errs: []error{err}}
 	}()
 }

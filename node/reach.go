@@ -36,8 +36,8 @@ func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, 
 			return l, err
 		}
 	}
-	n.seeks.enter(id)
-	defer n.seeks.leave(id)
+	n.wanted.Add(id)
+	defer n.wanted.Remove(id)
 	caller := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -76,7 +76,7 @@ func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, 
 			notFound = ErrClosed
 		}
 	}
-	news, _ := n.seeks.untaken(id)
+	news, _ := n.wanted.Untaken(id)
 	if n.knowsWhere(id) {
 		dial()
 	}
@@ -111,11 +111,11 @@ func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, 
 		if looked && !looking {
 			most = maxReachTries
 		}
-		if news, more = n.seeks.untaken(id); more && !dialling && tries < most {
-			n.backoff.clear(id) // that it failed elsewhere says nothing
+		if news, more = n.wanted.Untaken(id); more && !dialling && tries < most {
+			n.backoff.Clear(id) // that it failed elsewhere says nothing
 			dial()
 		}
-		if looked && !looking && !dialling && joins < maxReachTries && n.seeks.dialling(id) {
+		if looked && !looking && !dialling && joins < maxReachTries && n.wanted.IsDialling(id) {
 			// The lookup asks the peer itself, too, if another peer names it. That dial
 			// has taken what the lookup found, so its outcome is awaited.
 			joins++

@@ -60,7 +60,7 @@ func TestDialByIDDoesNotWaitForTheDead(t *testing.T) {
 		"it failed lately": {knows: func(_ *testing.T, _ *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceTold)
 			for range 5 {
-				alice.backoff.failed(bob.ID(), time.Now())
+				alice.backoff.Failed(bob.ID(), time.Now())
 			}
 		}},
 		"its record is outdated": {knows: func(t *testing.T, _ *testNetwork, alice, bob *Node) {

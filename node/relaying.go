@@ -118,7 +118,7 @@ func (l *link) serveCall(id uint64, m wire.Call, now time.Time) error {
 		if !n.holdsReservation(l) {
 			return l.Refuse(id, wire.CodeUnreachable, "no reservation there")
 		}
-		if !l.quota.calls.AllowN(now, 1) {
+		if !l.quota.Calls.AllowN(now, 1) {
 			return l.Refuse(id, wire.CodeBusy, "too many calls by one relay")
 		}
 		return l.answerCall(id, n.relays.calls, func() (wire.Message, error) {

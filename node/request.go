@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -33,25 +34,25 @@ func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*li
 				return l, reply, nil
 			}
 		}
-		if try == 0 && ctx.Err() == nil && innocent(err) {
+		if try == 0 && ctx.Err() == nil && isRetryable(err) {
 			l.closeFor(err)
 			continue
 		}
-		if errors.Is(err, errTimeout) || try > 0 && errors.Is(err, errStuck) { // a fresh connection is not stuck by chance
+		if errors.Is(err, swarm.ErrNoAnswer) || try > 0 && errors.Is(err, swarm.ErrStalled) { // a fresh connection is not stuck by chance
 			n.failed(id)
 		}
 		return nil, nil, err
 	}
 }
 
-// innocent reports whether a request failed only because its connection was
+// isRetryable reports whether a request failed only because its connection was
 // idle, merged with another, closed by us, or held up by streams, just then.
-func innocent(err error) bool {
+func isRetryable(err error) bool {
 	var closed *quic.CloseError
 	if errors.As(err, &closed) {
 		return closed.Code == wire.CloseIdle || closed.Code == wire.CloseDuplicate
 	}
-	return errors.Is(err, errStuck) || errors.Is(err, errLinkClosed) && !errors.Is(err, ErrClosed)
+	return errors.Is(err, swarm.ErrStalled) || errors.Is(err, swarm.ErrConnClosed) && !errors.Is(err, ErrClosed)
 }
 
 // answered notes that a peer is alive, and how long it took.
@@ -150,12 +151,12 @@ func (n *Node) probe(id wire.PeerID) {
 	n.probes.TryGo(func() {
 		ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
 		defer cancel()
-		n.isThere(ctx, id)
+		n.ping(ctx, id)
 	})
 }
 
-// isThere pings a peer. The table hears the outcome.
-func (n *Node) isThere(ctx context.Context, id wire.PeerID) {
+// ping pings a peer. The table hears the outcome.
+func (n *Node) ping(ctx context.Context, id wire.PeerID) {
 	_, _, err := n.request(ctx, id, wire.Ping{})
 	_, answered := errors.AsType[*RemoteError](err)
 	noRoom := errors.Is(err, quic.ErrBusy) // ours; where it is the peer's, dial has said so
@@ -179,7 +180,7 @@ func (n *Node) Ping(ctx context.Context, id wire.PeerID) (time.Duration, error) 
 		l.conn.Touch()
 		m, rtt, err := l.Call(ctx, wire.Ping{})
 		if err != nil {
-			if try == 0 && ctx.Err() == nil && innocent(err) {
+			if try == 0 && ctx.Err() == nil && isRetryable(err) {
 				l.closeFor(err)
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/reach"
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -122,7 +123,7 @@ func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Ti
 			}
 			if err := n.reserveAt(ctx, id, pass.another); err != nil && ctx.Err() == nil {
 				life := refusedLife
-				if errors.Is(err, errTimeout) || errors.Is(err, ErrUnreachable) {
+				if errors.Is(err, swarm.ErrNoAnswer) || errors.Is(err, ErrUnreachable) {
 					life = silentLife
 				}
 				if len(n.Relays()) == 0 {

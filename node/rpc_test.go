@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -37,12 +38,12 @@ func TestEveryRequestIsGivenUpInTime(t *testing.T) {
 			}
 		})
 		time.Sleep(500 * time.Millisecond)
-		const callers, rounds = maxInFlight / 2, 20
+		const callers, rounds = swarm.MaxInFlight / 2, 20
 		errs := make(chan error, callers)
 		for range callers {
 			go func() {
 				for range rounds {
-					if _, _, err := l.rpc.call(within(t, 2*n.config.RPCTimeout), wire.FindNode{Key: n.key}); err != errTimeout {
+					if _, _, err := l.rpc.Call(within(t, 2*n.config.RPCTimeout), wire.FindNode{Key: n.key}); err != swarm.ErrNoAnswer {
 						errs <- err
 						return
 					}
@@ -52,7 +53,7 @@ func TestEveryRequestIsGivenUpInTime(t *testing.T) {
 		}
 		for range callers {
 			if err := <-errs; err != nil {
-				t.Errorf("a request ended with %v, want %v", err, errTimeout)
+				t.Errorf("a request ended with %v, want %v", err, swarm.ErrNoAnswer)
 			}
 		}
 	})

@@ -87,7 +87,7 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 }
 
 func (l *link) Reply(id uint64, m wire.Message) error {
-	return l.rpc.out.send(wire.Frame{ID: id, Body: m})
+	return l.rpc.Send(wire.Frame{ID: id, Body: m})
 }
 
 func (l *link) Refuse(id uint64, code wire.Code, why string) error {

@@ -53,7 +53,7 @@ func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.C
 			s.Reset(wire.ResetCancelled)
 		}
 		release()
-		if try > 0 || ctx.Err() != nil || !innocent(err) {
+		if try > 0 || ctx.Err() != nil || !isRetryable(err) {
 			return nil, fmt.Errorf("dial %s: %w", id, err)
 		}
 		l.close()
@@ -221,7 +221,7 @@ func (l *link) acceptStreams() {
 			return
 		}
 		l.conn.Touch()
-		if !l.quota.openStream() {
+		if !l.quota.OpenStream() {
 			s.Reset(wire.ResetBusy)
 			continue
 		}
@@ -230,7 +230,7 @@ func (l *link) acceptStreams() {
 		release := l.carryStream()
 		a := l.newAppStream(s, sync.OnceFunc(func() {
 			release()
-			l.quota.closeStream()
+			l.quota.CloseStream()
 		}))
 		if !l.node.spawn(func() { l.handleStream(a) }) {
 			a.release()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -242,7 +243,7 @@ func TestRequestsPassUnreadStreams(t *testing.T) {
 						if _, err := n.Ping(within(t, time.Minute), peer.ID()); err != nil {
 							t.Errorf("ping: %v", err)
 						}
-						if took := time.Since(begin); took > doubtAfter+stuckAfter+200*time.Millisecond {
+						if took := time.Since(begin); took > swarm.PingAfter+swarm.StalledAfter+200*time.Millisecond {
 							t.Errorf("a ping took %v", took)
 						}
 						if l, err := n.link(within(t, time.Minute), peer.ID()); err != nil || l.conn.Retired() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -211,7 +212,7 @@ func TestStreamsAreNoExcuse(t *testing.T) {
 			t.Fatal("it is no contact")
 		}
 		before := n.marked()
-		if _, _, err := n.request(within(t, time.Minute), x.id, wire.FindNode{Key: n.key}); !errors.Is(err, errStuck) {
+		if _, _, err := n.request(within(t, time.Minute), x.id, wire.FindNode{Key: n.key}); !errors.Is(err, swarm.ErrStalled) {
 			t.Errorf("the request: %v", err)
 		}
 		if n.marked() != before+1 {

@@ -97,7 +97,7 @@ func (n *Node) expire(context.Context) {
 	if dropped := n.values.Expire(now); dropped > 0 {
 		n.config.Logger.Debug("records expired", "n", dropped)
 	}
-	n.backoff.sweep(now)
+	n.backoff.Sweep(now)
 	n.countVotes(now)
 	for _, l := range n.links.all() { // who is connected is still there
 		if l.IsUp() && !l.conn.Virtual() {

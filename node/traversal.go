@@ -29,13 +29,13 @@ func (n *Node) newSessions() *traversal.Sessions {
 // reachForStream returns a link for a conversation with a peer. If the peer has relays, as
 // it is behind a NAT, that is a connection whose path can be restarted.
 func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error) {
-	n.seeks.enter(id) // until there is the better connection, the user waits
-	defer n.seeks.leave(id)
+	n.wanted.Add(id) // until there is the better connection, the user waits
+	defer n.wanted.Remove(id)
 	l, err := n.reachFor(ctx, id, forStream)
 	if err != nil || l.conn.Virtual() || l.addr.Addr().IsLoopback() {
 		return l, err
 	}
-	if !n.sessions.Upgrade(ctx, id, n.seeks.since(id, time.Now()), n.relaysOf(id)) {
+	if !n.sessions.Upgrade(ctx, id, n.wanted.Since(id, time.Now()), n.relaysOf(id)) {
 		return l, nil
 	}
 	return n.linkTo(ctx, id, forStream)
@@ -104,7 +104,7 @@ func (c relayClient) Call(ctx context.Context, relay, peer wire.PeerID, offer []
 }
 
 func (c relayClient) Recover(r traversal.Relay, err error) bool {
-	if !innocent(err) {
+	if !isRetryable(err) {
 		return false
 	}
 	r.(*link).closeFor(err)
