@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// An Endpoint is a way to the peer: from a socket of ours to an address.
+// An Endpoint is a candidate pair (RFC 8445): one of our sockets and an address of the peer.
 type Endpoint struct {
-	Via  int // the socket: 0 is the one that all else goes by, others are those of AddSockets
+	Via  int // the socket: 0 is the one that QUIC uses
 	Addr netip.AddrPort
 }
 
-// A candidate is an endpoint that may be a path.
+// A candidate is an endpoint that may become a path.
 type candidate struct {
 	Endpoint
-	guess bool // of a port: there may be nobody
+	guess bool // the port is predicted
 
-	due   time.Time // when it gets the next PING; zero: never
-	probe int       // how many it got since the schedule began
+	due   time.Time // when to send the next PING; zero: never
+	probe int       // how many were sent since the schedule began
 
-	validated time.Time // when first; zero: not yet
+	validated time.Time // when first; zero: not validated
 	rtt       time.Duration
 }
 
-// maxCandidates bounds the candidates of a session: those that the peer named, and
-// those from which its probes came.
+// maxCandidates bounds the candidates of a checklist: those of the peer's offer, and the
+// peer-reflexive ones, from which its probes came.
 const maxCandidates = 48
 
 const (
@@ -35,7 +35,7 @@ const (
 	maxGuess  = 6 // probes to a guessed port
 )
 
-// next plans the PING after one that went now.
+// next plans the next PING after one that was just sent.
 func (c *candidate) next(now, end time.Time) {
 	c.probe++
 	pace := firstPace
@@ -51,8 +51,8 @@ func (c *candidate) next(now, end time.Time) {
 	}
 }
 
-// rank orders paths: one within the house is better than IPv6, which is better than
-// IPv4, since fewer boxes keep state for it.
+// rank orders paths: one within the LAN is better than IPv6, which is better than IPv4, as
+// fewer middleboxes keep state for it.
 func rank(a netip.Addr) int {
 	switch {
 	case a.IsPrivate(), a.IsLoopback(), a.IsLinkLocalUnicast():
@@ -70,8 +70,8 @@ func IsUsable(a netip.AddrPort) bool {
 		!(ip.Is4() && (ip.As4()[0] == 0 || ip.As4()[0] >= 240))
 }
 
-// NextPorts returns the n ports that follow the port of an address, which a NAT that gives
-// one after the other gives next.
+// NextPorts returns the n ports that follow the port of an address: a sequential NAT assigns
+// them next.
 func NextPorts(a netip.AddrPort, n int) []netip.AddrPort {
 	var next []netip.AddrPort
 	port := int(a.Port())

@@ -7,32 +7,33 @@ import (
 )
 
 const (
-	// trying is how long paths are looked for, from when both sides have keys.
+	// checkTimeout is how long the checks go on once both sides have keys.
 	checkTimeout = 5 * time.Second
-	// patience is how long a caller waits for the callee's answer.
+	// answerTimeout is how long a caller waits for the callee's answer.
 	answerTimeout = 10 * time.Second
-	// settling is how long a better path may take the place of the first.
+	// nominationTime is how long a better path may replace the first one.
 	nominationTime = 300 * time.Millisecond
 
-	maxBuffered = 64   // probes kept until there are keys to read them with
-	maxSent     = 4096 // PINGs that may still be answered
+	maxBuffered = 64   // probes kept until there are keys
+	maxSent     = 4096 // PINGs without an answer so far
 	maxAnswered = 512  // nonces of the peer's PINGs, each answered once
 )
 
-// Config describes a session. Caller is the caller's public key for this call.
+// Config describes a checklist.
 type Config struct {
 	Caller [32]byte
-	Callee bool          // we are the callee
+	Callee bool          // this side is the callee
 	Rand   func() uint64 // must not be predictable
-	// Allowance is credit that nobody has paid: what one would send to the peer's
-	// addresses if there were no probes.
+	// Allowance is credit that the peer has not paid, in bytes: as much as a dial would
+	// send to the peer's addresses.
 	Allowance int
-	// Via is the socket that probes go by to addresses outside the house: 0, or one
-	// that has sent nothing yet, behind a NAT whose next port is foreseen.
+	// Via is the socket that sends probes to addresses outside the LAN: 0, or an unused
+	// one, behind a NAT whose next port is predicted.
 	Via int
 }
 
-// A Checklist is one side of the making of a path. Goroutines must not share it.
+// A Checklist is one side of the connectivity checks of one call. Goroutines must not share
+// it.
 type Checklist struct {
 	callee  bool
 	via     int
@@ -40,7 +41,7 @@ type Checklist struct {
 	openDir direction
 	keys    *Keys     // nil until the callee has answered
 	begin   time.Time // of probing
-	end     time.Time // of looking for paths
+	end     time.Time // of the checks, without a path
 
 	credit        int
 	candidates    []*candidate
@@ -51,14 +52,14 @@ type Checklist struct {
 	buffered      []bufferedProbe
 
 	selected      *candidate
-	nominateUntil time.Time // until when a better one may come
+	nominateUntil time.Time // until when a better path may replace selected
 	keepalive     keepalive
 
 	search    portSearch
-	searchEnd time.Time // of the birthday, at the latest
+	searchEnd time.Time // of the search, at the latest
 }
 
-// sent is a PING, or OPEN, that may still be answered.
+// sent is a PING or OPEN without an answer so far.
 type sent struct {
 	to Endpoint
 	at time.Time
@@ -73,30 +74,30 @@ type bufferedProbe struct {
 // A Sender sends one packet. It must not keep b.
 type Sender func(to Endpoint, b []byte)
 
-// NewCaller is the caller's session, before the answer: it opens its NAT, from begin on,
-// towards the candidates that are known beforehand. Begin is one RTT to the relay after
-// the CALL, when the callee has that too at the latest.
+// NewCaller makes the caller's checklist, before the answer. From begin on it opens the
+// caller's NAT towards the known candidates. Begin is one RTT to the relay after the CALL:
+// the callee has received that by then.
 func NewCaller(c Config, now, begin time.Time, known []netip.AddrPort) (*Checklist, error) {
-	s, err := newChecklist(c)
+	l, err := newChecklist(c)
 	if err != nil {
 		return nil, err
 	}
-	s.begin, s.end = begin, now.Add(answerTimeout)
-	s.AddCandidates(now, false, known...)
-	return s, nil
+	l.begin, l.end = begin, now.Add(answerTimeout)
+	l.AddCandidates(now, false, known...)
+	return l, nil
 }
 
-// NewCallee is the callee's session. Begin is now, but for a callee whose ports depend
-// on who it sends to: as the caller cannot know them before it has the answer, it
-// should not hear from there before that either. An RTT to the relay later is right.
+// NewCallee makes the callee's checklist. Begin is now, unless the callee's NAT maps
+// endpoint-dependently: the caller cannot know the ports before it has the answer, and no
+// probe should reach it earlier. Then begin is an RTT to the relay later.
 func NewCallee(c Config, keys Keys, now, begin time.Time) (*Checklist, error) {
 	c.Callee = true
-	s, err := newChecklist(c)
+	l, err := newChecklist(c)
 	if err != nil {
 		return nil, err
 	}
-	s.keys, s.begin, s.end = &keys, begin, later(begin, now).Add(checkTimeout)
-	return s, nil
+	l.keys, l.begin, l.end = &keys, begin, later(begin, now).Add(checkTimeout)
+	return l, nil
 }
 
 func newChecklist(c Config) (*Checklist, error) {
@@ -118,43 +119,44 @@ func newChecklist(c Config) (*Checklist, error) {
 	}, nil
 }
 
-// IDs are those under which probes for the session come. The caller's has none until
-// it is Answered, when it may have come for a while: see Early.
-func (s *Checklist) IDs() []ID {
+// IDs returns the IDs of the peer's probes. The caller has none before SetKeys, though
+// probes may come earlier: Receive buffers them.
+func (l *Checklist) IDs() []ID {
 	var ids []ID
-	if s.keys != nil {
-		ids = append(ids, s.keys.in.id)
+	if l.keys != nil {
+		ids = append(ids, l.keys.in.id)
 	}
-	if s.callee {
-		ids = append(ids, s.openDir.id)
+	if l.callee {
+		ids = append(ids, l.openDir.id)
 	}
 	return ids
 }
 
-// SetKeys gives the caller's session the keys that follow from the callee's answer.
-func (s *Checklist) SetKeys(now time.Time, keys Keys, send Sender) {
-	if s.keys != nil {
+// SetKeys gives the caller's checklist the keys that follow from the callee's answer.
+func (l *Checklist) SetKeys(now time.Time, keys Keys, send Sender) {
+	if l.keys != nil {
 		return
 	}
-	s.keys, s.begin, s.end = &keys, now, later(s.searchEnd, now.Add(checkTimeout))
-	for _, c := range s.candidates {
+	l.keys, l.begin, l.end = &keys, now, later(l.searchEnd, now.Add(checkTimeout))
+	for _, c := range l.candidates {
 		c.due, c.probe = now, 0
 	}
-	kept := s.buffered
-	s.buffered = nil
+	kept := l.buffered
+	l.buffered = nil
 	for _, e := range kept {
-		s.Receive(now, e.via, e.from, e.b[:], send)
+		l.Receive(now, e.via, e.from, e.b[:], send)
 	}
 }
 
-// AddCandidates adds candidates that the peer names, in the order in which to probe them.
-func (s *Checklist) AddCandidates(now time.Time, guess bool, addrs ...netip.AddrPort) {
+// AddCandidates adds candidates of the peer, in the order in which to probe them. A guess is
+// a predicted port.
+func (l *Checklist) AddCandidates(now time.Time, guess bool, addrs ...netip.AddrPort) {
 	for _, a := range addrs {
-		e := Endpoint{s.via, a}
+		e := Endpoint{l.via, a}
 		if rank(a.Addr().Unmap()) == 0 {
 			e.Via = 0
 		}
-		s.addCandidate(e, guess, later(now, s.begin))
+		l.addCandidate(e, guess, later(now, l.begin))
 	}
 }
 
@@ -165,27 +167,27 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// AddCredit notes that so many bytes came from the peer by the relay.
-func (s *Checklist) AddCredit(bytes int) {
-	const enough = 1 << 20 // nobody needs more at a time
-	s.credit = min(s.credit+bytes, enough)
+// AddCredit adds credit for bytes that came from the peer through the relay.
+func (l *Checklist) AddCredit(bytes int) {
+	const enough = 1 << 20 // no search needs more at a time
+	l.credit = min(l.credit+bytes, enough)
 }
 
-func (s *Checklist) addCandidate(e Endpoint, guess bool, due time.Time) *candidate {
+func (l *Checklist) addCandidate(e Endpoint, guess bool, due time.Time) *candidate {
 	e.Addr = netip.AddrPortFrom(e.Addr.Addr().Unmap(), e.Addr.Port())
-	if c := s.candidate(e); c != nil {
+	if c := l.candidate(e); c != nil {
 		return c
 	}
-	if !IsUsable(e.Addr) || len(s.candidates) >= maxCandidates {
+	if !IsUsable(e.Addr) || len(l.candidates) >= maxCandidates {
 		return nil
 	}
 	c := &candidate{Endpoint: e, guess: guess, due: due}
-	s.candidates = append(s.candidates, c)
+	l.candidates = append(l.candidates, c)
 	return c
 }
 
-func (s *Checklist) candidate(e Endpoint) *candidate {
-	for _, c := range s.candidates {
+func (l *Checklist) candidate(e Endpoint) *candidate {
+	for _, c := range l.candidates {
 		if c.Endpoint == e {
 			return c
 		}
@@ -193,88 +195,88 @@ func (s *Checklist) candidate(e Endpoint) *candidate {
 	return nil
 }
 
-// Step sends what is due and returns when to call it again; the zero time if that
-// never is, unless something comes.
-func (s *Checklist) Step(now time.Time, send Sender) time.Time {
-	s.expireSent(now)
+// Step sends the probes that are due and returns when to call it again, or the zero time if
+// only a received probe can change anything.
+func (l *Checklist) Step(now time.Time, send Sender) time.Time {
+	l.expireSent(now)
 	var next time.Time
 	at := func(t time.Time) {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
 	}
-	if s.isRunning(now) {
-		for _, c := range s.candidates {
+	if l.isRunning(now) {
+		for _, c := range l.candidates {
 			if !c.due.IsZero() && !c.due.After(now) && c.validated.IsZero() {
-				s.sendPing(now, c.Endpoint, send)
-				c.next(now, s.end)
+				l.sendPing(now, c.Endpoint, send)
+				c.next(now, l.end)
 			}
 			if c.validated.IsZero() {
 				at(c.due)
 			}
 		}
-		at(s.stepSearch(now, send))
+		at(l.stepSearch(now, send))
 	}
-	if s.selected != nil {
-		at(s.keepAlive(now, send))
+	if l.selected != nil {
+		at(l.keepAlive(now, send))
 	}
 	return next
 }
 
-// isRunning reports whether paths are looked for still.
-func (s *Checklist) isRunning(now time.Time) bool {
-	if s.selected != nil {
-		return now.Before(s.nominateUntil) && rank(s.selected.Addr.Addr()) > 0
+// isRunning reports whether the checks for a path, or for a better one, go on.
+func (l *Checklist) isRunning(now time.Time) bool {
+	if l.selected != nil {
+		return now.Before(l.nominateUntil) && rank(l.selected.Addr.Addr()) > 0
 	}
-	return now.Before(s.end)
+	return now.Before(l.end)
 }
 
-// Done reports whether nothing more will come of the session: it has found no path, or
-// lost the one that it had.
-func (s *Checklist) Done(now time.Time) bool { return s.selected == nil && !now.Before(s.end) }
+// Done reports whether the checklist has failed: it has found no path, or lost the one that
+// it had.
+func (l *Checklist) Done(now time.Time) bool { return l.selected == nil && !now.Before(l.end) }
 
-// sendPing sends a PING, or before there are keys an OPEN, if there is credit for it.
-func (s *Checklist) sendPing(now time.Time, to Endpoint, send Sender) {
-	if !s.spend(to) {
+// sendPing sends a PING, or an OPEN while there are no keys, if there is credit for it.
+func (l *Checklist) sendPing(now time.Time, to Endpoint, send Sender) {
+	if !l.spend(to) {
 		return
 	}
-	nonce := s.rand()
-	for s.sent[nonce] != (sent{}) {
+	nonce := l.rand()
+	for l.sent[nonce] != (sent{}) {
 		nonce++
 	}
-	if len(s.sentOrder) >= maxSent {
-		delete(s.sent, s.sentOrder[0])
-		s.sentOrder = s.sentOrder[1:]
+	if len(l.sentOrder) >= maxSent {
+		delete(l.sent, l.sentOrder[0])
+		l.sentOrder = l.sentOrder[1:]
 	}
-	s.sent[nonce] = sent{to, now}
-	s.sentOrder = append(s.sentOrder, nonce)
+	l.sent[nonce] = sent{to, now}
+	l.sentOrder = append(l.sentOrder, nonce)
 	var room [Size]byte
-	if s.keys == nil {
-		send(to, s.openDir.append(room[:0], kindOpen, nonce))
+	if l.keys == nil {
+		send(to, l.openDir.append(room[:0], kindOpen, nonce))
 		return
 	}
-	send(to, s.keys.out.append(room[:0], kindPing, nonce))
+	send(to, l.keys.out.append(room[:0], kindPing, nonce))
 }
 
-// spend takes the price of a probe from the credit. To a validated address it is free.
-func (s *Checklist) spend(to Endpoint) bool {
-	if c := s.candidate(to); c != nil && !c.validated.IsZero() {
+// spend takes the cost of a probe from the credit. Probes to a validated address are free.
+func (l *Checklist) spend(to Endpoint) bool {
+	if c := l.candidate(to); c != nil && !c.validated.IsZero() {
 		return true
 	}
 	price := packetCost(to.Addr, Size)
-	if s.credit < price {
+	if l.credit < price {
 		return false
 	}
-	s.credit -= price
+	l.credit -= price
 	return true
 }
 
-// expireSent forgets PINGs that nobody will answer any more.
-func (s *Checklist) expireSent(now time.Time) {
+// expireSent forgets PINGs that are too old to be answered.
+func (l *Checklist) expireSent(now time.Time) {
 	n := 0
-	for n < len(s.sentOrder) && now.Sub(s.sent[s.sentOrder[n]].at) > checkTimeout {
-		delete(s.sent, s.sentOrder[n])
+	for n < len(l.sentOrder) && now.Sub(l.sent[l.sentOrder[n]].at) > checkTimeout {
+		delete(l.sent, l.sentOrder[n])
 		n++
 	}
-	s.sentOrder = s.sentOrder[n:]
+	l.sentOrder = l.sentOrder[n:]
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// punchable says which pairs find a path: all but those where one side has random ports
-// and the other cannot search for them, since its own ports depend on the destination.
+// punchable reports whether a pair finds a path: all do but those where one side has random
+// ports and the other cannot search for them, as its mapping is endpoint-dependent.
 func punchable(a, b natKind) bool {
 	unknowable := func(x, y natKind) bool { return x.mapping == random && y.mapping >= sequential }
 	return !unknowable(a, b) && !unknowable(b, a)
@@ -19,8 +19,8 @@ func TestEveryPairOfNATs(t *testing.T) {
 	for _, a := range kinds {
 		for _, b := range kinds {
 			for _, known := range []bool{true, false} {
-				// A caller behind such a NAT, whose mapping the callee's first packets
-				// spoil, must know beforehand where the callee is.
+				// Behind such a NAT, the callee's first packets change the caller's
+				// mapping: the caller must know the callee's address beforehand.
 				if !known && a.open && b.filtering != anyone {
 					continue
 				}
@@ -30,7 +30,7 @@ func TestEveryPairOfNATs(t *testing.T) {
 				start := time.Unix(1e9, 0)
 				if !punchable(a, b) {
 					if !w.a.found.IsZero() || !w.b.found.IsZero() {
-						t.Errorf("%s: a path where none can be", name)
+						t.Errorf("%s: a path, though none is possible", name)
 					}
 					continue
 				}
@@ -55,8 +55,8 @@ func TestEveryPairOfNATs(t *testing.T) {
 	}
 }
 
-// With one packet in ten lost, paths are found all the same.
-func TestLoss(t *testing.T) {
+// Checks find a path though one packet in ten is lost.
+func TestChecksSurviveLoss(t *testing.T) {
 	for seed := range uint64(50) {
 		w := newWorld(t, kinds[4], kinds[4], seed)
 		w.loss = 0.1
@@ -67,9 +67,9 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// The birthday search: of 200 attempts the median needs less than 2 s, and 99 % less
-// than 10 s, also with a NAT whose ports are spoiled by what comes first.
-func TestBirthdayTakesSeconds(t *testing.T) {
+// Of 200 port searches the median takes less than 2 s, and 99 % less than 10 s, also with a
+// NAT that lets an unsolicited packet take the port.
+func TestPortSearchTakesSeconds(t *testing.T) {
 	symmetric := kinds[7]
 	for _, c := range []struct{ a, b natKind }{
 		{symmetric, kinds[4]}, {kinds[4], symmetric}, {symmetric, kinds[5]}, {kinds[5], symmetric},
@@ -94,9 +94,9 @@ func TestBirthdayTakesSeconds(t *testing.T) {
 	}
 }
 
-// A path that is found is watched: it is quiet 600 ms after an unanswered PING, it
-// comes back, and it is given up when nothing answers for half a minute.
-func TestPathsAreWatched(t *testing.T) {
+// A path is quiet 600 ms after an unanswered PING, is valid again after an answer, and is given
+// up when no answer has come for half a minute.
+func TestPathExpiresWithoutConsent(t *testing.T) {
 	w := newWorld(t, kinds[0], kinds[4], 1)
 	w.call(true, time.Second)
 	if !w.a.s.State(w.now).Found {
@@ -120,17 +120,17 @@ func TestPathsAreWatched(t *testing.T) {
 	w.loss = 0
 	w.run(time.Second)
 	if w.a.s.State(w.now).Quiet {
-		t.Error("still quiet although it answers again")
+		t.Error("quiet, though it answers again")
 	}
 	w.loss = 1
 	w.run(time.Minute)
 	if w.a.s.State(w.now).Found || !w.a.s.Done(w.now) {
-		t.Error("a path that nobody answers on is still one")
+		t.Error("a path without answers is still valid")
 	}
 }
 
-// A better path takes the place of the first within 300 ms, and not later.
-func TestBetterPaths(t *testing.T) {
+// A better path replaces the first one within 300 ms, and not later.
+func TestBetterPathIsNominated(t *testing.T) {
 	for _, c := range []struct {
 		second string
 		after  time.Duration
@@ -157,8 +157,8 @@ func TestBetterPaths(t *testing.T) {
 	}
 }
 
-// One path of the schedule, as text.
-func TestSchedule(t *testing.T) {
+// The schedule of the probes to one candidate, and to a guess, in milliseconds.
+func TestScheduleOfProbes(t *testing.T) {
 	p := newPair(t)
 	p.a.AddCandidates(p.now, false, addr("2.2.2.2:4001"))
 	p.a.AddCandidates(p.now, true, addr("2.2.2.2:5000"))

@@ -3,107 +3,105 @@ package punch
 import "time"
 
 const (
-	// idleGap and talkGap are between two PINGs on a path, while nobody speaks and
-	// while a conversation is open. NATs keep a mapping for 30 s at the very least.
+	// idleGap and talkGap lie between two PINGs on a path, without a conversation and
+	// with one. NATs keep a mapping for 30 s or longer.
 	idleGap = 15 * time.Second
 	talkGap = 2500 * time.Millisecond
-	// silence is how long a PING on a path may go unanswered until the path counts as
-	// quiet, and repeat when it is asked again then.
+	// silence is how long a PING on a path may go unanswered before the path is quiet.
+	// repeat is the time between PINGs without an answer.
 	silence = 600 * time.Millisecond
 	repeat  = 300 * time.Millisecond
-	// consent is how long a path without any answer stays one (RFC 7675 §5.1).
+	// consent is how long a path without an answer stays valid (RFC 7675 §5.1).
 	consent = 30 * time.Second
 )
 
-// A keepalive sees to it that a path that was found stays one. The zero value is asleep.
+// A keepalive checks the selected path so that NATs keep its mappings, and so that a broken
+// path is noticed.
 type keepalive struct {
 	talking bool
-	last    time.Time // heard
-	asked   time.Time // first PING since then that waits for its answer; zero: none
-	next    time.Time // PING
+	last    time.Time // when a PONG last came
+	asked   time.Time // when the first unanswered PING since then was sent; zero: there is none
+	next    time.Time // when to send the next PING
 }
 
-func (w *keepalive) gap() time.Duration {
-	if w.talking {
+func (k *keepalive) gap() time.Duration {
+	if k.talking {
 		return talkGap
 	}
 	return idleGap
 }
 
-func (w *keepalive) reset(now time.Time) {
-	w.last, w.asked, w.next = now, time.Time{}, now.Add(w.gap())
+// reset notes that the path has been selected or has answered.
+func (k *keepalive) reset(now time.Time) {
+	k.last, k.asked, k.next = now, time.Time{}, now.Add(k.gap())
 }
 
-func (w *keepalive) heard(now time.Time) {
-	w.last, w.asked, w.next = now, time.Time{}, now.Add(w.gap())
+func (k *keepalive) isQuiet(now time.Time) bool {
+	return !k.asked.IsZero() && now.Sub(k.asked) >= silence
 }
 
-func (w *keepalive) isQuiet(now time.Time) bool {
-	return !w.asked.IsZero() && now.Sub(w.asked) >= silence
-}
-
-// keepAlive asks on the path whether the peer is there still, and gives the path up
-// when it has not answered for long. It returns when to be called again.
-func (s *Checklist) keepAlive(now time.Time, send Sender) time.Time {
-	w := &s.keepalive
-	if !w.asked.IsZero() && now.Sub(w.last) >= consent+w.gap() {
-		s.selected.validated, s.selected.due, s.selected = time.Time{}, time.Time{}, nil
+// keepAlive pings the peer on the path and gives the path up when the peer has not answered
+// for long. It returns when to be called again.
+func (l *Checklist) keepAlive(now time.Time, send Sender) time.Time {
+	k := &l.keepalive
+	if !k.asked.IsZero() && now.Sub(k.last) >= consent+k.gap() {
+		l.selected.validated, l.selected.due, l.selected = time.Time{}, time.Time{}, nil
 		return time.Time{}
 	}
-	if !now.Before(w.next) {
-		s.sendPing(now, s.selected.Endpoint, send)
-		if w.asked.IsZero() {
-			w.asked = now
+	if !now.Before(k.next) {
+		l.sendPing(now, l.selected.Endpoint, send)
+		if k.asked.IsZero() {
+			k.asked = now
 		}
-		w.next = now.Add(repeat)
-		if now.Sub(w.asked) > 10*silence { // gone for good, most likely
-			w.next = now.Add(talkGap)
+		k.next = now.Add(repeat)
+		if now.Sub(k.asked) > 10*silence { // the path is most likely lost
+			k.next = now.Add(talkGap)
 		}
 	}
-	next := w.next
-	if at := w.asked.Add(silence); !w.asked.IsZero() && at.After(now) && at.Before(next) {
+	next := k.next
+	if at := k.asked.Add(silence); !k.asked.IsZero() && at.After(now) && at.Before(next) {
 		next = at
 	}
 	return next
 }
 
-// SetTalking says whether a conversation is open on the path, which is then watched closely.
-func (s *Checklist) SetTalking(now time.Time, on bool) {
-	w := &s.keepalive
-	if w.talking == on {
+// SetTalking says whether a conversation uses the path, which is then checked more often.
+func (l *Checklist) SetTalking(now time.Time, on bool) {
+	k := &l.keepalive
+	if k.talking == on {
 		return
 	}
-	w.talking = on
-	if w.asked.IsZero() {
-		w.next = now.Add(w.gap())
+	k.talking = on
+	if k.asked.IsZero() {
+		k.next = now.Add(k.gap())
 	}
 }
 
-// Check asks on the path at once whether it is there still.
-func (s *Checklist) Check(now time.Time) {
-	if s.selected != nil && s.keepalive.asked.IsZero() {
-		s.keepalive.next = now
+// Check pings the peer on the path at once.
+func (l *Checklist) Check(now time.Time) {
+	if l.selected != nil && l.keepalive.asked.IsZero() {
+		l.keepalive.next = now
 	}
 }
 
-// A State is how a session stands.
+// A State is the outcome of a checklist so far.
 type State struct {
-	Found bool // Path is one
+	Found bool // there is a Path
 	Path  Endpoint
 	RTT   time.Duration
-	Quiet bool // it has not answered just now
+	Quiet bool // it has not answered for the time silence
 
 	Heard time.Time // when the path last answered, or was found
-	Asked time.Time // first PING since then that waits for its answer; zero: none
+	Asked time.Time // when the first unanswered PING since then was sent; zero: there is none
 }
 
-// State says how the session stands.
-func (s *Checklist) State(now time.Time) State {
-	if s.selected == nil {
+// State returns the outcome so far.
+func (l *Checklist) State(now time.Time) State {
+	if l.selected == nil {
 		return State{}
 	}
 	return State{
-		Found: true, Path: s.selected.Endpoint, RTT: s.selected.rtt, Quiet: s.keepalive.isQuiet(now),
-		Heard: s.keepalive.last, Asked: s.keepalive.asked,
+		Found: true, Path: l.selected.Endpoint, RTT: l.selected.rtt, Quiet: l.keepalive.isQuiet(now),
+		Heard: l.keepalive.last, Asked: l.keepalive.asked,
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Keys are what the probes of one call are made and known by, at one of its ends.
+// Keys are the keys and IDs of the probes of one call, at one of its ends.
 type Keys struct {
 	out, in direction
 }
@@ -17,8 +17,8 @@ const (
 	labelOpen = "kadquic punch v1 open"
 )
 
-// NewKeys derives the keys of a call from our key and the other's public key, both
-// drawn for the call. The error is that the other's is no key.
+// NewKeys derives the keys of a call from our key and the peer's public key, both drawn for
+// the call. It fails if the peer's key is of small order.
 func NewKeys(own *ecdh.PrivateKey, peer [32]byte, caller bool) (Keys, error) {
 	public, err := ecdh.X25519().NewPublicKey(peer[:])
 	if err != nil {
@@ -42,7 +42,7 @@ func NewKeys(own *ecdh.PrivateKey, peer [32]byte, caller bool) (Keys, error) {
 	return Keys{out: ds[1], in: ds[0]}, nil
 }
 
-// openDirection derives what OPEN is made with.
+// openDirection derives the key and ID of OPEN.
 func openDirection(caller [32]byte) (direction, error) {
 	ds, err := directions(caller[:], labelOpen, 1)
 	if err != nil {

@@ -27,7 +27,7 @@ type natKind struct {
 	name      string
 	mapping   mapping
 	filtering filtering
-	open      bool // what comes unasked for takes the port from what the inside sends there later
+	open      bool // an unsolicited packet takes the port; later packets from inside to its source get another
 }
 
 var kinds = []natKind{
@@ -41,19 +41,19 @@ var kinds = []natKind{
 	{"symmetric", random, addressAndPort, false},
 }
 
-// A nat is a NAT with one host behind it, whose sockets are numbers.
+// A nat is a NAT with one host behind it. Sockets are numbers.
 type nat struct {
 	natKind
 	ip      netip.Addr
 	rand    *rand.Rand
 	last    uint16
-	ports   map[flow]uint16 // by what they are of
-	inside  map[uint16]int  // socket of each port
+	ports   map[flow]uint16
+	inside  map[uint16]int // socket of each port
 	sentTo  map[uint16]map[netip.AddrPort]bool
-	spoiled map[netip.AddrPort]bool // remotes that were faster, at a port of our own
+	spoiled map[netip.AddrPort]bool // remotes whose unsolicited packets came first
 }
 
-// A flow is what has a port: a socket, to a remote if the mapping depends on it.
+// A flow has one port: it is a socket, and a remote if the mapping depends on it.
 type flow struct {
 	socket int
 	remote netip.AddrPort
@@ -65,8 +65,7 @@ func newNAT(k natKind, ip netip.Addr, r *rand.Rand) *nat {
 		spoiled: map[netip.AddrPort]bool{}}
 }
 
-// out translates a packet from a socket of the inside and returns where it seems to
-// come from.
+// out translates a packet from a socket inside and returns its source address outside.
 func (n *nat) out(socket int, to netip.AddrPort) netip.AddrPort {
 	f := flow{socket: socket}
 	if n.mapping == sequential || n.mapping == random || n.spoiled[to] {
@@ -94,7 +93,7 @@ func (n *nat) out(socket int, to netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(n.ip, port)
 }
 
-// in says which socket gets a packet, if any.
+// in returns the socket that receives a packet, if the NAT lets it in.
 func (n *nat) in(from netip.AddrPort, port uint16) (socket int, ok bool) {
 	if n.mapping == noMapping && n.filtering == anyone {
 		return int(port) - 4000, port >= 4000

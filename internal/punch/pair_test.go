@@ -11,7 +11,7 @@ import (
 
 func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-// A pair is a caller's session that was answered, with the keys of its peer.
+// A pair is a caller's checklist with keys, and the keys of its peer.
 type pair struct {
 	t   testing.TB
 	now time.Time
@@ -46,7 +46,7 @@ func newPair(t testing.TB) *pair {
 	return p
 }
 
-// step returns the nonces of the PINGs that a sends, by where to.
+// step returns the nonces of the PINGs that a sends, by destination.
 func (p *pair) step(s *Checklist) map[netip.AddrPort]uint64 {
 	p.t.Helper()
 	nonces := map[netip.AddrPort]uint64{}

@@ -26,10 +26,10 @@ const (
 	bindingSize = 1 + 8 + 16 + 2
 )
 
-// An ID names a call to who receives its probes.
+// An ID identifies a call, and a direction, in probes.
 type ID [8]byte
 
-// A direction is what probes of one peer to the other are made with.
+// A direction is the ID and the key of the probes from one peer to the other.
 type direction struct {
 	id  ID
 	key [32]byte
@@ -52,7 +52,7 @@ func (d *direction) tag(b []byte) [sha256.Size]byte {
 	return sum
 }
 
-// open takes a probe apart if it is genuine.
+// open parses a probe if its tag is right.
 func (d *direction) open(b []byte) (kind byte, nonce uint64, ok bool) {
 	if len(b) != Size || ID(b[1:idEnd]) != d.id {
 		return 0, 0, false
@@ -64,7 +64,7 @@ func (d *direction) open(b []byte) (kind byte, nonce uint64, ok bool) {
 	return b[0], binary.BigEndian.Uint64(b[idEnd:]), true
 }
 
-// ParseID returns which call a packet is a probe of. That says nothing of who sent it.
+// ParseID returns the ID of a probe. It does not verify the sender.
 func ParseID(b []byte) (ID, bool) {
 	if len(b) != Size || b[0] < kindOpen || b[0] > kindPong {
 		return ID{}, false
@@ -72,14 +72,14 @@ func ParseID(b []byte) (ID, bool) {
 	return ID(b[1:idEnd]), true
 }
 
-// AppendBindingRequest appends a WHO.
+// AppendBindingRequest appends a binding request. The nonce is its transaction ID.
 func AppendBindingRequest(b []byte, nonce uint64) []byte {
 	b = append(b, kindBindingRequest)
 	b = binary.BigEndian.AppendUint64(b, nonce)
 	return append(b, make([]byte, bindingSize-idEnd)...)
 }
 
-// AnswerBindingRequest returns the SEEN for a packet from an address, if that is a WHO.
+// AnswerBindingRequest returns the binding response to a packet, if that is a request.
 func AnswerBindingRequest(b []byte, from netip.AddrPort) ([]byte, bool) {
 	if len(b) != bindingSize || b[0] != kindBindingRequest || !from.IsValid() {
 		return nil, false
@@ -90,7 +90,7 @@ func AnswerBindingRequest(b []byte, from netip.AddrPort) ([]byte, bool) {
 	return binary.BigEndian.AppendUint16(a, from.Port()), true
 }
 
-// ParseBindingResponse takes apart a SEEN. The nonce is that of the WHO.
+// ParseBindingResponse parses a binding response. The nonce is that of the request.
 func ParseBindingResponse(b []byte) (nonce uint64, at netip.AddrPort, ok bool) {
 	if len(b) != bindingSize || b[0] != kindBindingResponse {
 		return 0, netip.AddrPort{}, false
@@ -103,7 +103,7 @@ func ParseBindingResponse(b []byte) (nonce uint64, at netip.AddrPort, ok bool) {
 	return binary.BigEndian.Uint64(b[1:]), at, true
 }
 
-// packetCost is what a packet with so much payload takes of the network, IP and UDP headers
+// packetCost returns the size of a packet with so many bytes of payload, IP and UDP headers
 // included.
 func packetCost(to netip.AddrPort, payload int) int {
 	if to.Addr().Unmap().Is4() {

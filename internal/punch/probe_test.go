@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The bytes of probes, as they must stay.
+// The bytes of probes must not change.
 func TestProbeBytes(t *testing.T) {
 	p := newPair(t)
 	for _, c := range []struct {
@@ -21,7 +21,7 @@ func TestProbeBytes(t *testing.T) {
 		{"OPEN", p.a.openDir.append(nil, kindOpen, 1), "20335d550f0591d34a0000000000000001bc7728997f1a4ab21d19f222a460b31d"},
 		{"PING of the caller", p.a.keys.out.append(nil, kindPing, 2), "21bccf0ab86322ecd00000000000000002f89275b78f94fee03d9e81e7e08b4806"},
 		{"PONG of the callee", p.b.out.append(nil, kindPong, 2), "221a2e9ad9cbddcec80000000000000002749faa5a37444a1c6d9cb0090dfa200c"},
-		{"WHO", AppendBindingRequest(nil, 3), "230000000000000003" + strings.Repeat("00", 18)},
+		{"binding request", AppendBindingRequest(nil, 3), "230000000000000003" + strings.Repeat("00", 18)},
 	} {
 		if got := hex.EncodeToString(c.b); got != c.want {
 			t.Errorf("%s is\n%s, want\n%s", c.what, got, c.want)
@@ -29,24 +29,25 @@ func TestProbeBytes(t *testing.T) {
 	}
 }
 
-func TestWhoIsAnsweredWithNoMore(t *testing.T) {
+// A binding response is no longer than its request.
+func TestBindingResponseDoesNotAmplify(t *testing.T) {
 	for _, from := range []string{"1.2.3.4:5", "[2001:db8::1]:65535"} {
-		who := AppendBindingRequest(nil, 77)
-		seen, ok := AnswerBindingRequest(who, addr(from))
-		if !ok || len(seen) > len(who) {
-			t.Fatalf("%x is answered with %x, %v", who, seen, ok)
+		request := AppendBindingRequest(nil, 77)
+		response, ok := AnswerBindingRequest(request, addr(from))
+		if !ok || len(response) > len(request) {
+			t.Fatalf("%x is answered with %x, %v", request, response, ok)
 		}
-		if nonce, at, ok := ParseBindingResponse(seen); !ok || nonce != 77 || at != addr(from) {
-			t.Errorf("%x is %d, %v, %v", seen, nonce, at, ok)
+		if nonce, at, ok := ParseBindingResponse(response); !ok || nonce != 77 || at != addr(from) {
+			t.Errorf("%x is %d, %v, %v", response, nonce, at, ok)
 		}
-		if _, ok := AnswerBindingRequest(seen, addr(from)); ok {
-			t.Error("SEEN is answered")
+		if _, ok := AnswerBindingRequest(response, addr(from)); ok {
+			t.Error("a binding response is answered")
 		}
 	}
 }
 
-// Keys of small order make no secret.
-func TestNoSecretFromWorthlessKeys(t *testing.T) {
+// Keys of small order are refused.
+func TestKeysOfSmallOrderAreRefused(t *testing.T) {
 	own, err := ecdh.X25519().GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -58,17 +59,17 @@ func TestNoSecretFromWorthlessKeys(t *testing.T) {
 	}
 }
 
-// What is sent twice counts once, and what was not asked for is no answer.
+// A probe that is sent twice counts once, and an unsolicited PONG validates nothing.
 func TestReplays(t *testing.T) {
 	p := newPair(t)
 	there := addr("2.2.2.2:4001")
 	p.a.AddCandidates(p.now, false, there)
 	nonce := p.step(p.a)[there]
 	if !p.answer(nonce+1, there) || p.a.State(p.now).Found {
-		t.Fatal("an answer to nothing validates")
+		t.Fatal("an unsolicited answer validates")
 	}
 	if p.answer(nonce, addr("3.3.3.3:1")); p.a.State(p.now).Found {
-		t.Fatal("an answer from elsewhere validates")
+		t.Fatal("an answer from another address validates")
 	}
 	if p.answer(nonce, there); !p.a.State(p.now).Found {
 		t.Fatal("an answer does not validate")
@@ -82,14 +83,14 @@ func TestReplays(t *testing.T) {
 	if pongs != 1 || p.a.credit-credit != packetCost(there, Size) {
 		t.Errorf("%d answers to one PING, credit for %d bytes", pongs, p.a.credit-credit)
 	}
-	// Its own PINGs, sent back to it, are nothing to it.
+	// Its own PINGs, sent back to it, have no effect.
 	if p.a.Receive(p.now, 0, there, p.a.keys.out.append(nil, kindPing, 10), nil) {
-		t.Error("its own PING is one of the peer's")
+		t.Error("its own PING counts as the peer's")
 	}
 }
 
-// The caller keeps what comes before it has keys, and reads it then.
-func TestEarlyProbes(t *testing.T) {
+// The caller buffers probes that come before it has keys, and handles them then.
+func TestProbesBeforeKeysAreBuffered(t *testing.T) {
 	p := newPair(t)
 	keys := *p.a.keys
 	there := addr("2.2.2.2:4001")
@@ -98,7 +99,7 @@ func TestEarlyProbes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 * maxBuffered { // of which only so many are kept
+	for range 2 * maxBuffered { // only half of them are kept
 		p.a.Receive(p.now, 0, there, p.b.out.append(nil, kindPing, 1), nil)
 	}
 	var sent [][]byte
@@ -126,11 +127,11 @@ func FuzzReceive(f *testing.F) {
 			}
 		})
 		if p.a.State(p.now.Add(time.Second)).Found {
-			t.Error("validates")
+			t.Error("random bytes validate an address")
 		}
 		ParseID(b)
 		if a, ok := AnswerBindingRequest(b, addr("1.2.3.4:5")); ok && len(a) > len(b) {
-			t.Error("an answer longer than the question")
+			t.Error("a response longer than the request")
 		}
 		if nonce, at, ok := ParseBindingResponse(b); ok {
 			again, _ := AnswerBindingRequest(AppendBindingRequest(nil, nonce), at)

@@ -10,10 +10,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever comes, and in whatever order: a session never panics, never sends more to
-// addresses that are not validated than the peer has paid, and validates an address
-// only by a fresh answer from there.
-func TestNothingThatComesDoesHarm(t *testing.T) {
+// For any sequence of calls and packets, a checklist never panics, never sends more to
+// addresses that are not validated than the peer has paid for, and validates an address only
+// by a fresh answer from there.
+func TestNoSequenceOfPacketsDoesHarm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &machine{now: time.Unix(1e9, 0), asked: map[uint64]Endpoint{}}
 		m.start(t)
@@ -21,18 +21,18 @@ func TestNothingThatComesDoesHarm(t *testing.T) {
 			"wait": func(t *rapid.T) {
 				m.now = m.now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
 			},
-			"step":  func(*rapid.T) { m.wants(t, m.s.Step(m.now, m.send(t))) },
-			"name":  func(t *rapid.T) { m.s.AddCandidates(m.now, rapid.Bool().Draw(t, "guess"), drawAddr(t)) },
-			"pay":   func(t *rapid.T) { m.pay(rapid.IntRange(0, 4096).Draw(t, "bytes")) },
-			"talk":  func(t *rapid.T) { m.s.SetTalking(m.now, rapid.Bool().Draw(t, "on")) },
-			"check": func(*rapid.T) { m.s.Check(m.now) },
-			"scatter": func(t *rapid.T) {
+			"step":          func(*rapid.T) { m.wants(t, m.s.Step(m.now, m.send(t))) },
+			"add candidate": func(t *rapid.T) { m.s.AddCandidates(m.now, rapid.Bool().Draw(t, "guess"), drawAddr(t)) },
+			"add credit":    func(t *rapid.T) { m.pay(rapid.IntRange(0, 4096).Draw(t, "bytes")) },
+			"talk":          func(t *rapid.T) { m.s.SetTalking(m.now, rapid.Bool().Draw(t, "on")) },
+			"check":         func(*rapid.T) { m.s.Check(m.now) },
+			"search from sockets": func(t *rapid.T) {
 				m.s.SearchFromSockets(m.now, drawAddr(t), func() (int, bool) {
 					return rapid.IntRange(1, 5).Draw(t, "socket"), rapid.Bool().Draw(t, "opened")
 				})
 			},
-			"search": func(t *rapid.T) { m.s.SearchPorts(m.now, drawAddr(t).Addr()) },
-			"answered": func(t *rapid.T) {
+			"search ports": func(t *rapid.T) { m.s.SearchPorts(m.now, drawAddr(t).Addr()) },
+			"set keys": func(t *rapid.T) {
 				m.s.SetKeys(m.now, m.keys, m.send(t))
 			},
 			"probe":   func(t *rapid.T) { m.receive(t, m.peer.out.append(nil, drawKind(t), m.nonce(t))) },
@@ -44,7 +44,7 @@ func TestNothingThatComesDoesHarm(t *testing.T) {
 				b[rapid.IntRange(0, Size-1).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "by"))
 				before := m.s.State(m.now)
 				if m.receive(t, b) {
-					t.Fatal("a forged probe is taken for genuine")
+					t.Fatal("a forged probe counts as genuine")
 				}
 				if after := m.s.State(m.now); after != before {
 					t.Fatalf("a forged probe changes the state to %+v", after)
@@ -55,16 +55,16 @@ func TestNothingThatComesDoesHarm(t *testing.T) {
 	})
 }
 
-// A machine drives one session, and knows the keys of its peer.
+// A machine drives one checklist and knows the keys of its peer.
 type machine struct {
-	now   time.Time
-	s     *Checklist
-	keys  Keys // of the session
-	peer  Keys
-	paid  int
-	spent int
-	asked map[uint64]Endpoint // by PINGs of the session
-	came  [][]byte
+	now      time.Time
+	s        *Checklist
+	keys     Keys // of the checklist
+	peer     Keys
+	paid     int
+	spent    int
+	asked    map[uint64]Endpoint // by the nonces of its PINGs
+	received [][]byte
 }
 
 func (m *machine) start(t *rapid.T) {
@@ -76,17 +76,17 @@ func (m *machine) start(t *rapid.T) {
 		}
 	}
 	public := func(i int) [32]byte { return [32]byte(keys[i].PublicKey().Bytes()) }
-	called := rapid.Bool().Draw(t, "called")
-	m.keys, _ = NewKeys(keys[0], public(1), !called)
-	m.peer, _ = NewKeys(keys[1], public(0), called)
+	isCallee := rapid.Bool().Draw(t, "isCallee")
+	m.keys, _ = NewKeys(keys[0], public(1), !isCallee)
+	m.peer, _ = NewKeys(keys[1], public(0), isCallee)
 	caller := public(0)
-	if called {
+	if isCallee {
 		caller = public(1)
 	}
 	c := Config{Caller: caller, Rand: rand.New(rand.NewPCG(1, 2)).Uint64, Allowance: rapid.IntRange(0, 1500).Draw(t, "allowance")}
 	m.paid = c.Allowance
 	var err error
-	if called {
+	if isCallee {
 		m.s, err = NewCallee(c, m.keys, m.now, m.now)
 	} else {
 		m.s, err = NewCaller(c, m.now, m.now.Add(80*time.Millisecond), []netip.AddrPort{drawAddr(t)})
@@ -122,19 +122,19 @@ func (m *machine) pay(n int) {
 	m.s.AddCredit(n)
 }
 
-// receive hands over a packet, and fails if it validates what it should not.
+// receive hands over a packet and fails if it validates an address that it should not.
 func (m *machine) receive(t *rapid.T, b []byte) bool {
 	from := Endpoint{rapid.IntRange(0, 3).Draw(t, "via"), drawAddr(t)}
 	_, nonce, _ := m.peer.out.open(b)
 	to, asked := m.asked[nonce]
 	valid := m.validated(from)
 	if len(b) == Size {
-		m.paid += packetCost(from.Addr, Size) // at the very most, now or when it is read
-		m.came = append(m.came, b)
+		m.paid += packetCost(from.Addr, Size) // at most, now or when it leaves the buffer
+		m.received = append(m.received, b)
 	}
 	genuine := m.s.Receive(m.now, from.Via, from.Addr, b, m.send(t))
 	if !valid && m.validated(from) && (!asked || to != from || b[0] != kindPong) {
-		t.Fatalf("%v is validated by %x, the question went to %v", from, b, to)
+		t.Fatalf("%v is validated by %x, the PING went to %v", from, b, to)
 	}
 	return genuine
 }
@@ -146,12 +146,12 @@ func (m *machine) validated(e Endpoint) bool {
 
 func (m *machine) check(t *rapid.T) {
 	if m.spent > m.paid {
-		t.Fatalf("%d bytes to addresses not validated, paid were %d", m.spent, m.paid)
+		t.Fatalf("%d bytes to addresses that are not validated, credit for %d", m.spent, m.paid)
 	}
 	s := m.s
 	if len(s.candidates) > maxCandidates || len(s.sent) > maxSent || len(s.sentOrder) != len(s.sent) ||
 		len(s.answered) > maxAnswered || len(s.buffered) > maxBuffered {
-		t.Fatal("a session grows without bound")
+		t.Fatal("a checklist grows without bound")
 	}
 }
 
@@ -161,7 +161,7 @@ func (m *machine) wants(t *rapid.T, next time.Time) {
 	}
 }
 
-// nonce draws one that the session asked with, more often than not.
+// nonce mostly draws the nonce of a PING that was sent.
 func (m *machine) nonce(t *rapid.T) uint64 {
 	if len(m.asked) > 0 && rapid.IntRange(0, 3).Draw(t, "made up") > 0 {
 		i := rapid.IntRange(0, len(m.asked)-1).Draw(t, "which")
@@ -173,10 +173,10 @@ func (m *machine) nonce(t *rapid.T) uint64 {
 }
 
 func (m *machine) draw(t *rapid.T) []byte {
-	if len(m.came) == 0 {
+	if len(m.received) == 0 {
 		return nil
 	}
-	return rapid.SampledFrom(m.came).Draw(t, "b")
+	return rapid.SampledFrom(m.received).Draw(t, "b")
 }
 
 func drawKind(t *rapid.T) byte {

@@ -5,141 +5,139 @@ import (
 	"time"
 )
 
-// Receive takes in a probe that came by a socket of ours, and answers it. It reports
-// whether the probe is genuine: what is not has no effect.
-func (s *Checklist) Receive(now time.Time, via int, from netip.AddrPort, b []byte, send Sender) bool {
+// Receive handles a probe that one of our sockets received, and answers it. It reports
+// whether the probe is genuine; a forged one has no effect.
+func (l *Checklist) Receive(now time.Time, via int, from netip.AddrPort, b []byte, send Sender) bool {
 	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 	if !IsUsable(from) || len(b) != Size {
 		return false
 	}
 	e := Endpoint{via, from}
-	if s.keys == nil {
-		s.bufferProbe(e, b)
+	if l.keys == nil {
+		l.bufferProbe(e, b)
 		return false
 	}
-	if s.callee && b[0] == kindOpen {
-		_, nonce, ok := s.openDir.open(b)
+	if l.callee && b[0] == kindOpen {
+		_, nonce, ok := l.openDir.open(b)
 		if ok {
-			s.handlePing(now, e, nonce, send)
+			l.handlePing(now, e, nonce, send)
 		}
 		return ok
 	}
-	kind, nonce, ok := s.keys.in.open(b)
+	kind, nonce, ok := l.keys.in.open(b)
 	switch {
 	case !ok:
 		return false
 	case kind == kindPing:
-		s.handlePing(now, e, nonce, send)
+		l.handlePing(now, e, nonce, send)
 	case kind == kindPong:
-		s.handlePong(now, e, nonce, send)
+		l.handlePong(now, e, nonce, send)
 	default:
 		return false
 	}
 	return true
 }
 
-// bufferProbe puts aside a probe for which there are no keys yet. One that has the form of a
-// probe may be the callee's, who is faster by the straight way than by the relay.
-func (s *Checklist) bufferProbe(e Endpoint, b []byte) {
-	if len(s.buffered) < maxBuffered {
-		s.buffered = append(s.buffered, bufferedProbe{e.Via, e.Addr, [Size]byte(b)})
+// bufferProbe keeps a probe until there are keys. It may be the callee's: the direct path is
+// faster than the relay.
+func (l *Checklist) bufferProbe(e Endpoint, b []byte) {
+	if len(l.buffered) < maxBuffered {
+		l.buffered = append(l.buffered, bufferedProbe{e.Via, e.Addr, [Size]byte(b)})
 	}
 }
 
-// handlePing answers a PING or OPEN, where it came from. That may be news of where the peer
-// is.
-func (s *Checklist) handlePing(now time.Time, from Endpoint, nonce uint64, send Sender) {
-	if _, again := s.answered[nonce]; again {
+// handlePing answers a PING or OPEN. Its source may be a new, peer-reflexive candidate.
+func (l *Checklist) handlePing(now time.Time, from Endpoint, nonce uint64, send Sender) {
+	if _, again := l.answered[nonce]; again {
 		return
 	}
-	if len(s.answeredOrder) >= maxAnswered {
-		delete(s.answered, s.answeredOrder[0])
-		s.answeredOrder = s.answeredOrder[1:]
+	if len(l.answeredOrder) >= maxAnswered {
+		delete(l.answered, l.answeredOrder[0])
+		l.answeredOrder = l.answeredOrder[1:]
 	}
-	s.answered[nonce] = struct{}{}
-	s.answeredOrder = append(s.answeredOrder, nonce)
-	s.AddCredit(packetCost(from.Addr, Size))
+	l.answered[nonce] = struct{}{}
+	l.answeredOrder = append(l.answeredOrder, nonce)
+	l.AddCredit(packetCost(from.Addr, Size))
 
-	known := s.candidate(from)
-	if s.spend(from) {
+	known := l.candidate(from)
+	if l.spend(from) {
 		var room [Size]byte
-		send(from, s.keys.out.append(room[:0], kindPong, nonce))
+		send(from, l.keys.out.append(room[:0], kindPong, nonce))
 	}
-	s.search.stopIfFound(from)
+	l.search.stopIfFound(from)
 	switch {
 	case known == nil:
-		if known = s.addCandidate(from, false, now); known == nil {
+		if known = l.addCandidate(from, false, now); known == nil {
 			return
 		}
-	case known.guess: // not any more
+	case known.guess: // no longer
 		known.guess, known.probe, known.due = false, 0, now
 	case known.due.IsZero() && known.validated.IsZero():
 		known.probe, known.due = steps, now
 	}
-	if known.validated.IsZero() && !known.due.After(now) && s.isRunning(now) {
-		s.sendPing(now, from, send)
-		known.next(now, s.end)
+	if known.validated.IsZero() && !known.due.After(now) && l.isRunning(now) {
+		l.sendPing(now, from, send)
+		known.next(now, l.end)
 	}
 }
 
-// handlePong takes in a PONG. It validates an address only if it comes from where the
-// PING went.
-func (s *Checklist) handlePong(now time.Time, from Endpoint, nonce uint64, send Sender) {
-	p, ok := s.sent[nonce]
+// handlePong handles a PONG. It validates an address only if the PING went to that address.
+func (l *Checklist) handlePong(now time.Time, from Endpoint, nonce uint64, send Sender) {
+	p, ok := l.sent[nonce]
 	if !ok {
 		return
 	}
-	if p.to != from { // it is there, but behind something; see whether that answers
-		if s.candidate(from) == nil && s.isRunning(now) {
-			s.addCandidate(from, false, now)
+	if p.to != from { // a NAT translates its address: check that one as well
+		if l.candidate(from) == nil && l.isRunning(now) {
+			l.addCandidate(from, false, now)
 		}
 		return
 	}
-	delete(s.sent, nonce)
-	for i, n := range s.sentOrder {
+	delete(l.sent, nonce)
+	for i, n := range l.sentOrder {
 		if n == nonce {
-			s.sentOrder = append(s.sentOrder[:i], s.sentOrder[i+1:]...)
+			l.sentOrder = append(l.sentOrder[:i], l.sentOrder[i+1:]...)
 			break
 		}
 	}
-	s.keepalive.heard(now)
-	c := s.candidate(from)
+	l.keepalive.reset(now)
+	c := l.candidate(from)
 	if c == nil {
-		if c = s.addCandidate(from, false, now); c == nil {
-			c = s.replaceCandidate(from)
+		if c = l.addCandidate(from, false, now); c == nil {
+			c = l.replaceCandidate(from)
 		}
 	}
 	c.rtt = now.Sub(p.at)
 	if c.validated.IsZero() {
 		c.validated = now
-		s.nominate(now, c)
+		l.nominate(now, c)
 	}
 }
 
-// replaceCandidate takes an endpoint in, when there is no room, in the place of another that is
-// not the best, and that has not answered if there is such a one.
-func (s *Checklist) replaceCandidate(e Endpoint) *candidate {
+// replaceCandidate adds an endpoint in place of another that is not selected: one that is not
+// validated, if there is any.
+func (l *Checklist) replaceCandidate(e Endpoint) *candidate {
 	at := 0
-	for i, c := range s.candidates {
-		if c == s.selected {
+	for i, c := range l.candidates {
+		if c == l.selected {
 			continue
 		}
 		if at = i; c.validated.IsZero() {
 			break
 		}
 	}
-	s.candidates[at] = &candidate{Endpoint: e}
-	return s.candidates[at]
+	l.candidates[at] = &candidate{Endpoint: e}
+	return l.candidates[at]
 }
 
-// nominate decides whether a path just validated is the best.
-func (s *Checklist) nominate(now time.Time, c *candidate) {
+// nominate selects a path that was just validated, if it is the first or a better one.
+func (l *Checklist) nominate(now time.Time, c *candidate) {
 	switch {
-	case s.selected == nil:
-		s.nominateUntil = now.Add(nominationTime)
-	case now.After(s.nominateUntil) || rank(c.Addr.Addr()) >= rank(s.selected.Addr.Addr()):
+	case l.selected == nil:
+		l.nominateUntil = now.Add(nominationTime)
+	case now.After(l.nominateUntil) || rank(c.Addr.Addr()) >= rank(l.selected.Addr.Addr()):
 		return
 	}
-	s.selected = c
-	s.keepalive.reset(now)
+	l.selected = c
+	l.keepalive.reset(now)
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A world is two peers behind NATs and a relay, 80 ms of round trip between any two,
+// A world is two peers behind NATs and a relay, with a round trip of 80 ms between any two,
 // in virtual time.
 type world struct {
 	t      *testing.T
@@ -21,8 +21,8 @@ type world struct {
 	a, b   *end
 }
 
-// firstScattered is below the numbers of the sockets of a search.
-const firstScattered = 1000
+// searchSockets is less than the numbers of the sockets of a search.
+const searchSockets = 1000
 
 const delay = 40 * time.Millisecond
 
@@ -55,13 +55,14 @@ type end struct {
 	nat   *nat
 	key   *ecdh.PrivateKey
 	s     *Checklist
-	paid  int // for it, by the other
-	spent int // to addresses not validated
-	bytes int // to anybody
-	// scattered is how many sockets were opened for a search; only the last are open still.
-	scattered int
-	found     time.Time
-	wake      time.Time
+	paid  int // by the other end, for probes to it
+	spent int // on addresses that are not validated
+	bytes int // sent in all
+	// opened counts the sockets that were opened for a search; only the last Sockets are
+	// still open.
+	opened int
+	found  time.Time
+	wake   time.Time
 }
 
 func newWorld(t *testing.T, a, b natKind, seed uint64) *world {
@@ -123,7 +124,7 @@ func (e *end) send(to Endpoint, b []byte) {
 			return
 		}
 		socket, ok := o.nat.in(from, to.Addr.Port())
-		if socket > firstScattered && socket <= firstScattered+o.scattered-Sockets {
+		if socket > searchSockets && socket <= searchSockets+o.opened-Sockets {
 			return // closed
 		}
 		if ok && o.s != nil {
@@ -145,7 +146,7 @@ func (e *end) step() {
 		e.found = w.now
 	}
 	if e.spent > e.paid {
-		w.t.Fatalf("%d bytes to addresses not validated, paid were %d", e.spent, e.paid)
+		w.t.Fatalf("%d bytes to addresses that are not validated, credit for %d", e.spent, e.paid)
 	}
 	if next.IsZero() {
 		return
@@ -171,9 +172,9 @@ func (e *end) config(allowance int) Config {
 	return Config{Caller: [32]byte(e.w.a.key.PublicKey().Bytes()), Rand: e.w.rand.Uint64, Allowance: allowance}
 }
 
-// place is what an end tells of itself: where the relay sees its socket 0, after the
-// ports that it foresees.
-func (e *end) place() (guesses []netip.AddrPort, seen netip.AddrPort) {
+// candidates returns the candidates of an end: its predicted ports, and the address at which
+// the relay sees its socket 0.
+func (e *end) candidates() (guesses []netip.AddrPort, seen netip.AddrPort) {
 	seen = e.nat.out(0, relay)
 	if e.nat.mapping == sequential {
 		guesses = NextPorts(e.nat.out(999, relay), 10)
@@ -181,7 +182,8 @@ func (e *end) place() (guesses []netip.AddrPort, seen netip.AddrPort) {
 	return guesses, seen
 }
 
-func (e *end) name(o *end, guesses []netip.AddrPort, seen netip.AddrPort) {
+// addCandidates takes in the candidates of the other end and begins a search if it helps.
+func (e *end) addCandidates(o *end, guesses []netip.AddrPort, seen netip.AddrPort) {
 	w := e.w
 	e.s.AddCandidates(w.now, true, guesses...)
 	e.s.AddCandidates(w.now, false, seen)
@@ -190,8 +192,8 @@ func (e *end) name(o *end, guesses []netip.AddrPort, seen netip.AddrPort) {
 	case e.nat.mapping == random && o.nat.mapping <= independent:
 		e.pay(SearchCost(true, seen.Addr()))
 		e.s.SearchFromSockets(w.now, seen, func() (int, bool) {
-			e.scattered++
-			return firstScattered + e.scattered, true
+			e.opened++
+			return searchSockets + e.opened, true
 		})
 	case o.nat.mapping == random && e.nat.mapping <= independent:
 		e.pay(SearchCost(false, seen.Addr()))
@@ -199,11 +201,11 @@ func (e *end) name(o *end, guesses []netip.AddrPort, seen netip.AddrPort) {
 	}
 }
 
-// call runs a call of a's to b for a while; known: a knew where b is.
+// call has a call b and runs for d. If known, a has b's address beforehand.
 func (w *world) call(known bool, d time.Duration) {
 	a, b := w.a, w.b
-	guessA, seenA := a.place()
-	_, seenB := b.place()
+	guessA, seenA := a.candidates()
+	_, seenB := b.candidates()
 	var before []netip.AddrPort
 	if known && a.nat.mapping != sequential {
 		before = append(before, seenB)
@@ -226,15 +228,15 @@ func (w *world) call(known bool, d time.Duration) {
 		if b.s, err = NewCallee(b.config(0), keys, w.now, begin); err != nil {
 			w.t.Fatal(err)
 		}
-		guessB, seenB := b.place()
-		b.name(a, guessA, seenA)
+		guessB, seenB := b.candidates()
+		b.addCandidates(a, guessA, seenA)
 		b.step()
 		w.after(2*delay, func() {
 			keys, err := NewKeys(a.key, [32]byte(b.key.PublicKey().Bytes()), true)
 			if err != nil {
 				w.t.Fatal(err)
 			}
-			a.name(b, guessB, seenB)
+			a.addCandidates(b, guessB, seenB)
 			a.s.SetKeys(w.now, keys, a.send)
 			a.step()
 		})
