@@ -8,32 +8,31 @@ import (
 	"time"
 )
 
-// An CandidateOffer is what one peer tells another, through a relay, so that they
-// can meet: where it may be found, and half of a secret that the relay does not
-// learn. From both halves, by X25519 (RFC 7748), the two make the key of their
-// probes.
+// A CandidateOffer names a peer's candidates to another peer, through a relay
+// (Introduction in SPEC.md). From the X25519 keys of both peers' offers (RFC 7748)
+// follow the keys of their probes, which the relay does not learn.
 type CandidateOffer struct {
 	From, To PeerID
 	Key      [32]byte  // an X25519 public key, made for this call
 	Reply    [32]byte  // Key of the call that this answers; zero in a call
 	At       time.Time // when it was signed, in milliseconds, UTC
-	// Addrs are candidates, at most MaxIntroAddrs, always IP addresses, the best
-	// first. The first MaxGuess may be guesses of the port that a NAT will give.
+	// Addrs are candidates, at most MaxCandidates, always IP addresses, the best
+	// first. The first MaxGuess may be ports that a NAT is predicted to assign.
 	Addrs    []Addr
 	Mapping  Mapping // of the NAT in front of the sender
-	Birthday bool    // the sender agrees to probes of many ports at random
+	Birthday bool    // the sender agrees to probes of many random ports
 }
 
-// Mapping says how a NAT chooses the outside port of a socket that sends to one
-// place after another (RFC 4787 §4.1).
+// Mapping says how a NAT assigns ports to a socket that sends to several
+// destinations (RFC 4787 §4.1).
 type Mapping uint8
 
 const (
 	MappingUnknown     Mapping = 0
 	MappingNone        Mapping = 1 // there is no NAT
-	MappingIndependent Mapping = 2 // always the same
-	MappingSequential  Mapping = 3 // another for each place, in steps
-	MappingRandom      Mapping = 4 // another for each place, at random
+	MappingIndependent Mapping = 2 // one port for all destinations
+	MappingSequential  Mapping = 3 // another port for each destination, in steps
+	MappingRandom      Mapping = 4 // another port for each destination, at random
 )
 
 var mappingNames = [...]string{"unknown", "none", "endpoint-independent", "sequential", "random"}
@@ -46,20 +45,20 @@ func (m Mapping) String() string {
 	return mappingNames[MappingUnknown]
 }
 
-// ErrIntroduction is returned for what is not an introduction that its sender
-// has signed.
-var ErrIntroduction = errors.New("not a valid introduction")
+// ErrCandidateOffer is returned for bytes that are no candidate offer signed by its
+// sender.
+var ErrCandidateOffer = errors.New("not a valid candidate offer")
 
-const introDomain = "kadquic call v1\x00"
+const candidateOfferDomain = "kadquic call v1\x00"
 
-// Sign returns the form in which i travels: the signature and the bytes signed.
-// From is set to the key's public half, At cut to milliseconds, and Addrs to
-// MaxIntroAddrs; those that are not IP addresses are left out.
+// Sign returns the encoded offer: the signature and the signed bytes. It sets From to
+// the public key, cuts At to milliseconds and Addrs to MaxCandidates, and leaves out
+// addresses that are not IP addresses.
 func (i CandidateOffer) Sign(key ed25519.PrivateKey) []byte {
 	i.From = PeerID(key.Public().(ed25519.PublicKey))
-	b := append(make([]byte, 0, 512), introDomain...)
+	b := append(make([]byte, 0, 512), candidateOfferDomain...)
 	b = i.encode(b)
-	payload := b[len(introDomain):]
+	payload := b[len(candidateOfferDomain):]
 	return append(ed25519.Sign(key, b), payload...)
 }
 
@@ -73,7 +72,7 @@ func (i CandidateOffer) encode(b []byte) []byte {
 	b = appendUint(b, 5, millis(i.At))
 	n := 0
 	for _, a := range i.Addrs {
-		if _, ok := a.AddrPort(); ok && n < MaxOfferAddrs {
+		if _, ok := a.AddrPort(); ok && n < MaxCandidates {
 			b = appendBytes(b, 6, a)
 			n++
 		}
@@ -82,27 +81,26 @@ func (i CandidateOffer) encode(b []byte) []byte {
 	return appendUint(b, 8, bit(i.Birthday))
 }
 
-// ParseCandidateOffer reads what Sign returned and verifies that From has signed
-// it. Whether From and To are who they should be, and At lately, is for the
-// caller to see. Fields not known here are passed over, and addresses of forms
-// not known left out. The error wraps ErrIntroduction.
+// ParseCandidateOffer decodes an offer and verifies that From has signed it. It does
+// not check To and At. It ignores unknown fields and leaves out addresses of unknown
+// form. The error wraps ErrCandidateOffer.
 func ParseCandidateOffer(b []byte) (CandidateOffer, error) {
-	if len(b) <= ed25519.SignatureSize || len(b) > MaxIntro {
-		return CandidateOffer{}, fmt.Errorf("%w: %d bytes", ErrIntroduction, len(b))
+	if len(b) <= ed25519.SignatureSize || len(b) > MaxCandidateOffer {
+		return CandidateOffer{}, fmt.Errorf("%w: %d bytes", ErrCandidateOffer, len(b))
 	}
 	signature, payload := b[:ed25519.SignatureSize], b[ed25519.SignatureSize:]
-	i, why := parseIntroduction(payload)
+	i, why := parseCandidateOffer(payload)
 	if why != "" {
-		return CandidateOffer{}, fmt.Errorf("%w: %s", ErrIntroduction, why)
+		return CandidateOffer{}, fmt.Errorf("%w: %s", ErrCandidateOffer, why)
 	}
-	signed := append(append(make([]byte, 0, len(introDomain)+len(payload)), introDomain...), payload...)
+	signed := append(append(make([]byte, 0, len(candidateOfferDomain)+len(payload)), candidateOfferDomain...), payload...)
 	if !ed25519.Verify(i.From[:], signed, signature) {
-		return CandidateOffer{}, fmt.Errorf("%w: signature does not match", ErrIntroduction)
+		return CandidateOffer{}, fmt.Errorf("%w: signature does not match", ErrCandidateOffer)
 	}
 	return i, nil
 }
 
-func parseIntroduction(b []byte) (i CandidateOffer, why reason) {
+func parseCandidateOffer(b []byte) (i CandidateOffer, why reason) {
 	addrs := 0
 	c := scan(b)
 	for why == "" && c.next() {
@@ -121,7 +119,7 @@ func parseIntroduction(b []byte) (i CandidateOffer, why reason) {
 				why = badTime
 			}
 		case c.is(6, bytesType):
-			if addrs++; addrs > MaxOfferAddrs {
+			if addrs++; addrs > MaxCandidates {
 				why = tooManyAddrs
 			} else if a := parseSeen(c.data()); a != "" {
 				i.Addrs = append(i.Addrs, a)

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// What is signed comes back; a bit changed anywhere, or another's name, does not.
-func TestIntroduction(t *testing.T) {
+// A signed offer decodes to itself; with any bit changed it is refused.
+func TestCandidateOffer(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		i    CandidateOffer
-	}{{"call", introduction()}, {"answer", answer()}} {
+	}{{"call", sampleOffer()}, {"answer", answer()}} {
 		key := alice
 		if c.i.From == idOf(bob) {
 			key = bob
@@ -25,37 +25,37 @@ func TestIntroduction(t *testing.T) {
 		}
 		for at := range b {
 			b[at] ^= 1
-			if i, err := ParseCandidateOffer(b); !errors.Is(err, ErrIntroduction) {
+			if i, err := ParseCandidateOffer(b); !errors.Is(err, ErrCandidateOffer) {
 				t.Fatalf("%s: byte %d changed, and still %+v, %v", c.name, at, i, err)
 			}
 			b[at] ^= 1
 		}
-		for _, bad := range [][]byte{nil, b[:64], b[:len(b)-1], append(b, 0), make([]byte, MaxIntro+1)} {
-			if i, err := ParseCandidateOffer(bad); !errors.Is(err, ErrIntroduction) {
+		for _, bad := range [][]byte{nil, b[:64], b[:len(b)-1], append(b, 0), make([]byte, MaxCandidateOffer+1)} {
+			if i, err := ParseCandidateOffer(bad); !errors.Is(err, ErrCandidateOffer) {
 				t.Errorf("%s: %d bytes are %+v, %v", c.name, len(bad), i, err)
 			}
 		}
 	}
 }
 
-// The largest introduction fits a CALL; what is too much is left out.
-func TestIntroductionLargest(t *testing.T) {
-	i := introduction()
+// The largest offer fits a CALL; surplus addresses are left out.
+func TestLargestCandidateOffer(t *testing.T) {
+	i := sampleOffer()
 	i.Reply, i.Birthday, i.Mapping, i.At = i.Key, true, MappingRandom, time.UnixMilli(maxMillis).UTC()
 	i.Addrs = []Addr{addrDNS}
-	for n := range 2 * MaxOfferAddrs {
+	for n := range 2 * MaxCandidates {
 		i.Addrs = append(i.Addrs, AddrFrom(netip.AddrPortFrom(addr6IP(), uint16(n+1))))
 	}
 	b := i.Sign(alice)
 	got, err := ParseCandidateOffer(b)
-	if err != nil || len(got.Addrs) != MaxOfferAddrs || got.Addrs[0] != i.Addrs[1] {
+	if err != nil || len(got.Addrs) != MaxCandidates || got.Addrs[0] != i.Addrs[1] {
 		t.Fatalf("%d bytes: %+v, %v", len(b), got, err)
 	}
-	if len(b) > MaxIntro-256 {
+	if len(b) > MaxCandidateOffer-256 {
 		t.Errorf("%d bytes: too little room for fields of the future", len(b))
 	}
-	if MaxGuess >= MaxOfferAddrs {
-		t.Error("guesses leave no room for what is known")
+	if MaxGuess >= MaxCandidates {
+		t.Error("guesses leave no room for other candidates")
 	}
 }
 

@@ -91,7 +91,7 @@ func toPB(f Frame) *pb.Frame {
 	return p
 }
 
-func introductionToPB(i CandidateOffer) *pb.Introduction {
+func candidateOfferToPB(i CandidateOffer) *pb.Introduction {
 	p := &pb.Introduction{From: i.From[:], To: i.To[:], Key: i.Key[:], At: uint64(i.At.UnixMilli()), Mapping: pb.Mapping(i.Mapping), Birthday: i.Birthday}
 	if i.Reply != [32]byte{} {
 		p.Reply = i.Reply[:]
@@ -210,7 +210,7 @@ func fromPB(p *pb.Frame) Frame {
 	return f
 }
 
-func introductionFromPB(p *pb.Introduction) CandidateOffer {
+func candidateOfferFromPB(p *pb.Introduction) CandidateOffer {
 	i := CandidateOffer{From: PeerID(p.GetFrom()), To: PeerID(p.GetTo()), Key: [32]byte(p.GetKey()), At: time.UnixMilli(int64(p.GetAt())).UTC(), Birthday: p.GetBirthday()}
 	copy(i.Reply[:], p.GetReply())
 	if m := p.GetMapping(); m >= 0 && m <= pb.Mapping_MAPPING_RANDOM {

@@ -106,9 +106,9 @@ func drawFrame(t *rapid.T) Frame {
 	case bodyReserved:
 		f.Body = Reserved{Lifetime: time.Duration(rapid.Uint32().Draw(t, "lifetime")) * time.Second, Rate: rapid.IntRange(0, 1<<31-1).Draw(t, "rate")}
 	case bodyCall:
-		f.Body = Call{Peer: drawID(t), Offer: append(drawBytes(t, MaxIntro-1), 1), Seen: drawIP(t), Padding: rapid.IntRange(0, MaxPadding).Draw(t, "padding"), Passed: rapid.Bool().Draw(t, "passed")}
+		f.Body = Call{Peer: drawID(t), Offer: append(drawBytes(t, MaxCandidateOffer-1), 1), Seen: drawIP(t), Padding: rapid.IntRange(0, MaxPadding).Draw(t, "padding"), Passed: rapid.Bool().Draw(t, "passed")}
 	case bodyCalled:
-		f.Body = Called{Offer: append(drawBytes(t, MaxIntro-1), 1), Seen: drawIP(t), Padding: rapid.IntRange(0, MaxPadding).Draw(t, "padding")}
+		f.Body = Called{Offer: append(drawBytes(t, MaxCandidateOffer-1), 1), Seen: drawIP(t), Padding: rapid.IntRange(0, MaxPadding).Draw(t, "padding")}
 	}
 	return f
 }

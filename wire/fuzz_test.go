@@ -121,30 +121,30 @@ func checkFrame(t *testing.T, b []byte) Frame {
 	return f
 }
 
-// An introduction verifies only if it was signed, and is read as the generated
+// A candidate offer verifies only if it was signed, and is read as the generated
 // code reads it.
-func FuzzIntroduction(f *testing.F) {
-	f.Add(introduction().encode(nil))
+func FuzzCandidateOffer(f *testing.F) {
+	f.Add(sampleOffer().encode(nil))
 	f.Add(answer().encode(nil))
 	f.Add([]byte("\x32\x00\x38\xff\xff\xff\xff\x7f\x40\x02"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		i, why := parseIntroduction(payload)
-		if _, err := ParseCandidateOffer(append(make([]byte, 64), payload...)); err == nil || !errors.Is(err, ErrIntroduction) {
+		i, why := parseCandidateOffer(payload)
+		if _, err := ParseCandidateOffer(append(make([]byte, 64), payload...)); err == nil || !errors.Is(err, ErrCandidateOffer) {
 			t.Fatalf("%x: %v without a signature", payload, err)
 		}
 		if why != "" {
 			return
 		}
 		var p pb.Introduction
-		if err := proto.Unmarshal(payload, &p); err != nil || !reflect.DeepEqual(i, introductionFromPB(&p)) {
+		if err := proto.Unmarshal(payload, &p); err != nil || !reflect.DeepEqual(i, candidateOfferFromPB(&p)) {
 			t.Fatalf("%x: parsed as %+v, by the generated code as %+v, %v", payload, i, &p, err)
 		}
-		want, err := canonical.Marshal(introductionToPB(i))
+		want, err := canonical.Marshal(candidateOfferToPB(i))
 		if err != nil || !bytes.Equal(i.encode(nil), want) {
 			t.Fatalf("%+v: written as %x, by the generated code as %x, %v", i, i.encode(nil), want, err)
 		}
-		if len(want)+64 > MaxIntro {
-			t.Fatalf("an introduction of %d bytes", len(want)+64)
+		if len(want)+64 > MaxCandidateOffer {
+			t.Fatalf("a candidate offer of %d bytes", len(want)+64)
 		}
 		i.From = idOf(alice)
 		if back, err := ParseCandidateOffer(i.Sign(alice)); err != nil || !reflect.DeepEqual(back, i) {

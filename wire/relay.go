@@ -17,12 +17,12 @@ type Reserved struct {
 	Rate     int           // bytes a second that are relayed to and from the asker, for each peer; 0 if not told
 }
 
-// Call asks to be introduced to a peer. It goes from the caller to a relay of
-// the peer, and on from the relay to the peer.
+// Call calls a peer. It goes from the caller to a relay of the peer, and from the
+// relay to the peer.
 type Call struct {
-	Peer PeerID // towards the relay who is called; if Passed, who calls
-	// Intro is 1 to MaxIntro bytes that the relay passes on as they are: see
-	// [Introduction].
+	Peer PeerID // the callee; if Passed, the caller
+	// Offer is a signed [CandidateOffer], 1 to MaxCandidateOffer bytes that the relay
+	// passes on as they are.
 	Offer   []byte
 	Seen    Addr // from the relay where it sees the caller, always an IP address; "" if it does not tell
 	Padding int  // bytes of no meaning, at most MaxPadding, that pay for as many sent to the caller's addresses
@@ -120,7 +120,7 @@ func parseCall(b []byte) (m Call, why reason) {
 	case !m.Peer.IsValid():
 		why = badPeerID
 	default:
-		m.Offer, why = parseIntro(m.Offer)
+		m.Offer, why = copyCandidateOffer(m.Offer)
 	}
 	return m, c.or(why)
 }
@@ -138,15 +138,15 @@ func parseCalled(b []byte) (m Called, why reason) {
 		}
 	}
 	if why == "" && !c.bad {
-		m.Offer, why = parseIntro(m.Offer)
+		m.Offer, why = copyCandidateOffer(m.Offer)
 	}
 	return m, c.or(why)
 }
 
-// parseIntro copies an introduction out of a frame.
-func parseIntro(b []byte) ([]byte, reason) {
-	if len(b) == 0 || len(b) > MaxIntro {
-		return nil, badIntro
+// copyCandidateOffer copies a candidate offer out of a frame.
+func copyCandidateOffer(b []byte) ([]byte, reason) {
+	if len(b) == 0 || len(b) > MaxCandidateOffer {
+		return nil, badCandidateOffer
 	}
 	return append([]byte(nil), b...), ""
 }

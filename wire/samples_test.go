@@ -80,8 +80,8 @@ func contacts(n int) (cs []Contact) {
 	return cs
 }
 
-// introduction is what alice tells bob in a call.
-func introduction() CandidateOffer {
+// sampleOffer is what alice tells bob in a call.
+func sampleOffer() CandidateOffer {
 	return CandidateOffer{From: idOf(alice), To: idOf(bob), Key: routing.KeyOf("half"), At: noon,
 		Addrs: []Addr{addr4(7, 4774), addr6}, Mapping: MappingSequential}
 }
@@ -156,9 +156,9 @@ func samples() map[string]Frame {
 		"reserved":           {ID: 10, Body: Reserved{Lifetime: time.Hour, Rate: 256 << 10}},
 		"reserved none":      {ID: 10, Body: Reserved{}},
 		"reserved most":      {ID: 10, Body: Reserved{Lifetime: (1<<32 - 1) * time.Second, Rate: 1<<31 - 1}},
-		"call":               {ID: 11, Body: Call{Peer: idOf(bob), Offer: introduction().Sign(alice)}},
+		"call":               {ID: 11, Body: Call{Peer: idOf(bob), Offer: sampleOffer().Sign(alice)}},
 		"call on":            {ID: 11, Body: Call{Peer: idOf(alice), Offer: []byte("hello"), Seen: addr4(9, 40000), Padding: 100, Passed: true}},
-		"call most":          {ID: 11, Body: Call{Peer: idOf(bob), Offer: make([]byte, MaxIntro), Seen: addr6, Padding: MaxPadding}},
+		"call most":          {ID: 11, Body: Call{Peer: idOf(bob), Offer: make([]byte, MaxCandidateOffer), Seen: addr6, Padding: MaxPadding}},
 		"called":             {ID: 11, Body: Called{Offer: answer().Sign(bob)}},
 		"called on":          {ID: 11, Body: Called{Offer: []byte("hello"), Seen: addr6, Padding: 200}},
 	}

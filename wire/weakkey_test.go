@@ -166,18 +166,18 @@ func TestRecordsThatNameWeakRelaysDoNotVerify(t *testing.T) {
 	}
 }
 
-func TestIntroductionsWithWeakKeysAreRefused(t *testing.T) {
+func TestCandidateOffersWithWeakKeysAreRefused(t *testing.T) {
 	forged := false
 	for _, id := range weakIDs(t) {
 		i := CandidateOffer{From: id, To: idOf(bob), Key: [32]byte{9}, At: noon}
 		payload := i.encode(nil)
-		signature, ok := forge(t, id, append([]byte(introDomain), payload...))
+		signature, ok := forge(t, id, append([]byte(candidateOfferDomain), payload...))
 		forged = forged || ok
-		if _, err := ParseCandidateOffer(append(signature[:], payload...)); !errors.Is(err, ErrIntroduction) {
+		if _, err := ParseCandidateOffer(append(signature[:], payload...)); !errors.Is(err, ErrCandidateOffer) {
 			t.Errorf("from %x: %v", id[:], err)
 		}
 		i.To = id
-		if _, err := ParseCandidateOffer(i.Sign(alice)); !errors.Is(err, ErrIntroduction) {
+		if _, err := ParseCandidateOffer(i.Sign(alice)); !errors.Is(err, ErrCandidateOffer) {
 			t.Errorf("to %x: %v", id[:], err)
 		}
 	}

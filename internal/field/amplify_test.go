@@ -83,7 +83,7 @@ func (n *network) lie(what string, f forgery, tell func(*lie) error) *lie {
 	n.lies++
 	l := &lie{forgery: f, what: what, tell: tell, stranger: n.Public(fmt.Sprintf("stranger-%d", n.lies))}
 	l.liar = start(n.t, n.Public(fmt.Sprintf("liar-%d", n.lies)), setting{Client: true})
-	for i := range wire.MaxOfferAddrs {
+	for i := range wire.MaxCandidates {
 		ip := l.stranger.IP4()
 		if i%4 == 3 {
 			ip = l.stranger.IP6()

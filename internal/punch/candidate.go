@@ -23,7 +23,7 @@ type candidate struct {
 	rtt       time.Duration
 }
 
-// maxCandidates bounds the candidates of a checklist: those of the peer's offer, and the
+// maxCandidates bounds the candidates of a checklist: from the peer's offer, and
 // peer-reflexive ones, from which its probes came.
 const maxCandidates = 48
 

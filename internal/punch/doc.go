@@ -6,7 +6,7 @@
 //
 // # Probes
 //
-// A probe is a UDP packet whose first byte is that of no QUIC packet. OPEN, PING and PONG
+// A probe is a UDP packet whose first byte no QUIC packet has. OPEN, PING and PONG
 // have 33 bytes:
 //
 //	0       1                 9               17                            33

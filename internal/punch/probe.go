@@ -90,7 +90,7 @@ func AnswerBindingRequest(b []byte, from netip.AddrPort) ([]byte, bool) {
 	return binary.BigEndian.AppendUint16(a, from.Port()), true
 }
 
-// ParseBindingResponse parses a binding response. The nonce is that of the request.
+// ParseBindingResponse parses a binding response. It returns the nonce of the request.
 func ParseBindingResponse(b []byte) (nonce uint64, at netip.AddrPort, ok bool) {
 	if len(b) != bindingSize || b[0] != kindBindingResponse {
 		return 0, netip.AddrPort{}, false

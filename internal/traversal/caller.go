@@ -26,11 +26,11 @@ const (
 	callStagger   = 300 * time.Millisecond
 	// callTimeout bounds one call.
 	callTimeout = 5 * time.Second
-	// allowance is what may be sent without credit to the known addresses of a peer: one
-	// handshake packet, which a dial would send there.
+	// allowance is the credit, in bytes, for probes to the known addresses of a peer: the
+	// size of one handshake packet, which a dial would send there.
 	allowance = quic.InitialPacketSize + 28
-	// maxKnownAddrs bounds the addresses from our address book that a call checks before
-	// the callee has answered, and then those of an earlier offer.
+	// maxKnownAddrs bounds the addresses from the address book that a call checks before
+	// the callee has answered. It checks as many of the peer's last offer.
 	maxKnownAddrs = 4
 )
 

@@ -38,9 +38,9 @@ func (m *Sessions) newOffer(to wire.PeerID, key, reply [32]byte, relay netip.Add
 func offerAddrs(guesses, candidates []netip.AddrPort) (addrs []wire.Addr) {
 	guesses = guesses[:min(len(guesses), wire.MaxGuess)]
 	candidates = slices.DeleteFunc(slices.Clone(candidates), func(a netip.AddrPort) bool { return slices.Contains(guesses, a) })
-	candidates = reach.Cover(candidates, wire.MaxOfferAddrs-len(guesses), netip.AddrPort.Addr)
+	candidates = reach.Cover(candidates, wire.MaxCandidates-len(guesses), netip.AddrPort.Addr)
 	for _, a := range slices.Concat(guesses, candidates) {
-		if addr := wire.AddrFrom(a); addr != "" && len(addrs) < wire.MaxOfferAddrs && !slices.Contains(addrs, addr) {
+		if addr := wire.AddrFrom(a); addr != "" && len(addrs) < wire.MaxCandidates && !slices.Contains(addrs, addr) {
 			addrs = append(addrs, addr)
 		}
 	}

@@ -54,7 +54,7 @@ func TestOfferNamesTheLAN(t *testing.T) {
 		candidates = append(candidates, netip.MustParseAddrPort(fmt.Sprintf("172.%d.0.1:4774", 17+i)))
 	}
 	addrs := offerAddrs(guesses, candidates)
-	if len(addrs) != wire.MaxOfferAddrs || !slices.Contains(addrs, wire.AddrFrom(lan)) || !slices.Contains(addrs, wire.AddrFrom(v6)) {
+	if len(addrs) != wire.MaxCandidates || !slices.Contains(addrs, wire.AddrFrom(lan)) || !slices.Contains(addrs, wire.AddrFrom(v6)) {
 		t.Errorf("%d addresses: %v", len(addrs), addrs)
 	}
 }

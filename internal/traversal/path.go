@@ -1,7 +1,6 @@
 package traversal
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -206,13 +205,4 @@ func (s *session) kindOf(a netip.AddrPort) quic.PathKind {
 		}
 	}
 	return quic.Punched
-}
-
-// String returns "call to 12D3KooW…: path /ip4/…, after 80ms" and the like.
-func (e CallEvent) String() string {
-	direction := "to"
-	if e.Inbound {
-		direction = "from"
-	}
-	return fmt.Sprintf("call %s %s: %s", direction, e.Peer, e.What)
 }

@@ -25,7 +25,7 @@ import (
 //	path relayed               call after 5 round trips, 1, 2, 5, 15, 60, 60, … s
 //	relay silent               call through another relay, connect to this one again
 //
-// A side that only receives does not notice that its NAT has lost the mapping: hence the
+// A side that only receives does not notice that its NAT has lost the mapping: therefore the
 // third line. A relay check tells the relay our address; before that, nothing from the relay
 // arrives (Relays.CheckRelays).
 //

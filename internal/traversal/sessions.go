@@ -30,8 +30,8 @@ const (
 	maxUnconnected     = maxInboundSessions / MaxRelays
 	// callRate and callBurst bound the inbound calls that are looked at.
 	callRate, callBurst = 50, 200
-	// maxKeylessOffered bounds the checklists without keys to which a probe of an
-	// unknown ID is offered: those outbound calls wait for an answer.
+	// maxKeylessOffered bounds the sessions with an unanswered outbound call to which a
+	// probe of an unknown ID is offered.
 	maxKeylessOffered = 16
 )
 
@@ -153,8 +153,8 @@ func New(c Config) *Sessions {
 	}
 }
 
-// session returns the session with a peer and begins one if there is none. The relay is
-// that of the inbound call that needs the session; zero for outbound calls.
+// session returns the session with a peer and begins one if there is none. For an inbound
+// call, relay is the call's relay; for an outbound call it is zero.
 func (m *Sessions) session(id, relay wire.PeerID) (*session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
