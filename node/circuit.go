@@ -110,7 +110,7 @@ func (n *Node) circuitsOf(r RelayInfo) (all []ma.Multiaddr) {
 func (n *Node) relayAddrs(r RelayInfo) []wire.Addr {
 	addrs := []wire.Addr{r.Addr}
 	others := n.peers.AppendVerified(nil, r.ID)
-	if record := n.peers.Record(r.ID); record != nil && n.verify(record, time.Now()) == nil {
+	if record := n.peers.Record(r.ID); record != nil && n.search.Verify(record, time.Now()) == nil {
 		if info, err := record.Record.PeerInfo(); err == nil {
 			others = append(others, info.Addrs...)
 		}

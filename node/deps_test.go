@@ -43,6 +43,7 @@ const house = `
 	internal/peerref  routing wire
 	internal/lookup   routing wire internal/peerref
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
+	internal/search   routing wire internal/background internal/lookup internal/store
 	internal/publish  routing wire internal/background
 	internal/relay    wire
 	internal/portmap  golang.org/x/net github.com/libp2p/go-netroute
@@ -50,7 +51,7 @@ const house = `
 	internal/reach    wire golang.org/x/time
 	internal/swarm    routing wire quic peerstore golang.org/x/time
 	internal/traversal internal/background internal/punch internal/reach peerstore quic wire golang.org/x/time
-	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	nodetest          node internal/simnet github.com/multiformats/go-multiaddr
@@ -81,6 +82,7 @@ const testsMay = `
 const testsOfMay = `
 	wire             wire/pb
 	node             quic google.golang.org/protobuf github.com/quic-go/quic-go golang.org/x/net
+	internal/search  internal/peerref
 	internal/simnet  github.com/quic-go/quic-go
 	cmd/kad          internal/powerloss
 	internal/console golang.org/x/sys

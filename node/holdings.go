@@ -3,12 +3,9 @@ package node
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/store"
@@ -97,79 +94,21 @@ func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) 
 	if err := (GetOptions{Kind: kind}).check(); err != nil {
 		return d, fmt.Errorf("durability of %s: %w", key, err)
 	}
-	// Patient, because the peers that do not answer are reported, too.
-	out, err := n.lookups.PatientNodes(ctx, "durability", key)
+	holders, err := n.search.Durability(ctx, kind, key)
+	for _, h := range holders {
+		holder := Holder{Contact: n.contact(h.ID), Behind: h.IsBehind, RTT: h.RTT, Err: h.Err}
+		for _, r := range h.Records {
+			holder.Versions = append(holder.Versions, Version{r.Record.Publisher, r.Record.Seq, r.Record.Expiry})
+		}
+		d.Holders = append(d.Holders, holder)
+	}
 	if err != nil {
-		return d, err
-	}
-	var last routing.Key
-	for c := range out.Closest() {
-		d.Holders, last = append(d.Holders, Holder{Contact: n.contact(c.Addr.ID)}), c.Key
-	}
-	whole := len(d.Holders) < n.config.K
-	for id, cause := range out.Causes() {
-		if whole || key.CompareDistance(id.Key(), last) < 0 {
-			d.Holders = append(d.Holders, Holder{Contact: n.contact(id), Err: cause})
-		}
-	}
-	slices.SortFunc(d.Holders, func(a, b Holder) int { return key.CompareDistance(a.ID.Key(), b.ID.Key()) })
-
-	f := n.newFinding(key, GetOptions{Kind: kind}, nil)
-	var wg sync.WaitGroup
-	for i := range d.Holders {
-		if h := &d.Holders[i]; h.Err == nil {
-			wg.Go(func() { h.ask(ctx, f) })
-		}
-	}
-	wg.Wait()
-	for i := range d.Holders {
-		h := &d.Holders[i]
-		h.Behind = slices.ContainsFunc(h.Versions, func(v Version) bool {
-			best, _ := f.bestOf(v.Publisher)
-			r := best.record.Record
-			return r.Seq > v.Seq || r.Seq == v.Seq && r.Expiry.After(v.Expiry)
-		})
-	}
-	if err := ctx.Err(); err != nil {
 		return d, fmt.Errorf("durability of %s: %w", key, err)
 	}
 	return d, nil
 }
 
-// ask finds out what one holder has.
-func (h *Holder) ask(ctx context.Context, f *valueSearch) {
-	n := f.node
-	var records []*wire.Signed
-	more := false
-	if h.ID == n.id {
-		records = n.values.Get(time.Now(), f.kind, f.key, math.MaxInt)
-	} else {
-		start := time.Now()
-		_, m, err := n.request(ctx, h.ID, wire.FindValue{Key: f.key, Kind: f.kind, All: true})
-		if err != nil {
-			h.Err = err
-			return
-		}
-		h.RTT = time.Since(start)
-		v, ok := m.(wire.Value)
-		if !ok {
-			h.Err = unexpected(h.ID, m)
-			return
-		}
-		records, more = v.Records, v.More
-	}
-	if !f.addReply(records, h.ID) && len(records) > 0 {
-		h.Err = errors.New("what it has is not valid")
-	}
-	if last, ok := pageEnd(records, wire.PeerID{}); more && ok && h.Err == nil {
-		f.morePages(ctx, h.ID, last)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, held := range f.all {
-		if r := held.record.Record; held.from == h.ID {
-			h.Versions = append(h.Versions, Version{r.Publisher, r.Seq, r.Expiry})
-		}
-	}
-	slices.SortFunc(h.Versions, func(a, b Version) int { return bytes.Compare(a.Publisher[:], b.Publisher[:]) })
+// Holds reports whether this node itself holds a record of that kind under key.
+func (n *Node) Holds(kind wire.Kind, key routing.Key) bool {
+	return len(n.values.Get(time.Now(), kind, key, 1)) > 0
 }

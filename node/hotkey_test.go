@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -92,7 +94,7 @@ func TestFullKeyIsToldOf(t *testing.T) {
 			k := testKey(1000 + i)
 			st, err := s.nodes[i%6].PutWith(within(t, time.Minute), key, []byte("v"), PutOptions{TTL: 20 * time.Hour, Publisher: k})
 			var perr *PutError
-			if err != nil && (!errors.As(err, &perr) || !anyOf(perr.Causes, wire.CodeFull)) {
+			if err != nil && (!errors.As(err, &perr) || !errors.Is(errors.Join(slices.Collect(maps.Values(perr.Causes))...), wire.CodeFull)) {
 				t.Fatalf("put %d: %v, %v", i, st, err)
 			}
 			if said[idOf(k)] = st.Count; st.Count == 0 {

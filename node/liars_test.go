@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/lookup"
+	"github.com/kadquic/kadquic/internal/search"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -272,12 +273,12 @@ func TestAHeldRecordVouchesForItselfOnly(t *testing.T) {
 		if err := n.storeLocal(r); err != nil {
 			t.Fatal(err)
 		}
-		if err := n.verify(r, now); err != nil {
+		if err := n.search.Verify(r, now); err != nil {
 			t.Error(err)
 		}
 		bad := *r
 		bad.Signature[7] ^= 1
-		if err := n.verify(&bad, now); !errors.Is(err, wire.ErrBadSignature) {
+		if err := n.search.Verify(&bad, now); !errors.Is(err, wire.ErrBadSignature) {
 			t.Errorf("another signature: %v", err)
 		}
 	})
@@ -298,7 +299,7 @@ func TestManyForgeries(t *testing.T) {
 		}
 		for i, code := range m.Results {
 			want := wire.CodeInvalid
-			if i >= maxForged {
+			if i >= search.MaxForged {
 				want = wire.CodeBusy
 			}
 			if code != want {

@@ -10,20 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/search"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
-func TestNamespaceOf(t *testing.T) {
-	for name, want := range map[string]string{
-		"/chat/room": "chat", "/chat/": "chat", "/a/b/c": "a", "/ä/x": "ä",
-		"": "", "/": "", "//": "", "//x": "", "/chat": "", "chat/room": "", "x/chat/": "",
-	} {
-		if got := namespaceOf([]byte(name)); got != want {
-			t.Errorf("namespace of %q is %q, want %q", name, got, want)
-		}
-	}
+func TestNamespacesHaveNoSlashes(t *testing.T) {
 	for _, bad := range []string{"", "a/b", "/a"} {
 		if _, err := New(Config{Namespaces: map[string]Namespace{bad: {}}}); err == nil {
 			t.Errorf("namespace %q was accepted", bad)
@@ -135,7 +128,7 @@ func TestAValidatorThatBlocks(t *testing.T) {
 			batch = append(batch, signed(t, i, wire.Record{
 				Kind: wire.KindOpen, Name: []byte("/chat/room"), Key: routing.KeyOf("/chat/room"), Expiry: time.Now().Add(time.Hour)}))
 		}
-		for round := range 2 * maxOverdue {
+		for round := range 2 * search.MaxOverdue {
 			start := time.Now()
 			_, m, err := s.nodes[0].request(within(t, time.Minute), n.ID(), wire.Store{Records: batch})
 			if took := time.Since(start); err != nil || took > 1100*time.Millisecond {
@@ -150,8 +143,8 @@ func TestAValidatorThatBlocks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if calls.Load() != maxOverdue {
-			t.Errorf("%d calls never returned, want %d", calls.Load(), maxOverdue)
+		if calls.Load() != search.MaxOverdue {
+			t.Errorf("%d calls never returned, want %d", calls.Load(), search.MaxOverdue)
 		}
 		n.Close()
 	})

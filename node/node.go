@@ -19,6 +19,7 @@ import (
 	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay"
+	"github.com/kadquic/kadquic/internal/search"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/internal/traversal"
@@ -89,10 +90,10 @@ type Node struct {
 	publications *publish.Publications
 	renewer      *publish.Renewer
 	rendezvous   rendezvous
-	validators   map[string]*validator // by namespace
 
 	routes  *routes
 	lookups *lookup.Runner
+	search  *search.Searcher
 
 	listenersMu sync.Mutex
 	listeners   map[string]*listener
@@ -101,8 +102,7 @@ type Node struct {
 	storeJobs chan storeJob
 	probes    *background.Slots // pings for the table
 	repairs   *background.Slots
-	storing   *background.Slots // STOREs that outlive their put
-	published [64]byte          // signature of the peer record last published; task publish only
+	published [64]byte // signature of the peer record last published; task publish only
 
 	publishing chan struct{} // has room for one: the record is to be published now
 
@@ -134,9 +134,9 @@ func New(config Config) (*Node, error) {
 			return nil, fmt.Errorf("node: listen address %q: %w", a, err)
 		}
 	}
-	courts, err := newValidators(c.Namespaces)
+	validators, err := newValidators(c.Namespaces, c.Logger)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("node: %w", err)
 	}
 	group := background.NewGroup()
 	n := &Node{
@@ -155,7 +155,6 @@ func New(config Config) (*Node, error) {
 		storeJobs:  make(chan storeJob, maxStoreJobs),
 		probes:     group.Slots(8),
 		repairs:    group.Slots(maxRepairs),
-		storing:    group.Slots(maxStoring),
 	}
 	n.key = n.id.Key()
 	n.self = n.newSelf()
@@ -171,9 +170,9 @@ func New(config Config) (*Node, error) {
 	n.newcomers.wake = make(chan struct{}, 1)
 	n.routes = newRoutes(n.key, c.K, n.newcomers.add)
 	n.lookups = n.newLookups()
+	n.search = n.newSearch(validators)
 	n.publications = n.newPublications()
 	n.renewer = publish.NewRenewer(n.publications, publishNetwork{n})
-	n.validators = courts
 	n.bootstrap.targets = targets
 	n.pool = quic.NewPool(quic.PoolConfig{
 		Self:           quic.PublicKey(n.id),

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/kadquic/kadquic/internal/search"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
@@ -401,7 +402,7 @@ func TestProviderLiars(t *testing.T) {
 		}, 1, 0, time.Second},
 		"endless": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			return wire.Providers{More: true, Records: x.page(m.After)}
-		}, maxPages, maxPages * wire.MaxPage, 3 * time.Second},
+		}, search.MaxPages, search.MaxPages * wire.MaxPage, 3 * time.Second},
 		"the same page again": {func(x *providerLiar, m wire.GetProviders) wire.Message {
 			return wire.Providers{More: true, Records: x.page(wire.PeerID{})}
 		}, 2, wire.MaxPage, time.Second},

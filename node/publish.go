@@ -144,24 +144,20 @@ func (n publishNetwork) Replicate(ctx context.Context, records []*wire.Signed) (
 }
 
 func (n publishNetwork) Put(ctx context.Context, r *wire.Signed) (o publish.Outcome, stale bool) {
-	s, causes, err := n.storeWhileLookingUp(ctx, r, 0)
-	return outcome(s, err), anyOf(causes, wire.CodeStale)
+	s, stale, err := n.storeWhileLookingUp(ctx, r, 0)
+	return outcome(s, err), stale
 }
 
 func (n publishNetwork) Versions(ctx context.Context, at publish.Key) []publish.Version {
-	f := n.newFinding(at.Key, GetOptions{Kind: at.Kind, Quorum: n.config.K + 1}, nil)
-	f.walk(ctx) // what it found stands, whatever ended it
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	var all []publish.Version
-	for _, h := range f.all {
-		all = append(all, publish.Version{From: h.from, Record: h.record})
+	for _, r := range n.search.Versions(ctx, at.Kind, at.Key) {
+		all = append(all, publish.Version{From: r.From, Record: r.Record})
 	}
 	return all
 }
 
 func (n publishNetwork) StoreAt(ctx context.Context, id wire.PeerID, r *wire.Signed) error {
-	return n.storeAt(ctx, id, r, nil)
+	return n.search.StoreAt(ctx, id, r, nil)
 }
 
 // Merged says what Merge brought.

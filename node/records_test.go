@@ -173,39 +173,6 @@ func TestOwnedQuorumAndReadRepair(t *testing.T) {
 	})
 }
 
-// Read repair reaches every holder of an older record that a get has met, not
-// only one of them.
-func TestReadRepairReachesAllBehind(t *testing.T) {
-	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
-		put := PutOptions{Kind: wire.KindOwned, Name: []byte("n")}
-		n := s.nodes[0]
-		older, err := n.sign(routing.Key{}, []byte("old"), put)
-		if err != nil {
-			t.Fatal(err)
-		}
-		newer, err := n.sign(routing.Key{}, []byte("new"), put)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := n.newFinding(older.Record.Key, GetOptions{Kind: wire.KindOwned}, nil)
-		for i, x := range s.nodes[1:] {
-			r := older
-			if i == 2 {
-				r = newer
-			}
-			if err := x.storeLocal(r); err != nil {
-				t.Fatal(err)
-			}
-			f.add(searchResult{r, x.ID()})
-		}
-		f.repair(wire.PeerID{})
-		time.Sleep(time.Second)
-		if held := s.holders(wire.KindOwned, older.Record.Key, "new"); !slices.Equal(held, []int{1, 2, 3}) {
-			t.Errorf("after the repair the new record is at %v, want 1, 2, 3", held)
-		}
-	})
-}
-
 // A record ends at its expiry, everywhere.
 func TestRecordsExpire(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {

@@ -1,11 +1,9 @@
 package node
 
 import (
-	"errors"
 	"sync"
 	"time"
 
-	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -94,9 +92,9 @@ func (l *link) Refuse(id uint64, code wire.Code, why string) error {
 	return l.Reply(id, wire.Error{Code: code, Message: why})
 }
 
-// contactsNear names the count contacts nearest to key, but for the asker, each
-// with the addresses at which we ourselves authenticated it. With a bound, only
-// those nearer to key than that. They stand in room.
+// contactsNear returns the count contacts nearest to key, without the asker, each with the
+// addresses at which this node authenticated it. With a bound, only contacts nearer to key
+// than the bound. It uses the room for the result.
 func (l *link) contactsNear(room *contactRoom, key routing.Key, count int, bound routing.Key) []wire.Contact {
 	n := l.node
 	count = min(count, n.config.K)
@@ -144,114 +142,23 @@ func (n *Node) peerRecord(key routing.Key, now time.Time) *wire.Signed {
 	return nil
 }
 
-// A storeJob is one STORE request on its way to the store's writer.
-type storeJob struct {
-	link   *link
-	id     uint64
-	req    wire.Store
-	codes  []wire.Code  // per record; CodeOK until refused
-	items  []store.Item // the records that verified
-	origin []int        // their places in the request
+// serveProviders answers GET_PROVIDERS with a page of records.
+func (l *link) serveProviders(id uint64, m wire.GetProviders, now time.Time) error {
+	room := contactRooms.Get().(*contactRoom)
+	defer contactRooms.Put(room)
+	records, more := l.node.pageOf(wire.KindProvider, m.Key, m.After, now)
+	return l.Reply(id, wire.Providers{
+		Records:  records,
+		More:     more,
+		Contacts: l.contactsNear(room, m.Key, m.Count, routing.Key{}),
+	})
 }
 
-// maxForged is how many wrong signatures in one request are found out, at 50 µs
-// each, before the rest of it is refused unseen.
-const maxForged = 3
+// pageBytes is the room for records in one page; contacts take a third of a frame at most.
+const pageBytes = 40 << 10
 
-// serveStore verifies the records and queues those that hold for the writer.
-func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
-	n := l.node
-	if n.mode() == wire.ModeClient {
-		return l.Refuse(id, wire.CodeUnimplemented, "a client stores nothing")
-	}
-	size := 0
-	for _, s := range m.Records {
-		size += len(s.Payload)
-	}
-	if l.stores != nil && !l.stores.AllowN(now, size) {
-		return l.Refuse(id, wire.CodeBusy, "too many bytes to store")
-	}
-	job := storeJob{link: l, id: id, req: m, codes: make([]wire.Code, len(m.Records))}
-	forged := 0
-	for i, s := range m.Records {
-		if forged == maxForged {
-			job.codes[i] = wire.CodeBusy
-			continue
-		}
-		if err := n.verify(s, now); err != nil {
-			job.codes[i] = verifyCode(err)
-			switch {
-			case errors.Is(err, wire.ErrBadSignature):
-				forged++
-			case errors.Is(err, errNoResult): // one is enough to wait for
-				forged = maxForged
-			}
-			continue
-		}
-		it := n.item(s, l, m.Count > 0, now)
-		if it.IfSeq = m.IfSeq; it.IfSeq != nil && it.Cached { // others are to decide
-			job.codes[i] = wire.CodeTooFar
-			continue
-		}
-		job.items = append(job.items, it)
-		job.origin = append(job.origin, i)
-	}
-	if len(job.items) == 0 {
-		return l.stored(job)
-	}
-	select {
-	case n.storeJobs <- job:
-		return nil
-	default:
-		return l.Refuse(id, wire.CodeBusy, "too many records to store")
-	}
-}
-
-// stored answers a STORE, naming contacts as FIND_NODE does: those nearer to
-// the key than the asker's bound.
-func (l *link) stored(job storeJob) error {
-	reply := wire.Stored{Results: job.codes}
-	if len(job.req.Records) > 0 && job.req.Count > 0 {
-		room := contactRooms.Get().(*contactRoom)
-		defer contactRooms.Put(room)
-		reply.Contacts = l.contactsNear(room, job.req.Records[0].Record.Key, job.req.Count, job.req.Bound)
-	}
-	return l.Reply(job.id, reply)
-}
-
-// writeStores is the store's writer: it gathers what is waiting into one
-// batch, so that one fsync serves many requests, and then answers.
-func (n *Node) writeStores() {
-	for {
-		var jobs []storeJob
-		select {
-		case job := <-n.storeJobs:
-			jobs = append(jobs, job)
-		case <-n.ctx.Done():
-			return
-		}
-	gather:
-		for len(jobs) < 64 {
-			select {
-			case job := <-n.storeJobs:
-				jobs = append(jobs, job)
-			default:
-				break gather
-			}
-		}
-		var batch []store.Item
-		for _, job := range jobs {
-			batch = append(batch, job.items...)
-		}
-		results := n.values.Put(time.Now(), batch)
-		for _, job := range jobs {
-			for i, origin := range job.origin {
-				if job.codes[origin] = storeCode(results[i]); results[i] == nil && job.items[i].Cached {
-					job.codes[origin] = wire.CodeTooFar // a copy for a while: nobody is to count on it
-				}
-			}
-			results = results[len(job.origin):]
-			job.link.stored(job) // an error ends the link, which its reader sees
-		}
-	}
+// pageOf returns a page of the records that this node holds, which begins behind the publisher after,
+// and whether there is more.
+func (n *Node) pageOf(kind wire.Kind, key routing.Key, after wire.PeerID, now time.Time) (page []*wire.Signed, more bool) {
+	return n.values.Page(now, kind, key, after, wire.MaxPage, pageBytes)
 }

@@ -159,9 +159,6 @@ func (n *Node) publishSelf(ctx context.Context) {
 // maxRepairs bounds the repairs under way.
 const maxRepairs = 16
 
-// maxStoring bounds the STOREs under way that outlive their put.
-const maxStoring = 64
-
 // tryInBackground runs brief work that no caller waits for, or drops it when no slot is
 // free.
 func (n *Node) tryInBackground(slots *background.Slots, f func(context.Context)) {

@@ -15,6 +15,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/internal/simnet"
+	"github.com/kadquic/kadquic/wire"
 )
 
 // A testNetwork is a network of real nodes, on real QUIC, in a simulated network and
@@ -118,4 +119,9 @@ func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// storeLocal stores a record on this node alone.
+func (n *Node) storeLocal(r *wire.Signed) error {
+	return n.search.StoreAt(context.Background(), n.id, r, nil)
 }

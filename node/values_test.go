@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/search"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
@@ -248,7 +249,7 @@ func TestValueLiars(t *testing.T) {
 		"endless": {func(crowd []*wire.Signed, _ int, m wire.FindValue) wire.Message {
 			records := pageOf(crowd, m.After)
 			return wire.Value{More: true, Records: records}
-		}, maxPages, maxPages * wire.MaxPage, 3 * time.Second},
+		}, search.MaxPages, search.MaxPages * wire.MaxPage, 3 * time.Second},
 		"the same page again": {func(crowd []*wire.Signed, _ int, _ wire.FindValue) wire.Message {
 			records := pageOf(crowd, wire.PeerID{})
 			return wire.Value{More: true, Records: records}

@@ -10,8 +10,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// An Outcome is what a lookup has found out. Goroutines may share it while the lookup
-// runs, but for Closest, Without and Causes, which are for the time after it.
+// An Outcome gathers the results of a lookup. Goroutines may share it while the lookup runs.
+// Call Named, Closest, Without, Answered and Causes only after the lookup has ended.
 type Outcome struct {
 	runner *Runner
 	lookup *routing.Lookup[*peerref.Ref]
@@ -23,15 +23,15 @@ type Outcome struct {
 	lastErr   error
 }
 
-// A referral is what one peer said of other peers.
+// A referral is the contacts that one peer has named.
 type referral struct {
 	by       Peer
 	contacts []wire.Contact
 }
 
 // AddReferrals notes the contacts that a peer names in a reply, and returns them as
-// package routing holds them. Their addresses go into the peerstore only when one of them
-// is to be dialled: nearly all are connected already, or never asked.
+// package routing holds them. Their addresses go into the peerstore only before a dial:
+// nearly all contacts are connected already, or never asked.
 func (out *Outcome) AddReferrals(by Peer, named []wire.Contact) []Contact {
 	if len(named) == 0 {
 		return nil

@@ -51,11 +51,11 @@ type Host interface {
 	Request(ctx context.Context, id wire.PeerID, m wire.Message) (Peer, wire.Message, error)
 	// Refused is the error of a peer that answers this code for a record.
 	Refused(id wire.PeerID, code wire.Code) error
-	// AddReferral enters into the peerstore what the peer at from says of a contact.
+	// AddReferral enters a contact that the peer at from has named into the peerstore.
 	AddReferral(from netip.Addr, c wire.Contact, now time.Time)
 	// Bootstrap connects to the bootstrap peers. Lookups call it while the table is empty.
 	Bootstrap(ctx context.Context) error
-	// Timeout and Patience are those of Options.
+	// Timeout and Patience are the functions of Options.
 	Timeout(Query) time.Duration
 	Patience(Query) time.Duration
 	// Observe returns the observer of a lookup that begins, nil if none is wanted.
@@ -105,20 +105,20 @@ func (r *Runner) Count() int64 { return r.count.Load() }
 type Lookup struct {
 	Kind    string // for the observer
 	Target  routing.Key
-	Seeds   []Contact // to begin with, beside those of the table
+	Seeds   []Contact // to begin with, beside contacts of the table
 	Options Options   // Run sets K, Alpha, Self, CountSelf and Timeout, and Patience if nil
 	// Ask sends a query to its peer. Run calls it from many goroutines. Its context ends
 	// with the lookup.
 	Ask func(context.Context, Query, *Outcome) (Reply, error)
 }
 
-// A Reply is what one peer answers to one query.
+// A Reply is the answer of one peer to one query.
 type Reply struct {
 	Closer []Contact
 	Value  bool // it holds a valid record
 }
 
-// Run drives a lookup to its end. The error is that of ctx or of the host. Without an
+// Run drives a lookup to its end. The error comes from ctx or the host. Without an
 // outcome the lookup has not begun. An outcome without any answer is no error: see
 // Reached.
 func (r *Runner) Run(ctx context.Context, w Lookup) (*Outcome, error) {

@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/kadquic/kadquic/internal/search"
+	"github.com/kadquic/kadquic/routing"
+	"github.com/kadquic/kadquic/wire"
+)
+
+// GetOptions say which records to get. The zero value is the first open record
+// found.
+type GetOptions struct {
+	// Kind is KindOpen if zero. Kinds never compete.
+	Kind wire.Kind
+
+	// Name, if given, selects the records of that name. The key may then be zero: it
+	// follows from the name, for owned records with this node as the publisher.
+	Name []byte
+
+	// Quorum is how many peers must answer with a record before the best of them
+	// is believed to be the newest. If zero, 1; of owned records 3; with Selector
+	// all of the k nearest. Negative is an error.
+	Quorum int
+
+	// Selector decides between publishers. If nil, the rules of the records'
+	// namespace decide; without rules, the record that lives longest is preferred.
+	Selector Selector
+}
+
+// check returns an error for options that mean nothing.
+func (o GetOptions) check() error {
+	switch {
+	case o.Kind != 0 && !o.Kind.Known():
+		return fmt.Errorf("get: %w: %v", wire.ErrBadKind, o.Kind)
+	case o.Quorum < 0:
+		return fmt.Errorf("get: a quorum of %d peers", o.Quorum)
+	}
+	return nil
+}
+
+// A Value is a record that was found and verified.
+type Value struct {
+	Data      []byte
+	Name      []byte // empty: none
+	Key       routing.Key
+	Kind      wire.Kind
+	Publisher wire.PeerID
+	Seq       uint64
+	Expiry    time.Time
+	From      wire.PeerID // the node that had it
+
+	// Answers is how many peers had answered with a record under the key, this node
+	// among them, when GetWith chose this one. It is below the quorum where the k nearest
+	// have answered and fewer hold one. Values leaves it zero.
+	Answers int
+}
+
+// Get returns the value under key: the first open record found that is valid.
+// If there is none the error is ErrNotFound.
+func (n *Node) Get(ctx context.Context, key routing.Key) ([]byte, error) {
+	v, err := n.GetWith(ctx, key, GetOptions{})
+	return v.Data, err
+}
+
+// GetWith is Get with options. It returns the best record found: of owned records the
+// newest, of open records the one that lives longest or that the Selector prefers.
+//
+// If ctx ends or peers do not answer before the quorum is reached, GetWith returns the best
+// record so far together with an error, because there may be a better one. With a context
+// that has ended already it asks no peer, and returns a record that this node holds itself,
+// without an error if that suffices.
+func (n *Node) GetWith(ctx context.Context, key routing.Key, o GetOptions) (Value, error) {
+	if err := o.check(); err != nil {
+		return Value{}, err
+	}
+	q := n.query(key, o)
+	best, answers, err := n.search.Query(ctx, q)
+	var v Value
+	if best.Record != nil {
+		v = valueOf(best)
+		v.Answers = answers
+	}
+	if err != nil {
+		return v, n.getError(q.Key, err)
+	}
+	return v, nil
+}
+
+// query returns what the options of a get ask for.
+func (n *Node) query(key routing.Key, o GetOptions) search.Query {
+	defaultTo(&o.Kind, wire.KindOpen)
+	if key == (routing.Key{}) && len(o.Name) > 0 {
+		if key = routing.KeyOf(o.Name); o.Kind == wire.KindOwned {
+			key = wire.OwnedKey(n.id, o.Name)
+		}
+	}
+	return search.Query{Key: key, Kind: o.Kind, Name: o.Name, Quorum: o.Quorum, Prefer: o.Selector.order()}
+}
+
+// getError says which get has failed.
+func (n *Node) getError(key routing.Key, err error) error {
+	if errors.Is(err, search.ErrNotFound) {
+		err = n.notFound()
+	}
+	return fmt.Errorf("get %s: %w", key, err)
+}
+
+func valueOf(r search.Result) Value {
+	v := valueOfRecord(r.Record)
+	v.From = r.From
+	return v
+}
+
+func valueOfRecord(s *wire.Signed) Value {
+	r := s.Record
+	return Value{Data: r.Value, Name: r.Name, Key: r.Key, Kind: r.Kind, Publisher: r.Publisher, Seq: r.Seq, Expiry: r.Expiry}
+}
+
+// Values yields every valid record under key as it is found, one of each
+// publisher, a newer one again, until the k nearest have answered or the caller
+// has seen enough. With Quorum given it ends there. An error comes last.
+func (n *Node) Values(ctx context.Context, key routing.Key, o GetOptions) iter.Seq2[Value, error] {
+	return func(yield func(Value, error) bool) {
+		if err := o.check(); err != nil {
+			yield(Value{}, err)
+			return
+		}
+		defaultTo(&o.Quorum, search.All)
+		q := n.query(key, o)
+		for r, err := range n.search.Results(ctx, q) {
+			if err != nil {
+				yield(Value{}, n.getError(q.Key, err))
+			} else if !yield(valueOf(r), nil) {
+				return
+			}
+		}
+	}
+}
+
+// A Namespace is the rules of an application for the records whose names begin
+// "/NAME/", as "/chat/room": see Config.Namespaces. Owned and open records have
+// names. Every node of a network should have the same rules, because each node applies
+// its own.
+type Namespace struct {
+	// Validate returns an error if a record may be neither stored nor returned by a get.
+	// If nil, all records are valid. It is called from any number of goroutines, must not
+	// change the value, and must not block: a record on which it takes over a second, or
+	// panics, is refused.
+	Validate func(Value) error
+
+	// Better decides which of several publishers' records a get returns, unless
+	// GetOptions.Selector does. If nil, the one that lives longest.
+	Better Selector
+}
+
+// A Selector reports whether it prefers a to b, which is of another publisher. It must be an
+// order. Unless GetOptions.Quorum ends the get earlier, it sees the records of all publishers
+// that the k nearest hold. If it panics, the record that lives longer is preferred.
+type Selector func(a, b Value) bool
+
+// ErrRefused says that the rules of its namespace do not allow a record.
+var ErrRefused = search.ErrRefused
+
+// order returns s as package search takes it.
+func (s Selector) order() func(a, b search.Result) bool {
+	if s == nil {
+		return nil
+	}
+	return func(a, b search.Result) bool { return s(valueOf(a), valueOf(b)) }
+}
+
+// newValidators makes what applies the rules of Config.Namespaces.
+func newValidators(spaces map[string]Namespace, log *slog.Logger) (*search.Validators, error) {
+	all := make(map[string]search.Rules, len(spaces))
+	for name, space := range spaces {
+		rules := search.Rules{Prefer: space.Better.order()}
+		if space.Validate != nil {
+			rules.Validate = func(r *wire.Signed) error { return space.Validate(valueOfRecord(r)) }
+		}
+		all[name] = rules
+	}
+	return search.NewValidators(all, log)
+}
