@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long anything may take: what was missed is told again within a
-// minute or two, and that may be missed as well.
+// patience bounds every wait. A peer repeats a lost packet within a minute or two, and
+// the repetition may be lost as well.
 const patience = 5 * time.Minute
 
 var everywhere = []netip.AddrPort{netip.MustParseAddrPort("[::]:4774")}
@@ -31,13 +31,13 @@ func peerID(i int) wire.PeerID {
 	return wire.PeerID(ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey))
 }
 
-// A find is what a searcher has reported.
+// A find is one report of a searcher.
 type find struct {
 	id wire.PeerID
 	at []netip.AddrPort
 }
 
-// A searcher is a Discover under way on a host of a lab.
+// A searcher runs Discover on a host of a lab.
 type searcher struct {
 	t     *testing.T
 	host  *natlab.Host
@@ -46,7 +46,7 @@ type searcher struct {
 	end   context.CancelFunc
 	done  chan struct{}
 
-	others []find // taken from finds while somebody else was awaited
+	others []find // taken from finds while await waited for another peer
 }
 
 func searchOn(t *testing.T, h *natlab.Host, i int, network string, at []netip.AddrPort) *searcher {
@@ -73,7 +73,7 @@ func (s *searcher) close() {
 	<-s.done
 }
 
-// await waits until a peer is reported, and returns where it is.
+// await waits until a peer is reported, and returns its addresses.
 func (s *searcher) await(id wire.PeerID) []netip.AddrPort {
 	s.t.Helper()
 	for i, f := range s.others {
@@ -133,8 +133,8 @@ func TestHostsOfOneLANFindEachOther(t *testing.T) {
 	}
 }
 
-// Who comes to another network finds those who are there.
-func TestAnInterfaceThatComesLater(t *testing.T) {
+// A host that changes its network finds the peers there.
+func TestNewInterfaceIsUsed(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
 	home, office := lab.NAT("home", natlab.Linux), lab.NAT("office", natlab.Linux)
@@ -149,8 +149,8 @@ func TestAnInterfaceThatComesLater(t *testing.T) {
 	}
 }
 
-// Those on the same machine find each other, too.
-func TestOnOneMachine(t *testing.T) {
+// Peers on the same machine find each other as well.
+func TestPeersOnOneMachine(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
 	h := lab.Home("h", natlab.Linux)
@@ -162,9 +162,9 @@ func TestOnOneMachine(t *testing.T) {
 	b.await(a.id)
 }
 
-// Garbage, floods and lies on the LAN: nobody is dialled outside of it, few are
-// reported, and those who are there are found.
-func TestLiarsOnTheLAN(t *testing.T) {
+// Garbage, floods and forged records on the LAN: no address outside of it is reported, few
+// peers are reported, and real peers are found.
+func TestForgedAnnouncements(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
 	home := lab.NAT("home", natlab.Linux)

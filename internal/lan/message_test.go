@@ -56,13 +56,13 @@ func TestAnswerIsReadBack(t *testing.T) {
 			t.Errorf("in another network it is read as %+v, %v", m, err)
 		}
 	}
-	// "no longer"
+	// withdrawn
 	if m, err := parse(answer(mainService, peerID(1), at, 0), mainService, peerID(2)); err != nil || m.peers != nil {
 		t.Errorf("a goodbye is read as %+v, %v", m, err)
 	}
 }
 
-// Other programs see a service as RFC 6763 has it.
+// Other programs see a service as defined by RFC 6763.
 func TestAnswerIsAService(t *testing.T) {
 	var m dnsmessage.Message
 	at := []netip.AddrPort{netip.MustParseAddrPort("192.168.1.5:4774"), netip.MustParseAddrPort("[fd00::5]:4774")}
@@ -97,7 +97,7 @@ func ask(t *testing.T, kind dnsmessage.Type, name string, class dnsmessage.Class
 	return b
 }
 
-func TestWhatIsAskedOfUs(t *testing.T) {
+func TestQuestionsForUs(t *testing.T) {
 	self := peerID(1)
 	instance := instanceOf(mainService, self)
 	ptr := func(to string, ttl uint32) dnsmessage.Resource {
@@ -157,7 +157,7 @@ func TestTXT(t *testing.T) {
 	}
 }
 
-// Whatever comes, it is read without harm, and what is made of it is bounded.
+// parse survives any input, and its result is bounded.
 func FuzzParse(f *testing.F) {
 	f.Add(question(mainService))
 	f.Add(answer(mainService, peerID(1), []netip.AddrPort{netip.MustParseAddrPort("192.168.1.5:4774")}, ttl))

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// RFC 6762 §5.2, §8.3: asked at ever longer intervals; announced twice.
-func TestATalkByItself(t *testing.T) {
+// RFC 6762 §5.2, §8.3: queries at growing intervals, two announcements.
+func TestTalkWithoutOtherHosts(t *testing.T) {
 	start := time.Now()
 	k := newTalk(start)
 	var asked, told []time.Duration
@@ -37,8 +37,8 @@ func TestATalkByItself(t *testing.T) {
 	}
 }
 
-// However often it is asked, it tells no more than once a second, and soon.
-func TestATalkThatIsAskedOften(t *testing.T) {
+// Frequent queries get prompt answers, at most one a second.
+func TestAnswersAreRateLimited(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Now()
 		k := newTalk(now)
@@ -71,7 +71,7 @@ func TestATalkThatIsAskedOften(t *testing.T) {
 	})
 }
 
-func TestWhereManyAnswerNotAllDo(t *testing.T) {
+func TestAnswerIsSuppressedAfterEnoughOthers(t *testing.T) {
 	now := time.Now()
 	k := newTalk(now)
 	for range 10 {
@@ -88,8 +88,8 @@ func TestWhereManyAnswerNotAllDo(t *testing.T) {
 	}
 }
 
-// Where others ask it need not: a LAN of a thousand is as quiet as one of two.
-func TestWhereOthersAskItDoesNot(t *testing.T) {
+// Other hosts' queries replace ours: a LAN of a thousand peers is as quiet as one of two.
+func TestQueryIsSuppressedByOthers(t *testing.T) {
 	now := time.Now()
 	k := newTalk(now)
 	asks := 0
@@ -141,7 +141,7 @@ func prefixes(s ...string) (all []netip.Prefix) {
 	return all
 }
 
-func TestWhatAnInterfaceReaches(t *testing.T) {
+func TestReaches(t *testing.T) {
 	at := iface{net: &net.Interface{Name: "eth0"}, index: 2, addrs: prefixes("192.168.1.5/24", "10.0.0.0/31", "25.1.0.1/32", "fd00::5/64", "fe80::5/64")}
 	for ip, want := range map[string]bool{
 		"192.168.1.1": true, "192.168.1.254": true, "192.168.1.5": true, "10.0.0.0": true, "10.0.0.1": true, "25.1.0.1": true, "fd00::1": true,

@@ -31,8 +31,8 @@
 //     1,456 lines), go-nat-pmp the NAT-PMP codec (about 60). The Mapper, PCP, route
 //     changes, epochs and port conflicts would remain, with an adapter for each library.
 //     The goupnp packages that would be linked have 11,600 generated lines.
-//   - Modules. A program that uses node links 23 modules, of at most 25. goupnp adds 2
-//     (with x/sync), go-nat-pmp 1: together one too many.
+//   - Modules. A program that uses node links 22 modules, of at most 25. goupnp adds 2
+//     (with x/sync) and go-nat-pmp 1, which would leave none.
 //   - Bounds. goupnp reads descriptions and SOAP answers of any size, follows redirects
 //     and uses the system's HTTP proxy, and its discovery fetches the Location of every
 //     device that answers, at any host: a device on the LAN can make the node send

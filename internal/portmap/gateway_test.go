@@ -15,8 +15,8 @@ import (
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// gateway is a router on the loopback interface: it gives each packet to answer, and
-// sends back what that returns.
+// gateway runs a router on the loopback interface: it passes each packet to answer, and
+// sends back the packets that answer returns.
 func gateway(t *testing.T, answer func(request []byte) [][]byte) netip.AddrPort {
 	t.Helper()
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -52,7 +52,7 @@ func unhex(s string) []byte {
 	return b
 }
 
-// expect answers requests by a table of hex.
+// expect answers requests from a table in hex.
 func expect(t *testing.T, answers map[string]string) func([]byte) [][]byte {
 	return func(request []byte) [][]byte {
 		for want, answer := range answers {
@@ -105,7 +105,7 @@ func TestNATPMP(t *testing.T) {
 	}
 	m.Outside = netip.MustParseAddrPort("26.2.0.1:4775")
 	if err := p.check(t.Context(), m); !errors.Is(err, errLost) {
-		t.Errorf("with another address outside: %v", err)
+		t.Errorf("with another external address: %v", err)
 	}
 	if err := p.unmap(t.Context(), wanted); err != nil {
 		t.Error(err)
@@ -166,8 +166,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// What is not the answer is passed over: the one that comes after it counts.
-func TestNotTheAnswer(t *testing.T) {
+// ask skips packets that do not answer the request.
+func TestForeignPacketsAreSkipped(t *testing.T) {
 	swap := func(answer, from, to string) []byte {
 		if !strings.Contains(answer, from) {
 			t.Fatalf("no %s in %s", from, answer)
@@ -224,8 +224,8 @@ func TestLifetimes(t *testing.T) {
 	}
 }
 
-// The second request is answered: a slow gateway, or a lost packet.
-func TestAskedAgain(t *testing.T) {
+// A gateway is slow or a packet is lost, and the second request gets an answer.
+func TestRetransmission(t *testing.T) {
 	n := 0
 	p := pcp{local: loopback, gateway: gateway(t, func([]byte) [][]byte {
 		if n++; n == 1 {
@@ -255,7 +255,7 @@ func TestSilentGateway(t *testing.T) {
 	}
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestConnectionRefused(t *testing.T) {
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)

@@ -69,7 +69,7 @@ func mapOn(t *testing.T, h *natlab.Host, port uint16, only string) *mapping {
 	return m
 }
 
-// wait waits until the Mapper says what suits.
+// wait waits for a state of the Mapper that suits.
 func (m *mapping) wait(what string, suits func(told) bool) told {
 	m.t.Helper()
 	deadline := time.After(patience)
@@ -88,8 +88,8 @@ func (m *mapping) wait(what string, suits func(told) bool) told {
 
 func mapped(s told) bool { return s.Outside != "" }
 
-// reaches reports whether a packet of a stranger gets to a socket: of one that the
-// router has not seen.
+// reaches reports whether a packet from an address that the router has not seen reaches a
+// socket.
 func reaches(t *testing.T, host *natlab.Host, to string, socket net.PacketConn) bool {
 	t.Helper()
 	stranger, err := host.ListenPacket("udp4", ":0")
@@ -109,7 +109,7 @@ func reaches(t *testing.T, host *natlab.Host, to string, socket net.PacketConn) 
 	return false
 }
 
-// getsIn waits until packets of strangers get to a socket.
+// getsIn waits until unsolicited packets reach a socket.
 func getsIn(t *testing.T, host *natlab.Host, to string, socket net.PacketConn) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !reaches(t, host, to, socket); {
@@ -119,8 +119,8 @@ func getsIn(t *testing.T, host *natlab.Host, to string, socket net.PacketConn) {
 	}
 }
 
-// Behind a symmetric NAT, with a real miniupnpd: by each protocol strangers get in
-// through the mapping, and no more when it has been taken away.
+// Behind a symmetric NAT with a real miniupnpd, unsolicited packets pass the mapping of
+// each protocol until it is deleted.
 func TestRealRouter(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
@@ -157,7 +157,7 @@ func TestRealRouter(t *testing.T) {
 	}
 }
 
-// A crash leaves a mapping behind: whoever comes next on the host gets it again.
+// A crash leaves a mapping behind, and the next process on the host gets the same one.
 func TestRealRouterAfterCrash(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
@@ -172,7 +172,7 @@ func TestRealRouterAfterCrash(t *testing.T) {
 	}
 }
 
-// Another host of the LAN has the port.
+// Another host of the LAN uses the external port.
 func TestRealRouterPortTaken(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
@@ -188,7 +188,7 @@ func TestRealRouterPortTaken(t *testing.T) {
 	}
 }
 
-// Routers that map nothing, and machines that have none.
+// Routers that map nothing, and machines without a router.
 func TestRealRouterWithout(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
@@ -202,7 +202,7 @@ func TestRealRouterWithout(t *testing.T) {
 	}
 }
 
-// Behind a carrier's NAT the router maps an address that is not public.
+// Behind a carrier-grade NAT the external address is not public.
 func TestRealRouterBehindCarrier(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
@@ -212,7 +212,7 @@ func TestRealRouterBehindCarrier(t *testing.T) {
 	}
 }
 
-// The host goes to another home.
+// The host moves to another home network.
 func TestRealRouterMove(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
@@ -224,7 +224,7 @@ func TestRealRouterMove(t *testing.T) {
 	m.wait("a mapping by the other", func(s told) bool { return strings.HasPrefix(s.Outside, other.IP4().String()) })
 }
 
-// The router restarts, and has forgotten all: strangers get in again.
+// The router restarts without its mappings, and the Mapper restores its own.
 func TestRealRouterRestart(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)
@@ -240,8 +240,8 @@ func TestRealRouterRestart(t *testing.T) {
 	getsIn(t, stranger, s.Outside, socket)
 }
 
-// The router's firewall is loaded anew, which takes out the rules of its mapped ports; its
-// clock goes on. Strangers get in again, by each protocol.
+// A reload of the router's firewall removes the rules of mapped ports, while the epoch
+// continues. The Mapper restores the mapping, by each protocol.
 func TestRealRouterRulesFlushed(t *testing.T) {
 	t.Parallel()
 	lab := natlab.New(t)

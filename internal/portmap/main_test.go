@@ -14,8 +14,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain is also the program that natlab runs on a host: a Mapper that tells its
-// state in JSON, a line whenever it is another, until it is interrupted.
+// TestMain is also the program that natlab runs on a host: a Mapper that prints its state
+// as a line of JSON at each change, until it is interrupted.
 func TestMain(m *testing.M) {
 	if port := os.Getenv("PORTMAP_TEST_PORT"); port != "" {
 		n, _ := strconv.ParseUint(port, 10, 16)

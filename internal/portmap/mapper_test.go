@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A fakeAsker is a router that speaks one protocol as a test wants.
+// A fakeAsker is a scripted router that speaks one protocol.
 type fakeAsker struct {
 	mu       *sync.Mutex // guards all; of the test, but while it waits
 	protocol Protocol
@@ -28,7 +28,7 @@ type fakeAsker struct {
 	last                 wish
 }
 
-// wait is called with f.mu held, and lets others have it while it waits.
+// wait is called with f.mu held, and unlocks it while it waits.
 func (f *fakeAsker) wait(ctx context.Context) error {
 	if f.deaf {
 		f.slow = 3750 * time.Millisecond
@@ -96,7 +96,7 @@ func (f *fakeAsker) unmap(ctx context.Context, _ wish) error {
 
 var home = route{netip.MustParseAddr("192.168.1.7"), netip.MustParseAddr("192.168.1.1")}
 
-// A house is a Mapper and what surrounds it, in virtual time.
+// A house is a Mapper with its fake routers, in virtual time.
 type house struct {
 	*Mapper
 	mu      sync.Mutex // of the test, but within run, stop and Release
@@ -140,7 +140,7 @@ func inHouse(t *testing.T, test func(t *testing.T, h *house)) {
 	})
 }
 
-// run starts the Mapper, and lets time pass.
+// run starts the Mapper, and lets virtual time pass.
 func (h *house) run(d time.Duration) {
 	if h.stop == nil {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -164,7 +164,7 @@ func (h *house) run(d time.Duration) {
 
 func (h *house) Release() { h.free(h.Mapper.Release) }
 
-// free calls f while others may have what h.mu guards.
+// free calls f with h.mu unlocked.
 func (h *house) free(f func()) {
 	h.mu.Unlock()
 	defer h.mu.Lock()
@@ -241,7 +241,7 @@ func TestRouterHasAnotherAddress(t *testing.T) {
 	})
 }
 
-// A router that forgets one protocol is asked by the others.
+// After a router has stopped answering one protocol, the Mapper tries the others.
 func TestRouterFallsSilent(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.run(time.Minute)
@@ -266,7 +266,7 @@ func TestRouterFallsSilent(t *testing.T) {
 	})
 }
 
-// One that maps nothing is asked ever less often.
+// The Mapper asks a router that maps nothing at growing intervals.
 func TestRouterThatMapsNothing(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.by[PCP].deaf, h.by[UPnP].deaf = true, true
@@ -302,7 +302,7 @@ func TestMachineMoves(t *testing.T) {
 	})
 }
 
-// Where there is nothing to map, nothing is sent.
+// Without a mapping to ask for, the Mapper sends no packet.
 func TestNothingIsSent(t *testing.T) {
 	for name, change := range map[string]func(*house){
 		"public":         func(h *house) { h.route.local = netip.MustParseAddr("25.1.0.1") },
@@ -395,8 +395,8 @@ func TestPublic(t *testing.T) {
 	}
 }
 
-// A router that cannot be asked about a mapping is asked for it at each check; and every
-// router as soon as others do not get in, but not again and again.
+// If a router cannot report on a mapping, each check renews it. Doubt renews it at once,
+// but not repeatedly.
 func TestRenewedOnDoubt(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.by[PCP].untold = true

@@ -80,7 +80,7 @@ const descriptionOf = `<?xml version="1.0" encoding="ISO-8859-1"?>
 <service><serviceType>urn:schemas-upnp-org:service:WANIPConnection:%s</serviceType><controlURL> %s </controlURL></service>
 </serviceList></device></deviceList></device></deviceList></device></root>`
 
-// plug starts the device, and returns who speaks with it.
+// plug starts the device, and returns a client of it.
 func (d *device) plug(t *testing.T) *upnp {
 	t.Helper()
 	server := httptest.NewServer(d)
@@ -127,7 +127,7 @@ func TestUPnP(t *testing.T) {
 		}
 		d.outside = "26.2.0.1"
 		if err := u.check(t.Context(), m); !errors.Is(err, errLost) {
-			t.Errorf("with another address outside: %v", err)
+			t.Errorf("with another external address: %v", err)
 		}
 		d.outside = "26.1.0.1"
 		if err := u.unmap(t.Context(), wanted); err != nil || len(d.mapped) != 0 {
@@ -153,7 +153,7 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
-// Some know no leases, WANIPConnection:1 §2.4.16.
+// Some routers support permanent mappings only (WANIPConnection:1 §2.4.16).
 func TestPermanentLeases(t *testing.T) {
 	d := &device{only: "725"}
 	u := d.plug(t)
@@ -172,7 +172,7 @@ func TestPermanentLeases(t *testing.T) {
 	}
 }
 
-// Nobody makes us fetch anything but from the gateway itself.
+// No answer makes the client fetch a URL outside the gateway.
 func TestNothingFetchedElsewhere(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("it was asked")
