@@ -1,8 +1,9 @@
 # Bare make lists the targets.
 .DEFAULT_GOAL := help
 
-STATICCHECK   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# .ci/run pins the versions.
+STATICCHECK   = $(shell sed -n 's/^staticcheck=//p' .ci/run)
+GOLANGCI_LINT = $(shell sed -n 's/^golangci=//p' .ci/run)
 FUZZTIME      ?= 10s
 
 .PHONY: help
