@@ -11,8 +11,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// api is the node that a command works with, and done, which is to be called
-// when it has: with --bootstrap a short-lived one that joins there; else the
+// api returns the node for a command, and done, which the command calls when it
+// has finished: with --bootstrap a short-lived one that joins there; else the
 // daemon of this profile; else, with $KAD_BOOTSTRAP, a short-lived one again. What
 // a short-lived one puts is signed by signer's key; nil if nothing is put.
 func (a *app) api(ctx context.Context, signer signer) (api control.API, done func(), err error) {

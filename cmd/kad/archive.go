@@ -54,8 +54,8 @@ func writeBackup(w io.Writer, identity []byte, db *os.File) error {
 }
 
 // readBackup reads a backup: it returns the identity file and writes the
-// database, if there is one, to db. It believes no length, so what db gets is no
-// longer than what is read.
+// database, if there is one, to db. It trusts no length in the archive: db gets
+// no more bytes than r yields.
 func readBackup(r io.Reader, db io.Writer) (identity []byte, hasDB bool, err error) {
 	t := tar.NewReader(r)
 	for {

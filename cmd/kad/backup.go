@@ -119,8 +119,8 @@ func (a *app) backup(ctx context.Context, file string) error {
 	return nil
 }
 
-// replaceable returns an error if there is something at file that is no backup:
-// what somebody else keeps there is not ours to replace.
+// replaceable returns an error if file exists and is not a backup, so that backup
+// never replaces another program's file.
 func replaceable(file string) error {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -260,7 +260,7 @@ func (c *cancelled) Read(b []byte) (int, error) {
 	return c.r.Read(b)
 }
 
-// loadIdentity reads an identity file that somebody else wrote.
+// loadIdentity reads the identity file that the user names.
 func loadIdentity(file string) (wire.PeerID, error) {
 	key, _, err := quic.LoadOrCreateKey(file)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/kadquic/kadquic/node"
 )
 
-// client starts a node for one command: with an identity of its own for as long
-// as it lives, and in client mode, so that no routing table keeps it. It has
+// client starts a node for one command. It has a temporary identity, and is in
+// client mode, so that no routing table keeps it. It has
 // joined the network of --bootstrap, or of $KAD_BOOTSTRAP, when client returns.
 func (a *app) client(ctx context.Context) (*node.Node, error) {
 	peers, err := a.bootstrapPeers()

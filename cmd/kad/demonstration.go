@@ -27,8 +27,8 @@ type demonstration struct {
 }
 
 func (a *app) demo(ctx context.Context, n int, items []demoItem) error {
-	// In a small network the usual 20 holders would be everybody, and finding
-	// no art. Eight outlive the death of 30 % of 20, whoever they are.
+	// In a network of 20 the usual 20 holders would be all nodes, and no search would
+	// be needed. Six of 20 nodes die, so that at least two of eight holders survive.
 	k := 20
 	if n < 60 {
 		k = 8

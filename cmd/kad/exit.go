@@ -9,13 +9,13 @@ import (
 	"github.com/kadquic/kadquic/node"
 )
 
-// An exitCode is what the process tells its caller. The numbers are part of the
+// An exitCode is the exit status of the process. The numbers are part of the
 // command's interface: scripts branch on them.
 type exitCode int
 
 const (
 	exitOK          exitCode = 0
-	exitError       exitCode = 1 // whatever has no number of its own
+	exitError       exitCode = 1 // any other error
 	exitUsage       exitCode = 2 // the command line or an input is wrong
 	exitNotFound    exitCode = 3 // no such value or peer
 	exitNoDaemon    exitCode = 4 // no running node to ask

@@ -189,7 +189,7 @@ func (f *fleet) number(id wire.PeerID) (int, bool) {
 	return number, ok
 }
 
-// kill ends a member as a power cut would: nobody is told.
+// kill ends a member without a goodbye to its peers, like a power failure.
 func (f *fleet) kill(m *member) error {
 	f.mu.Lock()
 	dead := m.dead
@@ -201,7 +201,7 @@ func (f *fleet) kill(m *member) error {
 	return m.Kill()
 }
 
-// close ends all that live. Nobody is left to be told, so nobody is.
+// close ends all live members, without goodbyes.
 func (f *fleet) close() error {
 	var mu sync.Mutex
 	var errs []error

@@ -203,12 +203,12 @@ type valueJSON struct {
 
 func newValueJSON(v control.Value, d time.Duration) valueJSON { return valueJSON{v, ms(d)} }
 
-// replaceFile writes a whole file or leaves the old one: what is at path is
-// never half a value.
+// replaceFile replaces the file at path as a whole or not at all: path never holds
+// half a value.
 func replaceFile(path string, data []byte) error {
 	err := replace(path, data)
 	if pe, ok := errors.AsType[*os.PathError](err); ok {
-		err = pe.Err // the path in it may be that of the temporary file
+		err = pe.Err // its path may be the temporary file's
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -224,7 +224,7 @@ func replace(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // in vain once it was renamed
+	defer os.Remove(f.Name()) // fails after the rename
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Chmod(0o644)

@@ -38,7 +38,7 @@ func TestUpFindsTheLAN(t *testing.T) {
 	if got := bob.run("get", "greeting"); strings.TrimSpace(got) != "hello world" {
 		t.Errorf("bob gets: %q", got)
 	}
-	// One who comes back elsewhere, and remembers nobody, is found again.
+	// Peers find bob again after he has changed his network and lost his peers.
 	bob.down()
 	if err := os.Remove(filepath.Join(bob.data, "node.db")); err != nil {
 		t.Fatal(err)

@@ -13,9 +13,9 @@
 //	kad lookup KEY                the nodes nearest to a key
 //	kad ping PEERID|MULTIADDR     is a peer there, and how far
 //
-//	kad status                    how the node of this profile does
-//	kad published, kad records    what it keeps alive, and what it holds
-//	kad doctor                    what is wrong with the profile
+//	kad status                    the state of this profile's node
+//	kad published, kad records    the records it keeps alive, and those it holds
+//	kad doctor                    a check of the profile
 //	kad backup, kad restore FILE  a copy of it
 //	kad id, kad keygen            its identity
 //
@@ -27,7 +27,7 @@
 // with $KAD_BOOTSTRAP where none runs, it joins a network for as long as it takes.
 //
 // Results go to standard output, all else to standard error; with --json each
-// result is one JSON object on a line of its own. The exit codes are in exit.go.
+// result is one JSON object on one line. The exit codes are in exit.go.
 package main
 
 import (

@@ -13,8 +13,8 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// Two machines behind NATs find one another by nothing but a peer ID, and ping says
-// which way their packets go.
+// A machine behind a NAT pings another one behind a NAT by its peer ID alone, and ping
+// prints the path of their packets.
 func TestPingBetweenNATs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a network")

@@ -226,13 +226,13 @@ func seenByPeers(votes int) string {
 	return fmt.Sprintf("%d peers see", votes)
 }
 
-// seemsCutOff reports whether the node has become a client though nobody can be sure, as
-// in a network of one or two public nodes.
+// seemsCutOff reports whether the node has become a client on weak evidence, as in a
+// network of one or two public nodes.
 func seemsCutOff(c control.Netcheck) bool {
 	return c.Reach == "unknown" && c.Mode == "client" && !c.Told
 }
 
-// notConnected reports whether there is nobody who could tell anything.
+// notConnected reports whether the node has no peer that could observe it.
 func notConnected(c control.Netcheck) bool {
 	return c.Peers == 0 && c.Conns == 0
 }

@@ -193,8 +193,8 @@ func TestModesFollowMoves(t *testing.T) {
 	alice.down()
 }
 
-// Without a node on the profile, netcheck runs one of its own.
-func TestNetcheckByANodeOfItsOwn(t *testing.T) {
+// Without a running node on the profile, netcheck starts a temporary one.
+func TestNetcheckStartsTemporaryNode(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a network")
 	}

@@ -23,8 +23,8 @@ func (a *app) print(format string, args ...any) {
 	}
 }
 
-// wrote notes the first error of standard output, on a full disk say: a result
-// that nobody got is a failure. What follows is tried all the same.
+// wrote records the first error of standard output, such as a full disk: a lost result
+// is a failure. Later writes are tried nevertheless.
 func (a *app) wrote(err error) {
 	if err != nil && a.outErr == nil && !a.outOptional {
 		a.outErr = err
@@ -59,8 +59,8 @@ func (a *app) object(v any) {
 	}
 }
 
-// writeJSON writes v on one line, in which a terminal finds nothing but text: JSON
-// lets some characters stand that command one.
+// writeJSON writes v on one line, and escapes the control characters that JSON permits
+// but a terminal would obey.
 func writeJSON(w io.Writer, v any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

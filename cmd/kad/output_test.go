@@ -31,7 +31,7 @@ func TestExitCodes(t *testing.T) {
 		fmt.Errorf("x: %w", control.ErrCut):          exitNoDaemon,
 		&node.ConflictError{}:                        exitConflict,
 		&node.PutError{Stored: node.Stored{Count: 1, Of: 2}, Quorum: 2}: exitQuorum,
-		&node.PutError{}: exitUnreachable, // nobody was found
+		&node.PutError{}: exitUnreachable, // no node was found
 	} {
 		if got := codeOf(err); got != want {
 			t.Errorf("codeOf(%v) = %d, want %d", err, got, want)
@@ -111,7 +111,7 @@ func TestJSONIsText(t *testing.T) {
 	}
 }
 
-// A file is replaced whole, and by nothing but a value.
+// A file is replaced as a whole, and only by a value.
 func TestReplaceFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "value")

@@ -78,7 +78,7 @@ func (a *app) ping(ctx context.Context, whom string, count int) error {
 	if times == 0 {
 		times = mostPings
 	}
-	var connected control.Duration // as the first ping had it: what the user waited
+	var connected control.Duration // of the first ping: the time that the user waited
 	for i := range times {
 		if i > 0 {
 			select {

@@ -11,8 +11,8 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// A machine behind a router that nobody gets through lets others in, with nothing
-// configured, unless it is told not to; and no more once it has ended.
+// A node behind a NAT maps its port without any configuration, unless --no-portmap is
+// given, and deletes the mapping when it ends.
 func TestUpMapsItsPort(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a network")

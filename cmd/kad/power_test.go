@@ -28,7 +28,7 @@ var (
 	powerSeed   = flag.Uint64("power.seed", 0, "of the choice of writes that were lost; 0 is any")
 )
 
-// When the power fails, what was not synced is lost, in part or in whole. All that a
+// A power failure loses some or all of the writes that were not synced. All that a
 // node writes while others store at it is recorded by strace, through several lives
 // that end by a kill: for at that no write is lost, but many are not yet on the disk
 // when the next life begins. Then, for many moments, the disk is made as the power
@@ -37,7 +37,7 @@ var (
 //
 // By then: strace notes when a system call begins, before it does anything, and a
 // promise when its publisher has heard it, by the same clock. So a promise earlier
-// than the first call that is not in the image was made by what is in it.
+// than the first call missing from the image relies on calls in the image only.
 //
 //	go test ./cmd/kad -run TestPowerLoss -v -timeout 1h -power.lives 20 -power.images 20000
 func TestPowerLoss(t *testing.T) {

@@ -24,7 +24,7 @@ type promises struct {
 	t         testing.TB
 	key       []byte // the publisher's, Ed25519
 	publisher wire.PeerID
-	most      int // records; then they are only put anew
+	most      int // records; then new versions of them only
 
 	mu                sync.Mutex
 	all               []*promise   // by number; the ith is put by writer i%writers
@@ -136,7 +136,7 @@ func (p *promises) add() *promise {
 	return r
 }
 
-// value is that of the ith version: of 1 byte to 8 KiB, the shorter the more often.
+// value returns the value of the ith version: 1 byte to 8 KiB, mostly short.
 func (r *promise) value(i int) []byte {
 	switch r.kind {
 	case wire.KindProvider:
@@ -194,7 +194,7 @@ func (p *promises) put(ctx context.Context, n *node.Node, r *promise) {
 	}
 }
 
-// A found record is what a store has to be judged by.
+// A found record is one that the store returned after a failure.
 type found struct {
 	publisher wire.PeerID
 	seq       uint64

@@ -96,7 +96,7 @@ func (a *app) put(ctx context.Context, args []string, o putOptions, ifSeq bool) 
 		start := time.Now()
 		stored, err := api.Put(ctx, p)
 		if errors.Is(err, node.ErrQuorum) && o.quorum == 0 {
-			return errors.New(err.Error()) // nobody stored it; exit code 7 answers --quorum only
+			return errors.New(err.Error()) // no node stored it; exit code 7 is for --quorum only
 		}
 		if err != nil {
 			return err

@@ -27,8 +27,8 @@ func (r *inLAN) status() (s control.Status) {
 	return s
 }
 
-// Behind a symmetric NAT, with nothing configured, a node has three relays, none of
-// which said that it is none, and its record, as anybody finds it, names them.
+// Behind a symmetric NAT an unconfigured node reserves places at three relays, skips nodes
+// that do not relay, and names the three in its peer record.
 func TestUpIsRelayed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a network")
@@ -62,7 +62,8 @@ func TestUpIsRelayed(t *testing.T) {
 		}
 		return held
 	}
-	// agreed says why alice and the public nodes do not agree on who holds her places.
+	// agreed returns an error while alice and the public nodes disagree on her
+	// reservations.
 	agreed := func() error {
 		held, places := relays(), 0
 		if len(held) != 3 {
@@ -92,7 +93,7 @@ func TestUpIsRelayed(t *testing.T) {
 			t.Fatalf("%v\n%s", err, alice.run("status"))
 		}
 	}
-	// A stranger who knows nothing but her key.
+	// A stranger that knows her key only.
 	socket, err := lab.Public("stranger").ListenPacket("udp4", ":0")
 	if err != nil {
 		t.Fatal(err)

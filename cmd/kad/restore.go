@@ -287,7 +287,7 @@ func exchange(path, fresh, why string) (old string, err error) {
 	return old, syncDir(filepath.Dir(path))
 }
 
-// aside is a name for what was at path, which says why and when.
+// aside returns a new name for the file at path, with the reason and the time.
 func aside(path, why string, now time.Time) string {
 	base := fmt.Sprintf("%s.%s-%s", path, why, now.UTC().Format("20060102T150405Z"))
 	for i, name := 2, base; ; i++ {

@@ -124,7 +124,7 @@ take.
 	root.Flags().BoolVar(&version, "version", false, "show what this program was built from, as \"kad version\" does")
 
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
-	cobra.EnableCommandSorting = false // the order below is that of first use
+	cobra.EnableCommandSorting = false // keep the order below
 	root.SetHelpCommand(helpCommand())
 	for _, g := range []struct {
 		title    string
@@ -152,7 +152,7 @@ take.
 	return root
 }
 
-// helpCommand is cobra's, but for saying which command there is not.
+// helpCommand is like cobra's, but its error names the unknown command.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -182,8 +182,8 @@ func (a *app) within(ctx context.Context, operation func(context.Context) error)
 	return err
 }
 
-// unhurried is within for what may take long by its nature: it is limited only by
-// a --timeout that was given.
+// unhurried is like within, for long operations: only an explicit --timeout limits
+// it.
 func (a *app) unhurried(ctx context.Context, operation func(context.Context) error) error {
 	if !a.timeoutGiven {
 		return operation(ctx)

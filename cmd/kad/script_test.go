@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 //	wait-out NAME regexp   wait until its standard output matches
 //	wait-err NAME regexp   wait until its standard error matches
 //	spoil FILE             overwrite its first bytes
-//	silent NAME            put into $NAME a UDP port where nobody answers
-//	free NAME              put into $NAME a UDP port that nobody has, nor gets by chance
+//	silent NAME            put into $NAME a UDP port that does not answer
+//	free NAME              put into $NAME a UDP port that is free, and stays so
 //	capture NAME regexp    put what the group in regexp matches of the last standard output in $NAME
 func TestScripts(t *testing.T) {
 	if testing.Short() {
@@ -114,7 +114,7 @@ func cmdSpoil(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-// cmdSilent binds a UDP port where nobody answers, and puts its number into an
+// cmdSilent binds a UDP port that does not answer, and puts its number into an
 // environment variable: silent NAME.
 func cmdSilent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
@@ -126,8 +126,8 @@ func cmdSilent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strconv.Itoa(socket.LocalAddr().(*net.UDPAddr).Port))
 }
 
-// cmdFree finds a UDP port for nodes that come and go. It is below those that systems
-// give to whoever asks for any: meanwhile nobody else gets it.
+// cmdFree finds a free UDP port for nodes that restart. It is below the ephemeral
+// range, so that no other process gets it by chance.
 func cmdFree(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: free NAME")

@@ -19,8 +19,8 @@ type shell struct {
 	fleet *fleet
 }
 
-// A shellCommand is one command: its arguments for the help, how many there must
-// be, and what it does.
+// A shellCommand is one command: its arguments for the help, their number, and its
+// function.
 type shellCommand struct {
 	name, args, help string
 	min, max         int

@@ -56,7 +56,7 @@ type subjectFlags struct {
 	cmd       *cobra.Command
 }
 
-// A subject is a record's kind, key and name, and what the user calls it.
+// A subject is a record's kind, key and name, and the user's label for it.
 type subject struct {
 	kind control.Kind
 	key  routing.Key
@@ -153,7 +153,7 @@ func (s *subjectFlags) parse(a *app, args []string) (subject, error) {
 	return subject{kind, key, nil, args[0]}, err
 }
 
-// owner is who publishes the owned record that is meant.
+// owner returns the publisher of the owned record.
 func (s *subjectFlags) owner(a *app) (wire.PeerID, error) {
 	if s.publisher != "" {
 		id, err := wire.ParsePeerID(s.publisher)

@@ -81,7 +81,7 @@ func (a *app) up(ctx context.Context, listen []string, noLAN, noPortMap, noRelay
 			Peer: func(e node.PeerEvent) {
 				select {
 				case peers <- e:
-				default: // nobody reads that fast
+				default: // drop it: the reader is too slow
 				}
 			},
 			Reach: func(e node.ReachEvent) {
@@ -245,8 +245,8 @@ func listenAddrs(listen []string) ([]ma.Multiaddr, error) {
 	return addrs, nil
 }
 
-// onlyLoopback reports whether nobody on another machine can reach any of the
-// addresses; none at all stands for every interface.
+// onlyLoopback reports whether all addresses are loopback addresses. An empty list
+// stands for every interface.
 func onlyLoopback(listen []ma.Multiaddr) bool {
 	for _, addr := range listen {
 		if ap, err := quic.ParseListen(addr); err != nil || !ap.Addr().IsLoopback() {

@@ -119,8 +119,8 @@ func (a *app) reachEvent(e node.ReachEvent) {
 	a.tell("%s", oneLine(e.String()))
 }
 
-// joinResult tells how joining through --bootstrap went. A node that found
-// nobody runs on, and goes on trying.
+// joinResult reports the result of joining through --bootstrap. A node that found no
+// peer keeps trying.
 func (a *app) joinResult(n *node.Node, err error) {
 	var nobody *node.BootstrapError
 	switch {

@@ -11,9 +11,9 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// An API is a node as commands see it. Its errors are those of package node:
-// errors.Is finds the sentinels, whichever process the node is in. Streams end
-// with their only error, if there is one. It is safe for concurrent use.
+// An API is a node as commands see it. errors.Is finds the sentinels of package node in
+// its errors, also if the node is in another process. A stream ends with its first
+// error. An API is safe for concurrent use.
 type API interface {
 	// Status tells what the node is and does.
 	Status(context.Context) (Status, error)
@@ -103,7 +103,7 @@ type Relay struct {
 	Expires time.Time   `json:"expires"` // unless renewed
 }
 
-// Relaying is what the node does for others as their relay.
+// Relaying describes the node's work as a relay.
 type Relaying struct {
 	Reservations int   `json:"reservations"` // held by others, now
 	Pairs        int   `json:"pairs"`        // of peers whose packets are passed on, now
@@ -114,7 +114,7 @@ type Relaying struct {
 	Dropped      int64 `json:"dropped"` // packets
 }
 
-// A PortMapping is what the router does for one socket, so that others reach it.
+// A PortMapping is the state of the router's port mapping for one socket.
 type PortMapping struct {
 	Port     uint16         `json:"port"`
 	Local    netip.Addr     `json:"local,omitzero"`   // of the machine, as the router sees it
@@ -129,7 +129,7 @@ type PortMapping struct {
 // A Put says what to store. The publisher is the profile's identity.
 type Put struct {
 	Kind  Kind        `json:"kind"`
-	Key   routing.Key `json:"key,omitzero"`   // zero: that which the kind, or the name, demands
+	Key   routing.Key `json:"key,omitzero"`   // if zero, derived from the kind or the name
 	Name  []byte      `json:"name,omitempty"` // of an owned record, or of an open one in a namespace
 	Value []byte      `json:"value"`
 
@@ -137,7 +137,7 @@ type Put struct {
 	// alive for as long as it runs itself.
 	TTL    Duration `json:"ttl_ms,omitempty"`
 	Quorum int      `json:"quorum,omitempty"`
-	// Label is what the user calls the key. A node that keeps the record alive remembers
+	// Label is the user's name for the key. A node that keeps the record alive remembers
 	// it for Published, up to node.MaxLabel bytes. It is never sent to other nodes.
 	Label string `json:"label,omitempty"`
 	// IfSeq, of an owned record: only if the newest version has this sequence
@@ -171,7 +171,7 @@ type Value struct {
 	Publisher wire.PeerID `json:"publisher"`
 	Seq       uint64      `json:"seq"`
 	Expiry    time.Time   `json:"expiry"`
-	From      wire.PeerID `json:"from"` // who had it
+	From      wire.PeerID `json:"from"` // a holder
 
 	// Answers is how many nodes had answered with a record under the key when Get chose
 	// this one. Values leaves it zero.
@@ -196,7 +196,7 @@ type Provider struct {
 	Mode   string      `json:"mode,omitempty"` // "server" or "client"; empty: it did not say
 	Addrs  []string    `json:"addrs"`
 	Expiry time.Time   `json:"expiry"` // of its word, unless it gives it again
-	From   wire.PeerID `json:"from"`   // who had it
+	From   wire.PeerID `json:"from"`   // a holder
 }
 
 // A Subject names a record.
@@ -216,7 +216,7 @@ type Publication struct {
 	Seq      uint64      `json:"seq"`
 	Expiry   time.Time   `json:"expiry"`
 	Renewed  time.Time   `json:"renewed,omitzero"` // when it was stored last; zero: not since the node was started
-	Next     time.Time   `json:"next"`             // when it is to be published again
+	Next     time.Time   `json:"next"`             // when it is due to be published again
 	Stored   int         `json:"stored"`           // where it went last
 	Of       int         `json:"of"`
 	Error    string      `json:"error,omitempty"` // why it could not be renewed
@@ -236,7 +236,7 @@ type Record struct {
 	Cached     bool        `json:"cached,omitempty"` // a copy beyond the k nearest
 }
 
-// Durability tells who holds a record.
+// Durability lists the holders of a record.
 type Durability struct {
 	Kind    Kind        `json:"kind"`
 	Key     routing.Key `json:"key"`
@@ -308,8 +308,8 @@ type Pong struct {
 	Path Path     `json:"path"`
 	// Connected is how long the user waited for the connection: until the peer was
 	// found, connected and ready for requests. Later pings of a peer that was called
-	// through a relay say how long that took; those of any other have none. Direct is
-	// how long it took, of a call, until no relay was needed.
+	// through a relay repeat that duration; later pings of other peers have none. Direct
+	// is the duration of a call until it needed no relay.
 	Connected Duration `json:"connected_ms,omitempty"`
 	Direct    Duration `json:"direct_ms,omitempty"`
 }

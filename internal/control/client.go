@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Bounds of the client: what a daemon of ours never exceeds.
+// Bounds of the client, which a daemon never exceeds.
 const maxAnswer = 1 << 20 // bytes of one answer, or of one line of a stream
 
 // A Client is the node of another process. It is safe for concurrent use; it

@@ -1,6 +1,6 @@
 // Package control is how commands speak to a node, their own or the daemon's.
 //
-// [API] is what a command may ask for. [Local] answers from a node in the same
+// [API] lists the operations of commands. [Local] answers from a node in the same
 // process, [Client] from one in another process, through the socket where that
 // one runs [Serve]; so a command is written once. The two ends speak HTTP over a
 // unix socket:
@@ -13,6 +13,6 @@
 // {"end":true}; one that ends with neither was cut off. A caller who goes away
 // ends the work that was done for it.
 //
-// The socket is DIR/control.sock, DIR being the node's profile; it is for its
-// owner alone, and what is asked on it is believed.
+// The socket is DIR/control.sock, DIR being the node's profile. Only the owner
+// can open it, so requests need no further authentication.
 package control

@@ -48,8 +48,8 @@ var codes = []struct {
 
 const codeTimeOver = "time_over"
 
-// An Error is one that came from the daemon: its words, and by errors.Is what it
-// was there.
+// An Error is an error of the daemon. It keeps the text, and errors.Is matches the
+// daemon's sentinel.
 type Error struct {
 	Message string   `json:"error"`
 	Codes   []string `json:"codes,omitempty"` // names of sentinels; unknown ones mean nothing

@@ -8,7 +8,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A Hop is one request of a lookup and what came of it.
+// A Hop is one request of a lookup and its outcome.
 type Hop struct {
 	Peer       wire.PeerID `json:"peer"`
 	CommonBits int         `json:"common_bits"` // of the peer's key and the target

@@ -13,7 +13,7 @@ import (
 type Netcheck struct {
 	ID     wire.PeerID `json:"id"`
 	Mode   string      `json:"mode"` // "server" or "client"
-	Told   bool        `json:"told"` // by its user; else by what it found
+	Told   bool        `json:"told"` // set by the user; otherwise detected
 	Why    string      `json:"why"`
 	Reach  string      `json:"reach"` // by strangers, at any address: "yes", "no" or "unknown"
 	Asking bool        `json:"asking"`
@@ -45,7 +45,7 @@ type OwnAddr struct {
 	Why    string    `json:"why"`
 }
 
-// A NAT is what stands before the node, for one family of addresses.
+// A NAT describes the NAT before the node, for one address family.
 type NAT struct {
 	Mapping string     `json:"mapping"`
 	Votes   int        `json:"votes"`

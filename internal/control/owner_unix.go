@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// ownedAlone reports whether dir is a directory of this user's that nobody else
-// may enter.
+// ownedAlone reports whether dir is a directory of this user that no other user may
+// enter.
 func ownedAlone(dir string) bool {
 	info, err := os.Lstat(dir)
 	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {

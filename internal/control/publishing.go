@@ -46,8 +46,8 @@ func publicationOf(p node.Publication) Publication {
 	return q
 }
 
-// label remembers what the user calls a record that the node keeps alive. That the record
-// was published matters more than what it is called, so an error is no failure.
+// label stores the user's label of a record that the node keeps alive. It ignores errors:
+// the record is published, and the label only helps the user.
 func (l *local) label(kind wire.Kind, key routing.Key, label string) {
 	if label != "" && l.options.Publisher == nil {
 		l.node.SetLabel(kind, key, label)

@@ -136,7 +136,7 @@ func TestBothEndsAgree(t *testing.T) {
 			t.Errorf("the values %v arrived as %v", values, heard)
 		}
 		for range c.Values(t.Context(), Get{Kind: Kind(wire.KindOpen)}) {
-			break // who has seen enough may leave
+			break // the caller may stop early
 		}
 	})
 }

@@ -22,8 +22,8 @@ import (
 const (
 	maxRequest = 64 << 10        // bytes of one request; a value of 8 KiB in base64 is 11
 	maxCalls   = 64              // under way at once
-	stall      = 5 * time.Minute // a caller who reads (or writes) nothing for so long is cut off
-	drain      = 2 * time.Second // what is under way may take so long when the server ends
+	stall      = 5 * time.Minute // disconnects a caller that has read (or written) nothing for so long
+	drain      = 2 * time.Second // bounds the wait for running calls when the server ends
 )
 
 // Serve answers requests on l from api until ctx ends. Then it closes l, gives
@@ -182,8 +182,8 @@ type line[T any] struct {
 	Codes   []string `json:"codes,omitempty"`
 }
 
-// lines are written as they come, but a burst of them together: what comes
-// within flushEvery of the last is sent with the next, or at the latest then.
+// lines sends lines at once, but bursts together: a line within flushEvery of the last
+// flush is sent with the next line, or at the end of flushEvery.
 type lines struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
@@ -204,7 +204,7 @@ func newLines(w http.ResponseWriter) *lines {
 	return &lines{w: w, rc: http.NewResponseController(w)}
 }
 
-// write adds v, and reports whether anybody is there to read it.
+// write adds v, and reports whether the reader is still connected.
 func (l *lines) write(v any) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -277,5 +277,5 @@ func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stall))
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v) // fails when nobody is there to read it
+	json.NewEncoder(w).Encode(v) // fails if the client has gone
 }

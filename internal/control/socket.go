@@ -81,7 +81,7 @@ var errTooLong = errors.New("path too long for a socket")
 // shortDir returns a name of dir that leaves room for socketName. The name is dir
 // itself where that is short enough. On Linux a longer directory is opened and
 // named by its descriptor, /proc/self/fd/N, until release is called: so the socket
-// stays inside the profile, where a daemon with a /tmp of its own (systemd's
+// stays inside the profile, where a daemon with a private /tmp (systemd's
 // PrivateTmp) and its clients both find it. Elsewhere the error is errTooLong.
 func shortDir(dir string) (short string, release func(), err error) {
 	if len(filepath.Join(dir, socketName)) <= maxPath {

@@ -52,8 +52,7 @@ func TestSocket(t *testing.T) {
 	}
 }
 
-// A daemon that crashed leaves its socket, on which nobody listens: that is no
-// daemon, and the next one takes its place.
+// A crashed daemon leaves a socket without a listener, which the next daemon replaces.
 func TestStaleSocket(t *testing.T) {
 	for name, dir := range dirs(t) {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +81,7 @@ func TestStaleSocket(t *testing.T) {
 	}
 }
 
-// What else stands at the socket's place is nobody's to remove.
+// Serve does not remove any other file in the socket's place.
 func TestSocketPlaceTaken(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, socketName)
@@ -97,8 +96,8 @@ func TestSocketPlaceTaken(t *testing.T) {
 	}
 }
 
-// A link to a place that others may enter is not followed: who listens there may
-// be anybody.
+// A link to a directory that other users may enter is not followed: another user could
+// listen there.
 func TestSocketElsewhereIsOurs(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no modes")
@@ -121,8 +120,8 @@ func TestSocketElsewhereIsOurs(t *testing.T) {
 	}
 }
 
-// A socket with a long path stays inside the profile: with a directory for temporary
-// files of its own (systemd's PrivateTmp), a daemon is still found.
+// A socket with a long path stays inside the profile, so that clients find a daemon with
+// a private /tmp (systemd's PrivateTmp).
 func TestSocketStaysInProfile(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc/self/fd")

@@ -32,9 +32,8 @@ func (n *node) welcome() {
 	}
 }
 
-// pingSilent asks the neighbours of whom nothing was heard for long whether they
-// are there, and waits for what comes of it. Those who are dead and nearer to a key
-// would keep us from handing it over.
+// pingSilent pings the neighbours that have been silent for long, and waits for the
+// results. A dead neighbour nearer to a key would prevent the hand-over.
 func (n *node) pingSilent(then func()) {
 	var silent []contact
 	if s := n.w.rules.Silence; s > 0 {
@@ -72,7 +71,7 @@ func (n *node) handOver(newcomers []contact) {
 }
 
 // counts reports whether another node is among the k nearest of key: then the other
-// holders, too, have it from there, and nobody need republish it for a while.
+// holders got the record from it as well, and a republication can wait.
 func (n *node) counts(other *node, key routing.Key) bool {
 	_, ok := n.table.Heir(key, other.Key)
 	return ok

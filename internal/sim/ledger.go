@@ -10,10 +10,10 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// kind is that of all records.
+// kind is the kind of all records.
 const kind = wire.KindContent
 
-// A record is what the world, and no node, knows of one.
+// A record is the simulator's own view of one record; nodes do not see it.
 type record struct {
 	signed *wire.Signed
 	key    routing.Key
@@ -49,8 +49,8 @@ func newLedger(w *World) ledger {
 
 func (l *ledger) of(key routing.Key) *record { return &l.records[l.by[key]] }
 
-// census counts who holds what. A record that nobody has stays lost, so none that
-// is lost between two of them escapes.
+// census counts the holders of each record. A record without holders stays lost, so a
+// loss between two censuses is seen.
 func (w *World) census() {
 	records := w.ledger.records
 	for i := range records {

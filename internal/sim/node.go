@@ -99,7 +99,7 @@ func (n *node) sees(c contact) {
 	}
 }
 
-// tick is what a node does every now and then.
+// tick runs a node's periodic work.
 func (n *node) tick() {
 	if !n.isAlive() {
 		return
@@ -115,7 +115,7 @@ func (n *node) tick() {
 	}
 }
 
-// refresh looks up what nobody has looked up for an hour (Kademlia §2.3).
+// refresh looks up a key in each bucket without a lookup in the last hour (Kademlia §2.3).
 func (n *node) refresh(done func()) {
 	stale := slices.Collect(n.table.Stale(n.w.now().Add(-time.Hour), n.w.src))
 	n.lookAll(stale, refreshing, done)

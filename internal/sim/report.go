@@ -8,7 +8,7 @@ import (
 
 const few = 5
 
-// Report is what came of a simulation since all records were put.
+// Report holds the results of a simulation since all records were put.
 type Report struct {
 	Passed         time.Duration
 	Nodes, Records int

@@ -16,7 +16,7 @@ func (n *node) republish(done func()) {
 		return
 	}
 	n.lookHome(func() {
-		var keys []routing.Key // those of which we do not know the k nearest
+		var keys []routing.Key // keys whose k nearest nodes are unknown
 		var far []store.Held
 		var room [routing.DefaultK]contact
 		out := make(shipments)
@@ -44,8 +44,8 @@ func (n *node) republish(done func()) {
 	})
 }
 
-// due returns what is to be republished now: when something is, all that will be
-// soon, but only what this node is to hold.
+// due returns the records to republish now. If one is due, it adds those that are due
+// soon, and leaves out records for which this node is not responsible.
 func (n *node) due() (due []store.Held) {
 	w, now := n.w, n.w.now()
 	if w.rules.Republish < 0 {
@@ -68,7 +68,7 @@ func (n *node) due() (due []store.Held) {
 	return due
 }
 
-// sweep looks up who is to hold the keys, and tells.
+// sweep looks up the responsible nodes of the keys, and passes them to plan.
 func (n *node) sweep(s *routing.Sweep[int32], plan func(contact, int), done func()) {
 	target, ok := s.Next()
 	if !ok {
@@ -86,8 +86,8 @@ func (n *node) sweep(s *routing.Sweep[int32], plan func(contact, int), done func
 	})
 }
 
-// lookHome looks up the own key if that was an hour ago: then all who are to hold
-// what lies near are known, and nobody need look them up (Kademlia §2.5).
+// lookHome looks up this node's key if the last time was an hour ago. Then the table
+// knows the responsible nodes of keys nearby, without further lookups (Kademlia §2.5).
 func (n *node) lookHome(then func()) {
 	if n.w.now().Sub(n.looked) < time.Hour {
 		then()

@@ -6,7 +6,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// purpose is what a request is for.
+// purpose classifies requests in the report.
 type purpose int
 
 const (

@@ -17,7 +17,7 @@ type Rules struct {
 
 	// Ranks is how many of a key's holders, nearest first, hand it over to a
 	// newcomer among the k nearest; the paper's is 1 (Kademlia §2.5). If zero, 8. If
-	// negative, nobody does.
+	// negative, none does.
 	Ranks int
 
 	// Debounce is how long newcomers are gathered before a hand-over, give or take

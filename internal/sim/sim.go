@@ -14,7 +14,7 @@
 // the node is gone without a word, its records with it, and another one with
 // another key joins through a random living one. A request takes 50 to 150 ms
 // there and back. One to a dead node fails after 5 s; a lookup turns to another
-// after 300 ms. Nobody finds out that a node is dead but by a request to it.
+// after 300 ms. A node learns of another's death only by a request to it.
 //
 // Everything else is the product's own code: [routing.Table], [routing.Lookup],
 // [store.Memory], [store.RepublishAt]. What package node adds to it is written
@@ -39,7 +39,7 @@ type Options struct {
 	Seed  uint64 // the same seed, the same day
 	Nodes int    // alive at any time, once all have joined
 
-	// Session is the mean life of a node. If zero, nobody leaves.
+	// Session is the mean life of a node. If zero, no node leaves.
 	Session time.Duration
 
 	// Records are put by random nodes within ten minutes, after nodes have come and
@@ -75,7 +75,7 @@ type World struct {
 	rnd   *rand.Rand
 
 	nodes  []*node // ever; nil when dead
-	alive  []int32 // those who live, in no order
+	alive  []int32 // the live nodes, in no order
 	ledger ledger
 	report Report
 	room   []contact // scratch
@@ -105,7 +105,7 @@ func New(o Options) *World {
 	return w
 }
 
-// begin is when all records are put: what is counted counts from here.
+// begin starts the counts, after all records are put.
 func (w *World) begin() {
 	w.report = Report{Lost: w.report.Lost}
 	w.after(sampleEvery, w.sampleOften)

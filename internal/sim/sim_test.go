@@ -53,8 +53,8 @@ func TestRecordsOutliveTheirHolders(t *testing.T) {
 	}
 }
 
-// The paper's rules alone do not do: the nearest holder has died and nobody has
-// noticed, or never got the record itself.
+// The paper's rules alone lose records: the nearest holder has died unnoticed, or never
+// got the record.
 func TestPaperLosesRecords(t *testing.T) {
 	r := pass(t, Options{Seed: 1, Nodes: 150, Session: 10 * time.Minute, Records: 150, Gets: 1000, Rules: Paper}, time.Hour)
 	if r.Lost == 0 {
@@ -83,7 +83,7 @@ func TestRepublishTraffic(t *testing.T) {
 	}
 }
 
-// Nothing is called kept that is not: all who hold a record go at once.
+// The census reports a loss when all holders of a record die at once.
 func TestCensusMissesNoLoss(t *testing.T) {
 	w := New(Options{Seed: 3, Nodes: 60, Records: 20})
 	w.Run(30 * time.Minute)
@@ -113,8 +113,8 @@ func TestSameSeedSameDay(t *testing.T) {
 	}
 }
 
-// A network in which nobody ever leaves keeps what it has got, and does no more
-// than one republish a record and hour.
+// A network that no node leaves keeps its records, with at most one republication per
+// record and hour.
 func TestQuietNetwork(t *testing.T) {
 	r := pass(t, Options{Seed: 1, Nodes: 100, Records: 200, Gets: 500}, 2*time.Hour)
 	if r.Lost > 0 || r.Found != r.Gets || r.Held.Value() < 0.999 {
