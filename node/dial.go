@@ -11,18 +11,12 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-const (
-	maxDialAddrs = 4                      // tried per peer, of those known when the dial begins
-	dialStagger  = 250 * time.Millisecond // RFC 8305 §8, Connection Attempt Delay
+// dialLinger is how long a dial continues after its last caller has left. Lookups do not
+// wait for unknown peers that do not answer, but must learn which these are: a handshake takes
+// one round trip, and its first packet may be lost once.
+const dialLinger = 2 * time.Second
 
-	// dialLinger is how long a dial goes on that nobody waits for any more. Lookups
-	// do not wait for strangers who do not answer, but are to be rid of them: a
-	// handshake takes one round trip, and its first packet may be lost once.
-	dialLinger = 2 * time.Second
-)
-
-// dial makes a connection for the pool. It races the peer's addresses and relays, also
-// those that become known while it lasts; the first that authenticates wins.
+// dial makes a connection for the pool, by any of the peer's addresses and relays.
 func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error) {
 	id := wire.PeerID(key)
 	if err := n.backoff.Check(id, time.Now()); err != nil && len(n.callableBy(id)) == 0 { // that it was not dialled says nothing of a call
@@ -30,7 +24,7 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 	}
 	n.wanted.AddDial(id)
 	defer n.wanted.RemoveDial(id)
-	c, tried, causes := n.race(ctx, id)
+	c, tried, causes := n.dialer.Dial(ctx, id)
 	switch {
 	case c != nil:
 		return c, nil
@@ -61,19 +55,36 @@ func hadItsTime(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(context.Cause(ctx), quic.ErrTimeout)
 }
 
-func (n *Node) dialOne(ctx context.Context, id wire.PeerID, t dialTarget) (*quic.Conn, error) {
-	transport := n.transportFor(t.addr.Addr())
+// dialHost is the node as its dialer sees it.
+type dialHost struct{ n *Node }
+
+func (h dialHost) Addrs(id wire.PeerID) []wire.Addr             { return h.n.dialAddrs(id) }
+func (h dialHost) HasDialled(id wire.PeerID, at wire.Addr) bool { return h.n.hasDialled(id, at) }
+func (h dialHost) Relays(id wire.PeerID) []wire.PeerID          { return h.n.callableBy(id) }
+
+func (h dialHost) Call(ctx context.Context, id wire.PeerID, relays <-chan wire.PeerID) (*quic.Conn, error) {
+	return h.n.sessions.Dial(ctx, id, h.n.wanted.Since(id, time.Now()), relays)
+}
+
+func (h dialHost) ResolveFailed(id wire.PeerID, a wire.Addr, err error) {
+	h.n.config.Logger.Info("cannot resolve", "peer", id, "addr", a, "err", err)
+	h.n.peers.Failure(id, a, time.Now())
+}
+
+func (h dialHost) Dial(ctx context.Context, id wire.PeerID, to netip.AddrPort, from wire.Addr) (*quic.Conn, error) {
+	n := h.n
+	transport := n.transportFor(to.Addr())
 	if transport == nil {
-		return nil, errors.New("no socket of ours reaches " + t.addr.String())
+		return nil, errors.New("no socket of ours reaches " + to.String())
 	}
-	n.self.SendsTo(t.addr, time.Now())
-	c, err := transport.Dial(ctx, t.addr, quic.PublicKey(id))
+	n.self.SendsTo(to, time.Now())
+	c, err := transport.Dial(ctx, to, quic.PublicKey(id))
 	if err != nil {
 		if wrong, ok := errors.AsType[*quic.KeyError](err); ok { // by the name that users know
-			err = fmt.Errorf("dial %v: %w: it is peer %s", t.addr, ErrWrongPeer, wire.PeerID(wrong.Got))
+			err = fmt.Errorf("dial %v: %w: it is peer %s", to, ErrWrongPeer, wire.PeerID(wrong.Got))
 		}
 		if ctx.Err() == nil || hadItsTime(ctx) {
-			n.peers.Failure(id, t.from, time.Now())
+			n.peers.Failure(id, from, time.Now())
 		}
 		return nil, err
 	}

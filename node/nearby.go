@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/reach"
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -88,8 +89,8 @@ func (n *Node) learnNear(id wire.PeerID, at []netip.AddrPort) (news bool) {
 	known := n.peers.AppendAddrs(nil, id, now)
 	at = slices.Clone(at)
 	slices.SortStableFunc(at, func(a, b netip.AddrPort) int { return n.self.Rank(a.Addr(), b.Addr()) })
-	at = reach.Cover(at, maxDialAddrs, netip.AddrPort.Addr)
-	for _, ap := range at[:min(len(at), maxDialAddrs)] {
+	at = reach.Cover(at, swarm.MaxDialAddrs, netip.AddrPort.Addr)
+	for _, ap := range at[:min(len(at), swarm.MaxDialAddrs)] {
 		if a := wire.AddrFrom(ap); a != "" {
 			n.peers.Add(id, peerstore.SourceTold, now, toldTTL, a)
 			news = news || !slices.Contains(known, a)

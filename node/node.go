@@ -51,6 +51,7 @@ type Node struct {
 	transports []*quic.Transport
 	ipv6Only   map[int]bool      // which of the sockets serve no IPv4 though bound to ::; set before the node runs
 	mappers    []*portmap.Mapper // of sockets; set before the node runs
+	dialer     swarm.Dialer
 	pool       *quic.Pool
 	links      links
 	backoff    swarm.Backoff
@@ -174,6 +175,7 @@ func New(config Config) (*Node, error) {
 	n.publications = n.newPublications()
 	n.renewer = publish.NewRenewer(n.publications, publishNetwork{n})
 	n.bootstrap.targets = targets
+	n.dialer = swarm.Dialer{Host: dialHost{n}, Wanted: n.wanted, FirstRelays: traversal.MaxRelays, MaxRelays: traversal.MaxDialRelays}
 	n.pool = quic.NewPool(quic.PoolConfig{
 		Self:           quic.PublicKey(n.id),
 		Dial:           n.dial,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/reach"
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -50,8 +51,8 @@ func TestFewAddressesAreDialledOfMany(t *testing.T) {
 			if got[0] != wire.AddrFrom(lan) {
 				t.Errorf("%v: dialled first: %v, want the LAN's", from, got)
 			}
-			if from == peerstore.SourceTold && !slices.Contains(got[:maxDialAddrs], wire.AddrFrom(public)) {
-				t.Errorf("dialled: %v, want the public one among them", got[:maxDialAddrs])
+			if from == peerstore.SourceTold && !slices.Contains(got[:swarm.MaxDialAddrs], wire.AddrFrom(public)) {
+				t.Errorf("dialled: %v, want the public one among them", got[:swarm.MaxDialAddrs])
 			}
 			n.Close()
 		}

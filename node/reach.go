@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/swarm"
 	"github.com/kadquic/kadquic/wire"
 )
 
 const (
 	// provenFor is for how long an address at which we have proved a peer's key is
-	// likely to be the peer's still. It gets a head start of dialStagger before the
+	// likely to be the peer's still. It gets a head start of [swarm.DialStagger] before the
 	// network is asked where the peer is.
 	provenFor = 10 * time.Minute
 
@@ -131,12 +132,12 @@ func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, 
 // peer is.
 func (n *Node) lookAfter(id wire.PeerID, now time.Time) time.Duration {
 	if _, ok := n.pool.Lookup(publicKey(id)); ok {
-		return dialStagger
+		return swarm.DialStagger
 	}
 	if info, ok := n.peers.Peer(id); ok {
 		for _, a := range info.Addrs {
 			if a.Failures == 0 && !a.Success.IsZero() && now.Sub(a.Success) < provenFor {
-				return dialStagger
+				return swarm.DialStagger
 			}
 		}
 	}

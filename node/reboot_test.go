@@ -284,7 +284,7 @@ func TestConversationSurvivesRelaysThatDoNotFollow(t *testing.T) {
 					continue
 				}
 				relay.pool.Retire(c)
-				again, err := relay.dialOne(t.Context(), h.ID(), dialTarget{addr: c.RemoteAddr(), from: wire.AddrFrom(c.RemoteAddr())})
+				again, err := dialHost{relay}.Dial(t.Context(), h.ID(), c.RemoteAddr(), wire.AddrFrom(c.RemoteAddr()))
 				if err != nil {
 					t.Fatal(err)
 				}
