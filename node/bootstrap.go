@@ -97,9 +97,9 @@ func (n *Node) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.askEarly(ctx)
+	n.probeBeforeJoin(ctx)
 	defer n.relays.poke() // it has been seen whether a NAT stands before us
-	defer n.asking.poke()
+	defer n.reachProbe.poke()
 	return n.settle(ctx)
 }
 

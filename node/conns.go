@@ -107,8 +107,8 @@ func (n *Node) linkTo(ctx context.Context, id wire.PeerID, wants int) (*link, er
 // linked enters a peer that has said HELLO into what we know.
 func (n *Node) linked(l *link) {
 	now := time.Now()
-	if l.isKnock() {
-		n.cameIn(l, now)
+	if l.isDialBackProbe() {
+		n.onInbound(l, now)
 		return
 	}
 	n.backoff.Clear(l.id)
@@ -121,7 +121,7 @@ func (n *Node) linked(l *link) {
 	}
 	n.verified(l.ref)
 	back := n.hello(l, l.hello, now)
-	n.cameIn(l, now)
+	n.onInbound(l, now)
 	if !back {
 		n.probe(l.id)
 	}
@@ -180,7 +180,7 @@ func (n *Node) verified(k *peerref.Ref) {
 // the table at once.
 func (n *Node) unlinked(l *link, err error) {
 	n.unrelay(l)
-	n.self.SendsTo(l.conn.RemoteAddr(), time.Now())
+	n.self.MarkContacted(l.conn.RemoteAddr(), time.Now())
 	if rtt := l.rtt.Get(); rtt.Known() {
 		n.peers.ObserveRTT(l.id, rtt.Smoothed())
 	}

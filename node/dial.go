@@ -77,7 +77,7 @@ func (h dialHost) Dial(ctx context.Context, id wire.PeerID, to netip.AddrPort, f
 	if transport == nil {
 		return nil, errors.New("no socket of ours reaches " + to.String())
 	}
-	n.self.SendsTo(to, time.Now())
+	n.self.MarkContacted(to, time.Now())
 	c, err := transport.Dial(ctx, to, quic.PublicKey(id))
 	if err != nil {
 		if wrong, ok := errors.AsType[*quic.KeyError](err); ok { // by the name that users know

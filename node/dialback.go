@@ -17,21 +17,21 @@ import (
 // are that third. Neither blocks the reader of the link.
 
 const (
-	knockTimeout    = 3 * time.Second // for the third
-	delegateTimeout = 4 * time.Second // for who asks the third: below the RPCTimeout of the first
-	maxThirds       = 3               // asked one after another, while they are busy
+	dialBackProbeTimeout = 3 * time.Second // for the third
+	delegateTimeout      = 4 * time.Second // for who asks the third: below the RPCTimeout of the first
+	maxThirds            = 3               // asked one after another, while they are busy
 
 	maxBacks = 16 // under way, of each part
 )
 
 // backs is what is done for others of it. Goroutines may share it.
 type backs struct {
-	knocking, delegating chan struct{} // one per each under way
-	limits               *reach.Limits
+	probing, delegating chan struct{} // one per each under way
+	limits              *reach.Limits
 }
 
 func newBacks() *backs {
-	return &backs{knocking: make(chan struct{}, maxBacks), delegating: make(chan struct{}, maxBacks), limits: reach.NewLimits()}
+	return &backs{probing: make(chan struct{}, maxBacks), delegating: make(chan struct{}, maxBacks), limits: reach.NewLimits()}
 }
 
 // dialsBack reports whether the node does this for others. It needs sockets of
@@ -51,13 +51,13 @@ func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
 	case m.Peer == l.id || m.Peer == n.id:
 		return l.Refuse(id, wire.CodeInvalid, "a third must dial")
 	}
-	addrs := n.knockable(l, m)
+	addrs := n.probeTargets(l, m)
 	if len(addrs) == 0 {
 		return l.Refuse(id, wire.CodeInvalid, "no address that may be dialled")
 	}
 	slots, timeout := n.backs.delegating, delegateTimeout
 	if third {
-		slots, timeout = n.backs.knocking, knockTimeout
+		slots, timeout = n.backs.probing, dialBackProbeTimeout
 	}
 	select {
 	case slots <- struct{}{}:
@@ -84,17 +84,17 @@ func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
 	return nil
 }
 
-// knockable returns the addresses of a request that may be dialled: global ones
+// probeTargets returns the addresses of a request that may be dialled: global ones
 // that the asker may tell, not our own, of the family of the first, and either at
 // the asker's own IP, or paid for.
-func (n *Node) knockable(l *link, m wire.DialBack) (addrs []netip.AddrPort) {
-	own := n.places()
+func (n *Node) probeTargets(l *link, m wire.DialBack) (addrs []netip.AddrPort) {
+	own := n.reachCandidates()
 	for _, a := range m.Addrs {
 		ap, ok := a.AddrPort()
 		switch {
 		case !ok || reach.ScopeOf(ap.Addr()) != reach.ScopeGlobal || !reach.MayTell(l.addr.Addr(), ap.Addr()):
 		case ap.Addr() != l.addr.Addr() && m.Padding < wire.DialBytes:
-		case slices.ContainsFunc(own, func(p reach.Place) bool { return p.At.Addr() == ap.Addr() }):
+		case slices.ContainsFunc(own, func(p reach.Candidate) bool { return p.At.Addr() == ap.Addr() }):
 		case len(addrs) > 0 && addrs[0].Addr().Is4() != ap.Addr().Is4():
 		case !m.Peer.IsZero() && !n.reaches(ap.Addr()):
 		default:
@@ -114,7 +114,7 @@ func (n *Node) reaches(a netip.Addr) bool {
 func (n *Node) dialBack(ctx context.Context, at netip.AddrPort, id wire.PeerID) wire.Message {
 	n.counters.knocks.Add(1)
 	d := wire.Dialled{Addr: wire.AddrFrom(at), By: n.id}
-	if err := n.knock(ctx, at, id); err != nil {
+	if err := n.probeDialBack(ctx, at, id); err != nil {
 		n.config.Logger.Debug("dial back", "peer", id, "addr", at, "err", err)
 		d.Code = wire.CodeUnreachable
 	}
@@ -141,10 +141,10 @@ func (n *Node) delegate(ctx context.Context, asker *link, addrs []netip.AddrPort
 	// Who knows nobody else dials itself. That the asker lets it in shows nothing, as it
 	// has sent us something; but whom it keeps out then it keeps out strangers as well.
 	i := slices.IndexFunc(addrs, func(ap netip.AddrPort) bool { return n.reaches(ap.Addr()) })
-	if by, ok := ctx.Deadline(); i < 0 || !ok || time.Until(by) < knockTimeout {
+	if by, ok := ctx.Deadline(); i < 0 || !ok || time.Until(by) < dialBackProbeTimeout {
 		return wire.Error{Code: wire.CodeBusy, Message: "nobody is there to dial"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, knockTimeout)
+	ctx, cancel := context.WithTimeout(ctx, dialBackProbeTimeout)
 	defer cancel()
 	return n.dialBack(ctx, addrs[i], asker.id)
 }
@@ -157,7 +157,7 @@ func (n *Node) thirds(asker *link, addrs []netip.AddrPort) []wire.PeerID {
 	for _, ap := range addrs {
 		not = append(not, reach.NetworkOf(ap.Addr()))
 	}
-	for _, p := range n.places() {
+	for _, p := range n.reachCandidates() {
 		not = append(not, reach.NetworkOf(p.At.Addr()))
 	}
 	var near, far []wire.PeerID

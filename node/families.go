@@ -84,7 +84,7 @@ func (n *Node) seekOtherFamily(k *peerref.Ref) {
 	a := info.Addrs[i]
 	n.tryInBackground(n.repairs, func(ctx context.Context) {
 		to, _ := a.AddrPort()
-		if n.knock(ctx, to, k.ID) == nil {
+		if n.probeDialBack(ctx, to, k.ID) == nil {
 			n.peers.Add(k.ID, peerstore.SourceDialled, time.Now(), 0, a)
 			n.verified(k)
 		}
@@ -93,7 +93,7 @@ func (n *Node) seekOtherFamily(k *peerref.Ref) {
 
 // hasFamily reports whether this machine has global addresses like that one.
 func (n *Node) hasFamily(a netip.Addr) bool {
-	return slices.ContainsFunc(n.places(), func(p reach.Place) bool {
+	return slices.ContainsFunc(n.reachCandidates(), func(p reach.Candidate) bool {
 		return p.Own && p.At.Addr().Is4() == a.Is4() && (a.Is4() || reach.ScopeOf(p.At.Addr()) == reach.ScopeGlobal)
 	})
 }

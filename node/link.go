@@ -43,9 +43,9 @@ type link struct {
 	said      wire.Mode     // ours, as the peer was told; guarded by saying once the link is up
 	announced wire.Addr     // where the peer was last told that we see it; task announce only
 
-	unbidden  bool                           // it came in from an IP to which we had sent nothing
-	freshPort bool                           // it came in from a port to which we had sent nothing
-	sees      atomic.Pointer[netip.AddrPort] // where the peer sees us, by its latest word; nil: it has not said
+	unsolicited bool                           // it came in from an IP to which we had sent nothing
+	freshPort   bool                           // it came in from a port to which we had sent nothing
+	sees        atomic.Pointer[netip.AddrPort] // where the peer sees us, by its latest word; nil: it has not said
 
 	carriage carriage // of packets that are relayed
 
@@ -109,8 +109,8 @@ func (n *Node) newLink(c *quic.Conn) *link {
 		l.at = wire.AddrFrom(l.addr)
 	}
 	l.announced = l.at // by HELLO
-	ip, port := n.self.SendsTo(l.addr, time.Now())
-	l.unbidden, l.freshPort = !ip && !c.Dialled(), !port && !c.Dialled()
+	ip, port := n.self.MarkContacted(l.addr, time.Now())
+	l.unsolicited, l.freshPort = !ip && !c.Dialled(), !port && !c.Dialled()
 	if rtt, ok := n.peers.RTT(l.id); ok {
 		l.rtt.Set(rtt)
 	} else if s := c.Stats(); s.SmoothedRTT > 0 {

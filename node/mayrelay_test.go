@@ -15,7 +15,7 @@ func TestBehindANATNobodyRelays(t *testing.T) {
 		n := s.nodes[0]
 		first, second := s.stranger(0), s.stranger(1)
 		first.hello.Observed = wire.AddrFrom(host(77)) // where the NAT would be
-		n.self.SendsTo(first.at, time.Now())           // by whose answer it comes in
+		n.self.MarkContacted(first.at, time.Now())     // by whose answer it comes in
 		k := first.meet(n)
 		if got, ok := k.ask(wire.Reserve{}).(wire.Error); !ok || got.Code != wire.CodeUnimplemented {
 			t.Errorf("a node that is seen elsewhere answers %+v", got)

@@ -43,7 +43,7 @@ func (n *Node) decideMode(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	was := m.client.Load()
-	client := m.decided.Decide(n.self.Sum(now), n.asking.rounds.Progress(n.self.Untried(now)), now)
+	client := m.decided.Decide(n.self.Sum(now), n.reachProbe.rounds.Progress(n.self.Untried(now)), now)
 	if client != was {
 		m.client.Store(client)
 		m.changes = append(m.changes, modeChange{client, n.Reachability()})

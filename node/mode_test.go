@@ -150,12 +150,12 @@ func TestModesAreToldInOrder(t *testing.T) {
 		}}})
 		now := time.Now()
 		noes := func() {
-			for i := range byte(reach.EnoughNoes) {
-				n.self.CouldNot(host(1), wire.PeerID{i}, reach.SiteOf(host(10+int(i)).Addr()), now, now)
+			for i := range byte(reach.EnoughFailures) {
+				n.self.DialFailed(host(1), wire.PeerID{i}, reach.SiteOf(host(10+int(i)).Addr()), now, now)
 			}
 		}
 		yes := func() {
-			n.self.CameIn(reach.Entry{From: host(20).Addr(), At: host(1), Fresh: true, Unbidden: true}, now)
+			n.self.OnInbound(reach.Entry{From: host(20).Addr(), At: host(1), Fresh: true, Unsolicited: true}, now)
 		}
 		noes()
 		ended := make(chan struct{})

@@ -76,7 +76,7 @@ type Node struct {
 	sessions   *traversal.Sessions // with peers that are called through relays
 	relayDials relayDials
 	auto       autoMode
-	asking     *asking
+	reachProbe *reachProbe
 	backs      *backs
 
 	// fresh opens another socket beside those of the node, on a port of its own; nil:
@@ -163,7 +163,7 @@ func New(config Config) (*Node, error) {
 		MaxAddrs: 2 * wire.MaxAddrs, // a record's, and those that others tell
 		Prefer:   func(a, b wire.Addr) int { return n.self.Rank(ipOf(a), ipOf(b)) },
 	})
-	n.asking, n.backs = newAsking(), newBacks()
+	n.reachProbe, n.backs = newReachProbe(), newBacks()
 	n.relays = newRelays()
 	n.relay = relay.NewServer(relay.Limits{})
 	n.passing, n.publishing = make(chan struct{}, maxPassing), make(chan struct{}, 1)

@@ -49,7 +49,7 @@ func (n *Node) mapPort(socket net.PacketConn) {
 		Logger: n.config.Logger,
 		Changed: func(m portmap.Mapping) {
 			n.self.MappedTo(at.Port(), m.Outside)
-			n.asking.poke()
+			n.reachProbe.poke()
 		},
 	}
 	switch {

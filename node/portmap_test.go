@@ -49,7 +49,7 @@ func TestMappedAddressesAreTriedFirst(t *testing.T) {
 		other := netip.MustParseAddrPort("93.184.216.34:4775")
 		addr = wire.AddrFrom(other)
 		n.self.MappedTo(1, other)
-		n.self.CameIn(reach.Entry{From: ipv4(9, 9, 9, 9), At: other, Fresh: true, Unbidden: true}, time.Now())
+		n.self.OnInbound(reach.Entry{From: ipv4(9, 9, 9, 9), At: other, Fresh: true, Unsolicited: true}, time.Now())
 		if a := knows(); !says() || a.Reach != ReachYes {
 			t.Errorf("somebody came in there: %+v", a)
 		}
@@ -73,7 +73,7 @@ func TestPrivateMappings(t *testing.T) {
 		}
 		s := reach.New(reach.Config{})
 		s.MappedTo(4774, at)
-		if got := len(s.Places(time.Now())) == 1; got != (want == "") {
+		if got := len(s.Candidates(time.Now())) == 1; got != (want == "") {
 			t.Errorf("%s is a candidate: %v", outside, got)
 		}
 	}

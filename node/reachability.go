@@ -102,15 +102,15 @@ func (n *Node) Reachability() Reachability {
 	if n.mode() == wire.ModeClient {
 		r.Mode = ModeClient
 	}
-	r.Asking, r.Asked = n.asking.rounds.State()
+	r.Asking, r.Asked = n.reachProbe.rounds.State()
 	now := time.Now()
-	r.Thorough = n.asking.rounds.Progress(n.self.Untried(now)).Thorough
+	r.Thorough = n.reachProbe.rounds.Progress(n.self.Untried(now)).Thorough
 	known := n.self.Report(now)
 	for _, k := range known.Places {
 		r.Addrs = append(r.Addrs, OwnAddr{
 			Addr: k.Addr, Local: k.Own, Mapped: k.Mapped, Public: reach.ScopeOf(k.At.Addr()) == reach.ScopeGlobal,
 			Votes: k.Votes, Told: k.Told,
-			Reach: Reach(k.Verdict.Answer()), Since: k.Verdict.Since(), Noes: k.Verdict.Noes(), Why: n.whyReach(k.Place, k.Verdict, now),
+			Reach: Reach(k.Verdict.Answer()), Since: k.Verdict.Since(), Noes: k.Verdict.Failures(), Why: n.whyReach(k.Candidate, k.Verdict, now),
 		})
 	}
 	r.IPv4, r.IPv6 = natOf(known.IPv4), natOf(known.IPv6)
@@ -121,7 +121,7 @@ func (n *Node) Reachability() Reachability {
 func natOf(k reach.NAT) NAT {
 	return NAT{
 		Mapping: Mapping(k.Mapping), Votes: k.Votes, Outside: k.Outside,
-		Reach: Reach(k.Verdict.Answer()), Noes: k.Verdict.Noes(),
+		Reach: Reach(k.Verdict.Answer()), Noes: k.Verdict.Failures(),
 	}
 }
 
@@ -140,10 +140,10 @@ func (n *Node) CheckReachability(ctx context.Context) (Reachability, error) {
 	}
 	force := true
 	for {
-		news := n.asking.newsChan()
+		news := n.reachProbe.newsChan()
 		n.askAll(n.ctx, force)
 		force = false
-		if running, _ := n.asking.rounds.State(); !running {
+		if running, _ := n.reachProbe.rounds.State(); !running {
 			return n.Reachability(), nil
 		}
 		select {

@@ -65,7 +65,7 @@ func TestWhoWasCalledShowsNothing(t *testing.T) {
 		call := func(i int) *stranger {
 			x := s.stranger(i)
 			x.hello = wire.Hello{Mode: wire.ModeClient, Observed: wire.AddrFrom(host(0))}
-			n.self.SendsTo(x.at, time.Now())
+			n.self.MarkContacted(x.at, time.Now())
 			return x
 		}
 		called, earlier := call(0), call(1)

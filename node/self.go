@@ -25,7 +25,7 @@ func (n *Node) knowsHardlyAnybody() bool {
 	defer n.links.mu.Unlock()
 	voters := 0
 	for l := range n.links.of {
-		if !l.conn.Virtual() && !(l.IsUp() && l.isKnock()) {
+		if !l.conn.Virtual() && !(l.IsUp() && l.isDialBackProbe()) {
 			voters++
 		}
 	}
@@ -52,7 +52,7 @@ func (n *Node) countVotes(now time.Time) {
 		if ap := l.sees.Load(); ap != nil && l.IsUp() {
 			n.self.Stand(l.addr.Addr(), l.conn.LocalAddr().Port(), *ap, now)
 		}
-		n.self.SendsTo(l.conn.RemoteAddr(), now) // which of a virtual one is where its path leads
+		n.self.MarkContacted(l.conn.RemoteAddr(), now) // which of a virtual one is where its path leads
 	}
 	n.self.Expire(now)
 }
@@ -63,19 +63,19 @@ func (n *Node) sentBefore() {
 	for info := range n.peers.All() {
 		for _, a := range info.Addrs {
 			if ap, ok := a.Addr.AddrPort(); ok && !a.Success.IsZero() {
-				n.self.SendsTo(ap, a.Success)
+				n.self.MarkContacted(ap, a.Success)
 			}
 		}
 	}
 }
 
-// cameIn takes in that a peer has connected to us.
-func (n *Node) cameIn(l *link, now time.Time) {
+// onInbound takes in that a peer has connected to us.
+func (n *Node) onInbound(l *link, now time.Time) {
 	at, ok := l.hello.Observed.AddrPort()
 	if !ok || l.conn.Virtual() {
 		return
 	}
-	changes, ok := n.self.CameIn(reach.Entry{From: l.addr.Addr(), At: at, Fresh: l.freshPort, Unbidden: l.unbidden}, now)
+	changes, ok := n.self.OnInbound(reach.Entry{From: l.addr.Addr(), At: at, Fresh: l.freshPort, Unsolicited: l.unsolicited}, now)
 	if ok {
 		n.judged(changes, now)
 	}
@@ -88,15 +88,15 @@ func (n *Node) judged(changes []reach.Change, now time.Time) {
 		n.config.Logger.Info("reachability", "addr", e.Addr, "now", e.Reach, "was", e.Was)
 		n.reachEvent(e)
 	}
-	n.asking.tell()
+	n.reachProbe.tell()
 	n.decideMode(now)
 	if len(n.Relays()) == 0 && n.wantsRelays() {
 		n.relays.poke()
 	}
 }
 
-// places returns what we believe of where we are, widest scope first.
-func (n *Node) places() []reach.Place { return n.self.Places(time.Now()) }
+// reachCandidates returns what we believe of where we are, widest scope first.
+func (n *Node) reachCandidates() []reach.Candidate { return n.self.Candidates(time.Now()) }
 
 // addrs returns where others can reach us, the best first.
 func (n *Node) addrs() []wire.Addr { return n.self.Addrs(time.Now()) }

@@ -17,12 +17,12 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	tooMany := l.requests != nil && !l.requests.AllowN(now, 1)
 	switch m := f.Body.(type) {
 	case wire.Observed:
-		if !tooMany && !l.isKnock() {
+		if !tooMany && !l.isDialBackProbe() {
 			n.observed(l, m.Addr)
 		}
 		return nil
 	case wire.Hello:
-		if !tooMany && !l.isKnock() { // it costs a signature
+		if !tooMany && !l.isDialBackProbe() { // it costs a signature
 			n.hello(l, m, now)
 		}
 		return nil

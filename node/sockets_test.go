@@ -60,7 +60,7 @@ func TestListensOnOnePortByBothFamilies(t *testing.T) {
 			}
 			server := startOnMachine(t, Config{Listen: listen})
 			if four != "0.0.0.0" {
-				for _, p := range server.places() {
+				for _, p := range server.reachCandidates() {
 					if p.At.Addr().Is4() && reach.ScopeOf(p.At.Addr()) != reach.ScopeLoopback {
 						t.Errorf("%v: it tells %v, where it does not listen", listen, p.At)
 					}

@@ -153,7 +153,7 @@ func (n *Node) ticketLacks(now time.Time) bool {
 // strangers reach the node, and none has come in yet.
 func (n *Node) maySoonKnowReach(now time.Time) bool {
 	untried := n.self.Untried(now)
-	return n.asks() && !n.self.Sum(now).Yes && n.asking.rounds.Progress(untried).Trying &&
+	return n.asks() && !n.self.Sum(now).Yes && n.reachProbe.rounds.Progress(untried).Trying &&
 		slices.ContainsFunc(untried, func(at netip.AddrPort) bool { return len(n.answerers(at, true)) > 0 })
 }
 

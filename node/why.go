@@ -9,7 +9,7 @@ import (
 )
 
 // whyReach says why the verdict on an address is what it is.
-func (n *Node) whyReach(p reach.Place, v reach.Verdict, now time.Time) string {
+func (n *Node) whyReach(p reach.Candidate, v reach.Verdict, now time.Time) string {
 	switch a := v.Answer(); {
 	case reach.ScopeOf(p.At.Addr()) == reach.ScopeLoopback:
 		return "means this machine only"
@@ -20,15 +20,15 @@ func (n *Node) whyReach(p reach.Place, v reach.Verdict, now time.Time) string {
 	case a == reach.Yes:
 		return "somebody connected to whom nothing had been sent"
 	case a == reach.No:
-		return fmt.Sprintf("%d peers were asked to connect, and none could", v.Noes())
+		return fmt.Sprintf("%d peers were asked to connect, and none could", v.Failures())
 	case v.Hopeful(now):
 		return "only peers connected to whom something had been sent, and a firewall may be open to those"
 	case !n.asks():
 		return n.whyNotAsked()
-	case v.Noes() == 1:
-		return fmt.Sprintf("1 peer was asked to connect, and could not; it takes %d to be sure", reach.EnoughNoes)
-	case v.Noes() > 1:
-		return fmt.Sprintf("%d peers were asked to connect, and could not; it takes %d to be sure", v.Noes(), reach.EnoughNoes)
+	case v.Failures() == 1:
+		return fmt.Sprintf("1 peer was asked to connect, and could not; it takes %d to be sure", reach.EnoughFailures)
+	case v.Failures() > 1:
+		return fmt.Sprintf("%d peers were asked to connect, and could not; it takes %d to be sure", v.Failures(), reach.EnoughFailures)
 	}
 	return "nobody has been found yet who could tell"
 }
@@ -51,7 +51,7 @@ func (n *Node) why(r Reachability) string {
 	case r.Told:
 		return "it was told to be one"
 	case r.Mode == ModeClient && sum == ReachNo:
-		return fmt.Sprintf("%d peers were asked to connect to it, and none could", reach.EnoughNoes)
+		return fmt.Sprintf("%d peers were asked to connect to it, and none could", reach.EnoughFailures)
 	case r.Mode == ModeClient && known.Hope && known.NATed:
 		return "it is behind a NAT, and only peers connect to it to which it had sent something; so for now, until another does"
 	case r.Mode == ModeClient && known.Doubt && known.NATed:

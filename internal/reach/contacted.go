@@ -51,9 +51,9 @@ func (c *contacted) expire(now time.Time) {
 	maps.DeleteFunc(c.ports, func(_ netip.AddrPort, at time.Time) bool { return now.Sub(at) > FilterLife })
 }
 
-// SendsTo notes that we send something to an address, and reports whether we may
+// MarkContacted notes that we send something to an address, and reports whether we may
 // have before: to that IP, and to that very port of it.
-func (s *Self) SendsTo(to netip.AddrPort, now time.Time) (ip, port bool) {
+func (s *Self) MarkContacted(to netip.AddrPort, now time.Time) (ip, port bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ip, port = s.contacted.has(to.Addr(), now), s.contacted.hasPort(to, now)

@@ -35,7 +35,7 @@ func (s *Self) Sum(now time.Time) (sum Sum) {
 			public[at.Addr().Is4()] = true
 		}
 	}
-	add := func(p Place) {
+	add := func(p Candidate) {
 		at := p.At
 		v := s.verdicts[at]
 		switch v.Answer() {
@@ -50,19 +50,19 @@ func (s *Self) Sum(now time.Time) (sum Sum) {
 			}
 			if noes := v.fresh(now); noes > 0 && quiet {
 				sum.Doubt = true
-				everyone := noes >= min(s.askable, EnoughNoes)
+				everyone := noes >= min(s.askable, EnoughFailures)
 				sum.Everyone = sum.Everyone || everyone
 				sum.All = sum.All || everyone && !public[at.Addr().Is4()]
 			}
 		}
 	}
-	for _, p := range s.placesLocked(now) {
+	for _, p := range s.candidatesLocked(now) {
 		if p.scope() == ScopeGlobal {
 			add(p)
 		}
 	}
-	add(Place{At: SeenBy(true)})
-	add(Place{At: SeenBy(false)})
+	add(Candidate{At: SeenBy(true)})
+	add(Candidate{At: SeenBy(false)})
 	sum.NATed = s.looksNATedLocked(now)
 	return sum
 }

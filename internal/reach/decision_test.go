@@ -109,24 +109,24 @@ func TestSum(t *testing.T) {
 		s.Answerers(outside, true, all, now)
 	}
 	want("nothing is known", now, Sum{})
-	s.SendsTo(peer, now)
+	s.MarkContacted(peer, now)
 	s.Vote(peer.Addr(), 4774, outside, now)
 	want("one sees us elsewhere", now, Sum{NATed: true})
 	asks(1)
-	s.CouldNot(outside, wire.PeerID{1}, SiteOf(peer.Addr()), now, now)
+	s.DialFailed(outside, wire.PeerID{1}, SiteOf(peer.Addr()), now, now)
 	want("it could not connect, and there is nobody else", now, Sum{NATed: true, Doubt: true, All: true, Everyone: true})
 	asks(1, 2)
 	want("there is another", now, Sum{NATed: true, Doubt: true})
 	asks(1)
-	s.CameIn(Entry{From: ipv4(6, 6, 6, 6), At: outside, Fresh: true}, now)
+	s.OnInbound(Entry{From: ipv4(6, 6, 6, 6), At: outside, Fresh: true}, now)
 	want("one whom we know comes in", now, Sum{NATed: true, Doubt: true, All: true, Everyone: true, Hope: true})
-	s.CameIn(Entry{From: ipv4(7, 7, 7, 7), At: netip.MustParseAddrPort("8.8.8.8:2"), Fresh: true, Unbidden: true}, now)
+	s.OnInbound(Entry{From: ipv4(7, 7, 7, 7), At: netip.MustParseAddrPort("8.8.8.8:2"), Fresh: true, Unsolicited: true}, now)
 	want("a stranger comes in, who alone knows where", now, Sum{NATed: true, Hope: true, Open: true})
 	want("that was an hour ago", now.Add(noLife+1), Sum{NATed: true}) // and so was the no
 	if !s.MayRelay(now) {
 		t.Error("where strangers come in it does not relay")
 	}
-	s.CameIn(Entry{From: ipv4(7, 7, 7, 7), At: outside, Fresh: true, Unbidden: true}, now)
+	s.OnInbound(Entry{From: ipv4(7, 7, 7, 7), At: outside, Fresh: true, Unsolicited: true}, now)
 	want("a stranger comes in where another sees us", now, Sum{Yes: true})
 	s.Moved(now)
 	want("elsewhere", now, Sum{})
@@ -146,11 +146,11 @@ func TestSumOfAPublicMachine(t *testing.T) {
 	liar := Answerer{ID: wire.PeerID{1}, At: ipv4(9, 9, 9, 1)}
 	s := New(Config{Alone: func() bool { return true }})
 	s.ListensOn(own)
-	s.SendsTo(netip.AddrPortFrom(liar.At, 1), now)
+	s.MarkContacted(netip.AddrPortFrom(liar.At, 1), now)
 	s.Vote(liar.At, 1, lie, now)
 	for _, at := range []netip.AddrPort{own, lie} {
 		s.Answerers(at, true, []Answerer{liar}, now)
-		s.CouldNot(at, wire.PeerID{2}, SiteOf(liar.At), now, now)
+		s.DialFailed(at, wire.PeerID{2}, SiteOf(liar.At), now, now)
 	}
 	sum := s.Sum(now)
 	if want := (Sum{NATed: true, Doubt: true, Everyone: true}); sum != want {

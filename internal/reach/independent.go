@@ -15,7 +15,7 @@ import (
 // who are counted, and nobody else is there to ask. That A has named C before, or does
 // later, makes three of them: A by C, B by A and C by B. So all are kept, and this is
 // the size of the largest matching of a bipartite graph, by augmenting paths.
-func independent(noes []no) (count int) {
+func independent(noes []failure) (count int) {
 	of := make(map[wire.PeerID]netip.Prefix) // the network by which a peer is counted
 	var assign func(via netip.Prefix, tried map[wire.PeerID]bool) bool
 	assign = func(via netip.Prefix, tried map[wire.PeerID]bool) bool {

@@ -16,25 +16,25 @@ func TestThreeNodesAreEnough(t *testing.T) {
 	network := func(i byte) netip.Prefix { return SiteOf(ipv4(9, i, 1, 1)) }
 	says := func(v Verdict, via, by byte) Verdict { return v.failed(wire.PeerID{by}, network(via), now) }
 	v := says(says(Verdict{}, 1, 2), 2, 1)
-	if v = says(says(v, 3, 1), 3, 2); v.Noes() != 2 {
-		t.Errorf("nobody but two has dialled: %d count", v.Noes())
+	if v = says(says(v, 3, 1), 3, 2); v.Failures() != 2 {
+		t.Errorf("nobody but two has dialled: %d count", v.Failures())
 	}
-	if v = says(v, 1, 3); v.Noes() != 3 || v.Answer() != No {
-		t.Errorf("each has named another: %d count", v.Noes())
+	if v = says(v, 1, 3); v.Failures() != 3 || v.Answer() != No {
+		t.Errorf("each has named another: %d count", v.Failures())
 	}
 	v = Verdict{}
 	for i := range byte(50) {
 		v = says(v, 1, 100+i)
 	}
-	if v.Noes() != 1 || len(v.noes) > maxNoes {
-		t.Errorf("a liar counts %d times, %d are remembered", v.Noes(), len(v.noes))
+	if v.Failures() != 1 || len(v.failures) > maxFailures {
+		t.Errorf("a liar counts %d times, %d are remembered", v.Failures(), len(v.failures))
 	}
 	v = Verdict{}
 	for i := range byte(50) {
 		v = says(v, i, 100)
 	}
-	if v.Noes() != 1 {
-		t.Errorf("one whom nobody can be reached by counts %d times", v.Noes())
+	if v.Failures() != 1 {
+		t.Errorf("one whom nobody can be reached by counts %d times", v.Failures())
 	}
 }
 

@@ -20,15 +20,15 @@ type Entry struct {
 	At   netip.AddrPort // at which it reached us, as it says
 	// Fresh: nothing had been sent to the port that it came from. Unbidden: nor to
 	// any other of its IP, so that no filter can have been open to it.
-	Fresh, Unbidden bool
+	Fresh, Unsolicited bool
 }
 
-// CameIn takes in that a peer has connected to us. If no filter can have been
+// OnInbound takes in that a peer has connected to us. If no filter can have been
 // open to it, the address at which it says it reached us can be reached. If one
 // can have been, but not for the port it came from, that is a reason to hope; and
 // enough to believe the router that says it lets everybody in there. It reports
 // whether that has been looked at.
-func (s *Self) CameIn(e Entry, now time.Time) (changes []Change, ok bool) {
+func (s *Self) OnInbound(e Entry, now time.Time) (changes []Change, ok bool) {
 	from := NetworkOf(e.From)
 	if !e.Fresh || ScopeOf(e.From) != ScopeGlobal || ScopeOf(e.At.Addr()) != ScopeGlobal ||
 		e.From.Is4() != e.At.Addr().Is4() || // where it cannot have come
@@ -37,18 +37,18 @@ func (s *Self) CameIn(e Entry, now time.Time) (changes []Change, ok bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.Unbidden {
+	if e.Unsolicited {
 		s.came = now
 	}
 	own := slices.Contains(s.ownLocked(now), e.At)
 	mapped := s.isMappedLocked(e.At)
 	// By its own word alone, only where nobody else says anything. Then its word would do
 	// for a place of ours, too; but one that we have sent to proves little, so it may lie.
-	if !own && !mapped && s.votes.besides(e.At, from) < MinVotes-1 && (e.Unbidden || s.votes.anyBesides(from)) {
+	if !own && !mapped && s.votes.besides(e.At, from) < MinVotes-1 && (e.Unsolicited || s.votes.anyBesides(from)) {
 		return nil, false
 	}
 	v := s.verdicts[e.At].letIn(from, now)
-	if e.Unbidden || mapped && len(v.known) >= enoughKnown {
+	if e.Unsolicited || mapped && len(v.known) >= enoughKnown {
 		v = Verdict{yes: now}
 	}
 	changes = s.judgeLocked(e.At, v)
@@ -58,10 +58,10 @@ func (s *Self) CameIn(e Entry, now time.Time) (changes []Change, ok bool) {
 	return changes, true
 }
 
-// CouldNot takes in that the peer by could not connect to us at an address, or, where
+// DialFailed takes in that the peer by could not connect to us at an address, or, where
 // every peer sees us at another one, at that where the asker sees us: as somebody in
 // the network via says, who was asked then. It reports whether that told something.
-func (s *Self) CouldNot(at netip.AddrPort, by wire.PeerID, via netip.Prefix, asked, now time.Time) (changes []Change, counts bool) {
+func (s *Self) DialFailed(at netip.AddrPort, by wire.PeerID, via netip.Prefix, asked, now time.Time) (changes []Change, counts bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.verdicts[at]

@@ -47,7 +47,7 @@ func TestAddrsNameTheLAN(t *testing.T) {
 	if len(addrs) != wire.MaxAddrs || !slices.Contains(addrs, lan) {
 		t.Errorf("told are %v, want %d, and the LAN's among them", addrs, wire.MaxAddrs)
 	}
-	private := slices.DeleteFunc(s.Places(noon), func(p Place) bool { return p.scope() != ScopePrivate })
+	private := slices.DeleteFunc(s.Candidates(noon), func(p Candidate) bool { return p.scope() != ScopePrivate })
 	var order []string
 	for _, p := range private[:3] {
 		order = append(order, p.At.Addr().String())
@@ -57,8 +57,8 @@ func TestAddrsNameTheLAN(t *testing.T) {
 	}
 	// Some container sees the node at a bridge: that comes before those that nobody uses.
 	s.Vote(netip.MustParseAddr("172.21.0.9"), 4774, netip.MustParseAddrPort("172.21.0.1:4774"), noon)
-	i := slices.IndexFunc(s.Places(noon), func(p Place) bool { return p.scope() == ScopePrivate })
-	if at := s.Places(noon)[i+1].At.Addr().String(); at != "172.21.0.1" {
+	i := slices.IndexFunc(s.Candidates(noon), func(p Candidate) bool { return p.scope() == ScopePrivate })
+	if at := s.Candidates(noon)[i+1].At.Addr().String(); at != "172.21.0.1" {
 		t.Errorf("behind the LAN's address comes %s, want the one that a peer has confirmed", at)
 	}
 }

@@ -16,7 +16,7 @@ type Report struct {
 
 // Known is what is known of a place.
 type Known struct {
-	Place
+	Candidate
 	Addr    wire.Addr
 	Told    bool // to others
 	Verdict Verdict
@@ -36,9 +36,9 @@ func (s *Self) Report(now time.Time) Report {
 	defer s.mu.Unlock()
 	var r Report
 	told := s.addrsLocked(now)
-	for _, p := range s.placesLocked(now) {
+	for _, p := range s.candidatesLocked(now) {
 		if a := wire.AddrFrom(p.At); a != "" {
-			r.Places = append(r.Places, Known{Place: p, Addr: a, Told: slices.Contains(told, a), Verdict: s.verdicts[p.At]})
+			r.Places = append(r.Places, Known{Candidate: p, Addr: a, Told: slices.Contains(told, a), Verdict: s.verdicts[p.At]})
 		}
 	}
 	r.IPv4, r.IPv6 = s.natLocked(true, now), s.natLocked(false, now)

@@ -123,11 +123,11 @@ func (s *Self) Expire(now time.Time) {
 	defer s.mu.Unlock()
 	s.votes.expire(now)
 	s.contacted.expire(now)
-	places := s.placesLocked(now)
+	places := s.candidatesLocked(now)
 	maps.DeleteFunc(s.verdicts, func(at netip.AddrPort, _ Verdict) bool {
 		if at.Port() == 0 { // SeenBy
 			return !s.votes.outside(at.Addr().Is4()).IsValid()
 		}
-		return !slices.ContainsFunc(places, func(p Place) bool { return p.At == at })
+		return !slices.ContainsFunc(places, func(p Candidate) bool { return p.At == at })
 	})
 }

@@ -20,7 +20,7 @@ func (s *Self) Subjects(now time.Time) (all []netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	count := map[bool]int{}
-	for _, p := range s.placesLocked(now) {
+	for _, p := range s.candidatesLocked(now) {
 		is4 := p.At.Addr().Is4()
 		if p.scope() == ScopeGlobal && (count[is4] < maxSubjects || p.Mapped) {
 			all = append(all, p.At)

@@ -42,8 +42,8 @@ func TestWhoIsAskedFirst(t *testing.T) {
 	at := netip.MustParseAddrPort("8.8.8.8:1")
 	s := New(Config{})
 	s.ListensOn(at)
-	s.CouldNot(at, wire.PeerID{99}, SiteOf(ipv4(9, 9, 1, 1)), now, now)
-	s.SendsTo(netip.AddrPortFrom(ipv4(9, 9, 3, 1), 1), now)
+	s.DialFailed(at, wire.PeerID{99}, SiteOf(ipv4(9, 9, 1, 1)), now, now)
+	s.MarkContacted(netip.AddrPortFrom(ipv4(9, 9, 3, 1), 1), now)
 	all := []Answerer{
 		{ID: wire.PeerID{1}, At: ipv4(9, 9, 1, 1), Connected: true}, // of whose network one has said no
 		{ID: wire.PeerID{2}, At: ipv4(9, 9, 2, 1), Connected: true, Again: true},

@@ -21,11 +21,11 @@ const (
 	// EnoughNoes is how many peers must have failed to connect to an address before
 	// it counts as out of reach: what one says may be a lie, and what two say bad
 	// luck.
-	EnoughNoes = 3
+	EnoughFailures = 3
 	// noLife is how long a no counts while there are not enough of them.
 	noLife = time.Hour
 	// maxNoes are remembered: four networks could name each of the three others.
-	maxNoes = 12
+	maxFailures = 12
 	// enoughKnown is how many networks must have come in to whom we had sent
 	// something, before the router is believed that it lets in others, too.
 	enoughKnown = 2
@@ -34,18 +34,18 @@ const (
 // A Verdict is what is known of one address. The zero value is: nothing. It is a
 // value: what changes it returns another.
 type Verdict struct {
-	yes   time.Time // when somebody came in there last to whom nothing had been sent
-	noes  []no      // who could not since, the earliest first
-	count int       // how many of them count
-	no    time.Time // the last of them
+	yes      time.Time // when somebody came in there last to whom nothing had been sent
+	failures []failure // who could not since, the earliest first
+	count    int       // how many of them count
+	no       time.Time // the last of them
 	// against is when the first peer could not since somebody came in last.
 	against time.Time
 	known   []came // who came in since from another port than we had sent something to, by network
 }
 
-// A no is the word of a peer that it could not connect, and the network of whom we
+// A failure is the word of a peer that it could not connect, and the network of whom we
 // asked for it.
-type no struct {
+type failure struct {
 	by  wire.PeerID
 	via netip.Prefix
 	at  time.Time
@@ -60,7 +60,7 @@ type came struct {
 // Answer is what it comes to.
 func (v Verdict) Answer() Answer {
 	switch {
-	case v.count >= EnoughNoes:
+	case v.count >= EnoughFailures:
 		return No
 	case !v.yes.IsZero():
 		return Yes
@@ -79,30 +79,30 @@ func (v Verdict) Since() time.Time {
 	return time.Time{}
 }
 
-// Noes is how many peers could not connect since somebody came in last, of those that
+// Failures is how many peers could not connect since somebody came in last, of those that
 // count.
-func (v Verdict) Noes() int { return v.count }
+func (v Verdict) Failures() int { return v.count }
 
 // failed notes that a peer could not connect, as somebody in the network via says.
 func (v Verdict) failed(by wire.PeerID, via netip.Prefix, now time.Time) Verdict {
 	v.no = now
-	if v.count >= EnoughNoes {
+	if v.count >= EnoughFailures {
 		return v
 	}
 	if v.count == 0 {
 		v.against = now
 	}
-	same := func(n no) bool { return n.by == by && n.via == via }
-	v.noes = slices.DeleteFunc(slices.Clone(v.noes), func(n no) bool { return same(n) || now.Sub(n.at) > noLife })
-	v.noes = append(v.noes, no{by, via, now})
-	v.noes = v.noes[max(0, len(v.noes)-maxNoes):]
-	v.count = independent(v.noes)
+	same := func(n failure) bool { return n.by == by && n.via == via }
+	v.failures = slices.DeleteFunc(slices.Clone(v.failures), func(n failure) bool { return same(n) || now.Sub(n.at) > noLife })
+	v.failures = append(v.failures, failure{by, via, now})
+	v.failures = v.failures[max(0, len(v.failures)-maxFailures):]
+	v.count = independent(v.failures)
 	return v
 }
 
 // fresh is how many noes count that are not too old.
 func (v Verdict) fresh(now time.Time) int {
-	return independent(slices.DeleteFunc(slices.Clone(v.noes), func(n no) bool { return now.Sub(n.at) > noLife }))
+	return independent(slices.DeleteFunc(slices.Clone(v.failures), func(n failure) bool { return now.Sub(n.at) > noLife }))
 }
 
 // letIn notes that a filter let in a peer to whose IP something had been sent, but
@@ -135,5 +135,5 @@ func (v Verdict) Hopeful(now time.Time) bool {
 // vouched reports whether somebody in a network has said no, of so few that another
 // one would tell more.
 func (v Verdict) vouched(via netip.Prefix) bool {
-	return v.count < EnoughNoes && slices.ContainsFunc(v.noes, func(n no) bool { return n.via == via })
+	return v.count < EnoughFailures && slices.ContainsFunc(v.failures, func(n failure) bool { return n.via == via })
 }

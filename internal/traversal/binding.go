@@ -52,7 +52,7 @@ func (m *Sessions) observe(ctx context.Context, observer netip.AddrPort, send fu
 		defer m.mu.Unlock()
 		delete(m.transactions, id)
 	}()
-	m.config.Self.SendsTo(observer, time.Now())
+	m.config.Self.MarkContacted(observer, time.Now())
 	resend := time.NewTicker(resendAfter)
 	defer resend.Stop()
 	for range maxRequests {

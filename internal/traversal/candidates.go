@@ -58,7 +58,7 @@ func (m *Sessions) mapping() wire.Mapping {
 func (m *Sessions) localCandidates(relay netip.Addr) []netip.AddrPort {
 	local := m.host.Socket().LocalAddr()
 	var all []netip.AddrPort
-	for _, p := range m.config.Self.Places(time.Now()) {
+	for _, p := range m.config.Self.Candidates(time.Now()) {
 		ip := p.At.Addr()
 		switch {
 		case p.Own && p.At.Port() != local.Port(), !local.Addr().Is6() && ip.Is6():
@@ -87,7 +87,7 @@ func (m *Sessions) mayProbe(a netip.AddrPort, relay netip.Addr) bool {
 	case reach.ScopeGlobal:
 		return true
 	case reach.ScopePrivate:
-		return slices.ContainsFunc(m.config.Self.Places(time.Now()), func(p reach.Place) bool {
+		return slices.ContainsFunc(m.config.Self.Candidates(time.Now()), func(p reach.Candidate) bool {
 			return p.Own && reach.ScopeOf(p.At.Addr()) == reach.ScopePrivate && p.At.Addr().Is4() == a.Addr().Is4()
 		})
 	case reach.ScopeLoopback:

@@ -124,7 +124,7 @@ func (s *session) sender(c *checklist) punch.Sender {
 	return func(to punch.Endpoint, b []byte) {
 		if !c.contacted[to.Addr.Addr()] && len(c.contacted) < 64 {
 			c.contacted[to.Addr.Addr()] = true
-			s.sessions.config.Self.SendsTo(to.Addr, time.Now()) // NATs let packets from there in from now on
+			s.sessions.config.Self.MarkContacted(to.Addr, time.Now()) // NATs let packets from there in from now on
 		}
 		if to.Via == 0 {
 			_ = s.socket.SendProbe(to.Addr, b) // may be lost like any packet

@@ -19,27 +19,27 @@ const (
 	askFew  = 2 // later
 )
 
-// asking is what goroutines share that ask, besides what they find out.
-type asking struct {
+// reachProbe is what goroutines share that ask, besides what they find out.
+type reachProbe struct {
 	wake   chan struct{} // something may have changed
 	rounds *reach.Rounds
 
-	mu     sync.Mutex
-	begun  bool          // askEarly has been
-	news   chan struct{} // closed when a round ends or a verdict changes; nil: nobody waits
-	pinged time.Time     // when votes were asked for last
-	ways   map[bool]way
+	mu          sync.Mutex
+	begun       bool          // askEarly has been
+	news        chan struct{} // closed when a round ends or a verdict changes; nil: nobody waits
+	pinged      time.Time     // when votes were asked for last
+	sourceAddrs map[bool]sourceAddr
 }
 
-// A way is the address from which the machine sends to some peer.
-type way struct{ to, from netip.Addr }
+// A sourceAddr is the address from which the machine sends to some peer.
+type sourceAddr struct{ to, from netip.Addr }
 
-func newAsking() *asking {
-	return &asking{wake: make(chan struct{}, 1), rounds: reach.NewRounds(), ways: make(map[bool]way)}
+func newReachProbe() *reachProbe {
+	return &reachProbe{wake: make(chan struct{}, 1), rounds: reach.NewRounds(), sourceAddrs: make(map[bool]sourceAddr)}
 }
 
 // poke has the task look what is to be asked.
-func (a *asking) poke() {
+func (a *reachProbe) poke() {
 	select {
 	case a.wake <- struct{}{}:
 	default:
@@ -47,7 +47,7 @@ func (a *asking) poke() {
 }
 
 // newsChan is closed at the next piece of news.
-func (a *asking) newsChan() <-chan struct{} {
+func (a *reachProbe) newsChan() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.news == nil {
@@ -56,7 +56,7 @@ func (a *asking) newsChan() <-chan struct{} {
 	return a.news
 }
 
-func (a *asking) tell() {
+func (a *reachProbe) tell() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.news != nil {
@@ -80,7 +80,7 @@ func (n *Node) watchReach(ctx context.Context) {
 	for {
 		select {
 		case <-timer.C:
-		case <-n.asking.wake:
+		case <-n.reachProbe.wake:
 		case <-ctx.Done():
 			return
 		}
@@ -95,7 +95,7 @@ func (n *Node) watchReach(ctx context.Context) {
 // askAll begins a round about each address that it is time for, or all.
 func (n *Node) askAll(ctx context.Context, force bool) {
 	now := time.Now()
-	rounds, subjects := n.asking.rounds, n.self.Subjects(now)
+	rounds, subjects := n.reachProbe.rounds, n.self.Subjects(now)
 	rounds.Keep(subjects)
 	for _, at := range subjects {
 		v := n.self.Verdict(at)
@@ -111,7 +111,7 @@ func (n *Node) askAll(ctx context.Context, force bool) {
 		started := n.spawn(func() {
 			n.askAbout(ctx, at, peers, width)
 			rounds.End(at)
-			n.asking.tell()
+			n.reachProbe.tell()
 			n.decideMode(time.Now())
 		})
 		if !started {
@@ -136,7 +136,7 @@ func (n *Node) askAbout(ctx context.Context, at netip.AddrPort, peers []wire.Pee
 	for range width {
 		wg.Go(func() {
 			for id := range queue {
-				if ctx.Err() != nil || !known && n.self.Answer(at) == reach.No || n.askOne(ctx, id, at) {
+				if ctx.Err() != nil || !known && n.self.Answer(at) == reach.No || n.requestDialBack(ctx, id, at) {
 					return
 				}
 			}
@@ -145,8 +145,8 @@ func (n *Node) askAbout(ctx context.Context, at netip.AddrPort, peers []wire.Pee
 	wg.Wait()
 }
 
-// askOne asks one peer, and reports whether that told something.
-func (n *Node) askOne(ctx context.Context, id wire.PeerID, at netip.AddrPort) bool {
+// requestDialBack asks one peer, and reports whether that told something.
+func (n *Node) requestDialBack(ctx context.Context, id wire.PeerID, at netip.AddrPort) bool {
 	ctx, cancel := context.WithTimeout(ctx, n.config.RPCTimeout)
 	defer cancel()
 	l, err := n.link(ctx, id)
@@ -170,7 +170,7 @@ func (n *Node) askOne(ctx context.Context, id wire.PeerID, at netip.AddrPort) bo
 		m.Padding = wire.DialBytes
 	}
 	asked := time.Now()
-	n.asking.rounds.Asks(id, asked)
+	n.reachProbe.rounds.Asks(id, asked)
 	_, reply, err := n.request(ctx, id, m)
 	d, ok := reply.(wire.Dialled)
 	if !ok {
@@ -185,7 +185,7 @@ func (n *Node) askOne(ctx context.Context, id wire.PeerID, at netip.AddrPort) bo
 		return false
 	}
 	now := time.Now()
-	changes, told := n.self.CouldNot(at, d.By, via, asked, now)
+	changes, told := n.self.DialFailed(at, d.By, via, asked, now)
 	n.doubtMapping(at)
 	n.judged(changes, now)
 	return told
@@ -204,14 +204,14 @@ func (n *Node) answerers(at netip.AddrPort, hurry bool) []wire.PeerID {
 	shuffle(links)
 	for _, l := range links {
 		if l.mayAnswer() {
-			all = append(all, reach.Answerer{ID: l.id, At: l.addr.Addr(), Connected: true, Again: n.asking.rounds.WasAsked(l.id)})
+			all = append(all, reach.Answerer{ID: l.id, At: l.addr.Addr(), Connected: true, Again: n.reachProbe.rounds.WasAsked(l.id)})
 		}
 	}
 	contacts := n.routes.Refs()
 	shuffle(contacts)
 	for _, k := range contacts {
 		if at, ok := globalAddr(k, func(netip.Addr) bool { return true }); ok && k.ID != n.id {
-			all = append(all, reach.Answerer{ID: k.ID, At: at, Again: n.asking.rounds.WasAsked(k.ID)})
+			all = append(all, reach.Answerer{ID: k.ID, At: at, Again: n.reachProbe.rounds.WasAsked(k.ID)})
 		}
 	}
 	return n.self.Answerers(at, hurry, all, time.Now())

@@ -13,12 +13,12 @@ const (
 	maxHold = 1500 * time.Millisecond
 )
 
-// askEarly asks the peers that a node has met first, and holds up its join for a
+// probeBeforeJoin asks the peers that a node has met first, and holds up its join for a
 // moment. Whoever dials back now comes from where nothing was sent to; once the
 // node has met everybody there is, as in a small network it does in its first
 // second, ten minutes must pass until somebody can tell.
-func (n *Node) askEarly(ctx context.Context) {
-	if !n.asks() || !n.asking.first() {
+func (n *Node) probeBeforeJoin(ctx context.Context) {
+	if !n.asks() || !n.reachProbe.first() {
 		return
 	}
 	subjects := n.self.Subjects(time.Now())
@@ -36,7 +36,7 @@ func (n *Node) askEarly(ctx context.Context) {
 			wg.Add(1)
 			started := n.spawn(func() {
 				defer wg.Done()
-				n.askOne(n.ctx, l.id, at)
+				n.requestDialBack(n.ctx, l.id, at)
 			})
 			if !started {
 				wg.Done()
@@ -49,7 +49,7 @@ func (n *Node) askEarly(ctx context.Context) {
 	timer := time.NewTimer(hold)
 	defer timer.Stop()
 	for {
-		news := n.asking.newsChan()
+		news := n.reachProbe.newsChan()
 		if n.self.Sum(time.Now()).Yes {
 			return
 		}
@@ -66,7 +66,7 @@ func (n *Node) askEarly(ctx context.Context) {
 }
 
 // first reports whether it is called for the first time.
-func (a *asking) first() bool {
+func (a *reachProbe) first() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	before := a.begun

@@ -37,7 +37,7 @@ func TestAddressesByVerdict(t *testing.T) {
 	if no.Answer() != Unknown {
 		t.Error("two noes are enough, or two askers")
 	}
-	if late := no.failed(wire.PeerID{3}, via(3), now.Add(noLife+1)); late.Answer() != Unknown || late.Noes() != 1 {
+	if late := no.failed(wire.PeerID{3}, via(3), now.Add(noLife+1)); late.Answer() != Unknown || late.Failures() != 1 {
 		t.Errorf("old noes count: %+v", late)
 	}
 	no = no.failed(wire.PeerID{3}, via(3), now)

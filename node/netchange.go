@@ -38,9 +38,9 @@ func (n *Node) lookWhere(ctx context.Context) {
 // sends to some peer, always the same one. An address that has gone without another
 // in its place is no move: the network is down.
 func (n *Node) routeChanged(is4 bool) bool {
-	a := n.asking
+	a := n.reachProbe
 	a.mu.Lock()
-	r := a.ways[is4]
+	r := a.sourceAddrs[is4]
 	a.mu.Unlock()
 	if !r.to.IsValid() {
 		for _, k := range n.routes.Refs() {
@@ -57,7 +57,7 @@ func (n *Node) routeChanged(is4 bool) bool {
 	changed := r.from.IsValid() && r.from != from
 	r.from = from
 	a.mu.Lock()
-	a.ways[is4] = r
+	a.sourceAddrs[is4] = r
 	a.mu.Unlock()
 	return changed
 }
@@ -83,10 +83,10 @@ func (n *Node) moved(ctx context.Context) {
 	now := time.Now()
 	n.self.Moved(now)
 	n.record.recheck()
-	n.asking.rounds.Forget()
+	n.reachProbe.rounds.Forget()
 	var again []wire.PeerID
 	for _, l := range n.links.all() {
-		n.self.SendsTo(l.conn.RemoteAddr(), now) // at least a keep-alive, or a goodbye
+		n.self.MarkContacted(l.conn.RemoteAddr(), now) // at least a keep-alive, or a goodbye
 		l.sees.Store(nil)
 		if len(again) < maxRelinked && l.mayAnswer() && !l.conn.Held() {
 			again = append(again, l.id)
@@ -106,7 +106,7 @@ func (n *Node) moved(ctx context.Context) {
 			wg.Go(func() { n.link(ctx, id) }) // one that cannot be met is noted by dial
 		}
 		wg.Wait()
-		n.asking.poke()
+		n.reachProbe.poke()
 	})
 }
 
@@ -114,7 +114,7 @@ func (n *Node) moved(ctx context.Context) {
 // what others say, and too few have said so lately. Their votes end otherwise, in a
 // node that does nothing, and it would tell nobody of its address any more.
 func (n *Node) keepVotes(ctx context.Context, now time.Time) {
-	a := n.asking
+	a := n.reachProbe
 	a.mu.Lock()
 	due := now.Sub(a.pinged) >= askForVotes && n.self.NeedsVotes(now)
 	if due {

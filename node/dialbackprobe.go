@@ -13,18 +13,18 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// knockAgent is what who dials back calls itself: it is nobody's peer, and what it
+// dialBackAgent is what who dials back calls itself: it is nobody's peer, and what it
 // says of where it sees us is what it was told to dial.
-const knockAgent = "dial-back"
+const dialBackAgent = "dial-back"
 
 // errNoKnock says that a peer which was dialled is there, but is none of ours.
 var errNoKnock = errors.New("it does not say HELLO")
 
-// knock finds out whether a peer answers at an address: as a stranger would, from
+// probeDialBack finds out whether a peer answers at an address: as a stranger would, from
 // another port and with another key than the node's own. From its own port a NAT
 // would let it in to which the peer has sent something; and its own key would take
 // the place of the connection that the two have.
-func (n *Node) knock(ctx context.Context, to netip.AddrPort, id wire.PeerID) error {
+func (n *Node) probeDialBack(ctx context.Context, to netip.AddrPort, id wire.PeerID) error {
 	socket, err := n.freshSocket(to.Addr())
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func (n *Node) knock(ctx context.Context, to netip.AddrPort, id wire.PeerID) err
 	if err != nil {
 		return err
 	}
-	hello := wire.Hello{Mode: wire.ModeClient, Agent: knockAgent, Clock: time.Now(), Observed: wire.AddrFrom(to)}
+	hello := wire.Hello{Mode: wire.ModeClient, Agent: dialBackAgent, Clock: time.Now(), Observed: wire.AddrFrom(to)}
 	if err := wire.NewWriter(stream).WriteFrame(wire.Frame{Body: hello}); err != nil {
 		return err
 	}
@@ -90,9 +90,9 @@ func listenAfresh(local netip.Addr) (net.PacketConn, error) {
 	return quic.ListenUDP(netip.AddrPortFrom(local, 0))
 }
 
-// isKnock reports whether a link is such a one. Valid once up.
-func (l *link) isKnock() bool {
-	return !l.conn.Dialled() && l.hello.Mode == wire.ModeClient && l.hello.Agent == knockAgent
+// isDialBackProbe reports whether a link is such a one. Valid once up.
+func (l *link) isDialBackProbe() bool {
+	return !l.conn.Dialled() && l.hello.Mode == wire.ModeClient && l.hello.Agent == dialBackAgent
 }
 
 // A purse is a socket that talks with one address alone, and sends no more there

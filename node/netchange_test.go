@@ -45,10 +45,10 @@ func TestAMoveIsNoticed(t *testing.T) {
 				for _, l := range n.links.all() {
 					before[l.conn] = true
 				}
-				n.asking.mu.Lock()
-				n.asking.ways = map[bool]way{true: {to: c.to, from: c.from}}
-				n.asking.mu.Unlock()
-				n.asking.poke()
+				n.reachProbe.mu.Lock()
+				n.reachProbe.sourceAddrs = map[bool]sourceAddr{true: {to: c.to, from: c.from}}
+				n.reachProbe.mu.Unlock()
+				n.reachProbe.poke()
 				anew := func() (count int) {
 					for _, l := range n.links.all() {
 						if !before[l.conn] && l.conn.Dialled() {
@@ -63,9 +63,9 @@ func TestAMoveIsNoticed(t *testing.T) {
 				if (anew() >= maxRelinked) != c.moved || anew() > 0 && !c.moved {
 					t.Errorf("%d peers were connected to anew", anew())
 				}
-				n.asking.mu.Lock()
-				from := n.asking.ways[true].from
-				n.asking.mu.Unlock()
+				n.reachProbe.mu.Lock()
+				from := n.reachProbe.sourceAddrs[true].from
+				n.reachProbe.mu.Unlock()
 				if c.moved && from != here {
 					t.Errorf("the machine is said to send from %v", from)
 				}

@@ -138,7 +138,7 @@ func TestMappedAddressIsBelievedSooner(t *testing.T) {
 		mapped := netip.AddrPortFrom(host(5).Addr(), 999)
 		forward(t, a.net, h, mapped)
 		n.self.MappedTo(4774, mapped)
-		n.asking.poke()
+		n.reachProbe.poke()
 		await(t, 5*time.Second, "a server", func() bool { return n.Reachability().Mode == ModeServer })
 		if own := reachOf(n, mapped); own.Reach != ReachYes || !own.Told || !own.Mapped {
 			t.Errorf("mapped: %+v", own)
@@ -160,7 +160,7 @@ func TestMappedAddressIsVerified(t *testing.T) {
 		mapped := netip.AddrPortFrom(host(5).Addr(), 999)
 		forward(t, a.net, h, mapped)
 		n.self.MappedTo(4774, mapped)
-		n.asking.poke()
+		n.reachProbe.poke()
 		await(t, time.Minute, "a server", func() bool { return reachOf(n, mapped).Reach == ReachYes && n.Reachability().Mode == ModeServer })
 		time.Sleep(20 * time.Minute)
 		h.mu.Lock()
@@ -199,7 +199,7 @@ func TestWhoWasKnownBeforeShowsNothing(t *testing.T) {
 		add(2, reach.FilterLife+time.Minute)
 		n.sentBefore()
 		for i, want := range []bool{1: true, 2: false, 3: false} {
-			if ip, port := n.self.SendsTo(host(i), now); ip != want || port != want {
+			if ip, port := n.self.MarkContacted(host(i), now); ip != want || port != want {
 				t.Errorf("to %d something was sent: %v, %v", i, ip, port)
 			}
 		}
@@ -226,22 +226,22 @@ func TestWhereNobodyIsPublic(t *testing.T) {
 func TestReachabilitySaysWhy(t *testing.T) {
 	inAskingSwarm(t, 1, simnet.Options{}, func(t *testing.T, a *askers) {
 		n, now := a.nodes[0], time.Now()
-		public, private := reach.Place{At: host(0), Own: true}, reach.Place{At: netip.MustParseAddrPort("10.0.0.1:1")}
-		mapped := reach.Place{At: host(0), Mapped: true}
+		public, private := reach.Candidate{At: host(0), Own: true}, reach.Candidate{At: netip.MustParseAddrPort("10.0.0.1:1")}
+		mapped := reach.Candidate{At: host(0), Mapped: true}
 		after := func(noes int, come ...reach.Entry) reach.Verdict {
 			s := reach.New(reach.Config{})
 			s.ListensOn(host(0))
 			for i := range byte(noes) {
-				s.CouldNot(host(0), wire.PeerID{1 + i}, reach.NetworkOf(ipv4(9, 0, i, 1)), now, now)
+				s.DialFailed(host(0), wire.PeerID{1 + i}, reach.NetworkOf(ipv4(9, 0, i, 1)), now, now)
 			}
 			for _, e := range come {
-				s.CameIn(e, now)
+				s.OnInbound(e, now)
 			}
 			return s.Verdict(host(0))
 		}
 		known := reach.Entry{From: ipv4(9, 9, 9, 9), At: host(0), Fresh: true}
 		stranger := known
-		stranger.Unbidden = true
+		stranger.Unsolicited = true
 		said := make(map[string]bool)
 		for _, why := range []string{
 			n.whyReach(private, after(0), now), n.whyReach(public, after(0), now), n.whyReach(public, after(1), now),

@@ -186,7 +186,7 @@ func TestCloseEndsDialBack(t *testing.T) {
 		time.Sleep(time.Second)
 		dialling := 0
 		for _, n := range a.nodes {
-			dialling += len(n.backs.knocking)
+			dialling += len(n.backs.probing)
 			start := time.Now()
 			n.Close()
 			if took := time.Since(start); took > time.Second {

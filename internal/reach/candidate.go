@@ -13,8 +13,8 @@ import (
 // list the machine's interfaces for every HELLO would be a system call each.
 const RecheckAfter = 5 * time.Second
 
-// A Place is where the node may be, and how we know.
-type Place struct {
+// A Candidate is where the node may be, and how we know.
+type Candidate struct {
 	At     netip.AddrPort
 	Own    bool // of a socket or an interface of this machine
 	Mapped bool // by the router in front of us, as it says
@@ -64,37 +64,37 @@ func (s *Self) enough() int {
 	return MinVotes
 }
 
-// Places returns what we believe of where we are, widest scope first, and in it the
+// Candidates returns what we believe of where we are, widest scope first, and in it the
 // addresses first at which others are likely to reach the machine.
-func (s *Self) Places(now time.Time) []Place {
+func (s *Self) Candidates(now time.Time) []Candidate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.placesLocked(now)
+	return s.candidatesLocked(now)
 }
 
-func (s *Self) placesLocked(now time.Time) []Place {
+func (s *Self) candidatesLocked(now time.Time) []Candidate {
 	counts := s.votes.counts()
-	var places []Place
+	var places []Candidate
 	for _, at := range s.ownLocked(now) {
-		if !slices.ContainsFunc(places, func(p Place) bool { return p.At == at }) {
-			places = append(places, Place{At: at, Own: true, Votes: counts[at]})
+		if !slices.ContainsFunc(places, func(p Candidate) bool { return p.At == at }) {
+			places = append(places, Candidate{At: at, Own: true, Votes: counts[at]})
 		}
 		delete(counts, at)
 	}
 	for _, at := range s.mapped {
-		if slices.ContainsFunc(places, func(p Place) bool { return p.At == at }) {
+		if slices.ContainsFunc(places, func(p Candidate) bool { return p.At == at }) {
 			continue
 		}
-		places = append(places, Place{At: at, Mapped: true, Votes: counts[at]})
+		places = append(places, Candidate{At: at, Mapped: true, Votes: counts[at]})
 		delete(counts, at)
 	}
 	enough := s.enough()
 	for at, n := range counts {
 		if n >= enough {
-			places = append(places, Place{At: at, Votes: n})
+			places = append(places, Candidate{At: at, Votes: n})
 		}
 	}
-	slices.SortFunc(places, func(a, b Place) int {
+	slices.SortFunc(places, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(b.scope(), a.scope()), compareBool(b.Own, a.Own),
 			cmp.Compare(s.localRankLocked(a), s.localRankLocked(b)), cmp.Compare(b.Votes, a.Votes), a.At.Compare(b.At))
 	})
@@ -103,14 +103,14 @@ func (s *Self) placesLocked(now time.Time) []Place {
 
 // localRankLocked is localRank of a place on this machine. Others are seen by peers or
 // told by the router, and rank by that.
-func (s *Self) localRankLocked(p Place) int {
+func (s *Self) localRankLocked(p Candidate) int {
 	if !p.Own {
 		return 0
 	}
 	return localRank(s.interfaceOf(p.At.Addr()), p.Votes > 0)
 }
 
-func (p Place) scope() Scope { return ScopeOf(p.At.Addr()) }
+func (p Candidate) scope() Scope { return ScopeOf(p.At.Addr()) }
 
 // Addrs returns where the node can be reached, widest scope first, and first in
 // it where somebody has come in: wire.MaxAddrs at most, of each scope and family at
@@ -124,24 +124,24 @@ func (s *Self) Addrs(now time.Time) []wire.Addr {
 }
 
 func (s *Self) addrsLocked(now time.Time) []wire.Addr {
-	places := s.placesLocked(now)
-	reached := func(p Place) bool { return s.verdicts[p.At].Answer() == Yes }
-	slices.SortStableFunc(places, func(a, b Place) int {
+	places := s.candidatesLocked(now)
+	reached := func(p Candidate) bool { return s.verdicts[p.At].Answer() == Yes }
+	slices.SortStableFunc(places, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(b.scope(), a.scope()), compareBool(reached(b), reached(a)))
 	})
-	var likely []Place
+	var likely []Candidate
 	enough := s.enough()
 	for _, p := range places {
 		if p.Mapped && p.Votes < enough && !reached(p) {
 			continue
 		}
-		another := func(q Place) bool { return reached(q) && q.At.Addr().Is4() == p.At.Addr().Is4() }
+		another := func(q Candidate) bool { return reached(q) && q.At.Addr().Is4() == p.At.Addr().Is4() }
 		if s.verdicts[p.At].Answer() == No && slices.ContainsFunc(places, another) {
 			continue
 		}
 		likely = append(likely, p)
 	}
-	likely = Cover(likely, wire.MaxAddrs, func(p Place) netip.Addr { return p.At.Addr() })
+	likely = Cover(likely, wire.MaxAddrs, func(p Candidate) netip.Addr { return p.At.Addr() })
 	var addrs []wire.Addr
 	for _, p := range likely {
 		if a := wire.AddrFrom(p.At); a != "" && len(addrs) < wire.MaxAddrs {
