@@ -10,9 +10,9 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// With zero, negative and huge options and arguments the store works all the same: what
-// is huge is cut, what is negative means the default, or nothing.
-func TestOddArguments(t *testing.T) {
+// The store works with zero, negative and huge options and arguments: huge values are
+// cut, negative values mean the default, or nothing.
+func TestInvalidArguments(t *testing.T) {
 	for _, o := range []Options{
 		{}, {MaxPeers: -1}, {MaxPeers: math.MinInt}, {MaxPeers: math.MaxInt},
 		{MaxAddrs: -1}, {MaxAddrs: math.MaxInt}, {TTL: -1}, {TTL: math.MaxInt64}, {TTL: math.MinInt64},

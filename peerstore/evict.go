@@ -13,12 +13,12 @@ const (
 )
 
 // metShare is the part of MaxPeers, in eighths, that peers who proved their key
-// may fill. The rest is for those only told of: a lookup must be able to dial
-// whom it has just heard of, however many we have met.
+// may fill. The rest is for peers known by hearsay only: a lookup must be able to dial
+// a peer that it has just learned of, however many peers we have met.
 const metShare = 7
 
 // insert adds id at class c, evicting if the store is full, and returns its entry;
-// nil if the store holds nobody less dear. The caller holds s.mu.
+// nil if the store holds no peer of a lower class. The caller holds s.mu.
 func (s *Store) insert(id wire.PeerID, c class) *peer {
 	if len(s.peers) >= s.opts.MaxPeers && !s.evict(c) {
 		return nil

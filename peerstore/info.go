@@ -56,7 +56,7 @@ func (s Source) class() class {
 	return classTold
 }
 
-// Info is what is known of one peer: a copy, the caller's to keep.
+// Info describes one peer. It is a copy that the caller may keep.
 type Info struct {
 	ID     wire.PeerID
 	Addrs  []AddrInfo    // verified ones first
@@ -67,7 +67,7 @@ type Info struct {
 	Seen   time.Time     // when it last proved its key to us; zero if never
 }
 
-// AddrInfo is what is known of one address of a peer.
+// AddrInfo describes one address of a peer.
 type AddrInfo struct {
 	Addr     wire.Addr
 	Source   Source    // the best of those that named it

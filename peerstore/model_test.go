@@ -12,7 +12,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// The plain model: lists that are searched and sorted anew every time.
+// The reference model: lists that are searched and sorted again at every call.
 type model struct {
 	maxPeers, maxAddrs int
 	peers              []*modelPeer // the latest touched last

@@ -102,7 +102,7 @@ func (p *peer) place(a address, t int64, o *Options) int {
 	return len(p.addrs) - 1
 }
 
-// worth ranks addresses by what it would cost to lose them.
+// worth ranks addresses by the cost of losing them.
 func (a *address) worth(t int64) int {
 	switch {
 	case a.expiry <= t:
@@ -174,7 +174,7 @@ func (p *peer) order(o *[maxAddrs]uint8, t int64) []uint8 {
 	return o[:n]
 }
 
-// before reports whether a is to be dialled before b.
+// before reports whether to dial a before b.
 func (a *address) before(b *address, t int64) bool {
 	if af, bf := a.retry() > t, b.retry() > t; af != bf {
 		return bf

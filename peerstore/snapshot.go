@@ -31,13 +31,13 @@ const snapshotMagic = "kadquic peers 1\n"
 const maxPeerSize = 8 << 10
 
 // minLease is how long a verified address lives at least after Load. A node that
-// was off for days must not wake up knowing nobody: old addresses are better than
+// was off for days must not start without any peer: old addresses are better than
 // none, and those that fail make room at once.
 const minLease = time.Hour
 
-// ErrSnapshot is wrapped by the error of [Store.Load] for what is no snapshot, or
-// a damaged one.
-var ErrSnapshot = errors.New("not a snapshot of peers, or a damaged one")
+// ErrSnapshot is wrapped by the error of [Store.Load] for input that is not a
+// snapshot, or is a damaged one.
+var ErrSnapshot = errors.New("peerstore: not a snapshot, or a damaged one")
 
 // checksum is the CRC-32C of the parts one after another.
 func checksum(parts ...[]byte) (sum uint32) {
@@ -51,8 +51,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Snapshot writes to w what is worth knowing after a restart: the peers that
 // proved their key to us or have a signed record, with the addresses they proved
-// it at or signed. What others told us is left out, and failures too: the network
-// may be another then. It is written with one call of w.Write.
+// it at or signed. Hearsay and failures are left out: the network
+// may be another after Load. It is written with one call of w.Write.
 func (s *Store) Snapshot(w io.Writer, now time.Time) error {
 	b := []byte(snapshotMagic)
 	t := s.tick(now)
@@ -124,7 +124,7 @@ func appendSeconds(b []byte, t int64) []byte {
 	return binary.AppendUvarint(b, uint64(max(t, 0)/int64(time.Second)))
 }
 
-// Load adds what a snapshot holds to what is known; what is known already stays.
+// Load adds the entries of a snapshot to the store; existing entries stay.
 // The checksum and the form are verified before anything is added: an error, which
 // wraps ErrSnapshot unless reading failed, means that nothing was. Records that
 // have expired or do not verify are left out. Verified addresses live on for an

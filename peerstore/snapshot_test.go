@@ -57,7 +57,7 @@ func load(t testing.TB, b []byte, now time.Time, o Options) *Store {
 	return s
 }
 
-func TestSnapshotKeepsWhatWasProved(t *testing.T) {
+func TestSnapshotKeepsVerifiedAddresses(t *testing.T) {
 	old := populated(t)
 	s := load(t, snapshot(t, old, after(time.Minute)), after(2*time.Minute), Options{})
 	if s.Len() != 2 {
@@ -88,7 +88,7 @@ func TestSnapshotKeepsWhatWasProved(t *testing.T) {
 	}
 }
 
-// A node that was off for a week must not wake up knowing nobody.
+// A node that was off for a week still knows peers after Load.
 func TestOldAddressesGetALease(t *testing.T) {
 	b := snapshot(t, populated(t), after(time.Minute))
 	week := after(7 * 24 * time.Hour)
@@ -123,9 +123,9 @@ func jumped(t time.Time, d time.Duration) time.Time {
 	return t
 }
 
-// The wall clock is set while the process runs: nobody is forgotten for it, and
-// nothing is kept for longer, nor after a restart.
-func TestClockJumpsWhileWeRun(t *testing.T) {
+// Setting the wall clock while the process runs neither removes a peer nor keeps an
+// entry for longer, also after a restart.
+func TestWallClockJumps(t *testing.T) {
 	for _, by := range []time.Duration{400 * 24 * time.Hour, -400 * 24 * time.Hour} {
 		start := time.Now()
 		s := New(Options{})
@@ -151,7 +151,7 @@ func TestClockJumpsWhileWeRun(t *testing.T) {
 	}
 }
 
-func TestLoadAddsToWhatIsKnown(t *testing.T) {
+func TestLoadKeepsExistingEntries(t *testing.T) {
 	b := snapshot(t, populated(t), after(time.Minute))
 	now := after(2 * time.Hour)
 	s := New(Options{MaxAddrs: 3})
@@ -173,7 +173,7 @@ func TestLoadAddsToWhatIsKnown(t *testing.T) {
 	}
 }
 
-func TestLoadTakesTheDearest(t *testing.T) {
+func TestLoadKeepsTheHighestClass(t *testing.T) {
 	s := New(Options{})
 	for i := range 100 {
 		s.Add(id(i), SourceDialled, after(time.Duration(i)*time.Second), 0, addr(i))
@@ -209,7 +209,7 @@ func TestDamagedSnapshotAddsNothing(t *testing.T) {
 		try(fmt.Sprintf("byte %d changed", i), bad)
 	}
 	try("one byte more", append(bytes.Clone(b), 0))
-	// Though the checksum be right, what is malformed is refused.
+	// Malformed entries are refused even if the checksum is right.
 	for i := len(snapshotMagic); i < len(b)-4; i++ {
 		try(fmt.Sprintf("sealed anew after %d bytes", i), sealUnless(b, b[:i]))
 	}
@@ -251,8 +251,8 @@ func TestReadAndWriteErrorsAreReported(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, Load neither panics nor exceeds the bounds, and what it
-// loaded can be saved and loaded again.
+// Load of any bytes neither panics nor exceeds the bounds, and the loaded entries can
+// be saved and loaded again.
 func FuzzLoad(f *testing.F) {
 	f.Add(snapshot(f, populated(f), after(time.Minute)))
 	f.Add([]byte(snapshotMagic))

@@ -10,6 +10,10 @@
 //
 // Time is an argument; the package reads no clock. It knows wall time only, to
 // the nanosecond in memory and to the second in a snapshot.
+//
+// [ErrSnapshot], which matches with [errors.Is], is the only sentinel error:
+// [Store.Load] wraps it for damaged input. Other errors come from the reader or
+// writer.
 package peerstore
 
 import (
@@ -93,14 +97,14 @@ func New(o Options) *Store {
 	return s
 }
 
-// tick is now in Unix nanoseconds by the clock of the process: what is known of peers
-// ends neither sooner nor later when the wall clock is set.
+// tick is now in Unix nanoseconds by the monotonic clock of the process: setting the
+// wall clock makes no entry expire sooner or later.
 func (s *Store) tick(now time.Time) int64 { return s.base.UnixNano() + int64(now.Sub(s.base)) }
 
 // Add notes that peer id may be reached at addrs, learned at now from src. They
 // are kept for ttl from now; zero means Options.TTL, a negative ttl means for as
-// long as the peer is kept. What is known already only has its source raised and
-// its life prolonged, which is cheap enough to do for every message.
+// long as the peer is kept. For a known address it only raises the source and
+// extends its life, which is cheap enough to do for every message.
 //
 // SourceObserved and SourceDialled say that the peer proved its key at these
 // addresses: they count as a success at now.
@@ -167,8 +171,8 @@ func (s *Store) AppendVerified(dst []wire.Addr, id wire.PeerID) []wire.Addr {
 	return dst
 }
 
-// Failure notes that id could not be reached at addr at now, or that somebody
-// else answered there. The address is tried after others until its back-off is
+// Failure notes that id could not be reached at addr at now, or that another
+// peer answered there. The address is tried after others until its back-off is
 // over (see AddrInfo.Retry), and is the first to make room.
 func (s *Store) Failure(id wire.PeerID, addr wire.Addr, now time.Time) {
 	s.mu.Lock()
@@ -178,7 +182,7 @@ func (s *Store) Failure(id wire.PeerID, addr wire.Addr, now time.Time) {
 	}
 }
 
-// Peer returns a snapshot of what is known of id.
+// Peer returns a copy of the entry of id.
 func (s *Store) Peer(id wire.PeerID) (Info, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,8 +213,8 @@ func (s *Store) Len() int {
 	return len(s.peers)
 }
 
-// Prune forgets expired addresses and records, and the peers of whom neither is
-// left, and returns how many peers that were. Call it every few minutes: until
+// Prune removes expired addresses and records, and the peers that have neither
+// left, and returns the number of these peers. Call it every few minutes: until
 // then what has expired still takes room, but AppendAddrs does not give it out.
 func (s *Store) Prune(now time.Time) int {
 	t := s.tick(now)

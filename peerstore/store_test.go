@@ -71,7 +71,7 @@ func TestUnknownPeer(t *testing.T) {
 	}
 }
 
-func TestNothingComesFromNothing(t *testing.T) {
+func TestInvalidInputAddsNothing(t *testing.T) {
 	s := New(Options{})
 	s.Add(wire.PeerID{}, SourceTold, noon, 0, addr(1))
 	s.Add(id(0), SourceTold, noon, 0)
@@ -158,7 +158,7 @@ func TestAddressesExpire(t *testing.T) {
 }
 
 // Two nodes that name a dead address to each other must not keep it alive.
-func TestHearsayDoesNotProlongWhatWeSaw(t *testing.T) {
+func TestHearsayDoesNotExtendVerifiedAddresses(t *testing.T) {
 	s := New(Options{})
 	s.Add(id(0), SourceObserved, noon, time.Hour, addr(1))
 	s.Add(id(0), SourceTold, after(30*time.Minute), 24*time.Hour, addr(1))
@@ -214,7 +214,7 @@ func TestFullListKeepsThePreferred(t *testing.T) {
 	}
 }
 
-func TestHearsayNeverDisplacesWhomWeMet(t *testing.T) {
+func TestHearsayNeverDisplacesVerifiedPeers(t *testing.T) {
 	s := New(Options{MaxPeers: 80})
 	for i := range 60 {
 		s.Add(id(i), SourceDialled, after(time.Duration(i)), 0, addr(i))
@@ -237,7 +237,7 @@ func TestHearsayNeverDisplacesWhomWeMet(t *testing.T) {
 	}
 }
 
-func TestRoomStaysForThoseHeardOf(t *testing.T) {
+func TestRoomStaysForHearsay(t *testing.T) {
 	s := New(Options{MaxPeers: 80})
 	for i := range 1000 {
 		s.Add(id(i), SourceDialled, after(time.Duration(i)), 0, addr(i))

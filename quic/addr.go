@@ -52,7 +52,7 @@ func resolve(ctx context.Context, m ma.Multiaddr, r resolver) ([]netip.AddrPort,
 	}
 	if addr, ok := ipOf(host); ok {
 		if addr.IsUnspecified() {
-			return nil, fmt.Errorf("address %q is nobody's: 0.0.0.0 and :: can be listened on, not dialled", m)
+			return nil, fmt.Errorf("address %q cannot be dialled: 0.0.0.0 and :: are for listening only", m)
 		}
 		return []netip.AddrPort{netip.AddrPortFrom(addr, port)}, nil
 	}

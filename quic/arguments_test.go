@@ -13,7 +13,7 @@ import (
 
 // Any code may be given to close a connection or reset a stream; QUIC carries 62 bits of
 // it. Neither end panics, and the peer sees the code, or the highest there is.
-func TestOddCodes(t *testing.T) {
+func TestOutOfRangeCodes(t *testing.T) {
 	for _, code := range []uint64{0, 1, 1<<62 - 1, 1 << 62, math.MaxUint64} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			x, y := newLoopback(t, "127.0.0.1"), newLoopback(t, "127.0.0.1")
@@ -48,7 +48,7 @@ func TestOddCodes(t *testing.T) {
 }
 
 // A Config with zero, negative or huge values is refused, or makes a transport that works.
-func TestOddConfigs(t *testing.T) {
+func TestInvalidConfigs(t *testing.T) {
 	y := newLoopback(t, "127.0.0.1")
 	for i, change := range []func(*Config, int){
 		func(c *Config, n int) { c.HandshakeTimeout = time.Duration(n) },
@@ -84,8 +84,8 @@ func TestOddConfigs(t *testing.T) {
 	}
 }
 
-// With a context that has ended, and with arguments that name nobody, there is an error.
-func TestOddArguments(t *testing.T) {
+// Calls with an ended context, or with arguments that name no peer, return an error.
+func TestInvalidArguments(t *testing.T) {
 	x, y := newLoopback(t, "127.0.0.1"), newLoopback(t, "127.0.0.1")
 	c, _ := connect(t, x, y)
 	p := NewPool(PoolConfig{Self: x.PublicKey(), Dial: func(ctx context.Context, k PublicKey) (*Conn, error) {

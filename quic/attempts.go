@@ -11,10 +11,9 @@ import (
 	"syscall"
 )
 
-// attempts are the dials under way to one address. They are known so that one to
-// a place that cannot be reached ends at once: a connection takes a bad word from
-// the network for a lost packet and lives on, but nobody should wait five seconds
-// for a port on which nobody listens.
+// attempts are the dials in progress to one address. They are registered so that an
+// ICMP error ends a dial to an unreachable address at once: quic-go treats the error
+// as a lost packet, and the caller would wait five seconds for a closed port.
 type attempts struct {
 	cancels map[int]context.CancelCauseFunc
 	next    int

@@ -20,13 +20,13 @@ const (
 // bulk reads a flood: the kernel hands over a run of packets from one sender as
 // one message with their common size (UDP_GRO, Linux 5.0), which costs it, and
 // us, a fraction of one message each. The price is a copy of every packet and
-// 256 KiB of buffers, so a socket turns to it only when packets come faster than
-// it can read them, and then for good.
+// 256 KiB of buffers, so a socket switches to it only when packets arrive
+// faster than it can read them, and does not switch back.
 type bulk struct {
 	data [bulkBatch][]byte
 	oob  [bulkBatch][bulkOOB]byte
 
-	// The messages at hand, and the one being cut.
+	// The messages read, and the one being cut.
 	count, next int
 	rest, ctl   []byte
 	size        int
@@ -57,8 +57,8 @@ func (b *bulk) offer(s *linuxUDP) {
 	}
 }
 
-// cut fills ms with packets at hand, and tells how many; 0 means that more must
-// be read.
+// cut fills ms with the packets already read and returns how many; 0 means that
+// the caller must read more.
 func (b *bulk) cut(s *linuxUDP, ms []ipv4.Message) int {
 	for n := range ms {
 		if len(b.rest) == 0 && !b.open(s) {

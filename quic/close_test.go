@@ -17,7 +17,7 @@ func TestCloseSaysWhy(t *testing.T) {
 		sim := newSim(t, 10*time.Millisecond)
 		x, y := sim.transport(), sim.transport()
 		c, d := connect(t, x, y)
-		queued, err := x.Dial(t.Context(), y.LocalAddr(), y.PublicKey()) // accepted by nobody
+		queued, err := x.Dial(t.Context(), y.LocalAddr(), y.PublicKey()) // never accepted
 		check(t, err)
 		time.Sleep(time.Second)
 		s, _ := streams(t, c, d)

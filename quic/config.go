@@ -41,7 +41,7 @@ type Config struct {
 
 	// MaxPending bounds incoming handshakes under way, more are refused. Above
 	// half of it callers must prove their address first (Retry, RFC 9000 §8.1.2).
-	// Those who call by relay have half of it at most.
+	// Callers through a relay have half of it at most.
 	// Loopback is exempt. If zero, 64.
 	MaxPending int
 
@@ -63,18 +63,18 @@ type Config struct {
 
 	// Admit is asked within the handshake whether a key may connect, dialled or
 	// accepted; an error ends the handshake (the peer sees ErrRefused). It must
-	// not block. If nil, everybody is welcome.
+	// not block. If nil, every peer is admitted.
 	Admit func(PublicKey) error
 
-	// Relay sends a QUIC packet to a peer through somebody else; Transport.Deliver
-	// takes what comes back. With it there are virtual connections, whose paths can
+	// Relay sends a QUIC packet to a peer through a relay; Transport.Deliver takes
+	// the packets that come back. With it there are virtual connections, whose paths can
 	// be changed (Transport.Virtual, SetPath). It is called by any goroutine, must
 	// not block (a packet for which there is no room, or no relay, is dropped), nor
 	// keep the packet, which has up to 1200 bytes.
 	Relay func(to PublicKey, packet []byte)
 
-	// Probe is given what comes to the socket and is not QUIC's: packets of up to
-	// 1200 bytes whose first is below 0x40, from anybody. Via is the port that it
+	// Probe receives the packets that are not QUIC's: up to 1200 bytes, the first
+	// below 0x40, from any sender. Via is the port that it
 	// came to, nil the transport's own socket. It is called by the goroutines that
 	// read the sockets, one each: it must not block, nor keep the packet. It needs
 	// Relay. May be nil.
@@ -116,7 +116,7 @@ const (
 	maxConnWindow   = 15 << 20
 )
 
-// filled returns c with its defaults, or what is wrong with it.
+// filled returns c with its defaults, or an error if c is invalid.
 func (c Config) filled() (Config, error) {
 	if err := peerkey.Check(c.Key); err != nil {
 		return c, fmt.Errorf("quic: Config.Key: %w", err)

@@ -23,7 +23,7 @@ type Conn struct {
 	dialled bool
 	route   *route     // of a virtual connection
 	opened  time.Time  // when the handshake was done, on our side
-	from    netip.Addr // who is counted for it, if accepted
+	from    netip.Addr // the address that it counts for, if accepted
 
 	datagrams bool // the peer takes them
 	outbox    outbox
@@ -94,7 +94,7 @@ func (c *Conn) AcceptStream(ctx context.Context) (*Stream, error) {
 	return &Stream{s: s, c: c}, nil
 }
 
-// ConnStats are figures of one connection since it began. Bytes are those of UDP
+// ConnStats are figures of one connection since it began. Bytes count UDP
 // payloads.
 type ConnStats struct {
 	SmoothedRTT, MeanDeviation, MinRTT, LatestRTT time.Duration
@@ -166,13 +166,13 @@ func (c *Conn) Hold() (release func()) {
 	})
 }
 
-// Held tells whether somebody holds the connection.
+// Held reports whether the connection has a holder.
 func (c *Conn) Held() bool { return c.holds.Load() > 0 }
 
-// Retired tells whether a Pool was told so.
+// Retired reports whether the connection was given to Pool.Retire.
 func (c *Conn) Retired() bool { return c.retired.Load() }
 
-// alive tells whether the connection has not ended.
+// alive reports whether the connection has not ended.
 func (c *Conn) alive() bool { return c.q.Context().Err() == nil }
 
 // whenEnded runs f once the connection has ended, at once if it has. One f is

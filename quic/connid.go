@@ -65,15 +65,15 @@ func isVirtual(id []byte) bool { return len(id) == virtualLen && id[0]&0x80 != 0
 // idOf is what tells virtual IDs apart.
 func idOf(id []byte) uint32 { return binary.BigEndian.Uint32(id) }
 
-// A header is what anybody can read of a QUIC packet.
+// A header is the part of a QUIC packet that is readable without keys.
 type header struct {
 	long     bool
 	to, from []byte // connection IDs; of a short header from is nil
 }
 
-// readHeader reads the header of a packet; ok is false if it is none. The length
-// of the ID in a short one is not written in it: we know that of ours (RFC 9000
-// §17.2, §17.3).
+// readHeader reads the header of a packet; ok is false if b is not a QUIC packet. A
+// short header does not state the length of its ID: our own IDs have a fixed length
+// (RFC 9000 §17.2, §17.3).
 func readHeader(b []byte) (h header, ok bool) {
 	switch {
 	case len(b) < 1+idLen, b[0]&0xc0 == 0:

@@ -26,8 +26,8 @@ func TestConnIDs(t *testing.T) {
 			if h, ok := readHeader(append(packet, 9, 9, 9)); !ok || h.long || h.from != nil || !bytes.Equal(h.to, want) {
 				t.Errorf("short header: %+v, %v", h, ok)
 			}
-			if plainly(packet) == isVirtual(want) {
-				t.Errorf("%x: plainly %v", packet, plainly(packet))
+			if isShortHeader(packet) == isVirtual(want) {
+				t.Errorf("%x: isShortHeader %v", packet, isShortHeader(packet))
 			}
 			drawn := []byte{1, 2, 3, 4, 5, 6, 7, 8}
 			packet = append([]byte{0xc3, 0, 0, 0, 1, 8}, drawn...)
@@ -44,8 +44,8 @@ func TestConnIDs(t *testing.T) {
 	}
 }
 
-// Whatever comes to the socket or by relay does no harm, and what is none of the
-// paths' business is left to quic-go.
+// No packet from the socket or a relay does harm, and packets that belong to no path
+// are left to quic-go.
 func FuzzTake(f *testing.F) {
 	f.Add([]byte{0x40, 0x80, 1, 2, 3, 4, 5, 6})
 	f.Add([]byte{0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 7, 0x80, 1, 2, 3, 4, 5, 6})
@@ -56,11 +56,11 @@ func FuzzTake(f *testing.F) {
 	direct(f, x, y)
 	p := openPort(f, x)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if plainly(b) && len(b) > 1 && b[1]&0x80 != 0 {
-			t.Errorf("%x is plainly ordinary", b)
+		if isShortHeader(b) && len(b) > 1 && b[1]&0x80 != 0 {
+			t.Errorf("%x passes for an ordinary packet", b)
 		}
 		x.Deliver(y.PublicKey(), b)
-		if len(b) == 0 || plainly(b) {
+		if len(b) == 0 || isShortHeader(b) {
 			return
 		}
 		for _, via := range []*Port{nil, p} {

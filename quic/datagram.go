@@ -64,8 +64,8 @@ func (c *Conn) post() {
 	}
 }
 
-// take returns what is there, nil if nothing is: then somebody else may run. It
-// leaves the room of the last batch for the next.
+// take returns the queued datagrams, or nil if there are none: then another
+// goroutine may become the sender. It reuses the last batch's memory for the next.
 func (o *outbox) take(last [][]byte) [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -11,12 +11,12 @@ import (
 )
 
 // Dial connects to the peer with that key at addr. It returns when the peer has
-// proved its key; that the peer accepts ours shows only in what it sends.
+// proved its key; only the peer's first data shows that it accepts our key.
 //
-// Errors, beside those of ctx: ErrWrongKey, ErrNetwork, ErrBusy, ErrUnreachable,
+// Dial returns the errors of ctx, and: ErrWrongKey, ErrNetwork, ErrBusy, ErrUnreachable,
 // ErrClosed, and ErrTimeout after Config.HandshakeTimeout. If Admit refused the
-// peer, the error is Admit's. ErrUnreachable comes at once: there is no way from
-// here to addr, or (on Linux) its host said that nobody listens on the port.
+// peer, the error is Admit's. ErrUnreachable comes at once: there is no route
+// to addr, or (on Linux) its host reported the port as closed.
 func (t *Transport) Dial(ctx context.Context, addr netip.AddrPort, key PublicKey) (*Conn, error) {
 	c, err := t.dial(ctx, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), key)
 	if err != nil {
@@ -27,10 +27,10 @@ func (t *Transport) Dial(ctx context.Context, addr netip.AddrPort, key PublicKey
 
 func (t *Transport) dial(ctx context.Context, addr netip.AddrPort, key PublicKey) (_ *Conn, err error) {
 	if !addr.IsValid() || addr.Port() == 0 || addr.Addr().IsUnspecified() {
-		return nil, fmt.Errorf("%w: nobody can be there", ErrUnreachable)
+		return nil, fmt.Errorf("%w: not an address of a host", ErrUnreachable)
 	}
 	if key == t.self {
-		return nil, fmt.Errorf("%w: it is our own", ErrWrongKey)
+		return nil, fmt.Errorf("%w: the key is our own", ErrWrongKey)
 	}
 	c := &Conn{t: t, key: key, dialled: true}
 	over, conf := t.q, t.dialer

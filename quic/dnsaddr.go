@@ -27,7 +27,7 @@ type dnsaddrWalk struct {
 	err      error // the first
 }
 
-// resolveDNSAddr finds the addresses that /dnsaddr/N[/p2p/ID] stands for: those of
+// resolveDNSAddr finds the addresses for /dnsaddr/N[/p2p/ID]: it reads
 // the TXT records of _dnsaddr.N, each "dnsaddr=" and a full address. Records that
 // end in another peer's ID are left out, and so are those that this package cannot
 // dial: other programs publish TCP addresses there. (multiformats/multiaddr,

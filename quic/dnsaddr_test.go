@@ -77,7 +77,7 @@ func join(addrs []netip.AddrPort) string {
 	return strings.Join(s, " ")
 }
 
-// Whoever writes the records cannot make the resolver work without end.
+// The author of the records cannot make the resolver work without end.
 func TestResolveDNSAddrIsBounded(t *testing.T) {
 	z := &zone{txt: map[string][]string{
 		"_dnsaddr.loop.example": {"dnsaddr=/dnsaddr/loop.example", "dnsaddr=/dnsaddr/loop.example"},

@@ -4,9 +4,9 @@
 // is QUIC version 1 with TLS 1.3, in which each side shows one self-signed
 // Ed25519 certificate: the dialler names the key it expects and the handshake
 // fails if any other answers; the acceptor learns the caller's key. There are
-// no names, no authorities and no session tickets, and nothing but the two
-// addresses can be read from the wire (the key travels encrypted, and no SNI
-// is sent).
+// no names, no authorities and no session tickets, and only the two
+// addresses can be read from the wire (the key is encrypted, and no SNI is
+// sent).
 //
 //	t, err := quic.NewTransport(quic.Config{Key: key, ALPN: "chat/1", Conn: socket})
 //	c, err := t.Dial(ctx, addr, peer)   // or t.Accept(ctx)
@@ -19,36 +19,42 @@
 //
 // # Paths and datagrams
 //
-// A peer behind a NAT is called through somebody else: with Config.Relay a
-// Transport makes virtual connections, whose packets go by relay or, once an
-// address is known to work, straight, and change over at any time without a stream
-// that notices ([Transport.Virtual], [Transport.SetPath]; path.go begins with the
+// A peer behind a NAT is called through a relay: with Config.Relay a Transport
+// makes virtual connections. Their packets go through the relay or, once an
+// address is known to work, directly. A change of path does not disturb streams ([Transport.Virtual], [Transport.SetPath]; path.go begins with the
 // design). Probes ([Transport.SendProbe], [Port]) are how such an address is found.
 //
 // Every other connection takes DATAGRAM frames (RFC 9221), in which a relay
-// carries those packets: [Conn.SendDatagram] never waits, what finds no room is
-// lost.
+// carries those packets: [Conn.SendDatagram] never waits, and drops a datagram when
+// the queue is full.
 //
-// # Streams that nobody reads
+// # Streams that are not read
 //
-// What a peer may send before it is read is bounded by connection: that is the
-// memory that Config.WindowBudget counts. All streams share it, so two of them that
-// are full and not read (the window is twice a fresh stream's) stop every other, in
-// that direction. Nothing is kept free for some: windows of 100 streams that fit
-// into one of a connection that costs no more would be of a kilobyte each; quic-go
-// lets a stream's window grow unasked, tells nobody how much is unread, and grants a
-// stream more with each byte that is moved out of its way; and to reset a stream
-// that is read slowly would be to break what it promises. Who must get through takes
-// another connection: [Pool.Retire]. It has four to one peer at most, which also
-// bounds the memory, at four times the windows of one.
+// Each connection bounds the unread bytes of its peer: Config.WindowBudget counts
+// that memory. All streams share it, so two streams that are full and not read (the
+// connection's window is twice a new stream's) block every other stream in that
+// direction. No window is reserved for some streams. With the same memory, 100
+// streams would have a kilobyte each. quic-go enlarges a stream's window by itself,
+// does not report how much is unread, and grants a stream more with each byte that
+// is moved out of its way. To reset a stream that is read slowly would break the
+// promise of a stream. A caller that must get through takes another connection:
+// [Pool.Retire]. A pool has at most four to one peer, which also bounds the memory,
+// at four times the windows of one.
 //
 // # Goroutines
 //
-// The package runs no goroutine per connection or stream of its own, but one
-// while datagrams wait to be sent; what remains are those of quic-go (two per
-// connection), and with Config.Relay four per Transport and one per Port.
+// The package runs no goroutine per connection or stream, except one while
+// datagrams wait to be sent. quic-go runs two per connection, and with
+// Config.Relay there are four per Transport and one per Port.
 // Everything that blocks takes a context or honours a deadline, and Close waits
-// until all is gone.
+// until all goroutines have ended.
+//
+// # Errors
+//
+// These match with [errors.Is]: [ErrClosed], [ErrTimeout], [ErrWrongKey],
+// [ErrNetwork], [ErrRefused], [ErrBusy], [ErrUnreachable], [ErrWouldBlock] and
+// [ErrForgotten]. These match with [errors.As]: *[CloseError], *[ResetError],
+// *[ProtocolError] and *[KeyError].
 //
 // # Limitations
 //
@@ -56,6 +62,6 @@
 // packets the network refuses to carry treats them as lost, and so outlives a
 // change of network for as long as its idle timeout. A virtual one that changes its
 // path keeps round-trip time and congestion window of the one before, until new
-// measurements correct them. Datagrams that nobody receives take up to 190 kB on
+// measurements correct them. Datagrams that are not received take up to 190 kB on
 // each connection.
 package quic

@@ -22,7 +22,7 @@ var (
 	// context's error instead.
 	ErrTimeout error = timeoutError{}
 
-	// ErrWrongKey: somebody else's key answered at the address dialled.
+	// ErrWrongKey: the peer at the address dialled has another key.
 	ErrWrongKey = errors.New("quic: another key answered")
 
 	// ErrNetwork: the peer belongs to another network (its ALPN differs).
@@ -35,7 +35,7 @@ var (
 	ErrBusy = errors.New("quic: no room for another connection")
 
 	// ErrUnreachable: this machine cannot send to the address dialled (no
-	// route, no such address family), or the host said that nobody listens.
+	// route, no such address family), or the host reported the port as closed.
 	ErrUnreachable = errors.New("quic: address cannot be reached")
 
 	// ErrWouldBlock: TryWrite found no room.
@@ -143,7 +143,7 @@ const (
 	alertNoProtocol = 120   // no_application_protocol: the ALPN
 )
 
-// typed turns an error of quic-go into one of ours. Contexts' errors, io.EOF and
+// typed turns an error of quic-go into one of this package. Contexts' errors, io.EOF and
 // deadline errors pass unchanged.
 func typed(err error) error {
 	switch err {

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Connections and streams cost no goroutine of ours: in all stacks there is none
-// that this package started, but for those of the tests.
-func TestNoGoroutinesOfOurs(t *testing.T) {
+// Connections and streams cost no goroutine of this package: among all stacks only
+// those of the tests were started here.
+func TestPackageStartsNoGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ms := newMembers(t)
 		hub := ms.join(PoolConfig{})

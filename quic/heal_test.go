@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// "After 500 ms of silence on an active path ...": what is sent then goes by relay
-// as well, on both sides, and the path is taken again when it is back.
+// "After 500 ms of silence on an active path ...": packets then go by relay as
+// well, on both sides, and return to the path when it works again.
 func TestSilentPathHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 20*time.Millisecond)
@@ -66,8 +66,7 @@ func TestSilentPathHeals(t *testing.T) {
 	})
 }
 
-// Packets that anybody can send with the address of the path as their sender's do
-// not keep a dead path alive.
+// Packets with the path's address as forged source do not keep a dead path alive.
 func TestForgedPacketsKeepNoPathAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 20*time.Millisecond)
@@ -87,7 +86,7 @@ func TestForgedPacketsKeepNoPathAlive(t *testing.T) {
 				short, long := make([]byte, 50), make([]byte, 50)
 				rand.Read(short)
 				short[0], short[1] = 0x40|short[0]&0x3f, 0x80|short[1]
-				copy(long, []byte{0: 0xc0, 4: 1, 5: 8, 14: 7, 15: 0x80}) // as who calls
+				copy(long, []byte{0: 0xc0, 4: 1, 5: 8, 14: 7, 15: 0x80}) // as a caller sends
 				for _, b := range [][]byte{short, long} {
 					if !y.paths.take(nil, x.LocalAddr(), b, 0) || !x.paths.take(nil, y.LocalAddr(), b, 0) {
 						t.Errorf("%x is taken for a packet of an ordinary connection", b)

@@ -16,8 +16,8 @@ import (
 	"github.com/kadquic/kadquic/internal/peerkey"
 )
 
-// A PublicKey is an Ed25519 public key: who a peer is. It is comparable; the
-// zero value is nobody.
+// A PublicKey is an Ed25519 public key: the identity of a peer. It is comparable;
+// the zero value means no peer.
 type PublicKey [ed25519.PublicKeySize]byte
 
 // PublicOf returns the public half of key, which must be a whole private key.

@@ -13,8 +13,8 @@ const (
 	queuedSize = 4096 // packets
 )
 
-// inner is the socket of the virtual connections: what it reads has been put in
-// its queue, what it writes goes where the route says.
+// inner is the socket of the virtual connections: it reads packets from its queue
+// and writes packets to the path of their route.
 type inner struct {
 	p       *paths
 	local   net.Addr
@@ -25,7 +25,7 @@ type inner struct {
 	done chan struct{}
 }
 
-// A queued packet is known to nobody but the queue. The queue holds pointers, as
+// Only the queue refers to a queued packet. The queue holds pointers, as
 // most transports never have a virtual connection: it takes 32 kB of each.
 type queued struct {
 	from  *net.UDPAddr
@@ -41,8 +41,8 @@ func newInner(p *paths, local net.Addr) *inner {
 	return &inner{p: p, local: local, queue: make(chan *queued, queuedSize), done: make(chan struct{})}
 }
 
-// put appends a copy of a packet to the queue, or drops it: nobody may have more
-// than half of the queue.
+// put appends a copy of a packet to the queue, or drops it: one sender may have at
+// most half of the queue.
 func (s *inner) put(count *atomic.Int32, from *net.UDPAddr, b []byte, ecn byte) {
 	if len(b) > maxPacket {
 		return

@@ -90,7 +90,7 @@ func (s *innerBatch) SyscallConn() (syscall.RawConn, error) {
 func (p *paths) sift(ms []ipv4.Message, n int) (kept int) {
 	for i := range n {
 		m := &ms[i]
-		if b := m.Buffers[0][:m.N]; !plainly(b) {
+		if b := m.Buffers[0][:m.N]; !isShortHeader(b) {
 			if from, ok := m.Addr.(*net.UDPAddr); ok && p.take(nil, addrPort(from), b, markOf(m.OOB[:m.NN])) {
 				continue
 			}

@@ -19,8 +19,8 @@ const (
 )
 
 // LoadKey reads an identity from the file at path: PKCS#8 in PEM, a regular file
-// that nobody but its owner can read or write (mode 0600; not checked on
-// Windows, which has no such modes). The error says what to mend.
+// that only its owner can read or write (mode 0600; not checked on Windows, which
+// has no such modes). The error says what to repair.
 func LoadKey(path string) (ed25519.PrivateKey, error) {
 	f, err := os.Open(path)
 	if err != nil {

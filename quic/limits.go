@@ -23,7 +23,7 @@ var perPrefix = [2][]struct{ bits, max int }{
 	{{64, 4}, {56, 8}, {48, 64}},
 }
 
-// perName are those of made-up addresses, one for each peer.
+// perName counts by made-up address, of which each peer has one.
 var perName = []struct{ bits, max int }{{128, 4}}
 
 func limitsOf(a netip.Addr) []struct{ bits, max int } {
@@ -36,7 +36,7 @@ func limitsOf(a netip.Addr) []struct{ bits, max int } {
 	return perPrefix[1]
 }
 
-// exempt addresses meet no limit per address and no Retry: nobody can forge them
+// exempt addresses have no limit per address and no Retry: they cannot be forged
 // from outside, and a whole network may live on one machine.
 func exempt(a netip.Addr) bool { return a.IsLoopback() }
 

@@ -107,8 +107,8 @@ func TestPendingByRelay(t *testing.T) {
 	}
 }
 
-// Handshakes that nobody completes are refused beyond the limit, cost Retry above
-// half of it, and their places are free again after the handshake timeout.
+// Handshakes that are not completed are refused beyond the limit, cost Retry above
+// half of it, and their slots are free again after the handshake timeout.
 func TestHandshakeFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, time.Millisecond)
@@ -118,7 +118,7 @@ func TestHandshakeFlood(t *testing.T) {
 		initial := captureInitial(t, s)
 		for i := range 200 {
 			b := append([]byte(nil), initial...)
-			b[6], b[7] = byte(i), 0xff // another connection ID; what it decrypts to is nobody's business
+			b[6], b[7] = byte(i), 0xff // another connection ID; the decrypted content does not matter
 			_, err := flood.WriteTo(b, y.c.Conn.LocalAddr())
 			check(t, err)
 			time.Sleep(time.Millisecond)
@@ -126,7 +126,7 @@ func TestHandshakeFlood(t *testing.T) {
 		if n := pendingOf(y); n != 32 {
 			t.Errorf("%d handshakes are pending for one who proves nothing, want 32", n)
 		}
-		// Somebody real still gets in, by Retry.
+		// A real peer still gets in, by Retry.
 		connect(t, s.transport(), y)
 		time.Sleep(6 * time.Second)
 		if n := pendingOf(y); n != 0 {
@@ -229,7 +229,7 @@ func TestWindowBudget(t *testing.T) {
 	}
 }
 
-func TestErrorsSayWhat(t *testing.T) {
+func TestErrorsNameTheirCause(t *testing.T) {
 	for _, c := range []struct {
 		from   error
 		target error

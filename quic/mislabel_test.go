@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A relay that says of a peer's packets that they are another's moves no
-// connection: quic-go would follow them to the other's route. Nor does it take over
-// the IDs that the peer is to use next.
+// A relay that labels a peer's packets as another peer's moves no connection: quic-go
+// would follow them to the other route. It does not take over the IDs that the peer
+// uses next either.
 func TestRelayMislabels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 10*time.Millisecond)

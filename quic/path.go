@@ -14,21 +14,20 @@ import (
 // relay; no stream may notice.
 //
 // QUIC migrates by itself (RFC 9000 §9), but only the client may begin it: an
-// acceptor whose own network has changed can do nothing but wait. In quic-go each
-// new path of the client is another Transport with a socket of its own, a switch
-// takes a round trip of probing and begins anew with slow start, and the server
+// acceptor whose own network has changed can only wait. In quic-go each
+// new path of the client is another Transport with its own socket, a switch
+// takes a round trip of probing and begins again with slow start, and the server
 // follows to three places in five seconds. That was tried and works for one
 // change from relay to direct; healing from both sides at once does not.
 //
-// So addresses are taken away from QUIC. A peer that is reached by more than a
-// plain address has a made-up one, in a /48 that this process has drawn: the only
-// one that quic-go ever sees, hence it never migrates. Beneath, a route says how
-// packets go at the moment, and either side may change its direction at any
-// time; nothing is negotiated, as QUIC authenticates each packet wherever it
-// comes from. The price: RTT and congestion window are carried from one path to
-// the other, to be corrected within a round trip or two, and what is still on its
-// way by the slow path when packets begin to take the fast one may be taken for
-// lost and sent twice.
+// So this package hides addresses from QUIC. A peer that is reached by more than a
+// plain address has a made-up one, in a random /48 of this process. quic-go sees
+// only that one, so it never migrates. Beneath, a route says which path packets
+// take at the moment, and either side may change its direction at any time; this
+// needs no negotiation, as QUIC authenticates each packet wherever it comes from.
+// The price: RTT and congestion window are carried from one path to the other and
+// corrected within a round trip or two. Packets still in flight on the slow path
+// when others begin to take the fast one may be taken for lost and sent twice.
 //
 // # Whose packet is it?
 //
@@ -36,14 +35,14 @@ import (
 // may have both, so a source address does not tell. Connection IDs do, as each
 // side chooses those that it is sent: the first bit of ours says which kind the
 // connection is. The two kinds live in two quic-go Transports, the second of which
-// has no socket but a queue (inner). Beside clarity that keeps ordinary connections
-// as fast as they were: they pay two comparisons per packet. Names and one
-// Transport for everybody were rejected for that, and for what a packet with the
-// wrong label does: quic-go takes it for a migration.
+// has no socket but a queue (inner). This is clear, and ordinary connections
+// pay only two comparisons per packet. One Transport for both kinds, with made-up
+// addresses, was rejected because it is slower, and because quic-go takes a packet
+// with the wrong label for a migration.
 //
 // A packet for the second kind belongs to the peer whose connection had that ID
-// before, else whose path has that source address, else to whom IDs were last seen
-// to belong there (quic-go draws new ones every 10,000 packets, without telling
+// before, else whose path has that source address, else the peer whose IDs were
+// last seen from there (quic-go draws new ones every 10,000 packets, without telling
 // whose). Only its first packets, whose ID a stranger has drawn, need the address of
 // a path; from elsewhere they begin an ordinary connection. IDs of virtual
 // connections carry a seal, so that one from before a restart, which is to be reset,
@@ -57,12 +56,12 @@ import (
 //
 // Nothing is sent to find out. Three packets in half a second and no answer, or
 // something by relay after half a second without anything from there, make the path
-// quiet: what is said goes both ways until something comes from there. The last packets
+// quiet: packets go both ways until one comes from there. The last packets
 // that went by the path alone, and the first by relay, are repeated there: see repeat.go.
 //
-// # What nobody can do
+// # Reflection
 //
-// An address gets what it has not asked for only once it is validated, which is
+// An address receives unsolicited packets only once it is validated, which is
 // the caller's business (SetPath; by probes that are authenticated and carry a
 // nonce).
 
@@ -70,9 +69,9 @@ import (
 type PathKind uint8
 
 const (
-	Direct  PathKind = iota // an address that anybody could send to
+	Direct  PathKind = iota // an address that accepts packets from any peer
 	Punched                 // an address that works since both sides sent
-	Relayed                 // through somebody else, by Config.Relay
+	Relayed                 // through a relay, by Config.Relay
 )
 
 func (k PathKind) String() string {
@@ -126,10 +125,10 @@ func (t *Transport) Virtual(key PublicKey) (netip.AddrPort, error) {
 }
 
 // SetPath moves all virtual connections to a peer, present and future, on our
-// side: what comes is taken whatever way it comes. The address of a path that is
-// not Relayed must be validated: it has answered, under the peer's key, a question
-// that nobody could answer who did not receive it there. So must the way by a port,
-// ErrClosed says that it has been closed.
+// side: packets are accepted from every path. The address of a path that is not
+// Relayed must be validated: it has answered, under the peer's key, a request with a
+// nonce that was sent there. So must a path by a port. ErrClosed means that the port
+// has been closed.
 func (t *Transport) SetPath(key PublicKey, p Path) error {
 	r, err := t.route(key)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // What two peers say goes on, whole and in order, while the path of either
 // direction changes again and again, at either side's wish: in memory every 50 ms,
 // with loss, on real sockets as fast as messages come.
-func TestPathsChangeBeneath(t *testing.T) {
+func TestStreamsSurvivePathChanges(t *testing.T) {
 	inBoth(t, 0.05, func(t *testing.T, h *hub, listen func() net.PacketConn) {
 		x, y := h.start(t, h.config(t), listen()), h.start(t, h.config(t), listen())
 		c, d := call(t, x, y)
@@ -165,8 +165,8 @@ func TestBothKindsAtOneAddress(t *testing.T) {
 	})
 }
 
-// Who dials a made-up address straight, unannounced, gets an ordinary connection
-// at the other side.
+// A peer that dials a made-up address directly, unannounced, gets an ordinary
+// connection at the other side.
 func TestUnannounced(t *testing.T) {
 	inBoth(t, 0, func(t *testing.T, h *hub, listen func() net.PacketConn) {
 		h.cut.Store(true)
@@ -234,7 +234,7 @@ func TestPathArguments(t *testing.T) {
 			t.Errorf("%v, then %v", name, again)
 		}
 		begin := time.Now()
-		_, err = x.Dial(t.Context(), name, other) // nobody at the hub
+		_, err = x.Dial(t.Context(), name, other) // not registered at the hub
 		want(t, err, ErrTimeout)
 		if took := time.Since(begin); took != 5*time.Second {
 			t.Errorf("took %v", took)

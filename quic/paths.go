@@ -55,7 +55,7 @@ func newPaths(c *Config) *paths {
 }
 
 // names is the network of made-up addresses: unique local (RFC 4193 §3.1), and
-// drawn by chance for this process, so that nobody can send from one.
+// drawn at random for this process, so that no packet can come from one.
 var names = func() (net [6]byte) {
 	rand.Read(net[:])
 	net[0] = 0xfd
@@ -113,7 +113,7 @@ func (p *paths) make(now time.Time, key PublicKey, limit int) *route {
 	return r
 }
 
-// sweep forgets what nobody uses; with p.mu held.
+// sweep removes unused routes. The caller holds p.mu.
 func (p *paths) sweep(now time.Time) {
 	for key, r := range p.byKey {
 		if r.conns > 0 || now.Sub(r.used) < forgetAfter {
@@ -183,8 +183,8 @@ func (p *paths) changed(r *route) {
 	}
 }
 
-// learn remembers whose a connection ID of ours is. It is false if the ID is none,
-// as far as that shows.
+// learn records the route of one of our connection IDs. It returns false if the ID is
+// visibly not one of ours.
 func (p *paths) learn(r *route, whole []byte) bool {
 	id := idOf(whole)
 	p.mu.RLock()
@@ -210,9 +210,9 @@ func (p *paths) learn(r *route, whole []byte) bool {
 	return true
 }
 
-// strayed remembers an address that is not the path, but where something came from
-// for an ID of r: should the peer take another ID, this says whose it is. QUIC sees
-// to it that nobody gains by a lie.
+// strayed records an address that is not the path, but from which a packet came for
+// an ID of r: if the peer takes another ID, this address tells the route. A forged
+// address gains nothing, as QUIC authenticates the packets.
 func (p *paths) strayed(r *route, at origin) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,12 +15,12 @@ type PoolConfig struct {
 	Self PublicKey
 
 	// Dial makes a connection to a peer, wherever it may be. Its context ends
-	// after DialTimeout, or when nobody needs the connection any more; Linger says
-	// when that is. The context's cause is ErrTimeout if the dial has had its time.
+	// after DialTimeout, or when no caller needs the connection any more; see
+	// Linger. The context's cause is ErrTimeout if the dial has had its time.
 	Dial func(context.Context, PublicKey) (*Conn, error)
 
 	// Opened is called once for each connection, dialled or accepted, before Get
-	// gives it to anybody. It should return soon. May be nil.
+	// returns it to a caller. It should return soon. May be nil.
 	Opened func(*Conn)
 
 	// Closed is called once for each connection that Opened was called for, after
@@ -33,8 +33,8 @@ type PoolConfig struct {
 	Idle func(*Conn)
 
 	// IdleDialled and IdleAccepted are how long a connection may go unused and
-	// unheld before it is closed, by who made it. The acceptor waits longer, so
-	// that the dialler, who knows best, closes first. If zero, 30 and 60 seconds.
+	// unheld before it is closed, dialled and accepted. The acceptor waits longer, so
+	// that the dialler, which knows best, closes first. If zero, 30 and 60 seconds.
 	// If negative, for ever.
 	IdleDialled, IdleAccepted time.Duration
 
@@ -49,9 +49,9 @@ type PoolConfig struct {
 	// DialTimeout bounds one dial. If zero, 5 seconds.
 	DialTimeout time.Duration
 
-	// Linger is how long a dial may take for which nobody waits any more: who does
-	// not answer is to be found out also by callers with little patience. One that
-	// waits for its turn ends with its last caller. If zero, so does any other.
+	// Linger is how long a dial goes on after its last caller has left, so that a
+	// caller with a short timeout also finds out that the peer does not answer. A
+	// dial that is still queued ends with its last caller. If zero, so does any other.
 	Linger time.Duration
 
 	// The codes with which connections are closed: unused, or the longest unused
@@ -85,7 +85,7 @@ type Pool struct {
 	wake  time.Time   // when; zero: never
 }
 
-// A peer is what the pool has of one key. One of whom nothing is left is dropped.
+// A peer has the connections and the dial of one key. It is dropped when it has none.
 type peer struct {
 	conn  *Conn // to give; nil, or ended, if there is none
 	dial  *dial // under way, or nil
@@ -124,7 +124,7 @@ func (p *Pool) peer(key PublicKey) *peer {
 	return pe
 }
 
-// drop forgets a peer of whom nothing is left; with p.mu held.
+// drop removes a peer without connections and dial. The caller holds p.mu.
 func (p *Pool) drop(key PublicKey) {
 	if pe := p.peers[key]; pe != nil && pe.conns == 0 && pe.conn == nil && pe.dial == nil {
 		delete(p.peers, key)
@@ -208,10 +208,10 @@ func (p *Pool) crowd(key PublicKey) []farewell {
 	return []farewell{{c: oldest, code: p.o.CloseDuplicate}}
 }
 
-// supersedes tells whether a newcomer takes the place of what we have. Of two dials
-// that crossed, both sides keep the virtual connection, as it survives what an
-// ordinary one does not, or else the one made by the smaller key; of two that did
-// not, the newer, as the older may be dead.
+// supersedes reports whether a new connection replaces the present one. Of two dials
+// that crossed, both sides keep the virtual connection, as it survives a change of
+// network, or else the one dialled by the smaller key. Otherwise both keep the newer
+// one, as the older may be dead.
 func (p *Pool) supersedes(c, old *Conn) bool {
 	crossed := c.opened.Sub(old.opened).Abs() <= crossWithin
 	switch {
@@ -264,9 +264,9 @@ func (p *Pool) retired(key PublicKey, conns int) (youngest *Conn) {
 	return youngest
 }
 
-// Retire says that c, though it lives, does not do any more, because what it carries
-// holds it up. Get dials another, whoever else dials supersedes it, and it is given
-// only while no other can be had. It is closed when nobody holds or uses it.
+// Retire marks c as blocked by its own traffic although it lives. Get dials another
+// connection, any other dial supersedes c, and Get returns c only while there is no
+// other. c is closed when it has no holder and no user.
 func (p *Pool) Retire(c *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

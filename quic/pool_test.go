@@ -208,7 +208,7 @@ func TestPoolMergesCrossingDials(t *testing.T) {
 	})
 }
 
-// A superseded connection lasts as long as somebody uses or holds it.
+// A superseded connection lasts as long as it has a user or holder.
 func TestPoolDrainsNoEarlier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		small, large := newMembers(t).pair(PoolConfig{})
@@ -317,7 +317,7 @@ func TestPoolDialEndsWithItsCallers(t *testing.T) {
 	}
 }
 
-// Who comes for a dial that lingers shares it, and it is given its time again.
+// A new caller of a lingering dial shares it, and the dial gets its full time again.
 func TestPoolLingeringDialIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ms := newMembers(t)
@@ -371,8 +371,8 @@ func TestPoolDeadNewcomer(t *testing.T) {
 	})
 }
 
-// A virtual connection is kept for the sake of what it survives, but not when the
-// peer has come anew by an ordinary one: it may have restarted, and know of no other.
+// A virtual connection is kept because it survives a change of network, but not when
+// the peer dials again by an ordinary one: it may have restarted and lost the other.
 func TestPoolVirtualSupersedes(t *testing.T) {
 	p, begun := &Pool{}, time.Now()
 	at := func(after time.Duration, virtual bool) *Conn {
@@ -397,8 +397,8 @@ func TestPoolVirtualSupersedes(t *testing.T) {
 	}
 }
 
-// A connection that does not do any more is given while no other can be had. It is
-// not closed as long as somebody holds it.
+// Get returns a retired connection while there is no other. It is not closed as long
+// as it has a holder.
 func TestPoolRetires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newMembers(t).pair(PoolConfig{IdleAccepted: -1})
@@ -439,12 +439,12 @@ func TestPoolRetires(t *testing.T) {
 	})
 }
 
-func TestPoolGivesWhatRetiredForWantOfAnother(t *testing.T) {
+func TestPoolReturnsRetiredWithoutAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ms := newMembers(t)
 		a, b := ms.join(PoolConfig{MaxIn: 1, MaxOut: 1}), ms.join(PoolConfig{})
 		c := a.get(t, b)
-		ms.addrs.Store(b.t.PublicKey(), netip.AddrPort{}) // where nobody is
+		ms.addrs.Store(b.t.PublicKey(), netip.AddrPort{}) // no peer listens here
 		a.Retire(c)
 		if a.get(t, b) != c || a.dials.Load() != 2 {
 			t.Error("another cannot be had, and it is not given")

@@ -17,8 +17,8 @@ type dial struct {
 	cancel context.CancelCauseFunc
 
 	waiting int         // callers of Get; guarded by p.mu, as are
-	begun   time.Time   // when its turn came; zero: not yet
-	linger  *time.Timer // ends it, when nobody has waited for some time; nil: never set
+	begun   time.Time   // when it left the queue; zero: not yet
+	linger  *time.Timer // ends it some time after its last caller has left; nil: never set
 }
 
 // Get returns the connection to a peer, dialling if there is none. Callers that
@@ -66,11 +66,10 @@ func (p *Pool) Get(ctx context.Context, key PublicKey) (*Conn, error) {
 	return d.conn, d.err
 }
 
-var errUnwanted = errors.New("quic: nobody waits for the dial any more")
+var errUnwanted = errors.New("quic: the dial has no caller any more")
 
-// leave notes that a caller waits no longer, and reports whether the dial is over.
-// One for which nobody waits ends: at once while it waits for its turn, else when it
-// has had Linger.
+// leave removes a waiting caller, and reports whether the dial is over. A dial
+// without callers ends: at once while it is queued, else after Linger.
 func (p *Pool) leave(d *dial) (over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,7 +94,7 @@ func (p *Pool) leave(d *dial) (over bool) {
 	return false
 }
 
-// lingered ends a dial for which nobody has waited to the end of Linger.
+// lingered ends a dial that had no caller until the end of Linger.
 func (p *Pool) lingered(d *dial) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,7 +103,7 @@ func (p *Pool) lingered(d *dial) {
 	}
 }
 
-// abandon ends a dial, of which nobody hears; with p.mu held.
+// abandon ends a dial without a result to any caller. The caller holds p.mu.
 func (p *Pool) abandon(d *dial, why error) {
 	d.cancel(why)
 	if pe := p.peers[d.key]; pe != nil && pe.dial == d {
@@ -113,8 +112,8 @@ func (p *Pool) abandon(d *dial, why error) {
 	}
 }
 
-// start dials, in a goroutine of its own, as no caller's ctx may end it; with
-// p.mu held.
+// start dials in a new goroutine, as no caller's ctx may end the dial. The caller
+// holds p.mu.
 func (p *Pool) start(key PublicKey) *dial {
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	d := &dial{key: key, done: make(chan struct{}), cancel: cancel}
@@ -181,7 +180,7 @@ func (p *Pool) reached(key PublicKey, d *dial, c *Conn, err error) {
 	c.whenEnded(func() { p.ended(c) })
 }
 
-// settle gives those who wait for a dial what they wait for; with p.mu held.
+// settle gives the waiting callers the dial's result. The caller holds p.mu.
 func (p *Pool) settle(pe *peer, c *Conn, err error) {
 	d := pe.dial
 	pe.dial = nil

@@ -13,8 +13,8 @@ import (
 const maxPorts = 512
 
 // A Port is another UDP socket of a transport, and so another mapping in the NAT
-// before us. Probes and packets of virtual connections come and go by it, nothing
-// else: nobody can begin a connection there. Its methods may be called by several
+// before us. It carries only probes and packets of virtual connections: no peer can
+// begin a connection there. Its methods may be called by several
 // goroutines at once.
 type Port struct {
 	p    *paths
@@ -118,8 +118,8 @@ func (p *Port) receive(b []byte) (int, netip.AddrPort, error) {
 	return n, addrPort(from), err
 }
 
-// write sends what paths.send was given. Errors are lost packets: quic-go would
-// take them for those of its own socket, and end.
+// write sends the packet given to paths.send. Errors count as lost packets: quic-go
+// would take them for errors of the main socket, and end.
 func (p *Port) write(b, oob []byte, size int, to *net.UDPAddr) {
 	if p.out != nil {
 		_, _, err := p.out.WriteMsgUDP(b, mark(oob, to), to)

@@ -55,8 +55,8 @@ func TestPortProbes(t *testing.T) {
 	})
 }
 
-// A path may go by a port on either side or on both; what is said goes on when a
-// port is closed beneath it.
+// A path may go by a port on either side or on both; streams continue when a
+// port of the path is closed.
 func TestPathByPort(t *testing.T) {
 	const size = 1 << 20
 	inBoth(t, 0, func(t *testing.T, h *hub, listen func() net.PacketConn) {
@@ -123,9 +123,9 @@ func TestPathByPort(t *testing.T) {
 	})
 }
 
-// "Nobody can begin a connection there": neither an ordinary one nor, unless its
-// address is that of a path, a virtual one.
-func TestNobodyCallsAPort(t *testing.T) {
+// "Nobody can begin a connection there": neither an ordinary one nor, unless it
+// comes from the address of a path, a virtual one.
+func TestPortAcceptsNoConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 10*time.Millisecond)
 		h := &hub{}
@@ -187,8 +187,8 @@ func TestPortLimits(t *testing.T) {
 	})
 }
 
-// Ports may be opened, used and closed by many at once, also by whom they call and
-// while the transport is closed.
+// Ports may be opened, used and closed concurrently, also from their own callbacks
+// and while the transport is closed.
 func TestPortsAtOnce(t *testing.T) {
 	h := &hub{}
 	conf := h.config(t)

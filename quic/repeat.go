@@ -14,7 +14,7 @@ import "time"
 
 const (
 	maxKept   = 8               // packets of a route; further ones are not kept
-	repeatFor = 3 * time.Second // after the path became quiet, what goes by relay is repeated
+	repeatFor = 3 * time.Second // after the path became quiet, packets by relay are repeated
 )
 
 // repeatAfter are the times after which a packet is repeated, each since the one before.

@@ -10,10 +10,10 @@ import (
 	"github.com/kadquic/kadquic/internal/simnet"
 )
 
-// TestWhatABrokenPathLosesIsRepeated: the path breaks, and the relay delivers a while later
+// TestPacketsLostOnABrokenPathAreRepeated: the path breaks, and the relay delivers a while later
 // only. The message does not wait for QUIC's next probe timeout, and goes by relay no more
 // often than it has to.
-func TestWhatABrokenPathLosesIsRepeated(t *testing.T) {
+func TestPacketsLostOnABrokenPathAreRepeated(t *testing.T) {
 	for deaf := 600 * time.Millisecond; deaf <= time.Second; deaf += 100 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
 			net := simnet.New(simnet.Options{Delay: 40 * time.Millisecond})

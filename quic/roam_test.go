@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A host that moves tells nobody: its packets come from another address, and are
-// taken nevertheless.
+// A host that moves does not announce it: its packets come from another address and
+// are accepted nevertheless.
 func TestRoaming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 20*time.Millisecond)

@@ -111,7 +111,7 @@ type ways struct {
 	direct *target // nil: nowhere
 	relay  bool
 	turned bool // the path has just become quiet
-	repeat bool // paths.repeat is to be called
+	repeat bool // the caller must call paths.repeat
 }
 
 // choose says where packets go, all of size bytes but the last.

@@ -44,7 +44,7 @@ func (p *paths) send(b, oob []byte, size int, name *net.UDPAddr) error {
 	return err
 }
 
-// batchWriter is what the sockets of most systems can.
+// batchWriter is implemented by the sockets of most systems.
 type batchWriter interface {
 	WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err error)
 }
@@ -76,7 +76,7 @@ func sendProbe(s net.PacketConn, to netip.AddrPort, b []byte) error {
 		return fmt.Errorf("quic: %d bytes are no probe", len(b))
 	}
 	if !sendable(to) {
-		return fmt.Errorf("%w: nobody can be at %v", ErrUnreachable, to)
+		return fmt.Errorf("%w: %v is not an address of a host", ErrUnreachable, to)
 	}
 	_, err := s.WriteTo(b, net.UDPAddrFromAddrPort(to))
 	return typed(err)

@@ -58,7 +58,7 @@ type watcher interface {
 	handshakeSent(to netip.AddrPort, packet []byte)
 
 	// bounced: the network (by ICMP) or this machine says that a packet sent to an
-	// address cannot arrive there, and quotes its beginning. Anybody can forge
+	// address cannot arrive there, and quotes its beginning. Any host can forge
 	// such a message, but not the quote.
 	bounced(to netip.AddrPort, quote []byte, err error)
 }
@@ -84,7 +84,7 @@ func wrap(p net.PacketConn, w watcher, paths *paths) net.PacketConn {
 func readFrom(p net.PacketConn, paths *paths, b []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := p.ReadFrom(b)
-		if err != nil || paths == nil || plainly(b[:n]) {
+		if err != nil || paths == nil || isShortHeader(b[:n]) {
 			return n, from, err
 		}
 		if u, ok := from.(*net.UDPAddr); !ok || !paths.take(nil, addrPort(u), b[:n], 0) {
@@ -129,7 +129,7 @@ func (p *plain) SetWriteBuffer(n int) error {
 	return nil
 }
 
-// udp is what the sockets of all systems have in common.
+// udp is the part of a socket that all systems share.
 type udp struct {
 	*net.UDPConn
 	watcher watcher
@@ -158,9 +158,9 @@ func (u *udp) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err erro
 	return n, oobn, nil
 }
 
-// retry sends once more what failed with err: an error may be left over from an
-// earlier packet, to somebody else even, and the first send of a fresh socket
-// can fail for no reason (golang.org/issue/63322). Then it is a lost packet,
+// retry repeats a send that failed with err: an error may be left over from an
+// earlier packet, even to another address, and the first send of a new socket can
+// fail for no reason (golang.org/issue/63322). Then it is a lost packet,
 // unless quic-go acts on the error.
 func (u *udp) retry(b, oob []byte, to *net.UDPAddr, err error) (n, oobn int, _ error) {
 	if !errors.Is(err, net.ErrClosed) {

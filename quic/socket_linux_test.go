@@ -60,7 +60,7 @@ func TestReadBatchEndsWithTheSocket(t *testing.T) {
 	}
 }
 
-// A port on which nobody listens is an error at once, and disturbs nobody else.
+// A dial to a closed port fails at once and disturbs no other dial.
 func TestClosedPortFailsAtOnce(t *testing.T) {
 	for _, ip := range []string{"127.0.0.1", "::1"} {
 		hole := listenLoopback(t, ip)
@@ -87,7 +87,7 @@ func TestClosedPortFailsAtOnce(t *testing.T) {
 	}
 }
 
-// Who has not seen the packet cannot say that it bounced.
+// A host that has not seen the packet cannot report that it bounced.
 func TestForgedBounce(t *testing.T) {
 	x := newLoopback(t, "127.0.0.1")
 	to := netip.MustParseAddrPort("192.0.2.1:1")

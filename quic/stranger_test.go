@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// Whoever sends to us from an address that we do not know hears nothing there
-// about a virtual connection.
+// A sender at an unknown address receives nothing there about a virtual connection.
 func TestStrayGetsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 10*time.Millisecond)
@@ -28,7 +27,7 @@ func TestStrayGetsNothing(t *testing.T) {
 		echo(t, w, r)
 		victim := newTally(s.listen())
 		defer victim.Close()
-		for range 100 { // somebody repeats a packet, with a false sender
+		for range 100 { // an attacker replays a packet with a forged source
 			_, err := victim.WriteTo(*last.Load(), net.UDPAddrFromAddrPort(y.LocalAddr()))
 			check(t, err)
 		}
@@ -44,7 +43,7 @@ func TestStrayGetsNothing(t *testing.T) {
 	})
 }
 
-// A relay that says a packet is from somebody else gets nobody a connection.
+// A relay that names a false sender of a packet creates no connection.
 func TestRelayLies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 10*time.Millisecond)

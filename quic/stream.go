@@ -79,21 +79,21 @@ func (s *Stream) CloseWrite() error {
 // read are dropped.
 func (s *Stream) CancelRead(code uint64) { s.s.CancelRead(quicgo.StreamErrorCode(min(code, maxCode))) }
 
-// AfterWriteEnds calls f, in a goroutine of its own, when nothing can be written
-// any more: the peer has sent STOP_SENDING, we have closed or reset our direction,
+// AfterWriteEnds calls f in a new goroutine when the stream can no longer be
+// written: the peer has sent STOP_SENDING, we have closed or reset our direction,
 // or the connection has ended. It costs no goroutine until then.
 func (s *Stream) AfterWriteEnds(f func()) { context.AfterFunc(s.s.Context(), f) }
 
-// Reset gives the stream up in both directions, with a code: what is on its way
-// may be lost, and the peer's reads and writes fail with a *ResetError.
+// Reset ends the stream in both directions with a code: bytes in flight may be
+// lost, and the peer's reads and writes fail with a *ResetError.
 func (s *Stream) Reset(code uint64) {
 	s.s.CancelWrite(quicgo.StreamErrorCode(min(code, maxCode)))
 	s.s.CancelRead(quicgo.StreamErrorCode(min(code, maxCode)))
 }
 
-// Close closes both directions: what was written still arrives (as long as the
-// connection lives), what the peer still sends is refused with code 0. A Write
-// blocked in another goroutine is given up, and then the stream is reset.
+// Close closes both directions: bytes already written still arrive (as long as the
+// connection lives), and bytes that the peer still sends are refused with code 0. It
+// cancels a Write blocked in another goroutine, and then resets the stream.
 func (s *Stream) Close() error {
 	s.s.CancelRead(0)
 	if s.writing.Load() > 0 {

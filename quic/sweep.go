@@ -73,7 +73,7 @@ func (p *Pool) limit(c *Conn) time.Duration {
 	}
 }
 
-// left is how long c may stay if nobody uses it.
+// left returns how long c may stay unused.
 func (p *Pool) left(c *Conn) time.Duration {
 	limit := p.limit(c)
 	if limit < 0 {

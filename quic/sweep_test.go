@@ -45,7 +45,7 @@ func TestPoolAcceptorWaitsLonger(t *testing.T) {
 	})
 }
 
-func TestPoolKeepsForEver(t *testing.T) {
+func TestPoolNegativeIdleKeepsConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newMembers(t).pair(PoolConfig{IdleDialled: -1, IdleAccepted: -1})
 		a.get(t, b)

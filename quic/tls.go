@@ -16,7 +16,7 @@ func (t *Transport) serverTLS() *tls.Config {
 	return c
 }
 
-// clientTLS is the TLS of a connection to want, and to nobody else.
+// clientTLS returns the TLS configuration of a connection to want only.
 func (t *Transport) clientTLS(want PublicKey) *tls.Config {
 	c := t.tls()
 	c.InsecureSkipVerify = true // no authorities; VerifyConnection pins the key

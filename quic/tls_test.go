@@ -21,7 +21,7 @@ import (
 )
 
 // A ClientHello names the network and nothing else: not the peer, not us.
-func TestHelloNamesNobody(t *testing.T) {
+func TestClientHelloHasNoServerName(t *testing.T) {
 	key := newKey(t).Key
 	cert, err := certificate(key)
 	check(t, err)
@@ -40,7 +40,7 @@ func TestHelloNamesNobody(t *testing.T) {
 	}, nil)
 	check(t, err)
 	x := newLoopback(t, "127.0.0.1")
-	c, err := x.Dial(t.Context(), addrPort(u.LocalAddr()), PublicOf(key)) // it asks for no certificate of ours
+	c, err := x.Dial(t.Context(), addrPort(u.LocalAddr()), PublicOf(key)) // it asks for no client certificate
 	check(t, err)
 	hello := <-hellos
 	if hello.ServerName != "" {
@@ -68,7 +68,7 @@ func (f forger) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return append(slices.Clone(f.public), make([]byte, 32)...), nil
 }
 
-// forged makes the certificate of a key for which nobody has a secret: the neutral
+// forged makes the certificate of a key that has no secret: the neutral
 // element, in either encoding.
 func forged(t *testing.T, sign byte) tls.Certificate {
 	key := forger{make(ed25519.PublicKey, ed25519.PublicKeySize)}
@@ -80,7 +80,7 @@ func forged(t *testing.T, sign byte) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// Nobody can be dialled, either, by a key without a secret.
+// A key without a secret cannot be dialled either.
 func TestServersWithWeakKeysAreRefused(t *testing.T) {
 	u := listenLoopback(t, "127.0.0.1")
 	defer u.Close()

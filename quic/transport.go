@@ -83,11 +83,11 @@ func NewTransport(c Config) (*Transport, error) {
 	}
 	acceptor := t.dialer.Clone()
 	// quic-go gives up a handshake after this long in silence, or twice as long.
-	// Who dials has a bound of its own.
+	// A dial has its own timeout.
 	acceptor.HandshakeIdleTimeout = c.HandshakeTimeout / 2
 	token := quicgo.TokenGeneratorKey(t.derive("token", ""))
 	// Two sockets that shared a reset key would answer for one another, and so
-	// hand anybody the tokens that kill connections (RFC 9000 §10.3.2, §21.11).
+	// give any peer the tokens that kill connections (RFC 9000 §10.3.2, §21.11).
 	reset := quicgo.StatelessResetKey(t.derive("reset", c.Conn.LocalAddr().String()))
 	if c.Relay != nil {
 		t.paths = newPaths(&t.c)
@@ -273,7 +273,7 @@ func (t *Transport) Close() error {
 	for _, c := range conns {
 		wg.Go(func() { c.Close(t.c.CloseLeaving, "") })
 	}
-	// Accept closes those that nobody has asked for yet.
+	// Accept closes the connections that it has not yet returned.
 	for {
 		if _, err := t.Accept(context.Background()); err != nil {
 			break

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Both sides know with whom they speak, over IPv4, IPv6, and a socket of both.
+// Both sides know the other's key, over IPv4, IPv6 and a dual-stack socket.
 func TestDialAndAccept(t *testing.T) {
 	for _, ip := range []string{"127.0.0.1", "::1"} {
 		t.Run(ip, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestAdmit(t *testing.T) {
 }
 
 // Whatever comes to the socket, it goes on serving.
-func TestGarbageStopsNothing(t *testing.T) {
+func TestGarbageStopsNoConnection(t *testing.T) {
 	x, y := newLoopback(t, "127.0.0.1"), newLoopback(t, "127.0.0.1")
 	go serve(y, answer)
 	c, err := x.Dial(t.Context(), y.LocalAddr(), y.PublicKey())

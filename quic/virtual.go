@@ -13,7 +13,7 @@ type virtual struct {
 	ln     *quicgo.Listener
 	dialer *quicgo.Config
 
-	// Connections of both transports that nobody has asked for yet; closed when
+	// Connections of both transports that Accept has not yet returned; closed when
 	// both have ended, then err says why the first did.
 	accepted chan *quicgo.Conn
 	pumps    sync.WaitGroup
@@ -21,7 +21,7 @@ type virtual struct {
 	err      error
 }
 
-// startVirtual makes t.v. Its secrets are those of t.q: a transport without paths
+// startVirtual makes t.v. It has the secrets of t.q: a transport without paths
 // may take over from one with them, and resets the connections it does not know.
 func (t *Transport) startVirtual(acceptor *quicgo.Config) error {
 	v := &virtual{dialer: t.dialer.Clone(), accepted: make(chan *quicgo.Conn)}

@@ -73,10 +73,10 @@ func (l *Lookup[A]) spares(f front) int {
 // silent returns how many queries failed, or were not answered in time.
 func (l *Lookup[A]) silent() int { return l.stats.Overdue + l.stats.Failures }
 
-// walked reports whether the walk of a put is over. The nearest few that have not
-// failed have answered by then, or are overdue, but for one answer at least: the
-// burst goes on to await these, and the answers to its STOREs name closer contacts
-// as those to FIND do. One answer is enough, too, with no more than k contacts
+// walked reports whether the walk of a put is over: the nearest few that have not
+// failed have answered or are overdue, and at least one has answered. The burst
+// still waits for the overdue ones, and the answers to its STOREs name closer
+// contacts as the answers to FIND do. One answer is enough, too, with no more than k contacts
 // known: all of them are to store.
 func (l *Lookup[A]) walked(f front) bool {
 	if f.done == 0 {
@@ -103,10 +103,10 @@ func (l *Lookup[A]) heldUp() bool {
 	return true
 }
 
-// front is what frontier found.
+// front is the result of frontier.
 type front struct {
 	next    int32 // the candidate to query next, or -1
-	busy    bool  // a candidate is to be queried, or is awaited
+	busy    bool  // a candidate must be queried, or is awaited
 	full    bool  // there were as many as asked for
 	awaited int   // of them are asked
 	last    int   // where the last of them stands in order
@@ -169,9 +169,9 @@ func (l *Lookup[A]) settled(f front) bool {
 // some nearer than the k-th have failed: the nearest few from outside the
 // smallest subtree that holds all these must have answered, too.
 //
-// An answer names k contacts. Everybody in that subtree knows it well and
+// An answer names k contacts. Every node in that subtree knows it well and
 // names the same k; if some of them are dead, the live ones just behind them
-// go unnamed. Those outside know a sample of it each, and another one.
+// go unnamed. Each node outside knows a different sample of it.
 func (l *Lookup[A]) witnesses(f front) front {
 	subtree := l.target.CommonPrefixLen(l.known[l.order[f.last].i].Key)
 	n := l.o.Witnesses

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// peerID stands for what a node of ours hangs on a key.
+// peerID stands for the data that a node attaches to a key.
 type peerID [32]byte
 
 // mature returns a table of about 300 contacts and keys to look for.

@@ -9,11 +9,11 @@ import (
 type bucket[A any] struct {
 	contacts list[A]
 	spare    list[A]   // the replacement cache (Kademlia §4.1)
-	marked   int       // contacts that failed and whom nobody could replace
+	marked   int       // contacts that failed and had no replacement
 	looked   time.Time // the last lookup in the range
 }
 
-// entry is a contact and what the table remembers of it.
+// entry is a contact and its state in the table.
 type entry[A any] struct {
 	Contact[A]
 	groups []Group // as TableOptions.Groups named them when it came
@@ -63,7 +63,7 @@ func (b *bucket[A]) oldest() *entry[A] {
 
 // keep puts a newcomer into the replacement cache, as the first in line. The
 // cache is held to the same limits per group as the bucket, or one subnet
-// could fill it and keep everybody else from ever being promoted.
+// could fill it and keep all other contacts from ever being promoted.
 func (b *bucket[A]) keep(e entry[A], limit int) {
 	if limit < 0 {
 		return

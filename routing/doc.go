@@ -8,7 +8,7 @@
 //	table := routing.NewTable[Addr](self, routing.TableOptions[Addr]{})
 //	table.Seen(routing.Contact[Addr]{Key: key, Addr: addr}, time.Now())
 //
-// It answers whoever asks for a target with those it knows nearest to it:
+// It answers a request for a target with the nearest contacts that it knows:
 //
 //	table.AppendNearest(nil, target, 20)
 //
@@ -26,11 +26,11 @@
 // # The parts
 //
 // The Table is the paper's routing tree in the form of a vector of k-buckets,
-// of which only the last, that of the own key, splits. Full buckets keep
+// of which only the last, which holds the own key, splits. Full buckets keep
 // newcomers in a replacement cache. The oldest contact is pinged only when it
 // has been silent for ten minutes, and gives way only if it does not answer.
-// Contacts that fail and that nobody can replace are marked, not dropped.
-// Around the own key the table is complete, so that who stores values knows
+// Contacts that fail and have no replacement are marked, not dropped. Around
+// the own key the table is complete, so that a node that stores values knows
 // when a newcomer should have them. Groups bound what one subnet can hold.
 //
 // The Lookup awaits no more than α queries at a time and ends when the k
@@ -42,7 +42,7 @@
 // # What it leaves to you
 //
 // There is no clock here (now is an argument), no randomness (a rand.Source
-// is), no lock and, but for Run, no goroutine. So all of it can be simulated:
+// is), no lock and, except in Run, no goroutine. So all of it can be simulated:
 // the package's own tests look things up in a network of ten thousand nodes.
 //
 //   - Call Seen only for peers whose key you have verified, and that others can
@@ -53,7 +53,7 @@
 //
 // # Sources
 //
-// Section numbers are those of Maymounkov and Mazières, "Kademlia: A
+// Section numbers refer to Maymounkov and Mazières, "Kademlia: A
 // Peer-to-peer Information System Based on the XOR Metric", IPTPS 2002. The
 // tests in paper_test.go go through it rule by rule.
 //
@@ -68,4 +68,7 @@
 // A lookup follows one path: a single liar on it can lead it astray. Several
 // disjoint paths are to come. There is no acceleration by larger digits (§4.2):
 // b is 1.
+//
+// The package has no sentinel errors: [ParseKey] reports malformed text, and Run
+// returns the error of its context.
 package routing

@@ -2,9 +2,8 @@ package routing
 
 import "sort"
 
-// What a node needs to know of the values it holds: who else is to hold them
-// (Kademlia §2.5). All of it goes by the contacts that are not marked, and by
-// the own key, which counts among the k nearest like any other: only a node
+// These methods tell a node which other nodes should hold its values (Kademlia
+// §2.5). They count the contacts that are not marked, and the own key, which counts among the k nearest like any other: only a node
 // that others may store at, a server, should ask.
 
 // AppendHolders appends to dst the contacts that are to hold key beside self:
@@ -25,10 +24,10 @@ func (t *Table[A]) AppendHolders(dst []Contact[A], key Key) (holders []Contact[A
 	return dst, rank
 }
 
-// Covers reports whether the k nearest of key are all contacts, or self, so that
-// nobody need look them up: key lies in the complete subtree, which holds more
-// than k nodes, so none outside it is as near as they. It is as true as the
-// subtree is complete, that is, shortly after a lookup of the own key (Kademlia
+// Covers reports whether the k nearest of key are all contacts, or self, so that no
+// lookup is needed: key lies in the complete subtree, which holds more
+// than k nodes, so no node outside it is as near. The result is reliable while
+// the subtree is complete, that is, shortly after a lookup of the own key (Kademlia
 // §2.5). With fewer than k live contacts nothing is covered: the network may be
 // as small as that, or we may know too little of it.
 func (t *Table[A]) Covers(key Key) bool {
@@ -40,10 +39,10 @@ func (t *Table[A]) Covers(key Key) bool {
 }
 
 // Heir reports whether newcomer, in the table or not, is among the k nearest of
-// key by what we know; then one of those who hold key should hand it over. rank
-// says who: how many live contacts, newcomer apart, are nearer to key than
-// self. Rank 0 is the one of whom the paper wants it (Kademlia §2.5), but who may
-// never have got it; and some nearer than self may be dead: see Silent.
+// key among the known nodes; then one of the holders of key should hand it over. rank
+// says which: it is the number of live contacts, without newcomer, that are nearer to
+// key than self. The paper gives the task to rank 0 (Kademlia §2.5), but that node may
+// never have received the value, and nearer contacts may be dead: see Silent.
 func (t *Table[A]) Heir(key, newcomer Key) (rank int, ok bool) {
 	if newcomer == t.self {
 		return 0, false

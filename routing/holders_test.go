@@ -62,7 +62,7 @@ func TestHoldersAgainstModel(t *testing.T) {
 			t.Fatalf("holders of %v are %v, want %v", key, got[1:], want)
 		}
 
-		// The same with the newcomer, who may be known.
+		// The same with the newcomer, which may be known.
 		others := slices.DeleteFunc(slices.Clone(all), func(c Key) bool { return c == newcomer })
 		with := append(slices.Clone(others), newcomer)
 		slices.SortFunc(with, key.CompareDistance)
@@ -74,8 +74,8 @@ func TestHoldersAgainstModel(t *testing.T) {
 	})
 }
 
-// Whoever else there may be outside the complete subtree, a covered key's k
-// nearest are contacts, or self.
+// Whatever nodes exist outside the complete subtree, the k nearest of a covered key
+// are contacts, or self.
 func TestCoversAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		self := Key{0x35}
@@ -86,7 +86,7 @@ func TestCoversAgainstModel(t *testing.T) {
 		})
 		tb := NewTable(self, TableOptions[string]{K: k})
 		all := []Key{self}
-		crowd := map[int]int{} // within 3k, nobody of the complete subtree is turned away
+		crowd := map[int]int{} // within 3k, no contact of the complete subtree is refused
 		n := rapid.IntRange(0, 150).Draw(t, "n")
 		for _, c := range rapid.SliceOfNDistinct(key, n, n, rapid.ID).Draw(t, "nodes") {
 			depth := self.CommonPrefixLen(c)

@@ -84,8 +84,8 @@ func (k Key) CompareDistance(a, b Key) int {
 	return 0
 }
 
-// RandomKey returns a key whose first n bits are those of prefix and whose
-// other bits come from src. n is 0 to 256.
+// RandomKey returns a key that shares its first n bits with prefix and takes
+// the other bits from src. n is 0 to 256.
 func RandomKey(prefix Key, n int, src rand.Source) Key {
 	var k Key
 	for i := range 4 {
@@ -106,8 +106,8 @@ func (k Key) flip(i int) Key {
 }
 
 // Distance is a distance between two keys: a 256-bit number in four words,
-// the most significant first. It is comparable; the zero Distance is that of a
-// key to itself.
+// the most significant first. It is comparable; the zero Distance is the
+// distance of a key to itself.
 type Distance [4]uint64
 
 // Compare returns -1, 0 or 1 as d is less than, equal to or greater than o.

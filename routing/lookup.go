@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// heardFactor times k is how many contacts a lookup keeps in mind. It bounds
-// the memory of one that is fed by liars, and so that it ends: nobody is asked
-// who is not kept, and who was asked is kept for good.
+// heardFactor times k is how many contacts a lookup keeps. It bounds the memory
+// of a lookup that gets false answers, and makes it end: only kept contacts are
+// queried, and a queried contact is kept until the end.
 const heardFactor = 32
 
 // seedFactor times k is how many seeds a lookup takes. The paper's k would do
-// in a healthy network. In a small one where some have just died, everybody's
-// answers name the same k, the dead among them; those just behind them are
+// in a healthy network. In a small one where some have just died, all answers
+// name the same k, the dead among them; those just behind them are
 // known from the own table only.
 const seedFactor = 2
 
@@ -40,7 +40,7 @@ const (
 // candidate is a contact that a lookup has heard of.
 type candidate[A any] struct {
 	Contact[A]
-	deadline time.Time // of what is asked; of the patience with it once overdue; zero: none
+	deadline time.Time // of the query; once it is overdue, of the patience with it; zero: none
 	patience time.Duration
 	hop      int32
 	state    state
@@ -51,8 +51,8 @@ type candidate[A any] struct {
 }
 
 // Lookup finds the k nodes nearest to a target, or a value (Kademlia §2.3).
-// It is a state machine without I/O: Next says what to ask of whom, Answer and
-// Fail tell it what came of that, Wake says when time alone changes something,
+// It is a state machine without I/O: Next returns the next query, Answer and
+// Fail take its result, Wake says when time alone changes something,
 // Done says that it has ended. Run is all of this in one call.
 //
 // Each step queries the nearest contact not yet queried of the k nearest that
@@ -79,7 +79,7 @@ type Lookup[A any] struct {
 
 	burst  bool // the STOREs have begun
 	curbed bool // a Bound was named, so answers may have left out some contacts
-	ended  bool // for good
+	ended  bool // final
 	stats  LookupStats
 	found  int // replies with a value
 }

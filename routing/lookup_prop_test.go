@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// world is a small network of which anything may be true: who knows whom,
-// who answers, lies, stalls, refuses.
+// world is a small random network: its nodes know random others, and answer, lie,
+// stall or refuse.
 type world struct {
 	keys  []Key
 	knows [][]Contact[int]
@@ -213,7 +213,7 @@ func checkEnd(t *rapid.T, l *Lookup[int], o LookupOptions[int]) {
 	}
 }
 
-// On a network where everybody knows everybody, the result is the truth,
+// On a network where each node knows all others, the result is the truth,
 // whatever the order of events.
 func TestLookupFindsTheTruth(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

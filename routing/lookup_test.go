@@ -13,7 +13,7 @@ func seconds(Query[string]) time.Duration { return time.Second }
 
 func (c *conversation) later(d time.Duration) { c.now = c.now.Add(d) }
 
-func TestLookupOfNobody(t *testing.T) {
+func TestLookupWithoutSeeds(t *testing.T) {
 	c := talk(t, 0, nil, LookupOptions[string]{})
 	c.asks()
 	c.isDone(true)
@@ -103,9 +103,9 @@ func TestLookupLateAnswers(t *testing.T) {
 	}
 }
 
-// Where nobody is left to take the place of one overdue, it is awaited: a
-// moment in which everybody is slow ends no lookup.
-func TestLookupAwaitsTheOverdueForWantOfOthers(t *testing.T) {
+// An overdue contact without a replacement is awaited: a moment in which all
+// contacts are slow ends no lookup.
+func TestLookupAwaitsOverdueWithoutReplacement(t *testing.T) {
 	c := talk(t, 0, []byte{1, 2}, LookupOptions[string]{K: 2, Timeout: seconds})
 	c.asks(1, 2)
 	c.answers(2)
@@ -189,8 +189,8 @@ func TestLookupPatience(t *testing.T) {
 	c.closestAre(2)
 }
 
-// A put goes on from the walk with one answer, ends without the nodes that keep
-// silent, and takes a late FIND answer for what it is.
+// A put leaves the walk with one answer, ends without the silent nodes, and handles
+// a late answer to FIND as such.
 func TestPutPatience(t *testing.T) {
 	o := LookupOptions[string]{K: 4, Store: 3, Timeout: seconds, Patience: seconds}
 	c := talk(t, 0, []byte{1, 2, 3, 4}, o)
@@ -311,8 +311,8 @@ func TestLookupCutsAnswers(t *testing.T) {
 	c.asks(5, 6, 7)
 }
 
-// Where nearer nodes failed, one from outside their subtree is heard as well:
-// it may name whom those inside leave out.
+// Where nearer nodes failed, one from outside their subtree is queried as well:
+// it may name nodes that those inside leave out.
 func TestLookupWitness(t *testing.T) {
 	o := LookupOptions[string]{K: 4}
 	c := talk(t, 0, []byte{1, 2, 3, 4}, o)
@@ -417,7 +417,7 @@ func TestPutLooksBeyondItsBound(t *testing.T) {
 	c.isDone(true)
 	c.closestAre(1, 2, 4)
 
-	// Nobody else: asked once, and the put ends with those it has.
+	// No other contact: each is asked once, and the put ends with the stored ones.
 	c = talk(t, 0, []byte{1, 2, 3}, LookupOptions[string]{K: 3, Store: 1, Timeout: seconds})
 	c.asks(1)
 	c.answers(1)
@@ -426,7 +426,7 @@ func TestPutLooksBeyondItsBound(t *testing.T) {
 	c.answers(2)
 	c.fails(3)
 	c.asks(2)
-	c.later(time.Second) // no answer this time: what is stored is stored
+	c.later(time.Second) // no answer this time: the stored copies count
 	c.isDone(true)
 	c.closestAre(1, 2)
 }
@@ -478,8 +478,8 @@ func TestPutCountsSelf(t *testing.T) {
 	c.closestAre(0xf1, 0xf2, 0xff)
 }
 
-// A put at which everybody fails ends, stored nowhere.
-func TestPutNobodyStores(t *testing.T) {
+// A put for which every contact fails ends, stored nowhere.
+func TestPutEndsWhenEveryStoreFails(t *testing.T) {
 	c := talk(t, 0, []byte{1, 2}, LookupOptions[string]{Store: 3})
 	c.asks(1, 2)
 	c.answers(1)
@@ -491,7 +491,7 @@ func TestPutNobodyStores(t *testing.T) {
 }
 
 // However many lies it is told, a lookup keeps a bounded number of contacts,
-// the nearest ones, asks nobody twice, and ends.
+// the nearest ones, asks each once, and ends.
 func TestLookupFlooded(t *testing.T) {
 	const k = 4
 	o := LookupOptions[int]{K: k}

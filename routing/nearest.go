@@ -52,7 +52,7 @@ func (t *Table[A]) Nearest(target Key) iter.Seq[Contact[A]] {
 }
 
 // Closer returns how many live contacts are nearer to target than the own key
-// is: what the life of a cached value is reckoned by (Kademlia §2.3).
+// is. The life of a cached value depends on this number (Kademlia §2.3).
 func (t *Table[A]) Closer(target Key) (n int) {
 	d := t.self.Distance(target)
 	last := len(t.buckets) - 1

@@ -5,19 +5,19 @@ import "time"
 // DefaultAlpha is the paper's α: how many requests a lookup awaits at a time.
 const DefaultAlpha = 3
 
-// Query is what to ask of whom.
+// Query is one request of a lookup to one contact.
 type Query[A any] struct {
 	Contact[A]
 	Store bool // send STORE; otherwise FIND_NODE, or FIND_VALUE
-	Hop   int  // 1 for a seed, one more for whom it names, and so on
+	Hop   int  // 1 for a seed, 2 for the contacts that a seed names, and so on
 	// Bound, of a STORE, is the farthest of the k nearest not failed that the
-	// lookup has heard of: its answer need name none but those nearer. Zero
+	// lookup has heard of: its answer need name only nearer contacts. Zero
 	// while fewer than k are known, and once any query has gone unanswered:
 	// where some are dead, the live ones behind them must be named, too.
 	Bound Key
 }
 
-// Reply is what came back.
+// Reply is the answer to a Query.
 type Reply[A any] struct {
 	// Closer are the contacts the answer names, nearest to the target first.
 	// Those beyond the first K are not looked at.
@@ -52,8 +52,8 @@ type LookupOptions[A any] struct {
 	Quorum int
 	// Witnesses is how many of those nearest to, but outside, the subtree of
 	// the k nearest must have answered as well, if more than an eighth of k
-	// failed among them. It is what finds live nodes that hide behind dead ones
-	// in everybody's answers. With 20 % of all entries dead and never repaired,
+	// failed among them. It finds live nodes that every answer omits in
+	// favour of dead ones. With 20 % of all entries dead and never repaired,
 	// 94 of 100 are found without, 95 with 1 for 4 % more requests, 99 with 4
 	// for 20 % more. In a healthy network none is asked. If zero, 1. If
 	// negative, none, as in the paper. A put that stores while it looks has

@@ -70,7 +70,7 @@ func (t *Table[A]) Suspects(now time.Time) iter.Seq[Contact[A]] {
 	}
 }
 
-// Bucket is what one bucket held when Buckets yielded it, for display.
+// Bucket is a copy of one bucket at the time Buckets yielded it, for display.
 type Bucket[A any] struct {
 	Depth        int          // leading bits its contacts share with the own key
 	Last         bool         // it holds those that share more, too

@@ -9,8 +9,8 @@ type RTT struct {
 	smoothed, deviation time.Duration
 }
 
-// NewRTT returns an estimate that starts from what somebody else measured, as
-// a QUIC connection does of its own. A smoothed time of 0 gives the zero RTT.
+// NewRTT returns an estimate that starts from another measurement, such as
+// that of a QUIC connection. A smoothed time of 0 gives the zero RTT.
 func NewRTT(smoothed, deviation time.Duration) RTT {
 	if smoothed <= 0 {
 		return RTT{}

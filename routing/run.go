@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Run drives the lookup to its end: it sends each query by ask, in a goroutine
-// of its own, and goes by the clock. An error from ask, whatever it is, means
-// that this query failed.
+// Run drives the lookup to its end: it calls ask for each query, in a new
+// goroutine, and uses the clock. Any error from ask means that this query
+// failed.
 //
 // It returns nil when the lookup is done and ctx.Err() if ctx ended first. All
 // calls of ask have returned by then: the ctx of those still out is cancelled,

@@ -53,7 +53,7 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// Deadlines pass without anybody waking the lookup, and those still out when
+// Deadlines pass without a call that wakes the lookup, and queries still out when
 // it ends are cancelled and waited for.
 func TestRunDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestRunCancelled(t *testing.T) {
 	})
 }
 
-// What is at hand is returned even if the context has ended.
+// Run returns a finished result even if the context has ended.
 func TestRunAlreadyDone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -34,7 +34,7 @@ type network struct {
 	// query to the dead fails.
 	jitter, grace time.Duration
 
-	// near, if not nil, knows contacts beside those of the table.
+	// near, if not nil, returns contacts in addition to the table's.
 	near func(target Key, n int) []Contact[int32]
 }
 
@@ -62,7 +62,7 @@ func (w *network) anyone() int {
 	}
 }
 
-// kill lets the given share of the nodes die, and tells nobody.
+// kill stops the given share of the nodes without notice.
 func (w *network) kill(share float64) {
 	for i := range w.dead {
 		w.dead[i] = w.rnd.Float64() < share
@@ -222,7 +222,7 @@ func (w *network) measureGets() (m measures) {
 	return m
 }
 
-// The requests wanted here are those of a simulation made before this code:
+// The numbers of requests wanted here come from a simulation made before this code:
 // 22.9 a lookup, 29.6 a put, 5.5 a get, at 10,000 nodes.
 
 func TestNetworkHealthy(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 )
 
 // limit returns how many contacts bucket i may hold: k, and more while it is
-// part of the complete subtree, where nobody is turned away (end of Kademlia
-// §2.4). A bucket is part of it while those deeper have not k contacts alive.
+// part of the complete subtree, where no contact is refused (end of Kademlia
+// §2.4). A bucket is part of it while the deeper ones have fewer than k live contacts.
 // 3k bounds what a lopsided or hostile network can make us keep.
 func (t *Table[A]) limit(i int) int {
 	if i == len(t.buckets)-1 || t.deeper(i) >= t.o.K {
@@ -38,9 +38,9 @@ func (t *Table[A]) Complete() int {
 }
 
 // Silent yields the live contacts of the complete subtree that have not been seen
-// since before, so that a node which answers for what it holds there may ping
+// since before, so that a node that is responsible for values there may ping
 // them: nothing else tells in time that a neighbour is gone. Seen and Failed may
-// be called meanwhile, for those it has yielded.
+// be called during the iteration, for contacts already yielded.
 func (t *Table[A]) Silent(before time.Time) iter.Seq[Contact[A]] {
 	return func(yield func(Contact[A]) bool) {
 		var silent []Contact[A]

@@ -9,10 +9,10 @@ import (
 	"sort"
 )
 
-// Sweep finds out which nodes are to hold many keys, with far fewer lookups than
-// there are keys: one walk through the key space. What a lookup finds covers a
-// neighbourhood, and all keys whose k nearest lie in it; only where that is not
-// known yet another lookup is needed. Like [Lookup] it does no I/O:
+// Sweep finds the k nearest nodes of many keys with far fewer lookups than there are
+// keys, in one walk through the key space. The result of a lookup covers a
+// neighbourhood, and all keys whose k nearest lie in it; only a key outside needs
+// another lookup. Like [Lookup] it does no I/O:
 //
 //	s := routing.NewSweep[Addr](keys, 20)
 //	for target, ok := s.Next(); ok; target, ok = s.Next() {
@@ -104,7 +104,7 @@ func (s *Sweep[A]) Skip() int {
 }
 
 // Near returns the up to n nodes found so far that are nearest to target: good
-// seeds for its lookup, beside those of the table.
+// seeds for its lookup, in addition to the table's.
 func (s *Sweep[A]) Near(target Key, n int) []Contact[A] {
 	return s.appendNearest(nil, target, n)
 }

@@ -20,7 +20,7 @@ const (
 
 	firstBackoff = 5 * time.Second // of a marked contact; doubles
 	lastBackoff  = 5 * time.Minute
-	probeAgain   = time.Minute // a probe nobody reported on is offered again
+	probeAgain   = time.Minute // a probe without a result is offered again
 	subtreeSlack = 3           // buckets of the complete subtree hold up to this times k
 )
 
@@ -152,7 +152,7 @@ func (t *Table[A]) Seen(c Contact[A], now time.Time) (probe Contact[A], ok bool)
 	return t.offer(c, cpl, at)
 }
 
-// offer is Seen of one who is no contact and shares cpl bits with self.
+// offer is Seen for a key that is no contact and shares cpl bits with self.
 func (t *Table[A]) offer(c Contact[A], cpl int, at time.Duration) (probe Contact[A], ok bool) {
 	e := entry[A]{Contact: c, seen: at}
 	if t.o.Groups != nil {

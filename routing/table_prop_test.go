@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is what a table's user knows of it, kept plainly: whom it reported on,
-// when and how, and who is said to have joined and left.
+// model is a simple copy of the calls made to a table: which contacts were reported,
+// when and how, and which joined and left according to the table.
 type model struct {
 	table   *Table[string]
 	k       int
@@ -19,7 +19,7 @@ type model struct {
 	marked  map[Key]bool
 	addr    map[Key]string
 	seen    map[Key]time.Time
-	failed  bool // some request ever failed, or somebody was removed
+	failed  bool // some request ever failed, or a contact was removed
 	grouped bool
 }
 
@@ -157,7 +157,7 @@ func (m *model) checkComplete(t *rapid.T) {
 	if m.failed || m.grouped {
 		return
 	}
-	// As long as nobody was lost, nobody was turned away but for want of 3k.
+	// As long as no contact was lost, contacts were refused only beyond 3k.
 	n := 0
 	for k := range m.seen {
 		if self.CommonPrefixLen(k) == depth {
@@ -262,7 +262,7 @@ func (m *model) meet(t *rapid.T, c Contact[string]) {
 	was, addr := m.member[c.Key], m.addr[c.Key]
 	size, hadMarked := len(m.member), m.table.buckets[m.table.index(c.Key)].marked > 0
 	m.seen[c.Key] = m.now
-	if !m.grouped || !was { // groups are those of the address a contact came with
+	if !m.grouped || !was { // the group follows from the address that a contact came with
 		m.addr[c.Key] = c.Addr
 	} else {
 		c.Addr = addr

@@ -135,8 +135,8 @@ func TestGroupsPerTable(t *testing.T) {
 	}
 }
 
-// A marked contact makes room for one of its own group, though the bucket has
-// room for others.
+// A marked contact makes room for one of the same group, though the bucket has room
+// for others.
 func TestGroupsReplaceTheirMarked(t *testing.T) {
 	table := NewTable(key(0), TableOptions[string]{Groups: subnets})
 	table.Seen(in("a", 1), start)
@@ -147,7 +147,7 @@ func TestGroupsReplaceTheirMarked(t *testing.T) {
 	wantHeads(t, "bucket", bucketsOf(table)[0].Contacts, 1, 3)
 }
 
-// One subnet cannot fill the replacement cache, nor make us ping in vain.
+// One subnet cannot fill the replacement cache, nor cause useless pings.
 func TestGroupsInReplacements(t *testing.T) {
 	table := NewTable(key(0), TableOptions[string]{K: 2, Groups: subnets})
 	table.Seen(contact(0x41), start)
@@ -205,7 +205,7 @@ func TestIterationsStop(t *testing.T) {
 		n++
 		break
 	}
-	for range table.Suspects(minutes(10)) { // the first one waits anew; the second was not reached
+	for range table.Suspects(minutes(10)) { // the first one waits again; the second was not reached
 		n++
 	}
 	if n != 2 {
@@ -255,7 +255,7 @@ func TestStaleKeysLieInTheirOwnRange(t *testing.T) {
 	}
 }
 
-// A node that joins looks up each range up to that of its nearest neighbour.
+// A node that joins looks up each range up to its nearest neighbour's.
 func TestRanges(t *testing.T) {
 	src := rand.NewPCG(4, 4)
 	self := KeyOf("self")
@@ -383,8 +383,8 @@ func TestReadersAreReaders(t *testing.T) {
 	}
 }
 
-// Failed takes a key out of the replacement cache. What it promotes stands where the
-// time it was last seen belongs.
+// Failed takes a key out of the replacement cache. The promoted key is sorted by the
+// time it was last seen.
 func TestFailedAndTheReplacementCache(t *testing.T) {
 	table := full() // 81 to 83 seen at minutes 0 to 2 or so
 	table.Seen(contact(0x90), minutes(4))

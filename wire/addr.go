@@ -30,7 +30,7 @@ import (
 type Addr string
 
 // ErrAddr is returned for an address that is not one of the forms of [Addr].
-var ErrAddr = errors.New("not an address of a form known here")
+var ErrAddr = errors.New("wire: not an address of a known form")
 
 const (
 	codeIP4     = 0x04
@@ -117,7 +117,7 @@ func AddrOf(m ma.Multiaddr) (Addr, error) {
 
 // AddrFrom returns the address of a UDP socket. An IPv4 address in IPv6 form
 // becomes plain IPv4; a zone is dropped. It returns "" when there is no address
-// or port, or the address is unspecified: nobody can be dialled there.
+// or port, or the address is unspecified and cannot be dialled.
 func AddrFrom(ap netip.AddrPort) Addr {
 	ip := ap.Addr().Unmap()
 	if !ip.IsValid() || ip.IsUnspecified() || ap.Port() == 0 {

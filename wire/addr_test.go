@@ -98,7 +98,7 @@ func make120() []byte {
 }
 
 // One place never has two addresses: IPv4 in IPv6 form becomes plain IPv4, and
-// from a peer, who has no business to write it, it is refused.
+// from a peer, which must not write it, it is refused.
 func TestAddrIs4In6(t *testing.T) {
 	plain := addr4(7, 4774)
 	mapped := mustMultiaddr(t, "/ip6/::ffff:192.0.2.7/udp/4774/quic-v1")

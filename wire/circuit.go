@@ -56,7 +56,7 @@ func ParseCircuit(m ma.Multiaddr) (Circuit, error) {
 	return Circuit{}, fmt.Errorf("address %q goes by no relay: %w", m.String(), ErrAddr)
 }
 
-// Multiaddr returns the address. Relay and Peer must be somebody.
+// Multiaddr returns the address. Relay and Peer must not be zero.
 func (c Circuit) Multiaddr() ma.Multiaddr {
 	var m ma.Multiaddr
 	if c.Addr != "" {

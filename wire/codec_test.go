@@ -71,7 +71,7 @@ func TestCodecAgainstGenerated(t *testing.T) {
 	})
 }
 
-// Every limit is refused by a reason of its own, with the frame's id at hand.
+// Each limit has its own reason of refusal, which comes with the frame's id.
 func TestParseRefuses(t *testing.T) {
 	key := make([]byte, 32)
 	id := idOf(bob)
@@ -191,7 +191,7 @@ func repeat[T any](v T, n int) (out []T) {
 	return out
 }
 
-// So is what the generated code would not even write.
+// Bytes that the generated code would not even write are refused too.
 func TestParseRefusesBytes(t *testing.T) {
 	record := peerRecord()
 	twoRecords := appendOptional(appendOptional([]byte{0x08, 0x01}, 5, record), 5, record)
@@ -253,7 +253,7 @@ func TestParseMalformed(t *testing.T) {
 	}
 }
 
-// Old and new nodes share a network: what is unknown is passed over.
+// Old and new nodes share a network: unknown values are skipped.
 func TestParseUnknown(t *testing.T) {
 	extra := []byte{0xf8, 0x7f, 0x01, 0xfa, 0x7f, 0x02, 'h', 'i', 0xfd, 0x7f, 1, 2, 3, 4, 0xf9, 0x7f, 1, 2, 3, 4, 5, 6, 7, 8} // number 2047, of each type
 	body := append(AppendFrame(nil, Frame{Body: FindNode{Count: 3}})[2:], extra...)
@@ -279,7 +279,7 @@ func TestParseUnknown(t *testing.T) {
 		t.Errorf("mode 9: got %+v, %v", f, err)
 	}
 
-	// Nobody sees another at a name.
+	// An observed address cannot be a name.
 	b, _ = proto.Marshal(&pb.Frame{Body: &pb.Frame_Observed{Observed: &pb.Observed{Addr: []byte(addrDNS)}}})
 	if f, err := ParseFrame(b); err != nil || f.Body != (Observed{}) {
 		t.Errorf("observed at a name: got %+v, %v", f, err)
@@ -297,14 +297,14 @@ func TestParseUnknown(t *testing.T) {
 		t.Errorf("addresses: got %+v, %v", f, err)
 	}
 
-	// A kind of the future may be offered: nobody here will want it.
+	// A future kind may be offered: this node will not want it.
 	b, _ = proto.Marshal(&pb.Frame{Id: 1, Body: &pb.Frame_Offer{Offer: &pb.Offer{Records: []*pb.Offered{
 		{Kind: 6, Key: id[:], Print: id[:16]}, {Kind: 1 << 20, Key: id[:], Print: id[:16]}}}}})
 	if f, err := ParseFrame(b); err != nil || f.Body.(Offer).Records[0].Kind != 6 || f.Body.(Offer).Records[1].Kind.Known() {
 		t.Errorf("kinds offered: got %+v, %v", f, err)
 	}
 
-	// Names and what is not known are no addresses to dial, and the rest stays.
+	// Names and unknown forms are not dialled, and the other addresses stay.
 	b, _ = proto.Marshal(&pb.Frame{Id: 1, Body: &pb.Frame_DialBack{DialBack: &pb.DialBack{Addrs: [][]byte{webTransport, []byte(addrDNS), []byte(addr6)}}}})
 	if f, err := ParseFrame(b); err != nil || !reflect.DeepEqual(f.Body, DialBack{Addrs: []Addr{addr6}}) {
 		t.Errorf("addresses to dial: got %+v, %v", f, err)
@@ -342,7 +342,7 @@ func TestStoredUnpacked(t *testing.T) {
 }
 
 // Text that is not of our making is made fit to send.
-func TestTextIsMended(t *testing.T) {
+func TestInvalidUTF8IsReplaced(t *testing.T) {
 	long := strings.Repeat("é", MaxErrorText)
 	f, err := ParseFrame(AppendFrame(nil, Frame{ID: 1, Body: Error{Code: CodeInternal, Message: "a\xff" + long}}))
 	if err != nil {

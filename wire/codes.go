@@ -2,7 +2,7 @@ package wire
 
 import "strconv"
 
-// A Code is what a peer answers instead of, or about, the thing asked. It is
+// A Code is a peer's answer in place of a result, or about one. It is
 // an error; errors.Is finds it in an [Error] that a peer sent. Codes a newer
 // peer may send are kept as numbers.
 type Code uint32
@@ -26,7 +26,7 @@ const (
 	CodeConflict Code = 11 // the holder has another version than the sender expects
 	CodeReadOnly Code = 12 // the holder cannot write to its disk at present
 
-	CodeUnreachable Code = 13 // nobody answered at the address, or not that peer; or whoever is called has no reservation there
+	CodeUnreachable Code = 13 // the address did not answer, or another peer answered; or the callee has no reservation there
 )
 
 var codeNames = [...]string{
@@ -74,7 +74,7 @@ func (c Code) Error() string {
 const (
 	CloseNone      uint64 = 0 // no reason given
 	CloseLeaving   uint64 = 1 // the node shuts down
-	CloseIdle      uint64 = 2 // unused for the idle time; nobody is to blame
+	CloseIdle      uint64 = 2 // unused for the idle time; no side is at fault
 	CloseDuplicate uint64 = 3 // another connection to the same peer stays
 	CloseProtocol  uint64 = 4 // the peer broke a rule of SPEC.md
 	CloseRefused   uint64 = 5 // the peer is not admitted to this network
@@ -85,7 +85,7 @@ const (
 // RESET_STREAM and STOP_SENDING (RFC 9000 §19.4, §19.5).
 const (
 	ResetNone            uint64 = 0 // closed before the end
-	ResetUnknownProtocol uint64 = 1 // nobody listens for the protocol its header names
+	ResetUnknownProtocol uint64 = 1 // no listener for the protocol that the header names
 	ResetCancelled       uint64 = 2 // the user gave up
 	ResetProtocol        uint64 = 3 // no valid stream header, or not in time
 	ResetBusy            uint64 = 4 // too many streams, or the listener's queue is full

@@ -132,8 +132,8 @@ func recordToPB(r *Record) *pb.Record {
 		Seq: r.Seq, Expiry: uint64(r.Expiry.UnixMilli()), Value: r.Value}
 }
 
-// fromPB says in our types what the generated code has parsed, by the rules of
-// SPEC.md but for the limits: it is called for what ParseFrame has accepted.
+// fromPB converts the generated code's result to the types of this package, by the
+// rules of SPEC.md except the limits: it is called for frames that ParseFrame accepts.
 func fromPB(p *pb.Frame) Frame {
 	f := Frame{ID: p.GetId()}
 	switch b := p.GetBody().(type) {

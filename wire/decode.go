@@ -121,7 +121,7 @@ func parseObserved(b []byte) (m Observed, why reason) {
 	return m, c.or("")
 }
 
-// parseSeen reads an observed address; "" for what is none, or only a name.
+// parseSeen reads an observed address; "" if b is no address, or only a name.
 func parseSeen(b []byte) Addr {
 	if a, err := ParseAddr(b); err == nil {
 		if _, ok := a.AddrPort(); ok {
@@ -193,8 +193,8 @@ func parseKey(k *routing.Key, b []byte) reason {
 	return ""
 }
 
-// parseCount reads a count, of which protobuf takes 32 bits; nobody gives more
-// than MaxContacts.
+// parseCount reads a count, of which protobuf takes 32 bits, and caps it at
+// MaxContacts.
 func parseCount(v uint64) int { return int(min(uint32(v), MaxContacts)) }
 
 // parseCode reads a code; protobuf's enums are signed, ours never negative.

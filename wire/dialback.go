@@ -1,11 +1,11 @@
 package wire
 
 // DialBack asks to find out whether a peer can be reached at one of its
-// addresses. A peer asks it of another for itself; that one asks a third, to
-// which the first has sent nothing, and says for whom.
+// addresses. Peer A sends it to B about itself. B sends it, with A as Peer, to C,
+// to which A has sent nothing.
 type DialBack struct {
 	Addrs []Addr // at most MaxDialBack, always IP addresses; the first that can be dialled is
-	Peer  PeerID // to dial; zero: the asker, whom somebody else is to dial
+	Peer  PeerID // to dial; zero: the asker, which another peer shall dial
 	// Padding is how many bytes of no meaning the request carries: DialBytes at
 	// least if an address has another IP than the answerer sees the asker at.
 	Padding int
@@ -14,7 +14,7 @@ type DialBack struct {
 // Dialled answers DialBack.
 type Dialled struct {
 	Addr Addr   // that was dialled, always an IP address
-	By   PeerID // who dialled
+	By   PeerID // the peer that dialled
 	Code Code   // CodeOK: the peer was reached there; CodeUnreachable
 }
 

@@ -169,7 +169,7 @@ func drawContacts(t *rapid.T) (out []Contact) {
 	return out
 }
 
-// drawSigned draws a record of any kind, perhaps unknown, not signed by anybody.
+// drawSigned draws a record of any kind, perhaps unknown, without a valid signature.
 func drawSigned(t *rapid.T) *Signed {
 	return drawSignedOf(t, Kind(rapid.IntRange(1, 255).Draw(t, "kind")))
 }

@@ -7,26 +7,26 @@ import (
 )
 
 // A Frame is one message and the id that pairs a request with its answer. Each
-// side numbers its own requests, from 1; the answer repeats the number. Id 0 is
-// that of what expects no answer.
+// side numbers its own requests, from 1; the answer repeats the number. A message
+// that expects no answer has id 0.
 type Frame struct {
 	ID   uint64
 	Body Message
 }
 
-// ErrMalformed is the error for bytes that are no frame: a peer that sends them
-// speaks another protocol, and nothing that follows can be trusted.
-var ErrMalformed = errors.New("malformed frame")
+// ErrMalformed reports bytes that are not a frame. A peer that sends them speaks
+// another protocol, and the rest of the stream cannot be parsed.
+var ErrMalformed = errors.New("wire: malformed frame")
 
 // ErrTooLarge is the error for a frame longer than the limit.
-var ErrTooLarge = errors.New("frame too large")
+var ErrTooLarge = errors.New("wire: frame too large")
 
 // An InvalidError is the error for a frame whose body breaks a rule. The frames
 // after it are not affected. A request is answered with Code.
 type InvalidError struct {
 	Type   int // the body's field number in Frame
 	Code   Code
-	Reason string // such as "too many contacts"; a phrase of ours, not of the peer's
+	Reason string // such as "too many contacts"; written by this package, not by the peer
 }
 
 func (e *InvalidError) Error() string {

@@ -153,7 +153,7 @@ func FuzzCandidateOffer(f *testing.F) {
 	})
 }
 
-// What is signed encodes back to the same bytes; what is stored, too.
+// Signed and stored records encode back to the same bytes.
 func FuzzRecord(f *testing.F) {
 	for _, s := range records() {
 		f.Add(s.Payload, s.Signature[:])

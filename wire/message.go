@@ -54,7 +54,7 @@ type Mode uint8
 
 const (
 	ModeServer Mode = 1 // answers requests and may enter tables
-	ModeClient Mode = 2 // only asks; nobody's table keeps it
+	ModeClient Mode = 2 // only sends requests; enters no table
 )
 
 // String returns "server", "client" or "unknown".
@@ -148,8 +148,8 @@ type Stored struct {
 type GetProviders struct {
 	Key   routing.Key
 	Count int // contacts wanted, 0 to MaxContacts
-	// After is the publisher behind whom the page begins, in the order of public
-	// keys. Zero: at the first.
+	// After is the publisher behind which the page begins, in the order of public
+	// keys. Zero: the page begins at the first.
 	After PeerID
 }
 

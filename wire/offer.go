@@ -2,9 +2,9 @@ package wire
 
 import "github.com/kadquic/kadquic/routing"
 
-// A Print names a very record, its signature included: the first 16 bytes of
-// the signature. Only the publisher could make two records of one print, and
-// would harm only records of its own.
+// A Print identifies one signed record by the first 16 bytes of its signature.
+// Only the publisher could make two records with the same print, and would harm
+// only its own records.
 type Print [16]byte
 
 // Print names s.

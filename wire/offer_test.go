@@ -67,8 +67,8 @@ func TestPrint(t *testing.T) {
 	}
 }
 
-// An open record with a name lies under the hash of the name, so that anybody
-// can tell by which rules it goes.
+// An open record with a name lies under the hash of the name, so that any
+// peer can tell which rules apply to it.
 func TestNamedOpenRecord(t *testing.T) {
 	s := mustSign(Record{Kind: KindOpen, Name: []byte("/chat/room"), Expiry: noon.Add(MaxTTL), Value: []byte("hi")}, alice)
 	if want := routing.KeyOf("/chat/room"); s.Record.Key != want {

@@ -11,7 +11,7 @@ import (
 )
 
 // A PeerID is a peer's Ed25519 public key. It is comparable, so it can be a
-// map key; the zero value is nobody.
+// map key; the zero value means no peer.
 //
 // In text it is a libp2p peer ID (12D3KooW…), which contains the key itself:
 //
@@ -22,16 +22,16 @@ import (
 // in base58btc.
 type PeerID [32]byte
 
-// peerIDPrefix is what stands before the key in the multihash.
+// peerIDPrefix precedes the key in the multihash.
 const peerIDPrefix = "\x00\x24\x08\x01\x12\x20"
 
 // maxPeerIDText bounds the text given to the base decoders, of which base58 is
 // quadratic. The longest form of an Ed25519 key, CIDv1 in base 2, has 321.
 const maxPeerIDText = 336
 
-// ErrPeerID is returned for what is not the ID of an Ed25519 key, and for a key
-// that is not valid ([PeerID.IsValid]).
-var ErrPeerID = errors.New("not an Ed25519 peer ID")
+// ErrPeerID reports an ID that is not the ID of an Ed25519 key, and a key that is
+// not valid ([PeerID.IsValid]).
+var ErrPeerID = errors.New("wire: not an Ed25519 peer ID")
 
 // ParsePeerID reads a peer ID as String writes it, or as a CIDv1 of codec
 // libp2p-key (bafz…, k51…). The error wraps ErrPeerID.
@@ -75,11 +75,11 @@ func (id PeerID) component() ma.Component {
 // Key returns the peer's place in the key space: SHA3-256 of the public key.
 func (id PeerID) Key() routing.Key { return routing.KeyOf(id[:]) }
 
-// IsZero reports whether id is nobody.
+// IsZero reports whether id is the zero value, which means no peer.
 func (id PeerID) IsZero() bool { return id == PeerID{} }
 
 // IsValid reports whether id can be a peer: it is canonically encoded and not of
-// small order. A key of small order has no secret, so anybody could sign in its
+// small order. A key of small order has no secret, so any peer could sign in its
 // name. Messages, addresses and texts with another ID are refused when they are
 // parsed; the zero PeerID is not valid. It does not say whether there is such a
 // peer.

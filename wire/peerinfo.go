@@ -2,7 +2,7 @@ package wire
 
 import "fmt"
 
-// PeerInfo is what a peer says of itself in its signed peer record.
+// PeerInfo is a peer's description of itself in its signed peer record.
 type PeerInfo struct {
 	Mode   Mode
 	Addrs  []Addr   // where it may be dialled; at most MaxAddrs, the best first

@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite what is pinned: testdata/frames.txt and the exchange in SPEC.md")
 
-// The bytes of each message, but for the largest, as they are in the file.
+// The bytes of each message, except the largest, equal those in the file.
 func TestFramesPinned(t *testing.T) {
 	const file = "testdata/frames.txt"
 	all := samples()

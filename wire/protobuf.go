@@ -12,11 +12,11 @@ import "google.golang.org/protobuf/encoding/protowire"
 //	}
 //	if c.bad { … }
 //
-// A known field of the wrong wire type is passed over like an unknown one, as
-// protobuf has it. Groups, which this schema never had, are malformed.
+// A known field of the wrong wire type is skipped like an unknown one, as in
+// protobuf. Groups, which this schema never had, are malformed.
 //
-// It moves by numbers alone: with slices for what is read and what is left,
-// write barriers were a quarter of the time of a reply.
+// Its position is integers alone: with slices for the parts read and unread,
+// write barriers took a quarter of the time of a reply.
 type cursor struct {
 	in   []byte
 	at   int    // where the next field begins
@@ -34,12 +34,12 @@ const (
 
 func scan(b []byte) cursor { return cursor{in: b} }
 
-// is reports whether the field at hand has this number and type.
+// is reports whether the current field has this number and type.
 func (c *cursor) is(num protowire.Number, typ protowire.Type) bool {
 	return c.num == num && c.typ == typ
 }
 
-// data returns the value of the length-delimited field at hand, within the input.
+// data returns the value of the current length-delimited field, a slice of the input.
 func (c *cursor) data() []byte { return c.in[c.from:c.at:c.at] }
 
 // next goes on to the next field. It is false at the end and when c.bad.
@@ -101,7 +101,7 @@ func (c *cursor) fail() bool {
 	return false
 }
 
-// or returns why, or what is wrong with the input as a whole.
+// or returns why, or the fault of the input as a whole if it is malformed.
 func (c *cursor) or(why reason) reason {
 	if c.bad {
 		return notProtobuf

@@ -49,8 +49,8 @@ func NewReader(r io.Reader, max int) *Reader {
 	return &Reader{r: r, max: max}
 }
 
-// ReadFrame reads and validates the next frame. Its errors are those of
-// ReadMessage and ParseFrame; after an *InvalidError reading may go on.
+// ReadFrame reads and validates the next frame. It returns the errors of
+// ReadMessage and ParseFrame; after an *InvalidError reading may continue.
 func (r *Reader) ReadFrame() (Frame, error) {
 	b, err := r.ReadMessage()
 	if err != nil {

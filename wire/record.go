@@ -14,7 +14,7 @@ import (
 type Kind uint8
 
 const (
-	KindContent  Kind = 1 // the key is the hash of the value, so anybody may publish it
+	KindContent  Kind = 1 // the key is the hash of the value, so any peer may publish it
 	KindOwned    Kind = 2 // the key is OwnedKey(publisher, name), so only its owner can write it
 	KindOpen     Kind = 3 // any publisher; the key is the hash of the name, without a name any; a holder keeps one record of each publisher
 	KindPeer     Kind = 4 // the key is the publisher's own as a peer; the value is a PeerInfo
@@ -36,12 +36,12 @@ func (k Kind) String() string {
 
 // Why a record is refused. Sign and Verify wrap them with particulars.
 var (
-	ErrRecord       = errors.New("malformed record")
-	ErrBadKind      = errors.New("record of unknown kind")
-	ErrBadKey       = errors.New("key is not that of the record's content or owner")
-	ErrBadSignature = errors.New("wrong signature")
-	ErrExpired      = errors.New("record has expired")
-	ErrTooFarAhead  = errors.New("record expires too far ahead")
+	ErrRecord       = errors.New("wire: malformed record")
+	ErrBadKind      = errors.New("wire: record of unknown kind")
+	ErrBadKey       = errors.New("wire: key is not that of the record's content or owner")
+	ErrBadSignature = errors.New("wire: wrong signature")
+	ErrExpired      = errors.New("wire: record has expired")
+	ErrTooFarAhead  = errors.New("wire: record expires too far ahead")
 )
 
 // CodeOf returns the code that tells a peer of an error of Verify: CodeOK for
@@ -60,7 +60,7 @@ func CodeOf(err error) Code {
 	return CodeInvalid
 }
 
-// A Record is what a publisher signs.
+// A Record is the statement that a publisher signs.
 type Record struct {
 	Kind      Kind
 	Key       routing.Key
@@ -74,16 +74,16 @@ type Record struct {
 // ContentKey returns the key of the content record of value: its SHA3-256.
 func ContentKey(value []byte) routing.Key { return routing.KeyOf(value) }
 
-// What is hashed or signed begins with what it is for, so that nothing made for
-// one use passes for another.
+// Every hashed or signed input begins with a domain string, so that a hash or
+// signature made for one use is not valid for another.
 const (
 	ownedDomain  = "kadquic owned v1\x00"
 	recordDomain = "kadquic record v1\x00"
 	hashDomain   = "kadquic record hash v1\x00"
 )
 
-// OwnedKey returns the key under which publisher, and nobody else, may keep an
-// owned record of that name: SHA3-256 of "kadquic owned v1\0", the public key
+// OwnedKey returns the key under which only publisher may keep an owned record of
+// that name: SHA3-256 of "kadquic owned v1\0", the public key
 // and the name.
 func OwnedKey(publisher PeerID, name []byte) routing.Key {
 	b := make([]byte, 0, len(ownedDomain)+len(publisher)+MaxName)
@@ -109,7 +109,7 @@ func (r *Record) ownKey() (routing.Key, bool) {
 	return routing.Key{}, false
 }
 
-// check tries the rules that depend on nothing but the record.
+// check applies the rules that depend on the record only.
 func (r *Record) check() error {
 	switch {
 	case r.Kind == 0:

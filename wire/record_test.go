@@ -62,7 +62,7 @@ func TestSignFillsIn(t *testing.T) {
 	}
 }
 
-// The wire bytes of a record, and of what is hashed, pinned: computed with
+// The wire bytes of a record, and the hashed bytes, are pinned: computed with
 // other tools.
 func TestRecordBytes(t *testing.T) {
 	s := mustSign(Record{Kind: KindOwned, Name: []byte("name"), Seq: 300, Expiry: noon, Value: []byte("value")}, alice)

@@ -12,9 +12,8 @@ import (
 	"github.com/kadquic/kadquic/routing"
 )
 
-// Signed is a record as it travels and is stored: the signed bytes, kept
-// verbatim, and what they say. It is not changed once made, so goroutines may
-// share it.
+// Signed is a record as it is sent and stored: the signed bytes, kept verbatim,
+// and the decoded record. It is immutable, so goroutines may share it.
 //
 // One that came from a peer has a form that can be parsed and nothing more;
 // Verify decides. If even its payload could not be read, Record is zero, and
@@ -94,8 +93,8 @@ func smallerHash(a, b *Signed) bool {
 // Size is the length of the form that AppendSigned writes.
 func (s *Signed) Size() int { return sizeBytes(len(s.Payload)) + sizeField(len(s.Signature)) }
 
-// AppendSigned appends the form in which s is stored, that of the message
-// Signed of kad.proto.
+// AppendSigned appends the stored form of s, the encoded message Signed of
+// kad.proto.
 func AppendSigned(dst []byte, s *Signed) []byte {
 	dst = appendBytes(dst, 1, s.Payload)
 	return append(appendHead(dst, 2, len(s.Signature)), s.Signature[:]...)

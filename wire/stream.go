@@ -14,7 +14,7 @@ const ProtocolDrain = "/kadquic/drain/1"
 
 // ErrStreamHeader is the error for a stream that does not begin with a valid
 // header.
-var ErrStreamHeader = errors.New("malformed stream header")
+var ErrStreamHeader = errors.New("wire: malformed stream header")
 
 // maxStreamHeader bounds the header's frame: the name and what later versions
 // may add. Two bytes hold its length.

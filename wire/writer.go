@@ -7,9 +7,15 @@ import (
 	"github.com/libp2p/go-msgio"
 )
 
+// go-msgio writes here but does not read (see Reader). Its writer sends length and
+// frame in one Write from a pooled buffer, as we want it. Its reader allocates the
+// announced length before a byte of it has arrived, 64 KiB for each stream of a
+// hostile peer. Reader's buffer grows with the bytes received (TestReaderBuffer), and
+// one Read may bring many frames (TestReaderReadsSeldom).
+
 // A Writer writes frames to a stream, each behind its length (a varint, as
-// go-msgio writes it) and in one Write. It is for one goroutine. Who has many
-// frames at hand appends them with AppendPrefixed and writes them at once.
+// go-msgio writes it) and in one Write. It is for one goroutine. A caller with many
+// frames appends them with AppendPrefixed and writes them at once.
 type Writer struct {
 	w   msgio.Writer
 	buf []byte // kept between frames

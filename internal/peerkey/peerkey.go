@@ -12,7 +12,7 @@ import (
 //
 // A point of small order is a public key without a secret: for such a point A the
 // equation [S]B = R + [h]A of RFC 8032 §5.1.7 holds for S = 0 and R = -[h]A, so
-// that anybody can sign in its name. Go's crypto/ed25519 accepts these signatures.
+// that any peer can sign in its name. Go's crypto/ed25519 accepts these signatures.
 // A second encoding of one point would give one secret two peer IDs.
 //
 // Valid does not decompress the point: bytes that are not on the curve, about half

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// plainly tells of most packets that they are none of the paths' business: short
+// isShortHeader reports of most packets that they belong to no virtual connection: short
 // headers of ordinary connections.
-func plainly(b []byte) bool {
+func isShortHeader(b []byte) bool {
 	return len(b) == 0 || (b[0]&0xc0 == 0x40 && (len(b) < 2 || b[1]&0x80 == 0))
 }
 
 // take is shown what came to the socket, or to a port, from a real address, unless
-// plainly, and tells whether it was for the paths. It is called by the goroutine
+// isShortHeader, and reports whether it was for the paths. It is called by the goroutine
 // that reads there.
 func (p *paths) take(via *Port, at netip.AddrPort, b []byte, ecn byte) bool {
 	if b[0]&0xc0 == 0 {
@@ -33,10 +33,10 @@ func (p *paths) take(via *Port, at netip.AddrPort, b []byte, ecn byte) bool {
 	case isVirtual(h.to):
 		r = p.whose(h.to, from)
 		if r == nil && !h.long && via == nil {
-			// The address and the ID are both new. An ID from before a restart is to
-			// be reset. One of ours belongs to a peer that has moved and taken another
-			// ID at the same moment: what it sends by relay will say whose it is.
-			// quic-go must not see the address.
+			// The address and the ID are both new. quic-go resets an ID from before
+			// a restart. One of our IDs belongs to a peer that has moved and taken
+			// another ID at the same moment: its packets by relay will tell which
+			// peer. quic-go must not see the address.
 			if !p.ids.issued(h.to) {
 				p.in.put(&p.in.waiting, net.UDPAddrFromAddrPort(at), b, ecn)
 			}
@@ -49,8 +49,8 @@ func (p *paths) take(via *Port, at netip.AddrPort, b []byte, ecn byte) bool {
 		return false
 	}
 	if !isVirtual(h.to) || !p.learn(r, h.to) {
-		// Of who calls, or from before a restart, or forged: to know the address is
-		// enough for it, so it shows nothing of the path.
+		// From a caller, or from before a restart, or forged: knowing the address is
+		// enough to send it, so it proves nothing about the path.
 		p.in.put(&r.waiting, r.addr, b, ecn)
 		return true
 	}
@@ -65,7 +65,7 @@ func (p *paths) take(via *Port, at netip.AddrPort, b []byte, ecn byte) bool {
 	return true
 }
 
-// deliver is take for what came by relay.
+// deliver is take for a packet that came by relay.
 func (p *paths) deliver(key PublicKey, b []byte) {
 	h, ok := readHeader(b)
 	if !ok || !(isVirtual(h.to) || h.calls()) {
@@ -73,8 +73,8 @@ func (p *paths) deliver(key PublicKey, b []byte) {
 	}
 	r := p.known(key)
 	if r == nil {
-		// Who calls, or goes on with a connection from before a restart, which
-		// quic-go resets.
+		// A caller, or a peer that goes on with a connection from before a restart,
+		// which quic-go resets.
 		if r = p.make(time.Now(), key, maxRoutes/2); r == nil {
 			return
 		}
