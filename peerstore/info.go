@@ -147,7 +147,7 @@ func (s *Store) RTT(id wire.PeerID) (routing.RTT, bool) {
 
 // SetRecord keeps the signed peer record r of id, and reports whether it did: not
 // when it is no peer record of id, or when one as new is held. Its signature is
-// not looked at: whoever relies on it does. It brings no addresses: those the
+// not checked: the caller checks it before relying on it. It brings no addresses: those the
 // caller adds, with SourceRecord, after deciding which it would dial.
 func (s *Store) SetRecord(id wire.PeerID, r *wire.Signed) bool {
 	if r == nil || !id.IsValid() || r.Record.Kind != wire.KindPeer || r.Record.Publisher != id {

@@ -3,8 +3,8 @@
 // their signed record. It decides nothing about routing; it answers "where do I
 // reach this key, and in which order do I try".
 //
-// A [Store] is bounded in every direction, because most of what enters it was
-// said by strangers: so many peers, so many addresses each, each address for a
+// A [Store] is bounded in every direction, because most entries
+// come from strangers: so many peers, so many addresses each, each address for a
 // limited time. Peers that proved their key to us are never displaced by peers
 // we were merely told of.
 //

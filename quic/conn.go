@@ -13,8 +13,8 @@ import (
 // A Conn is a connection to a peer whose key is proved. Its methods may be
 // called by several goroutines at once.
 type Conn struct {
-	// Value is for whoever owns the connection: what PoolConfig.Opened hangs on
-	// it. To be set there, or before others have the connection.
+	// Value belongs to the owner of the connection. Set it in PoolConfig.Opened, or
+	// before others have the connection.
 	Value any
 
 	t       *Transport

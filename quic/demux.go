@@ -12,7 +12,7 @@ func isShortHeader(b []byte) bool {
 	return len(b) == 0 || (b[0]&0xc0 == 0x40 && (len(b) < 2 || b[1]&0x80 == 0))
 }
 
-// take is shown what came to the socket, or to a port, from a real address, unless
+// take receives each packet that reached the socket, or a port, from a real address, unless
 // isShortHeader, and reports whether it was for the paths. It is called by the goroutine
 // that reads there.
 func (p *paths) take(via *Port, at netip.AddrPort, b []byte, ecn byte) bool {

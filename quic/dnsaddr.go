@@ -11,7 +11,7 @@ import (
 )
 
 // Bounds of one /dnsaddr address. Its records may name further /dnsaddr addresses,
-// and are written by whoever owns the name.
+// and the owner of the name writes them.
 const (
 	maxDNSAddrDepth   = 4  // names in a chain
 	maxDNSAddrLookups = 8  // queries for TXT records

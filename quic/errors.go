@@ -50,7 +50,7 @@ var (
 // (Remote) or by us. Ours matches [ErrClosed] and [net.ErrClosed].
 type CloseError struct {
 	Code   uint64
-	Reason string // chosen by whoever closed: quote it before showing it
+	Reason string // chosen by the side that closed: quote it before showing it
 	Remote bool
 }
 

@@ -113,7 +113,7 @@ func (s *scissors) WriteTo(b []byte, to net.Addr) (int, error) {
 	return s.PacketConn.WriteTo(b, to)
 }
 
-// A tally counts what comes.
+// A tally counts packets.
 type tally struct {
 	net.PacketConn
 	bytes atomic.Int64

@@ -34,8 +34,8 @@ func (s *linuxUDP) readICMP() {
 	})
 }
 
-// icmpError finds in the control messages what came by ICMP and means that the
-// destination is out of reach. That a packet was too large does not.
+// icmpError finds in the control messages the ICMP errors that mean that the
+// destination is unreachable. That a packet was too large does not.
 func icmpError(ctl []byte) unix.Errno {
 	for len(ctl) >= unix.SizeofCmsghdr {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(ctl)

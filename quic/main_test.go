@@ -114,7 +114,7 @@ type sim struct {
 	tb      testing.TB
 	net     *simnet.Simnet
 	latency time.Duration
-	mtu     int // of what UDP carries
+	mtu     int // bytes of UDP payload
 	next    byte
 }
 

@@ -33,7 +33,7 @@ import (
 //
 // One socket carries ordinary connections and these, and one peer at one address
 // may have both, so a source address does not tell. Connection IDs do, as each
-// side chooses those that it is sent: the first bit of ours says which kind the
+// side chooses those that it is sent: the first bit of our IDs says which kind the
 // connection is. The two kinds live in two quic-go Transports, the second of which
 // has no socket but a queue (inner). This is clear, and ordinary connections
 // pay only two comparisons per packet. One Transport for both kinds, with made-up

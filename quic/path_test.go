@@ -78,7 +78,7 @@ func count(t *testing.T, w io.Writer, stop <-chan struct{}, slow bool) {
 	}
 }
 
-// recount reads what count writes, and tells of each to whoever listens.
+// recount reads what count writes, and reports each number to came.
 func recount(t *testing.T, r io.Reader, came chan<- struct{}) {
 	var b [1000]byte
 	for n := uint64(1); ; n++ {

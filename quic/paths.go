@@ -184,7 +184,7 @@ func (p *paths) changed(r *route) {
 }
 
 // learn records the route of one of our connection IDs. It returns false if the ID is
-// visibly not one of ours.
+// visibly not one of our IDs.
 func (p *paths) learn(r *route, whole []byte) bool {
 	id := idOf(whole)
 	p.mu.RLock()

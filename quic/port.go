@@ -88,7 +88,7 @@ func (p *Port) Close() error {
 	return nil
 }
 
-// read shows to the paths what comes. A socket that fails again and again is closed.
+// read hands the packets to the paths. A socket that fails again and again is closed.
 func (p *Port) read() {
 	b := make([]byte, maxPacket+1)
 	for failures := 0; failures < 1000; {

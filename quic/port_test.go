@@ -123,7 +123,7 @@ func TestPathByPort(t *testing.T) {
 	})
 }
 
-// "Nobody can begin a connection there": neither an ordinary one nor, unless it
+// "No peer can begin a connection there": neither an ordinary one nor, unless it
 // comes from the address of a path, a virtual one.
 func TestPortAcceptsNoConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -72,7 +72,7 @@ type watcher interface {
 // and carries ECN and DF, as quic-go does with a bare one: it would lose these if
 // it merely overrode ReadFrom and WriteTo, which quic-go then bypasses.
 //
-// What comes is shown to paths first, unless nil.
+// Packets go to paths first, unless it is nil.
 func wrap(p net.PacketConn, w watcher, paths *paths) net.PacketConn {
 	if u, ok := p.(*net.UDPConn); ok {
 		return wrapUDP(&udp{UDPConn: u, watcher: w, paths: paths})

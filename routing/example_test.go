@@ -132,8 +132,8 @@ func ExampleLookup() {
 	// found hello world <nil>
 }
 
-// Without Run: a loop of one's own asks the machine what to send and tells it
-// what came of it, one query at a time and without goroutines.
+// Without Run: a loop of one's own asks the lookup what to send and tells it
+// the outcome, one query at a time and without goroutines.
 func ExampleLookup_Next() {
 	hosts, err := network(context.Background(), 100)
 	if err != nil {

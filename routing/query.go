@@ -35,7 +35,7 @@ type LookupOptions[A any] struct {
 	// Alpha is the most queries awaited at any time during the walk
 	// (Kademlia §2.3). If not positive, DefaultAlpha.
 	Alpha int
-	// Self is the node that looks. It is never queried, whoever names it.
+	// Self is the node that looks. It is never queried, even when a peer names it.
 	Self Contact[A]
 	// CountSelf says that Self is a server and stands among the k nearest,
 	// where its key belongs, as one that has answered and has stored.

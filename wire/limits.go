@@ -15,7 +15,7 @@ const (
 	MaxPage           = 32             // records in one page: a reply to GET_PROVIDERS, or to a FIND_VALUE that asks for all
 	MaxOffer          = 1024           // records named in one OFFER
 	MaxDialBack       = 4              // addresses in one DIAL_BACK
-	DialBytes         = 4 * 1232       // bytes that a dial back may send before anybody answers: four of QUIC's first packets
+	DialBytes         = 4 * 1232       // bytes that a dial-back may send before the peer answers: four of QUIC's first packets
 	MaxCandidateOffer = 1024           // bytes of a signed candidate offer
 	MaxCandidates     = 16             // in one offer
 	MaxGuess          = 10             // of them guesses of ports

@@ -12,7 +12,7 @@ import (
 type Message interface {
 	// body returns the field number in Frame.
 	body() int
-	// size is the length of what encode appends.
+	// size is the number of bytes that encode appends.
 	size() int
 	encode(b []byte) []byte
 }

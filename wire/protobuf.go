@@ -134,7 +134,7 @@ func appendUint(b []byte, num protowire.Number, v uint64) []byte {
 // at most 15.
 func sizeField(n int) int { return 1 + sizeVarint(uint64(n)) + n }
 
-// appendHead appends what stands before the n bytes of a length-delimited field.
+// appendHead appends the tag and length of a length-delimited field of n bytes.
 func appendHead(b []byte, num protowire.Number, n int) []byte {
 	if n < 0x80 {
 		return append(b, byte(num)<<3|byte(bytesType), byte(n))

@@ -1496,7 +1496,7 @@ func (x *Wanted) GetWants() []byte {
 type DialBack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addrs         [][]byte               `protobuf:"bytes,1,rep,name=addrs,proto3" json:"addrs,omitempty"`     // at most 4 binary multiaddrs: the first that can be dialled is
-	Peer          []byte                 `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`       // whom to dial, 32 bytes; absent: the asker, and somebody else is to dial
+	Peer          []byte                 `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`       // the peer to dial, 32 bytes; absent: the asker, which a third peer dials
 	Padding       []byte                 `protobuf:"bytes,3,opt,name=padding,proto3" json:"padding,omitempty"` // any bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1711,7 +1711,7 @@ func (x *Reserved) GetRate() uint32 {
 
 type Call struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Peer          []byte                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`       // 32 bytes: towards the relay who is called; if passed, who calls
+	Peer          []byte                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`       // 32 bytes: towards the relay the callee; if passed, the caller
 	Intro         []byte                 `protobuf:"bytes,2,opt,name=intro,proto3" json:"intro,omitempty"`     // 1 to 1024 bytes: a signature, 64 bytes, and the Introduction that it signs
 	Seen          []byte                 `protobuf:"bytes,3,opt,name=seen,proto3" json:"seen,omitempty"`       // from the relay: the multiaddr at which it sees the caller
 	Padding       []byte                 `protobuf:"bytes,4,opt,name=padding,proto3" json:"padding,omitempty"` // any bytes, at most 4096
