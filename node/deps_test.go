@@ -59,6 +59,7 @@ const house = `
 	internal/transfer wire
 	internal/console  golang.org/x/term github.com/ergochat/readline
 	internal/filelock
+	internal/prosecheck
 	internal/natlab/cmd/natlab internal/natlab
 	internal/field
 	internal/powerloss
