@@ -71,10 +71,6 @@ func (n *Node) patience(q query) time.Duration {
 	return max(2*n.netRTT.Timeout(minTimeout, n.config.RPCTimeout), minWait-n.softTimeout(q))
 }
 
-// arbiterPatience is patience of a compare-and-set: two writers that pass over
-// different peers may both win, so it is longer.
-func (n *Node) arbiterPatience(q query) time.Duration { return 2 * n.patience(q) }
-
 // linkWith returns the link to a peer, nil if it is not connected.
 func (n *Node) linkWith(id wire.PeerID) *link {
 	c, ok := n.pool.Lookup(publicKey(id))

@@ -54,7 +54,7 @@ const house = `
 	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
-	nodetest          node internal/simnet github.com/multiformats/go-multiaddr
+	nodetest          wire node internal/simnet github.com/multiformats/go-multiaddr
 	internal/natlab   golang.org/x/sys
 	internal/transfer wire
 	internal/console  golang.org/x/term github.com/ergochat/readline

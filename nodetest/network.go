@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -15,6 +14,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kadquic/kadquic/node"
+	"github.com/kadquic/kadquic/wire"
 )
 
 // joinTimeout bounds the Start of one node.
@@ -128,7 +128,7 @@ func (n *Network) Bootstrap() []ma.Multiaddr {
 		return nil
 	}
 	at := n.addrs[0]
-	return []ma.Multiaddr{ma.StringCast(fmt.Sprintf("/ip4/%s/udp/%d/quic-v1/p2p/%s", at.Addr(), at.Port(), n.nodes[0].ID()))}
+	return []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(at), n.nodes[0].ID())}
 }
 
 // Kill cuts a node off for good, as a crash or a pulled cable does: it says no goodbye, so
