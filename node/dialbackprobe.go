@@ -13,17 +13,14 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// dialBackAgent is what who dials back calls itself: it is nobody's peer, and what it
-// says of where it sees us is what it was told to dial.
-const dialBackAgent = "dial-back"
+// errNotAPeer says that what answers at an address is not the peer in question, or
+// speaks another protocol.
+var errNotAPeer = errors.New("it does not say HELLO")
 
-// errNoKnock says that a peer which was dialled is there, but is none of ours.
-var errNoKnock = errors.New("it does not say HELLO")
-
-// probeDialBack finds out whether a peer answers at an address: as a stranger would, from
-// another port and with another key than the node's own. From its own port a NAT
-// would let it in to which the peer has sent something; and its own key would take
-// the place of the connection that the two have.
+// probeDialBack finds out whether a peer answers at an address, as a stranger would: from
+// another port and with another key than the node's own. The peer may have sent packets to
+// the node's own port, and its NAT would then let that port in (RFC 4787 §5). The node's own
+// key would replace the connection that the two have.
 func (n *Node) probeDialBack(ctx context.Context, to netip.AddrPort, id wire.PeerID) error {
 	socket, err := n.freshSocket(to.Addr())
 	if err != nil {
@@ -34,7 +31,7 @@ func (n *Node) probeDialBack(ctx context.Context, to netip.AddrPort, id wire.Pee
 		socket.Close()
 		return err
 	}
-	p := &purse{PacketConn: socket, to: to}
+	p := &meteredConn{PacketConn: socket, to: to}
 	p.left.Store(wire.DialBytes)
 	t, err := quic.NewTransport(quic.Config{
 		Key:  key,
@@ -42,7 +39,7 @@ func (n *Node) probeDialBack(ctx context.Context, to netip.AddrPort, id wire.Pee
 		Conn: p,
 		Admit: func(who quic.PublicKey) error {
 			if who != quic.PublicKey(id) {
-				return errNoKnock
+				return errNotAPeer
 			}
 			return nil
 		},
@@ -61,7 +58,7 @@ func (n *Node) probeDialBack(ctx context.Context, to netip.AddrPort, id wire.Pee
 	if err != nil {
 		return err
 	}
-	hello := wire.Hello{Mode: wire.ModeClient, Agent: dialBackAgent, Clock: time.Now(), Observed: wire.AddrFrom(to)}
+	hello := wire.Hello{Mode: wire.ModeClient, DialBack: true, Clock: time.Now(), Observed: wire.AddrFrom(to)}
 	if err := wire.NewWriter(stream).WriteFrame(wire.Frame{Body: hello}); err != nil {
 		return err
 	}
@@ -70,40 +67,40 @@ func (n *Node) probeDialBack(ctx context.Context, to netip.AddrPort, id wire.Pee
 		return err
 	}
 	if _, ok := f.Body.(wire.Hello); !ok {
-		return fmt.Errorf("%w: its first frame is %T", errNoKnock, f.Body)
+		return fmt.Errorf("%w: its first frame is %T", errNotAPeer, f.Body)
 	}
 	return nil
 }
 
-// freshSocket opens a socket on another port than the node's own, from which an
-// address can be reached.
+// freshSocket opens a socket that reaches an address, on another port than the node's own.
 func (n *Node) freshSocket(to netip.Addr) (net.PacketConn, error) {
 	t := n.transportFor(to)
 	if t == nil {
-		return nil, fmt.Errorf("no socket of ours reaches %v", to)
+		return nil, fmt.Errorf("no socket of this node reaches %v", to)
 	}
 	return n.fresh(t.LocalAddr().Addr())
 }
 
-// listenAfresh is Node.fresh for sockets of the machine.
+// listenAfresh is Node.fresh for real sockets.
 func listenAfresh(local netip.Addr) (net.PacketConn, error) {
 	return quic.ListenUDP(netip.AddrPortFrom(local, 0))
 }
 
-// isDialBackProbe reports whether a link is such a one. Valid once up.
+// isDialBackProbe reports whether the other side only tests an address: it is not a peer
+// and enters no table. The link must be up.
 func (l *link) isDialBackProbe() bool {
-	return !l.conn.Dialled() && l.hello.Mode == wire.ModeClient && l.hello.Agent == dialBackAgent
+	return !l.conn.Dialled() && l.hello.Mode == wire.ModeClient && l.hello.DialBack
 }
 
-// A purse is a socket that talks with one address alone, and sends no more there
-// than what was paid for by whoever named it, and what has come from there itself.
-type purse struct {
+// A meteredConn is a socket that exchanges packets with one address only. It sends no more
+// bytes there than the peer that named the address has paid for, and the address has sent.
+type meteredConn struct {
 	net.PacketConn
 	to   netip.AddrPort
 	left atomic.Int64 // bytes
 }
 
-func (p *purse) WriteTo(b []byte, to net.Addr) (int, error) {
+func (p *meteredConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	cost := int64(len(b))
 	if addrPortOf(to) != p.to {
 		return len(b), nil
@@ -115,7 +112,7 @@ func (p *purse) WriteTo(b []byte, to net.Addr) (int, error) {
 	return p.PacketConn.WriteTo(b, to)
 }
 
-func (p *purse) ReadFrom(b []byte) (int, net.Addr, error) {
+func (p *meteredConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		size, from, err := p.PacketConn.ReadFrom(b)
 		if err != nil {

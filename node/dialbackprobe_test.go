@@ -3,8 +3,10 @@ package node
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -141,12 +143,12 @@ func TestDialBackRefused(t *testing.T) {
 	})
 }
 
-// A purse pays for what was paid in, to one address, and for what came from there.
+// A meteredConn sends one address as many bytes as were paid for and came from there.
 func TestPurse(t *testing.T) {
 	net1 := simnet.New(simnet.Options{})
 	defer net1.Close()
 	to, other := host(1), host(2)
-	p := &purse{PacketConn: net1.Listen(host(0)), to: to}
+	p := &meteredConn{PacketConn: net1.Listen(host(0)), to: to}
 	p.left.Store(1000)
 	far, third := net1.Listen(to), net1.Listen(other)
 	send := func(size int, at netip.AddrPort) {
@@ -197,4 +199,36 @@ func TestCloseEndsDialBack(t *testing.T) {
 			t.Errorf("%d dialled", dialling)
 		}
 	})
+}
+
+// SPEC §5, HELLO: only dial_back marks a connection that tests an address, whatever its
+// agent is called, and it counts only from a client.
+func TestDialBackProbeIsMarkedInHello(t *testing.T) {
+	const client, server = 2, 1
+	for i, c := range []struct {
+		name  string
+		hello []byte
+		peer  bool
+	}{
+		{"client", num(1, client), true},
+		{"client whose agent is called dial-back", slices.Concat(num(1, client), blob(2, "dial-back")), true},
+		{"client that tests an address", slices.Concat(num(1, client), num(6, 1)), false},
+		{"client that does not", slices.Concat(num(1, client), num(6, 0)), true},
+		{"server", slices.Concat(num(1, server), num(6, 1)), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
+				n, raw := s.nodes[0], s.rawPeer(i)
+				k := raw.open(n)
+				k.send(0, 2, c.hello)
+				if _, typ, _, err := k.read(); err != nil || typ != 2 {
+					t.Fatalf("the node's first frame is of type %d, %v", typ, err)
+				}
+				synctest.Wait()
+				if known := len(n.peers.AppendAddrs(nil, raw.id, time.Now())) > 0; known != c.peer {
+					t.Errorf("the node takes it for a peer: %v, want %v", known, c.peer)
+				}
+			})
+		})
+	}
 }

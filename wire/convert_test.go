@@ -14,7 +14,7 @@ func toPB(f Frame) *pb.Frame {
 	p := &pb.Frame{Id: f.ID}
 	switch m := f.Body.(type) {
 	case Hello:
-		h := &pb.Hello{Mode: pb.Mode(m.Mode), Agent: m.Agent, Observed: []byte(m.Observed), Record: signedToPB(m.Record)}
+		h := &pb.Hello{Mode: pb.Mode(m.Mode), Agent: m.Agent, Observed: []byte(m.Observed), Record: signedToPB(m.Record), DialBack: m.DialBack}
 		if !m.Clock.IsZero() {
 			h.Clock = uint64(m.Clock.UnixMilli())
 		}
@@ -139,7 +139,7 @@ func fromPB(p *pb.Frame) Frame {
 	switch b := p.GetBody().(type) {
 	case *pb.Frame_Hello:
 		m := Hello{Mode: modeFromPB(b.Hello.GetMode()), Agent: b.Hello.GetAgent(),
-			Observed: seenFromPB(b.Hello.GetObserved()), Record: signedFromPB(b.Hello.GetRecord())}
+			Observed: seenFromPB(b.Hello.GetObserved()), Record: signedFromPB(b.Hello.GetRecord()), DialBack: b.Hello.GetDialBack()}
 		if ms := b.Hello.GetClock(); ms != 0 {
 			m.Clock = time.UnixMilli(int64(ms)).UTC()
 		}

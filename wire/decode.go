@@ -103,6 +103,8 @@ func parseHello(b []byte) (m Hello, why reason) {
 			m.Observed = parseSeen(c.data())
 		case c.is(5, bytesType):
 			m.Record, why = parseOptional(m.Record, c.data())
+		case c.is(6, varintType):
+			m.DialBack = c.bits != 0
 		}
 	}
 	if why == "" && !c.bad && m.Mode == 0 {

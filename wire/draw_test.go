@@ -24,7 +24,7 @@ func drawFrame(t *rapid.T) Frame {
 	f := Frame{ID: rapid.Uint64().Draw(t, "id")}
 	switch rapid.SampledFrom(bodies).Draw(t, "type") {
 	case bodyHello:
-		m := Hello{Mode: drawMode(t), Agent: drawText(t, MaxAgent), Observed: drawIP(t)}
+		m := Hello{Mode: drawMode(t), Agent: drawText(t, MaxAgent), Observed: drawIP(t), DialBack: rapid.Bool().Draw(t, "dial back")}
 		if rapid.Bool().Draw(t, "clock") {
 			m.Clock = time.UnixMilli(rapid.Int64Range(1, maxMillis).Draw(t, "ms")).UTC()
 		}

@@ -41,7 +41,7 @@ func appendFrame(b []byte, f Frame, body int) []byte {
 
 func (m Hello) size() int {
 	return sizeUint(uint64(m.Mode)) + sizeBytes(len(text(m.Agent, MaxAgent))) + sizeUint(millis(m.Clock)) +
-		sizeBytes(len(m.Observed)) + sizeOptional(m.Record)
+		sizeBytes(len(m.Observed)) + sizeOptional(m.Record) + sizeUint(bit(m.DialBack))
 }
 
 func (m Hello) encode(b []byte) []byte {
@@ -49,7 +49,8 @@ func (m Hello) encode(b []byte) []byte {
 	b = appendBytes(b, 2, text(m.Agent, MaxAgent))
 	b = appendUint(b, 3, millis(m.Clock))
 	b = appendBytes(b, 4, m.Observed)
-	return appendOptional(b, 5, m.Record)
+	b = appendOptional(b, 5, m.Record)
+	return appendUint(b, 6, bit(m.DialBack))
 }
 
 func (m Error) size() int {

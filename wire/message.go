@@ -76,6 +76,7 @@ type Hello struct {
 	Clock    time.Time // the sender's clock in milliseconds, UTC; zero if not told
 	Observed Addr      // where the sender sees the receiver, always an IP address; "" if not told
 	Record   *Signed   // the sender's own peer record, not yet verified; nil if not told
+	DialBack bool      // the sender, a client that dialled, only tests whether the address reaches the receiver
 }
 
 // Observed is Hello.Observed alone, sent when only that changed. Its frame has

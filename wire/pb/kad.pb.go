@@ -672,10 +672,11 @@ func (*Frame_Wanted) isFrame_Body() {}
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mode          Mode                   `protobuf:"varint,1,opt,name=mode,proto3,enum=kadquic.v1.Mode" json:"mode,omitempty"`
-	Agent         string                 `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`       // software, at most 64 bytes
-	Clock         uint64                 `protobuf:"varint,3,opt,name=clock,proto3" json:"clock,omitempty"`      // Unix milliseconds
-	Observed      []byte                 `protobuf:"bytes,4,opt,name=observed,proto3" json:"observed,omitempty"` // multiaddr at which the sender sees the receiver
-	Record        *Signed                `protobuf:"bytes,5,opt,name=record,proto3" json:"record,omitempty"`     // the sender's own peer record
+	Agent         string                 `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`                        // software, at most 64 bytes
+	Clock         uint64                 `protobuf:"varint,3,opt,name=clock,proto3" json:"clock,omitempty"`                       // Unix milliseconds
+	Observed      []byte                 `protobuf:"bytes,4,opt,name=observed,proto3" json:"observed,omitempty"`                  // multiaddr at which the sender sees the receiver
+	Record        *Signed                `protobuf:"bytes,5,opt,name=record,proto3" json:"record,omitempty"`                      // the sender's own peer record
+	DialBack      bool                   `protobuf:"varint,6,opt,name=dial_back,json=dialBack,proto3" json:"dial_back,omitempty"` // the sender, a client that dialled, only tests the address
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -743,6 +744,13 @@ func (x *Hello) GetRecord() *Signed {
 		return x.Record
 	}
 	return nil
+}
+
+func (x *Hello) GetDialBack() bool {
+	if x != nil {
+		return x.DialBack
+	}
+	return false
 }
 
 // The address of Hello, alone, when only that changed.
@@ -2334,13 +2342,14 @@ const file_wire_kad_proto_rawDesc = "" +
 	"\x06called\x18\x15 \x01(\v2\x12.kadquic.v1.CalledH\x00R\x06called\x12)\n" +
 	"\x05offer\x18\x18 \x01(\v2\x11.kadquic.v1.OfferH\x00R\x05offer\x12,\n" +
 	"\x06wanted\x18\x19 \x01(\v2\x12.kadquic.v1.WantedH\x00R\x06wantedB\x06\n" +
-	"\x04bodyJ\x04\b\r\x10\x0eJ\x04\b\x16\x10\x17J\x04\b\x17\x10\x18\"\xa1\x01\n" +
+	"\x04bodyJ\x04\b\r\x10\x0eJ\x04\b\x16\x10\x17J\x04\b\x17\x10\x18\"\xbe\x01\n" +
 	"\x05Hello\x12$\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x10.kadquic.v1.ModeR\x04mode\x12\x14\n" +
 	"\x05agent\x18\x02 \x01(\tR\x05agent\x12\x14\n" +
 	"\x05clock\x18\x03 \x01(\x04R\x05clock\x12\x1a\n" +
 	"\bobserved\x18\x04 \x01(\fR\bobserved\x12*\n" +
-	"\x06record\x18\x05 \x01(\v2\x12.kadquic.v1.SignedR\x06record\"\x1e\n" +
+	"\x06record\x18\x05 \x01(\v2\x12.kadquic.v1.SignedR\x06record\x12\x1b\n" +
+	"\tdial_back\x18\x06 \x01(\bR\bdialBack\"\x1e\n" +
 	"\bObserved\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\fR\x04addr\"\x06\n" +
 	"\x04Ping\"\x06\n" +
