@@ -19,19 +19,22 @@ import (
 // by folder, others by module. Imports point up in this text, down in the house:
 // a line names only packages of the lines above it.
 //
-//	 cmd/kad            examples/…
-//	    │                   │
-//	 internal/control       │            how commands speak to a node
-//	    └─────────┬─────────┘
+//	 cmd/kad            examples/…        nodetest
+//	    │                   │                 │
+//	 internal/control       │                 │       how commands speak to a node
+//	    └─────────┬─────────┴─────────────────┘
 //	              ▼
-//	             node                     assembles; owns the background work
-//	  ┌───────────┼─────────┬─────────────┬──────────────┐
-//	  ▼           ▼         ▼             ▼              ▼
-//	 quic     peerstore  internal/store  internal/relay  wire
-//	  │           └────┬────┴─────────────┘              │
-//	  ▼                └───────┬─────────────────────────┘
-//	quic-go                    ▼
-//	                        routing ──► std, x/crypto/sha3
+//	             node                                 composes the parts
+//	  ┌───────────┼──────────┬──────────────┐
+//	  ▼           ▼          ▼              ▼
+//	search     publish   traversal        swarm       parts; none imports another
+//	  │           │        │    │           │
+//	lookup        │      punch  │  reach    │   relay pure logic
+//	  ▼           ▼             ▼           ▼
+//	store      peerref      peerstore      quic ──► quic-go
+//	  └───────────┴──────┬──────┴───────────┘
+//	                     ▼
+//	                   wire ──► routing ──► std, x/crypto/sha3
 const house = `
 	routing           golang.org/x/crypto
 	internal/peerkey
