@@ -195,7 +195,7 @@ func howKnown(a control.OwnAddr) string {
 	return how + "; " + reach
 }
 
-// natText says what stands before the node.
+// natText describes the NAT in front of the node.
 func natText(n control.NAT) string {
 	var text string
 	switch n.Mapping {

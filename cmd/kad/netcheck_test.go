@@ -70,7 +70,7 @@ func (r *inLAN) finds(what string, cond func(control.Netcheck) bool) (control.Ne
 	}
 }
 
-// What stands before a node decides what it becomes, and it knows so in seconds.
+// The NAT in front of a node decides its mode, which it knows within seconds.
 func TestNodesFindOutWhereTheyAre(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a network")

@@ -74,7 +74,7 @@ func (p profile) lock() (unlock func(), err error) {
 	return filelock.Lock(p.lockFile())
 }
 
-// leftovers begin the names of what commands make in a profile for as long as
+// leftovers are the prefixes of temporary files that commands make in a profile while
 // they run.
 var leftovers = []string{".restore-", ".doctor-", ".salvage-"}
 

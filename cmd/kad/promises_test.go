@@ -235,7 +235,7 @@ func (p *promises) judge(r *promise, f *found, before time.Time) error {
 	i := int(f.seq) - 1
 	switch {
 	case i < 0 || i >= len(r.versions):
-		return fmt.Errorf("%s: version %d, which nobody put", what, f.seq)
+		return fmt.Errorf("%s: version %d, which was never put", what, f.seq)
 	case !bytes.Equal(f.value, r.versions[i].value):
 		return fmt.Errorf("%s: a wrong value of %d bytes in version %d", what, len(f.value), i+1)
 	case i < last:

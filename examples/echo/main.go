@@ -1,6 +1,6 @@
 // Echo is both ends of an application protocol. Without an argument it answers
 // on "/echo/1" and prints its address; with that address as argument it connects
-// there, says hello and prints what comes back.
+// there, says hello and prints the reply.
 package main
 
 import (

@@ -324,7 +324,7 @@ func TestNothingIsSent(t *testing.T) {
 
 func TestRelease(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
-		h.Release() // of what never ran
+		h.Release() // it never ran
 		h.run(time.Minute)
 		h.stop()
 		h.Release()

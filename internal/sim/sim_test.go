@@ -38,8 +38,8 @@ func pass(t *testing.T, o Options, d time.Duration) Report {
 	return r
 }
 
-// With nodes that stay for ten minutes, no record is lost in a day, and whoever
-// looks for one finds it.
+// With nodes that stay for ten minutes, no record is lost in a day, and each
+// get finds its record.
 func TestRecordsOutliveTheirHolders(t *testing.T) {
 	r := pass(t, Options{
 		Seed: *simSeed, Nodes: *simNodes, Session: *simSession, Records: *simRecords, Gets: 10_000,
