@@ -37,7 +37,7 @@ var rules = []rule{
 	{sentence: "| a request whose body breaks a rule of this file | answer", test: testInvalidRequests},
 	{sentence: "| an answer or notice whose body breaks a rule |", test: testInvalidAnswers},
 
-	{sentence: "a message that is there twice breaks the rules", test: testFieldsTwice},
+	{sentence: "a message field that occurs twice breaks the rules", test: testFieldsTwice},
 	{sentence: "Groups (wire types 3 and 4) break the rules anywhere", test: testGroups},
 	{sentence: "Strings must be UTF-8", test: testInvalidHello},
 	{sentence: "a message beyond them breaks the rules", test: testLimits},
