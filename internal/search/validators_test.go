@@ -2,6 +2,7 @@ package search
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,8 +23,8 @@ func TestNamespaceOf(t *testing.T) {
 // A validator that never returns is waited for a second each time, MaxOverdue times.
 func TestOverdueValidatorsAreBounded(t *testing.T) {
 	never := make(chan struct{})
-	calls := 0
-	rules := map[string]Rules{"chat": {Validate: func(*wire.Signed) error { calls++; <-never; return nil }}}
+	var calls atomic.Int32
+	rules := map[string]Rules{"chat": {Validate: func(*wire.Signed) error { calls.Add(1); <-never; return nil }}}
 	inNetwork(t, 0, rules, func(t *testing.T, w *network) {
 		never = make(chan struct{}) // of the bubble
 		defer close(never)
@@ -35,8 +36,8 @@ func TestOverdueValidatorsAreBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if took := time.Since(start); calls != MaxOverdue || took != MaxOverdue*time.Second {
-			t.Errorf("%d calls in %v", calls, took)
+		if took := time.Since(start); calls.Load() != MaxOverdue || took != MaxOverdue*time.Second {
+			t.Errorf("%d calls in %v", calls.Load(), took)
 		}
 	})
 }
