@@ -9,16 +9,16 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// RecheckAfter is how long what we know of our addresses stands unexamined: to
-// list the machine's interfaces for every HELLO would be a system call each.
+// RecheckAfter is how long the list of the machine's interfaces is used: listing them for every
+// HELLO would cost a system call each.
 const RecheckAfter = 5 * time.Second
 
-// A Candidate is where the node may be, and how we know.
+// A Candidate is an address at which the node may be reachable, and its source.
 type Candidate struct {
 	At     netip.AddrPort
-	Own    bool // of a socket or an interface of this machine
-	Mapped bool // by the router in front of us, as it says
-	Votes  int  // by others
+	Own    bool // the machine has it
+	Mapped bool // the router says that it forwards it
+	Votes  int  // networks that see the node there
 }
 
 // ownLocked returns the addresses of the sockets, as the machine has them.
@@ -42,8 +42,8 @@ func (s *Self) ownLocked(now time.Time) []netip.AddrPort {
 	return s.own
 }
 
-// interfaces returns the addresses of the machine for a socket bound to none in
-// particular. 0.0.0.0 is nowhere.
+// interfaces returns the addresses of the machine at which a socket listens that is bound to
+// an unspecified address.
 func (s *Self) interfaces(l netip.AddrPort, machine []Interface) (aps []netip.AddrPort) {
 	for _, i := range machine {
 		ip := i.Prefix.Addr()
@@ -55,8 +55,8 @@ func (s *Self) interfaces(l netip.AddrPort, machine []Interface) (aps []netip.Ad
 	return aps
 }
 
-// enough is how many networks must see us at an address: one will do for who knows
-// nobody else.
+// enough returns how many networks must see the node at an address: one if it knows no other
+// peers.
 func (s *Self) enough() int {
 	if s.config.Alone != nil && s.config.Alone() {
 		return 1
@@ -64,8 +64,8 @@ func (s *Self) enough() int {
 	return MinVotes
 }
 
-// Candidates returns what we believe of where we are, widest scope first, and in it the
-// addresses first at which others are likely to reach the machine.
+// Candidates returns the addresses at which the node may be reachable, the widest scope first,
+// and within a scope the likeliest first.
 func (s *Self) Candidates(now time.Time) []Candidate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,8 +101,8 @@ func (s *Self) candidatesLocked(now time.Time) []Candidate {
 	return places
 }
 
-// localRankLocked is localRank of a place on this machine. Others are seen by peers or
-// told by the router, and rank by that.
+// localRankLocked is localRank for an address of this machine. Other candidates come from
+// peers or the router, and have rank 0.
 func (s *Self) localRankLocked(p Candidate) int {
 	if !p.Own {
 		return 0
@@ -112,11 +112,10 @@ func (s *Self) localRankLocked(p Candidate) int {
 
 func (p Candidate) scope() Scope { return ScopeOf(p.At.Addr()) }
 
-// Addrs returns where the node can be reached, widest scope first, and first in
-// it where somebody has come in: wire.MaxAddrs at most, of each scope and family at
-// least one. Where nobody can is left out once it is known
-// where they can, by IPv4 and IPv6 apart; and so is what only the router says, until
-// others have seen it to be true.
+// Addrs returns the addresses to announce: the widest scope first, and within a scope those that
+// strangers have reached; at most wire.MaxAddrs, and at least one of each scope and
+// family. It leaves out an unreachable address once another of the same family is known to be
+// reachable, and an address that only the router names until peers confirm it.
 func (s *Self) Addrs(now time.Time) []wire.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,25 +2,25 @@ package reach
 
 import "time"
 
-// maxDoubt is how long a client stays one of which nothing is known any more: one
-// that has moved learns soon what it is there, and is not to come and go meanwhile.
+// maxDoubt is how long a client stays a client without any verdict. A node that has moved
+// gets a new verdict soon, and should not change its mode twice meanwhile.
 const maxDoubt = 20 * time.Second
 
-// A Sum is what the verdicts on all our addresses say together.
+// A Sum combines the verdicts on all addresses of the node.
 type Sum struct {
-	Yes  bool // strangers get in somewhere
-	No   bool // somewhere they do not
-	Hope bool // somewhere else others at least do
-	Open bool // Hope is where no NAT filters: at an address of the machine, or one that a router
-	// maps; or a stranger has come in somewhere within the hour
+	Yes  bool // strangers reach some address
+	No   bool // strangers do not reach some address
+	Hope bool // peers that are not strangers reach another one
+	Open bool // Hope concerns an address of the machine, or one that a router maps, where no
+	// NAT filters; or a stranger has connected to some address within the hour
 
-	// Doubt: somewhere one or two could not get in, too few to be sure, and no stranger
-	// has come in for an hour. All: those were all that there are to ask, and the machine
-	// has no public address of that family itself, as behind a NAT it has none. NATed:
-	// others see us where we are not ourselves.
+	// Doubt: one or two peers could not reach some address, which is too few to be sure, and
+	// no stranger has connected for an hour. All: no other peers can be asked, and the machine
+	// has no public address of that family, as behind a NAT. NATed: peers see the node at an
+	// address that the machine does not have.
 	Doubt, All, NATed bool
 
-	// Everyone: those with Doubt were all that there are to ask, wherever the machine is.
+	// Everyone: as All, whatever addresses the machine has.
 	Everyone bool
 }
 
@@ -67,30 +67,29 @@ func (s *Self) Sum(now time.Time) (sum Sum) {
 	return sum
 }
 
-// A Decision is whether a node serves others, or is their client. The zero value
-// serves. Goroutines must not share it.
+// A Decision is whether a node is a server or a client. The zero value is a server.
+// Goroutines must not share it.
 type Decision struct {
 	client bool
-	doubt  time.Time // since when nothing says that a client is one; zero: something does
+	doubt  time.Time // since when no verdict supports that it is a client; zero: one does
 }
 
-// Decide draws the conclusion from the verdicts: a node is a server until nobody
-// reaches it at one of its addresses, and nobody at another. While it is trying one of
-// which nothing is known yet it does not become a client. It reports whether it is one.
+// Decide draws the conclusion from the verdicts and reports whether the node is a client. A node
+// is a server until strangers fail to reach one of its addresses and reach no other. While
+// an address without a verdict is being tried, the node does not become a client.
 //
-// In a small network there may never be the three strangers who must fail. Most who join
-// it sit behind a NAT at home, though, and a server that nobody reaches costs all others
-// their time. So less than certainty makes a client there, which serves again as soon as
-// a stranger gets in:
+// A small network may never have the three strangers that must fail. Most nodes that join one are
+// behind a NAT at home, though, and an unreachable server costs all others time. So in
+// these cases less than certainty makes the node a client, until a stranger connects:
 //
-//   - At once: others see the node beyond a NAT, and nobody of the few to ask could get in.
-//     No NAT lets strangers in by itself.
-//   - After thorough asking: only peers get in to which the node had sent something, and
-//     they see it beyond a NAT. That is what an address-restricted NAT does (RFC 4787 §5),
-//     and most do not filter less.
-//   - After thorough asking: nobody of all there are to ask could get in at a public
-//     address of the machine. Until then it counts as a firewall that may be about to be
-//     opened. One peer that lies does this to a node that knows no other.
+//   - At once: peers see the node behind a NAT, and none of the few that can be asked could
+//     connect. No NAT admits strangers by itself.
+//   - After thorough asking: only peers connect to which the node had sent packets, and
+//     they see it behind a NAT. An address-restricted NAT does that (RFC 4787 §5), and
+//     most NATs filter at least as much.
+//   - After thorough asking: no peer that can be asked could connect to a public address of
+//     the machine. Before that, a firewall may be about to open. A single peer that
+//     lies can do this to a node that knows no other.
 func (d *Decision) Decide(sum Sum, p Progress, now time.Time) (client bool) {
 	few := sum.Doubt && sum.NATed && (sum.All || d.client && !sum.Hope)
 	alone := sum.Doubt && sum.Everyone && !sum.Hope && (p.Thorough || d.client)
@@ -109,8 +108,8 @@ func (d *Decision) Decide(sum Sum, p Progress, now time.Time) (client bool) {
 	return d.client
 }
 
-// Progress is how far the asking about all addresses has come.
+// Progress says how far the dial-backs of all addresses have come.
 type Progress struct {
-	Trying   bool // the first round about one of those without a verdict has not ended
-	Thorough bool // the first rounds about each of them have ended: more of the same tells no more
+	Trying   bool // the first round of an address without a verdict has not ended
+	Thorough bool // the first rounds of each such address have ended: further ones would add nothing
 }

@@ -6,15 +6,15 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// independent is how many of the noes count: as many as can be chosen with no peer in
-// two of them, and no network that was asked. One peer counts once, as it may be unlucky
-// each time; and so does one network, which may name whom it likes.
+// independent returns how many of the failures count: the largest number of them in which no
+// peer and no asked network occurs twice. A peer counts once, because it may be unlucky each
+// time; a network counts once, because it may name any peer.
 //
-// To count each no as it comes, if peer and network are new, is not enough. Of three
-// public nodes A, B and C the first two may name one another; C can name only those,
-// who are counted, and nobody else is there to ask. That A has named C before, or does
-// later, makes three of them: A by C, B by A and C by B. So all are kept, and this is
-// the size of the largest matching of a bipartite graph, by augmenting paths.
+// Counting each failure as it arrives, if its peer and network are new, is not enough. Of three
+// public nodes A, B and C, the first two may name each other; C can then name only these,
+// which are counted already, and no other peer can be asked. If A has named C before, or does
+// so later, there are three: A by C, B by A and C by B. So all failures are kept, and the result
+// is the size of the largest matching of a bipartite graph, found by augmenting paths.
 func independent(noes []failure) (count int) {
 	of := make(map[wire.PeerID]netip.Prefix) // the network by which a peer is counted
 	var assign func(via netip.Prefix, tried map[wire.PeerID]bool) bool

@@ -8,26 +8,25 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A Change tells that the answer for an address is another than it was.
+// A Change says that the answer for an address has changed.
 type Change struct {
 	At          netip.AddrPort // or SeenBy
 	Answer, Was Answer
 }
 
-// An Entry is a connection that somebody has opened to us.
+// An Entry is an inbound connection.
 type Entry struct {
-	From netip.Addr     // whose it is
-	At   netip.AddrPort // at which it reached us, as it says
-	// Fresh: nothing had been sent to the port that it came from. Unbidden: nor to
-	// any other of its IP, so that no filter can have been open to it.
+	From netip.Addr     // of the peer
+	At   netip.AddrPort // at which the peer says that it reached the node
+	// Fresh: nothing had been sent to the port that it came from. Unsolicited: nor to any
+	// other port of its IP, so that no filter can have been open to it.
 	Fresh, Unsolicited bool
 }
 
-// OnInbound takes in that a peer has connected to us. If no filter can have been
-// open to it, the address at which it says it reached us can be reached. If one
-// can have been, but not for the port it came from, that is a reason to hope; and
-// enough to believe the router that says it lets everybody in there. It reports
-// whether that has been looked at.
+// OnInbound notes that a peer has connected. If no filter can have been open to it, the
+// address that it reached is reachable. If a filter may have been open to its IP, but not to
+// its port, that is a hint, and enough to believe a router that claims to forward the
+// address. ok reports whether the connection proved anything.
 func (s *Self) OnInbound(e Entry, now time.Time) (changes []Change, ok bool) {
 	from := NetworkOf(e.From)
 	if !e.Fresh || ScopeOf(e.From) != ScopeGlobal || ScopeOf(e.At.Addr()) != ScopeGlobal ||
@@ -42,8 +41,8 @@ func (s *Self) OnInbound(e Entry, now time.Time) (changes []Change, ok bool) {
 	}
 	own := slices.Contains(s.ownLocked(now), e.At)
 	mapped := s.isMappedLocked(e.At)
-	// By its own word alone, only where nobody else says anything. Then its word would do
-	// for a place of ours, too; but one that we have sent to proves little, so it may lie.
+	// A peer's own word suffices only where no other peer reports anything. It would then
+	// suffice for a candidate, too; but a peer that we have sent to proves little, and may lie.
 	if !own && !mapped && s.votes.besides(e.At, from) < MinVotes-1 && (e.Unsolicited || s.votes.anyBesides(from)) {
 		return nil, false
 	}
@@ -58,18 +57,19 @@ func (s *Self) OnInbound(e Entry, now time.Time) (changes []Change, ok bool) {
 	return changes, true
 }
 
-// DialFailed takes in that the peer by could not connect to us at an address, or, where
-// every peer sees us at another one, at that where the asker sees us: as somebody in
-// the network via says, who was asked then. It reports whether that told something.
+// DialFailed notes that the peer by could not connect to an address, as a peer in the network
+// via reports, which was asked at the time asked. Where each peer sees the node at another
+// address, at is the one that the asked peer sees. counts reports whether the failure added
+// anything.
 func (s *Self) DialFailed(at netip.AddrPort, by wire.PeerID, via netip.Prefix, asked, now time.Time) (changes []Change, counts bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.verdicts[at]
-	if before.yes.After(asked) || asked.Before(s.moved) { // somebody has come in meanwhile; or we are elsewhere
+	if before.yes.After(asked) || asked.Before(s.moved) { // a stranger has connected meanwhile, or the machine has moved
 		return nil, false
 	}
 	if s.isMappedLocked(at) {
-		before.known = nil // the router is not believed for what they saw before
+		before.known = nil // earlier connections no longer support the router
 	}
 	v := before.failed(by, via, now)
 	changes = s.judgeLocked(at, v)
@@ -79,8 +79,8 @@ func (s *Self) DialFailed(at netip.AddrPort, by wire.PeerID, via netip.Prefix, a
 	return changes, v.count > before.count || v.Answer() == No
 }
 
-// SeenBy stands for the address at which whoever is asked sees us, which a NAT
-// may make another one for each. Its port is 0.
+// SeenBy stands for the address at which the asked peer sees the node, which behind some NATs
+// differs for each peer. Its port is 0.
 func SeenBy(is4 bool) netip.AddrPort {
 	if is4 {
 		return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
@@ -88,7 +88,7 @@ func SeenBy(is4 bool) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
 }
 
-// judgeLocked sets the verdict on an address, and returns what is to be told of it.
+// judgeLocked sets the verdict on an address, and returns the changes to report.
 func (s *Self) judgeLocked(at netip.AddrPort, v Verdict) []Change {
 	was := s.verdicts[at].Answer()
 	s.verdicts[at] = v
@@ -98,12 +98,12 @@ func (s *Self) judgeLocked(at netip.AddrPort, v Verdict) []Change {
 	return []Change{{at, v.Answer(), was}}
 }
 
-// Verdict returns the one on an address.
+// Verdict returns the verdict on an address.
 func (s *Self) Verdict(at netip.AddrPort) Verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.verdicts[at]
 }
 
-// Answer returns that of the verdict on an address.
+// Answer returns the answer of the verdict on an address.
 func (s *Self) Answer(at netip.AddrPort) Answer { return s.Verdict(at).Answer() }

@@ -8,34 +8,33 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A share is how much one may have done: so many a second, and a number at once.
+// A share is a rate per second and a burst.
 type share struct {
 	rate  rate.Limit
 	burst int
 }
 
-// AskerBurst is how often somebody is dialled at once, whoever asks for it.
+// AskerBurst is the burst of dial-backs for one network of askers, and to one network.
 const AskerBurst = 10
 
-// The limits of DIAL_BACK, SPEC.md §9. A node asks five peers or so, thrice within a minute,
-// about an address or two. Who delegates does it for many; and through a node by
-// which others join come many at once. 8 a second are 40 kB/s at most, and some
-// milliseconds of signing.
+// The limits of DIAL_BACK, SPEC.md §9. A node asks about five peers three times within a minute
+// about one or two addresses. A delegator asks for many nodes, and a bootstrap node gets many
+// requests at once. 8 a second are 40 kB/s at most, and some milliseconds of signing.
 var (
 	shareOfAll       = share{8, 64}
-	shareOfAsker     = share{0.2, AskerBurst} // of one network, and of what is dialled there
+	shareOfAsker     = share{0.2, AskerBurst} // of one network of askers; of one network that is dialled
 	shareOfDelegator = share{1, 20}           // of one network
 )
 
-// Limits bound how often a node has others dialled back, and dials back itself. Make
-// them with [NewLimits]. Goroutines may share them.
+// Limits bound how often a node delegates dial-backs and makes them itself. Make them with
+// [NewLimits]. Goroutines may share them.
 type Limits struct {
 	mu                      sync.Mutex
 	all                     *rate.Limiter
 	askers, thirds, dialled shares
 }
 
-// NewLimits makes Limits of which nothing is used up.
+// NewLimits makes unused Limits.
 func NewLimits() *Limits {
 	return &Limits{
 		all:     rate.NewLimiter(shareOfAll.rate, shareOfAll.burst),
@@ -45,9 +44,9 @@ func NewLimits() *Limits {
 	}
 }
 
-// Allow reports whether somebody at from may make us have to dialled, or dial it
-// as a third. Only what the limit of all lets pass takes room, so that there is
-// little of it: a minute later it can be forgotten.
+// Allow reports whether a peer at from may have the node delegate a dial-back to an address,
+// or, if third, make it itself. Only requests that pass the common limit take memory, so
+// it stays small: entries can be dropped after a minute.
 func (l *Limits) Allow(from, to netip.Addr, third bool, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,7 +62,7 @@ func (l *Limits) Allow(from, to netip.Addr, third bool, now time.Time) bool {
 	return true
 }
 
-// shares are those of networks.
+// shares are the limiters of networks.
 type shares struct {
 	each share
 	of   map[netip.Prefix]*rate.Limiter
@@ -77,7 +76,7 @@ func (s shares) exhausted(network netip.Prefix, now time.Time) bool {
 func (s shares) take(network netip.Prefix, now time.Time) {
 	l := s.of[network]
 	if l == nil {
-		for other, l := range s.of { // those that are full again say nothing
+		for other, l := range s.of { // a full limiter limits nothing
 			if l.TokensAt(now) >= float64(s.each.burst) {
 				delete(s.of, other)
 			}

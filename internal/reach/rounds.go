@@ -11,24 +11,24 @@ import (
 )
 
 const (
-	askSoon   = 15 * time.Second // after the first rounds, while it is not known
-	soonTimes = 3                // so many of them
-	askUnsure = 5 * time.Minute  // then, and when something speaks against what was known
-	askSure   = 30 * time.Minute // once it is known
+	askSoon   = 15 * time.Second // after the first rounds, without a verdict
+	soonTimes = 3                // the number of these rounds
+	askUnsure = 5 * time.Minute  // then, and when reports contradict the verdict
+	askSure   = 30 * time.Minute // with a settled verdict
 
-	// askMapped is how often a port is tried that a router maps: its rules may go
-	// without a word, and its own answer would be the same as before.
+	// askMapped is how often a port is tested that a router forwards: the router may lose its
+	// rule without notice, and still claim to have it.
 	askMapped = 5 * time.Minute
-	// askAgainst is how long the rounds follow one another as in the beginning when a
-	// peer could not connect where others have: either it was bad luck, or the address
-	// is out of reach and others wait for it.
+	// askAgainst is how long rounds follow each other quickly after a peer failed to connect
+	// where others have: it was bad luck, or the address is unreachable and other peers
+	// waste time on it.
 	askAgainst = 2 * time.Minute
 
-	askedLife = time.Minute // how long it is remembered who was asked
+	askedLife = time.Minute // how long an asked peer is remembered
 )
 
-// Rounds is when peers are asked about which address, and who was. Make it with
-// [NewRounds]. Goroutines may share it; it calls nothing while it is locked.
+// Rounds is the schedule of dial-backs by address, and the peers that were asked. Make it with
+// [NewRounds]. Goroutines may share it.
 type Rounds struct {
 	mu      sync.Mutex
 	of      map[netip.AddrPort]*round
@@ -37,20 +37,21 @@ type Rounds struct {
 	running int
 }
 
-// A round is the latest one about an address. SeenBy is among the addresses.
+// A round is the latest one about an address, which may be SeenBy.
 type round struct {
 	begun time.Time
 	count int
 	busy  bool
 }
 
-// NewRounds makes Rounds in which nobody has been asked.
+// NewRounds makes a schedule without rounds.
 func NewRounds() *Rounds {
 	return &Rounds{of: make(map[netip.AddrPort]*round), asked: make(map[wire.PeerID]time.Time)}
 }
 
-// Begin notes that a round about an address begins, on which there is that verdict and
-// which a router maps or not, if it is due or forced. [Rounds.End] ends it.
+// Begin begins a round about an address, and returns false if none is due. v is the verdict on
+// the address, mapped whether a router forwards it, and force begins a round at once.
+// [Rounds.End] ends the round.
 func (r *Rounds) Begin(at netip.AddrPort, v Verdict, mapped bool, now time.Time, force bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,7 +70,7 @@ func (r *Rounds) Begin(at netip.AddrPort, v Verdict, mapped bool, now time.Time,
 			pause = askMapped
 		}
 		if v.yes.After(latest.begun) && !latest.begun.IsZero() {
-			latest.begun = v.yes // somebody came in: that is as good
+			latest.begun = v.yes // an inbound connection replaces a round
 		}
 	case v.Answer() == Yes && now.Sub(v.against) < askAgainst:
 		pause = askSoon
@@ -113,22 +114,21 @@ func (r *Rounds) IsNew(at netip.AddrPort) bool {
 	return latest == nil || latest.count < soonTimes
 }
 
-// Keep forgets rounds about addresses that are none of ours any more.
+// Keep forgets the rounds about all other addresses.
 func (r *Rounds) Keep(subjects []netip.AddrPort) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.DeleteFunc(r.of, func(at netip.AddrPort, latest *round) bool { return !latest.busy && !slices.Contains(subjects, at) })
 }
 
-// Forget forgets them all: there is to be a first one again.
+// Forget forgets all rounds, so that the first ones are due again.
 func (r *Rounds) Forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.of)
 }
 
-// Progress tells how far the asking about addresses has come on which there is no
-// verdict.
+// Progress returns how far the rounds about the untried addresses have come.
 func (r *Rounds) Progress(untried []netip.AddrPort) Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,7 +148,7 @@ func (r *Rounds) Progress(untried []netip.AddrPort) Progress {
 	}
 }
 
-// Asks notes that a peer is asked.
+// Asks notes that a peer is being asked.
 func (r *Rounds) Asks(id wire.PeerID, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,7 +156,7 @@ func (r *Rounds) Asks(id wire.PeerID, now time.Time) {
 	r.asked[id] = now
 }
 
-// WasAsked reports whether a peer was asked of late.
+// WasAsked reports whether a peer was asked within the last minute.
 func (r *Rounds) WasAsked(id wire.PeerID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Seen counts the public voters that see the node at an address of its own, and
-// elsewhere, and whether somebody to whom it had sent nothing has reached it.
+// Seen counts the public voters that see the node at one of the machine's addresses, and those
+// that see it elsewhere. reached reports whether a stranger has connected.
 func (s *Self) Seen(now time.Time) (here, elsewhere int, reached bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -18,8 +18,7 @@ func (s *Self) Seen(now time.Time) (here, elsewhere int, reached bool) {
 	return here4 + here6, elsewhere4 + elsewhere6, s.reachedLocked()
 }
 
-// seenLocked counts the public voters that see the node at an address of its own, and
-// elsewhere, by one family of addresses.
+// seenLocked is Seen for one address family.
 func (s *Self) seenLocked(is4 bool, now time.Time) (here, elsewhere int) {
 	own := s.ownLocked(now)
 	for _, vote := range s.votes.of { // a NAT may show each another port
@@ -34,7 +33,7 @@ func (s *Self) seenLocked(is4 bool, now time.Time) (here, elsewhere int) {
 	return here, elsewhere
 }
 
-// reachedLocked reports whether somebody to whom nothing had been sent has come in.
+// reachedLocked reports whether a stranger has connected.
 func (s *Self) reachedLocked() bool {
 	for _, v := range s.verdicts {
 		if v.Answer() == Yes {
@@ -44,8 +43,8 @@ func (s *Self) reachedLocked() bool {
 	return false
 }
 
-// looksNATedLocked reports whether public peers see the node where it is not itself, by
-// one family or the other, and nobody to whom it had sent nothing has reached it.
+// looksNATedLocked reports whether public peers see the node at an address that the machine
+// does not have, in either family, and no stranger has connected.
 func (s *Self) looksNATedLocked(now time.Time) bool {
 	if s.reachedLocked() {
 		return false
@@ -58,11 +57,10 @@ func (s *Self) looksNATedLocked(now time.Time) bool {
 	return false
 }
 
-// MayRelay reports whether those who call are likely to reach the node: some
-// public peer sees it where it is itself, or somebody has come in unbidden, though it
-// alone says where, as the first does who comes to a rented machine whose address is
-// translated. One of whom no public peer has said anything is in a network of its own,
-// and serves there.
+// MayRelay reports whether callers are likely to reach the node: a public peer sees it at one
+// of the machine's addresses, or a stranger has connected. One stranger suffices, because the
+// first peer of a rented machine with a translated address is alone. With no public observer,
+// the node assumes a private network and serves there.
 func (s *Self) MayRelay(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,8 +69,8 @@ func (s *Self) MayRelay(now time.Time) bool {
 	return s.reachedLocked() || here4+here6 > 0 || elsewhere4+elsewhere6 == 0 || !s.came.IsZero()
 }
 
-// Mapping says what stands before us for one family of addresses, and how many
-// voters have said so.
+// Mapping returns how the NAT in front of the node maps one address family, and the number
+// of voters that the answer rests on.
 func (s *Self) Mapping(is4 bool, now time.Time) (wire.Mapping, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// Config is what a [Self] asks its node. Both functions are called while it is locked:
-// they must not call it.
+// Config holds the functions by which a [Self] asks its node. It calls them while it is locked,
+// so they must not call it.
 type Config struct {
-	// Alone reports whether the node knows hardly anybody: then it believes one who
-	// says where it is. If nil, it is not.
+	// Alone reports whether the node knows so few peers that it believes a single one about
+	// its own address. If nil, it never does.
 	Alone func() bool
 	// Machine returns the addresses of the machine's interfaces. If nil, there are none.
 	Machine func() []Interface
 }
 
-// Self is where a node is, what others see of it, and who reaches it there. Make it
-// with [New]. Goroutines may share it.
+// Self collects the addresses of a node, how peers see them, and whether strangers reach them.
+// Make it with [New]. Goroutines may share it.
 type Self struct {
 	config Config
 
@@ -35,7 +35,7 @@ type Self struct {
 	mapped    map[uint16]netip.AddrPort  // by a router, which says so, to our ports
 	verdicts  map[netip.AddrPort]Verdict // of places, and of SeenBy
 	askable   int                        // networks whose peers there were to ask, when last looked
-	came      time.Time                  // when somebody came in last to whom nothing had been sent, wherever
+	came      time.Time                  // when a stranger last connected, at any address
 	moved     time.Time                  // when the machine did, last
 }
 
@@ -72,14 +72,14 @@ func (s *Self) Listening() []netip.AddrPort {
 	return slices.Clone(s.listen)
 }
 
-// OnLoopback reports whether all sockets are bound to loopback addresses: there is
-// nothing to find out about those.
+// OnLoopback reports whether all sockets are bound to loopback addresses, about which there
+// is nothing to find out.
 func (s *Self) OnLoopback() bool {
 	return !slices.ContainsFunc(s.Listening(), func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() })
 }
 
-// MappedTo notes where the router says that it lets others in to one of our ports. What
-// is not a public address is not where anybody reaches us.
+// MappedTo notes the external address that the router says it forwards to one of our ports. An
+// address that is not public is ignored: no stranger can reach it.
 func (s *Self) MappedTo(port uint16, outside netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +89,7 @@ func (s *Self) MappedTo(port uint16, outside netip.AddrPort) {
 	}
 }
 
-// IsMapped reports whether an address is one where the router says that it lets others in.
+// IsMapped reports whether the router says that it forwards an address to the node.
 func (s *Self) IsMapped(at netip.AddrPort) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,9 +105,8 @@ func (s *Self) isMappedLocked(at netip.AddrPort) bool {
 	return false
 }
 
-// Moved forgets how others see and reach us: that was true where the machine has been.
-// No filter is open here yet, and what is still heard of those who were asked before
-// says nothing.
+// Moved forgets how peers see and reach the node, because that was true at the old place.
+// No filter is open at the new place yet, and late answers to earlier requests mean nothing.
 func (s *Self) Moved(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,8 +115,7 @@ func (s *Self) Moved(now time.Time) {
 	s.listed, s.came, s.moved, s.askable = time.Time{}, time.Time{}, now, 0
 }
 
-// Expire drops what is too old to be true still, and what was known of addresses that
-// are ours no more.
+// Expire drops outdated reports, and verdicts on addresses that the node no longer has.
 func (s *Self) Expire(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,11 +11,11 @@ import (
 
 const (
 	maxSubjects = 3  // addresses of one family
-	maxAsked    = 12 // peers asked in a round, those that are busy among them
+	maxAsked    = 12 // peers asked in a round, busy ones included
 )
 
-// Subjects are the addresses to be asked about: all places of global scope, and
-// where a family has none, though peers see us at one, SeenBy.
+// Subjects returns the addresses to test by dial-back: all candidates of global scope, and
+// SeenBy for a family that has none although peers see the node at one.
 func (s *Self) Subjects(now time.Time) (all []netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,24 +35,24 @@ func (s *Self) Subjects(now time.Time) (all []netip.AddrPort) {
 	return all
 }
 
-// Untried are the subjects on which there is no verdict.
+// Untried returns the subjects without a verdict.
 func (s *Self) Untried(now time.Time) []netip.AddrPort {
 	return slices.DeleteFunc(s.Subjects(now), func(at netip.AddrPort) bool { return s.Answer(at) != Unknown })
 }
 
-// An Answerer is a public server that might be asked about an address.
+// An Answerer is a public server that can be asked to arrange a dial-back.
 type Answerer struct {
 	ID        wire.PeerID
 	At        netip.Addr
 	Connected bool
-	Again     bool // it was asked a moment ago
+	Again     bool // it was asked within the last minute
 }
 
-// Answerers chooses of those in all, in whose order nothing is meant, who is to be asked
-// about an address, one of each network, in this order: whose word would count, as
-// nobody of its network has said no; where there is no hurry, who has been sent
-// something lately, so that the others become strangers again, who alone can tell; else
-// who was not asked a moment ago; who is connected.
+// Answerers chooses the peers to ask about an address, one of each network; the order of all
+// does not matter. First come peers whose report would count, because their network has
+// reported no failure yet. Without hurry, peers to which something was sent lately come next, so
+// that the others become strangers again, which alone can prove reachability. In a hurry, peers
+// that were not asked within the last minute come next. Connected peers come before others.
 func (s *Self) Answerers(at netip.AddrPort, hurry bool, all []Answerer, now time.Time) []wire.PeerID {
 	type ranked struct {
 		Answerer

@@ -8,56 +8,55 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// An Answer says whether others get in at an address.
+// An Answer says whether strangers can connect to an address.
 type Answer uint8
 
 const (
-	Unknown Answer = iota // nobody has tried whose packets no filter was open for
-	Yes                   // somebody came in to whom nothing had been sent
+	Unknown Answer = iota // no stranger has tried
+	Yes                   // a peer connected to which nothing had been sent
 	No                    // enough peers were asked to connect, and none could
 )
 
 const (
-	// EnoughNoes is how many peers must have failed to connect to an address before
-	// it counts as out of reach: what one says may be a lie, and what two say bad
-	// luck.
+	// EnoughFailures is how many peers must have failed to connect to an address before
+	// it counts as unreachable: one peer may lie, and two may have bad luck.
 	EnoughFailures = 3
-	// noLife is how long a no counts while there are not enough of them.
+	// noLife is how long a failure counts while there are fewer than EnoughFailures.
 	noLife = time.Hour
-	// maxNoes are remembered: four networks could name each of the three others.
+	// maxFailures is how many are remembered: each of four networks can name the three others.
 	maxFailures = 12
-	// enoughKnown is how many networks must have come in to whom we had sent
-	// something, before the router is believed that it lets in others, too.
+	// enoughKnown is the number of networks that must have connected although the node had
+	// sent them packets before, until the router's claim that it forwards the port is believed.
 	enoughKnown = 2
 )
 
-// A Verdict is what is known of one address. The zero value is: nothing. It is a
-// value: what changes it returns another.
+// A Verdict collects the reports and observations about one address. The zero value holds
+// none. It is immutable: methods that change it return another.
 type Verdict struct {
-	yes      time.Time // when somebody came in there last to whom nothing had been sent
-	failures []failure // who could not since, the earliest first
+	yes      time.Time // when a stranger last connected there
+	failures []failure // since then, the earliest first
 	count    int       // how many of them count
 	no       time.Time // the last of them
-	// against is when the first peer could not since somebody came in last.
+	// against is when the first peer failed after the last stranger connected.
 	against time.Time
-	known   []came // who came in since from another port than we had sent something to, by network
+	known   []came // networks that connected since, from a port to which nothing had been sent
 }
 
-// A failure is the word of a peer that it could not connect, and the network of whom we
-// asked for it.
+// A failure is the report of a peer that it could not connect, and the network of the peer
+// that was asked.
 type failure struct {
 	by  wire.PeerID
 	via netip.Prefix
 	at  time.Time
 }
 
-// came is a network that somebody came in from.
+// came is a network from which a peer connected.
 type came struct {
 	from netip.Prefix
 	at   time.Time
 }
 
-// Answer is what it comes to.
+// Answer returns the conclusion.
 func (v Verdict) Answer() Answer {
 	switch {
 	case v.count >= EnoughFailures:
@@ -79,11 +78,10 @@ func (v Verdict) Since() time.Time {
 	return time.Time{}
 }
 
-// Failures is how many peers could not connect since somebody came in last, of those that
-// count.
+// Failures returns how many failures count since a stranger last connected.
 func (v Verdict) Failures() int { return v.count }
 
-// failed notes that a peer could not connect, as somebody in the network via says.
+// failed notes that a peer could not connect, as a peer in the network via reports.
 func (v Verdict) failed(by wire.PeerID, via netip.Prefix, now time.Time) Verdict {
 	v.no = now
 	if v.count >= EnoughFailures {
@@ -100,13 +98,13 @@ func (v Verdict) failed(by wire.PeerID, via netip.Prefix, now time.Time) Verdict
 	return v
 }
 
-// fresh is how many noes count that are not too old.
+// fresh returns how many failures count that are not too old.
 func (v Verdict) fresh(now time.Time) int {
 	return independent(slices.DeleteFunc(slices.Clone(v.failures), func(n failure) bool { return now.Sub(n.at) > noLife }))
 }
 
-// letIn notes that a filter let in a peer to whose IP something had been sent, but
-// not to the port it came from.
+// letIn notes that a filter admitted a peer from a port to which nothing had been sent,
+// though something had been sent to its IP.
 func (v Verdict) letIn(from netip.Prefix, now time.Time) Verdict {
 	v.known = slices.DeleteFunc(slices.Clone(v.known), func(c came) bool { return c.from == from || now.Sub(c.at) > noLife })
 	if len(v.known) < enoughKnown {
@@ -115,7 +113,7 @@ func (v Verdict) letIn(from netip.Prefix, now time.Time) Verdict {
 	return v
 }
 
-// settled reports whether nothing has come up lately that speaks against it.
+// settled reports whether no recent report contradicts the answer.
 func (v Verdict) settled(now time.Time) bool {
 	switch v.Answer() {
 	case Yes:
@@ -126,14 +124,13 @@ func (v Verdict) settled(now time.Time) bool {
 	return false
 }
 
-// Hopeful reports whether peers get in of whom it is not known that they are like
-// any other.
+// Hopeful reports whether peers connect which a filter may treat better than strangers.
 func (v Verdict) Hopeful(now time.Time) bool {
 	return slices.ContainsFunc(v.known, func(c came) bool { return now.Sub(c.at) <= noLife })
 }
 
-// vouched reports whether somebody in a network has said no, of so few that another
-// one would tell more.
+// vouched reports whether a peer in a network has reported a failure already, while another
+// network's report would still add something.
 func (v Verdict) vouched(via netip.Prefix) bool {
 	return v.count < EnoughFailures && slices.ContainsFunc(v.failures, func(n failure) bool { return n.via == via })
 }
