@@ -24,7 +24,7 @@ type bootstrap struct {
 	targets []target
 	failed  error         // of the latest attempt to meet one; nil if it succeeded, or none has ended
 	trying  int           // attempts under way
-	ended   chan struct{} // closed when none is any more; nil: nobody waits
+	ended   chan struct{} // closed when no attempt is under way any more; nil: no goroutine waits
 }
 
 func (b *bootstrap) begin() {
@@ -71,12 +71,13 @@ func (b *bootstrap) add(targets []target) {
 }
 
 // Bootstrap joins the network through the given peers, each with its /p2p/ID,
-// beside those of Config.Bootstrap. It returns when the node has found its
-// place: it has looked up itself and a key in every range farther away than its
-// neighbourhood (Kademlia §2.3), and has met some of those it heard of, so that
-// it has up to 5k connections. It tries the peers it knows from before as well;
-// with none given, those alone. If no peer answers, the error is a
-// *BootstrapError, and the node goes on trying in the background.
+// in addition to those of Config.Bootstrap. It returns when the node has found its
+// position in the network: it has looked up its own key and a key in every range
+// farther away than its neighbourhood (Kademlia §2.3). It has also connected to some
+// of the peers that these lookups named, so that it has up to 5k connections. It tries
+// the peers known from an earlier run as well; without arguments, only the peers known
+// already. If no peer answers, the error is a *BootstrapError, and the node retries in
+// the background.
 func (n *Node) Bootstrap(ctx context.Context, peers ...ma.Multiaddr) error {
 	if err := n.ready(ctx); err != nil {
 		return err
@@ -90,7 +91,7 @@ func (n *Node) Bootstrap(ctx context.Context, peers ...ma.Multiaddr) error {
 }
 
 func (n *Node) join(ctx context.Context) error {
-	defer n.newcomers.open() // whom a node meets as it joins is no newcomer
+	defer n.newcomers.open() // the peers that a node meets while it joins are not newcomers
 	n.bootstrap.begin()
 	err := n.meetBootstrap(ctx)
 	n.bootstrap.end(err)
@@ -98,14 +99,14 @@ func (n *Node) join(ctx context.Context) error {
 		return err
 	}
 	n.probeBeforeJoin(ctx)
-	defer n.relays.poke() // it has been seen whether a NAT stands before us
+	defer n.relays.poke() // the node knows now whether it is behind a NAT
 	defer n.reachProbe.poke()
 	return n.settle(ctx)
 }
 
-// cutOff returns why a node that was told of bootstrap peers is connected to no network:
-// it knows nobody, and none of those has answered. It returns nil for any other node; one
-// without bootstrap peers is the first of its network.
+// cutOff returns why a node with bootstrap peers is connected to no network: its table
+// has no live contact, and no bootstrap peer has answered. It returns nil for any other
+// node. A node without bootstrap peers is the first of its network.
 func (n *Node) cutOff() error {
 	n.bootstrap.mu.Lock()
 	others := slices.ContainsFunc(n.bootstrap.targets, func(t target) bool { return t.id != n.id })
@@ -123,8 +124,8 @@ func (n *Node) cutOff() error {
 // joinWait bounds how long a put waits for an attempt to join that is under way.
 const joinWait = 2 * time.Second
 
-// awaitJoin waits while the node knows nobody, and has just been started or told through
-// whom to join.
+// awaitJoin waits up to joinWait for the attempt to join that is under way, if the node
+// is cut off: it has just been started, or has just been given bootstrap peers.
 func (n *Node) awaitJoin(ctx context.Context) {
 	if n.cutOff() == nil {
 		return
@@ -143,13 +144,13 @@ func (n *Node) awaitJoin(ctx context.Context) {
 	}
 }
 
-// settle finds the node's place in the network of a peer that it has met.
+// settle finds the node's position in the network, once it is connected to a peer of it.
 func (n *Node) settle(ctx context.Context) error {
-	if n.mode() == wire.ModeClient { // nobody looks for it, and its lookups start here
+	if n.mode() == wire.ModeClient { // no table keeps a client; its lookups start from the bootstrap peers
 		return nil
 	}
 	out, err := n.lookups.Nodes(ctx, "join", n.key)
-	if errors.Is(err, ErrUnreachable) { // they said HELLO, and nothing more
+	if errors.Is(err, ErrUnreachable) { // the peers sent HELLO, but answered no request
 		return &BootstrapError{[]error{err}}
 	}
 	if err != nil {
@@ -167,30 +168,31 @@ func (n *Node) settle(ctx context.Context) error {
 }
 
 // farther returns a key of each range farther away than the neighbourhood that
-// the lookup of our own key has found. The paper goes on to the ranges between
-// it and the nearest neighbour; those the lookup has just seen whole.
+// the lookup of the node's own key has found. The paper also refreshes the ranges
+// between the neighbourhood's edge and the nearest neighbour. The lookup has just
+// covered those.
 func (n *Node) farther(self *lookup.Outcome) []routing.Key {
 	edge, found := n.key, 0
 	for c := range self.Closest() {
 		edge, found = c.Key, found+1
 	}
 	if found < n.config.K {
-		return nil // that was everybody
+		return nil // the lookup has found every node of the network
 	}
 	return slices.Collect(routing.Ranges(n.key, edge, rand.NewPCG(rand.Uint64(), rand.Uint64())))
 }
 
 const (
-	// maxMeet times k connections are enough for a join: in a network of more
-	// than a few hundred nodes the lookups alone make as many.
+	// maxMeet times k connections are enough for a join. In a network of more
+	// than a few hundred nodes the lookups alone open as many.
 	maxMeet    = 5
 	meetAtOnce = 8
 )
 
-// fill connects to peers that the lookups of a join have named and not asked:
-// they stand in the replacement caches then, each of them alive, and the first
-// operations of the node pay for no handshake. It takes no longer than a request
-// may: nobody who names peers that are not there holds up a join.
+// fill connects to peers that the lookups of a join have named but not queried.
+// They then are in the replacement caches, each known to be alive, and the node's
+// first operations need no handshake. fill is bounded by Config.RPCTimeout, so that
+// a peer that names absent peers cannot delay a join.
 func (n *Node) fill(ctx context.Context, joined []*lookup.Outcome) {
 	ctx, cancel := context.WithTimeout(ctx, n.config.RPCTimeout)
 	defer cancel()
@@ -218,14 +220,14 @@ func (n *Node) fill(ctx context.Context, joined []*lookup.Outcome) {
 			out.ApplyReferrals(id)
 			ctx, cancel := context.WithTimeout(ctx, n.softTimeout(query{Contact: n.refs.Of(id).Contact()}))
 			defer cancel()
-			n.link(ctx, id) // one that cannot be met is noted by dial, which goes on for dialLinger
+			n.link(ctx, id) // dial records a failure; it continues for dialLinger
 		})
 	}
 	wg.Wait()
 }
 
 // meetBootstrap connects to the bootstrap peers, all at once. One that answers
-// is enough, and the others are not waited for long.
+// is enough: the others then have one more second.
 func (n *Node) meetBootstrap(ctx context.Context) error {
 	targets := n.bootstrap.list()
 	if len(targets) == 0 {
@@ -237,9 +239,9 @@ func (n *Node) meetBootstrap(ctx context.Context) error {
 	var meet []target
 	for _, t := range targets {
 		if t.id == n.id {
-			continue // one list for everybody names ourselves, too
+			continue // all nodes may share one list, which then names this node too
 		}
-		if t.addr != "" { // before any dial: those of one peer share one, which tries all that it has
+		if t.addr != "" { // before any dial: targets with one ID share a dial, which tries all addresses
 			n.peers.Add(t.id, peerstore.SourceUser, time.Now(), 0, t.addr)
 		}
 		meet = append(meet, t)
@@ -292,8 +294,8 @@ func (n *Node) refresh(ctx context.Context, before time.Time) error {
 	return err
 }
 
-// walkAll looks up targets one after the other. Those that nobody answers are
-// passed over: the table may have nobody there yet.
+// walkAll looks up targets one after the other. It skips a target whose lookup fails
+// because no peer answers: the table may have no contact in that range yet.
 func (n *Node) walkAll(ctx context.Context, targets []routing.Key) ([]*lookup.Outcome, error) {
 	var outs []*lookup.Outcome
 	for _, target := range targets {
@@ -310,13 +312,13 @@ func (n *Node) walkAll(ctx context.Context, targets []routing.Key) ([]*lookup.Ou
 	return outs, nil
 }
 
-// lonely reports whether no contact of the table is held to be alive.
+// lonely reports whether the table has no contact that is considered alive.
 func (n *Node) lonely() bool {
 	return !n.routes.HasLive()
 }
 
-// rejoin keeps a node in the network that has lost all its peers, or never
-// found any, for as long as it knows a bootstrap peer.
+// rejoin joins again, with backoff from 1 second to 1 minute, while the node has no
+// live contact and knows a bootstrap peer.
 func (n *Node) rejoin(ctx context.Context) {
 	wait := time.Second
 	timer := time.NewTimer(wait)

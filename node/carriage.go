@@ -8,18 +8,18 @@ import (
 	"github.com/kadquic/kadquic/internal/relay"
 )
 
-// carriage is what a link has to do with relaying, on either side of it.
+// carriage is the relaying state of a link, both as a relay and as a relay's client.
 type carriage struct {
 	reading sync.Once
 
 	mu      sync.Mutex // guards release
-	release func()     // ends the hold for the sake of the place that the peer has here; nil: it has none
+	release func()     // ends the hold that the peer's reservation here has on the connection; nil: no reservation
 
-	early []earlyDatagram // from the peer, a relay, of those to whom there is no route yet; guarded by relays.mu
+	early []earlyDatagram // received through this relay from peers without a route yet; guarded by relays.mu
 }
 
-// An earlyDatagram is one that came before the call that explains it: a DATAGRAM
-// frame does not wait for the stream.
+// An earlyDatagram is a datagram that arrived before the call it belongs to: a DATAGRAM
+// frame may overtake the stream.
 type earlyDatagram struct {
 	at time.Time
 	b  relay.Datagram
@@ -30,7 +30,7 @@ const (
 	earlyLife = time.Second
 )
 
-// SendDatagram and MaxDatagram make a link one of package relay's.
+// SendDatagram and MaxDatagram make a link usable as a link of package relay.
 func (l *link) SendDatagram(b []byte) bool {
 	l.conn.Touch()
 	return l.conn.SendDatagram(b)
@@ -38,8 +38,8 @@ func (l *link) SendDatagram(b []byte) bool {
 
 func (l *link) MaxDatagram() int { return l.conn.MaxDatagram() }
 
-// carry begins to read the link's datagrams, which go from then on to whom they
-// are for: another peer, if this node is the relay, or this node.
+// carry begins to read the link's datagrams. Each goes to its destination: to another
+// peer, if this node is the relay, or else to this node.
 func (l *link) carry() {
 	l.carriage.reading.Do(func() {
 		l.node.spawn(func() {
@@ -59,8 +59,8 @@ func (l *link) carry() {
 	})
 }
 
-// relayedFrom takes a datagram of another peer that came by a relay. Those whom
-// nobody has introduced to us have to wait for that.
+// relayedFrom handles a datagram that another peer sent through a relay. If the peer has
+// no route yet, the datagram waits up to earlyLife for the relay to introduce the peer.
 func (n *Node) relayedFrom(l *link, d relay.Datagram) {
 	rs := &n.relays
 	rs.mu.Lock()

@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// checkEvery is how often a relay is checked at most, whatever the number of
-	// conversations.
+	// checkEvery is the shortest interval between two checks of a relay, whatever the
+	// number of connections through it.
 	checkEvery = 250 * time.Millisecond
-	// renewEvery is how often the connection to a relay is replaced at most: a handshake
-	// is more work for a busy relay than the PING that it has not answered.
+	// renewEvery is the shortest interval between two replacements of the connection to a
+	// relay: a handshake costs a busy relay more than the PING that it has not answered.
 	renewEvery = 10 * time.Second
 )
 
-// checkRelays asks every relay that a peer may reach us by whether it is there: those that
-// hold a reservation of ours, and the one in use for that peer. The request also tells
-// the relay our address, if that has changed: a relay follows to where packets come from,
-// and until then whatever it sends us is lost.
+// checkRelays pings every relay through which a peer may reach this node: those that
+// hold a reservation for this node, and the one in use for that peer. The request also
+// shows the relay this node's address if it has changed: the relay follows the source
+// address of packets, and until then its packets to this node are lost.
 func (n *Node) checkRelays(peer wire.PeerID) {
 	rs := &n.relays
 	rs.mu.Lock()
@@ -41,9 +41,9 @@ func (n *Node) checkRelays(peer wire.PeerID) {
 	}
 }
 
-// checkLink asks the relay of a link whether it is there, and replaces the link if neither
-// an answer nor anything else comes from there in time. If only the answer does not, the
-// relay is slow, or we are: that is no error.
+// checkLink pings the relay of a link, and replaces the link if no packet at all arrives
+// from the relay in time. If other packets arrive but no answer, the relay or this node
+// is slow, which is no error.
 func (n *Node) checkLink(l *link) error {
 	if !l.IsUp() {
 		return nil
@@ -56,15 +56,15 @@ func (n *Node) checkLink(l *link) error {
 		l.unheard.Store(false)
 		return nil
 	}
-	l.unheard.Store(true) // until it is heard, others are used
+	l.unheard.Store(true) // other relays are used until this one is heard again
 	n.renewLink(l)
 	return err
 }
 
 // renewLink replaces the link to a relay that does not answer, if the relay accepts
-// another connection. A relay may be there and send to an address that we have no more:
-// if it has dialled us it must not follow us to another (RFC 9000 §9), and quic-go before
-// v0.65 follows twice.
+// another connection. A live relay may send to an old address of this node: a relay that
+// has dialled the connection must not follow it to a new address (RFC 9000 §9), and
+// quic-go before v0.65 follows twice.
 func (n *Node) renewLink(l *link) {
 	c, ok := n.pool.Lookup(publicKey(l.id))
 	if !ok || c != l.conn || c.Virtual() || c.Retired() || time.Since(l.began) < renewEvery {
@@ -75,6 +75,6 @@ func (n *Node) renewLink(l *link) {
 	n.spawn(func() {
 		ctx, cancel := context.WithTimeout(n.ctx, n.config.RPCTimeout)
 		defer cancel()
-		n.relayLink(ctx, l.id) // our reservation moves to it; a call moves the routes
+		n.relayLink(ctx, l.id) // this node's reservation moves to the new link; a call moves the routes
 	})
 }

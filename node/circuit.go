@@ -12,8 +12,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Learn notes where a peer may be reached, without connecting to it, and returns
-// its ID. The address must end in /p2p/ID; it may go by a relay:
+// Learn records an address of a peer, without connecting to it, and returns the
+// peer's ID. The address must end in /p2p/ID; it may go through a relay:
 // /…/p2p/RELAY/p2p-circuit/p2p/ID.
 func (n *Node) Learn(addr ma.Multiaddr) (wire.PeerID, error) {
 	now := time.Now()
@@ -51,7 +51,7 @@ func (rs *relays) learn(peer, by wire.PeerID) {
 	defer rs.mu.Unlock()
 	known := slices.DeleteFunc(slices.Clone(rs.learned[peer]), func(id wire.PeerID) bool { return id == by })
 	if len(known) == 0 && len(rs.learned) >= maxLearned {
-		for old := range rs.learned { // any will do
+		for old := range rs.learned { // any entry
 			delete(rs.learned, old)
 			break
 		}
@@ -60,9 +60,9 @@ func (rs *relays) learn(peer, by wire.PeerID) {
 	rs.learned[peer] = known[:min(len(known), wire.MaxRelays)]
 }
 
-// relaysOf returns the relays by which a peer may be reached, as far as it is
-// known: what its own record says, if we have that, and what the user told. Those to
-// which we are connected come first: by others a call takes a handshake longer.
+// relaysOf returns the known relays through which a peer may be reached: those of the
+// peer's own record, if this node has it, and those that the user gave. Relays to which
+// this node is connected come first: a call through another takes a handshake longer.
 func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
 	var all []wire.PeerID
 	if r := n.recordOf(id, time.Now()); r != nil {
@@ -87,7 +87,7 @@ func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
 	return unique
 }
 
-// circuits returns the node's own addresses by its relays.
+// circuits returns the node's own addresses through its relays.
 func (n *Node) circuits() []ma.Multiaddr {
 	var all []ma.Multiaddr
 	for _, r := range n.Relays() {
@@ -96,7 +96,7 @@ func (n *Node) circuits() []ma.Multiaddr {
 	return all
 }
 
-// circuitsOf returns the node's own addresses by one of its relays.
+// circuitsOf returns the node's own addresses through one of its relays.
 func (n *Node) circuitsOf(r RelayInfo) (all []ma.Multiaddr) {
 	for _, a := range n.relayAddrs(r) {
 		all = append(all, wire.Circuit{Addr: a, Relay: r.ID, Peer: n.id}.Multiaddr())
@@ -105,8 +105,8 @@ func (n *Node) circuitsOf(r RelayInfo) (all []ma.Multiaddr) {
 }
 
 // relayAddrs returns the address of a relay at which this node is connected to it, and
-// one of the other family, if the relay has one: whoever is to call this node may lack a
-// family that this node has.
+// one of the other family, if the relay has one: a caller may lack a family that this
+// node has.
 func (n *Node) relayAddrs(r RelayInfo) []wire.Addr {
 	addrs := []wire.Addr{r.Addr}
 	others := n.peers.AppendVerified(nil, r.ID)

@@ -13,26 +13,27 @@ import (
 // maxSkews is how many peers' clocks are remembered.
 const maxSkews = 32
 
-// skew compares our clock with those that peers tell in HELLO. Records end at
-// an absolute time, so a clock that is far off makes a node's records worthless
-// to others. Goroutines may share it.
+// skew compares this node's clock with the clocks that peers send in HELLO. Records
+// expire at an absolute time, so a clock that is far off makes a node's records
+// worthless to others. Goroutines may share it.
 type skew struct {
 	mu     sync.Mutex
 	clocks []clock // the latest maxSkews, in a ring
 	next   int
 }
 
-// A clock is that of one peer, or of one network: whoever makes many identities
-// counts once.
+// A clock is the clock of one peer, or of one network, so that a host with many
+// identities counts once.
 type clock struct {
 	id  wire.PeerID  // zero: of a network
 	net netip.Prefix // the zero Prefix: of a peer
 	by  time.Duration
-	at  time.Time // when it was compared with ours
+	at  time.Time // when it was compared with this node's clock
 }
 
-// observe notes that a peer's clock is ahead of ours by that much. Where its address
-// is a public one, what others of the /24 (IPv6: /64) have said counts no more.
+// observe records that a peer's clock is ahead of this node's clock by the given
+// duration. If the peer's address is public, this replaces the last observation from
+// its /24 (IPv6: /64).
 func (s *skew) observe(id wire.PeerID, from netip.Addr, by time.Duration, now time.Time) {
 	c := clock{id: id, by: by, at: now}
 	if reach.ScopeOf(from) == reach.ScopeGlobal {
@@ -52,8 +53,9 @@ func (s *skew) observe(id wire.PeerID, from netip.Addr, by time.Duration, now ti
 	s.next = (s.next + 1) % maxSkews
 }
 
-// median returns how far others are ahead of us, once three or more have said. What
-// they said before our clock was set, or this machine slept, tells nothing any more.
+// median returns the median lead of other clocks over this node's, and false with fewer
+// than three observations. It ignores observations from before this node's clock was set
+// or this machine slept: monotonic and wall time then differ by a minute or more.
 func (s *skew) median(now time.Time) (time.Duration, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,12 +21,12 @@ import (
 type Mode uint8
 
 const (
-	// ModeAuto is server until it is known that nobody can reach the node, and client
-	// until somebody does: see [Node.Reachability].
+	// ModeAuto is server until the node knows that no peer can reach it, and then client
+	// until a peer does: see [Node.Reachability].
 	ModeAuto Mode = iota
-	// ModeServer answers requests, stores records and stands in routing tables.
+	// ModeServer answers requests, stores records and is kept in routing tables.
 	ModeServer
-	// ModeClient only asks: no routing table keeps it and it stores nothing.
+	// ModeClient only sends requests: no routing table keeps it and it stores nothing.
 	ModeClient
 )
 
@@ -41,7 +41,7 @@ func (m Mode) String() string {
 }
 
 // Config describes a node. The zero value works: a fresh identity, alone on the
-// network "main" until somebody connects, listening on any free UDP port.
+// network "main" until a peer connects, listening on any free UDP port.
 type Config struct {
 	// Key is the node's identity. If nil, a fresh one. See [quic.LoadOrCreateKey].
 	Key ed25519.PrivateKey
@@ -54,49 +54,50 @@ type Config struct {
 	Mode Mode
 
 	// Listen is where to listen: /ip4/…/udp/…/quic-v1 or /ip6/…; port 0 is any
-	// free port. One socket per address serves for everything; 0.0.0.0 and ::
+	// free port. One socket per address serves all connections; 0.0.0.0 and ::
 	// on one port share one. If nil, one dual-stack socket on any free port.
 	Listen []ma.Multiaddr
 
 	// PacketConns are sockets to use instead of Listen, closed with the node: a
-	// simulated network plugs in here. One with a method
-	// OpenPort() (net.PacketConn, error) can open more on the same host, by which the
-	// node punches holes.
+	// simulated network plugs in here. A socket with the method
+	// OpenPort() (net.PacketConn, error) can open more sockets on the same host, which
+	// the node uses for hole punching.
 	PacketConns []net.PacketConn
 
 	// Bootstrap are peers through which to join, each with its /p2p/ID. If nil,
 	// the node waits for others to connect.
 	Bootstrap []ma.Multiaddr
 
-	// Discovery finds peers near, whom the node then meets, and lets them find it.
-	// If nil, nobody looks.
+	// Discovery finds peers nearby, to which the node then connects, and announces the
+	// node to them. If nil, there is no discovery.
 	Discovery Discovery
 
-	// NoPortMapping keeps the node from asking the router of the network, by PCP,
-	// NAT-PMP and UPnP, to let others in to its sockets, and from renewing that while
-	// it runs. Clients never ask, nor does a node for sockets on loopback or IPv6 only.
+	// NoPortMapping keeps the node from requesting port mappings for its sockets from
+	// the network's router, by PCP, NAT-PMP and UPnP, and from renewing them while it
+	// runs. Clients never request one, nor does a node for sockets on loopback or IPv6
+	// only.
 	NoPortMapping bool
 
-	// NoRelay keeps the node from relaying for others. A server relays, within
-	// limits, for peers that cannot be reached: what they send one another goes
-	// through it, which it cannot read.
+	// NoRelay keeps the node from relaying for others. By default a server relays, within
+	// limits, for peers that cannot be reached: it forwards their packets, which it
+	// cannot read.
 	NoRelay bool
 
 	// Admit keeps strangers out of a private network: a peer for which it
-	// returns an error is refused within the handshake. If nil, everyone may.
-	// It is called from many goroutines. Peers of a private network cannot be asked
-	// whether they reach the node, for who is to find out comes as a stranger: give
-	// those that nobody reaches ModeClient.
+	// returns an error is refused within the handshake. If nil, every peer is
+	// admitted. It is called from many goroutines. Nodes of a private network cannot
+	// test their reachability, because a dial-back comes from an unknown key: give
+	// ModeClient to nodes that no peer can reach.
 	Admit func(wire.PeerID) error
 
-	// Agent is what the node calls itself to others. If empty, "kadquic".
+	// Agent is the name that the node tells other peers. If empty, "kadquic".
 	Agent string
 
 	// K is the replication factor and the size of a k-bucket (Kademlia §2.1).
 	// If zero, 20. All nodes of a network should agree.
 	K int
 
-	// Alpha bounds the requests one lookup has under way (Kademlia §2.3).
+	// Alpha bounds the requests that one lookup has in flight (Kademlia §2.3).
 	// If zero, 3, or K if that is less.
 	Alpha int
 
@@ -108,10 +109,10 @@ type Config struct {
 	// (Kademlia §2.3). If zero, 1 hour. If negative, never refreshed.
 	RefreshInterval time.Duration
 
-	// RepublishInterval is how long a record may go without being sent to the k
-	// nearest to its key again, by any of them (Kademlia §2.5); up to a quarter
-	// more, by chance, so that usually one of them does it. If zero, 1 hour. If
-	// negative, this node neither republishes nor hands over what it holds.
+	// RepublishInterval is how long a record may go until one of the k nearest to its
+	// key sends it to the others again (Kademlia §2.5). Each adds up to a quarter at
+	// random, so that usually only one of them republishes. If zero, 1 hour. If
+	// negative, this node neither republishes nor hands over the records it holds.
 	RepublishInterval time.Duration
 
 	// MaxConnections bounds the connections accepted; 64 more may be dialled.
@@ -122,12 +123,12 @@ type Config struct {
 	// If zero, 24 hours.
 	RecordTTL time.Duration
 
-	// Data is a directory, made if need be, in which the node keeps one file,
-	// node.db: the records it holds, what it publishes, and the peers it knows, so
-	// that it is back where it was after a restart or a crash, without a bootstrap
-	// list. A record is acknowledged when it is on the disk. Only one process can
-	// have it open. The identity is not in it. If empty, all is in memory and ends
-	// with the node.
+	// Data is a directory, created if it does not exist, in which the node keeps one
+	// file, node.db: the records it holds, its publications, and the peers it knows.
+	// With it, a node resumes after a restart or a crash without a bootstrap list. A
+	// record is acknowledged when it is on the disk. Only one process can have the file
+	// open. It does not contain the identity. If empty, all state is in memory and is
+	// lost when the node ends.
 	Data string
 
 	// StoreBytes and StoreRecords bound the records held for others.
@@ -139,15 +140,15 @@ type Config struct {
 	// If nil, there are none.
 	Namespaces map[string]Namespace
 
-	// Logger receives what an operator may want to know. If nil, silence.
+	// Logger receives messages for an operator. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Trace observes every lookup and peer of the node. If nil, nobody does.
+	// Trace observes every lookup and peer of the node. If nil, there is no trace.
 	// See [WithTrace] for one operation.
 	Trace *Trace
 }
 
-// maxInterval bounds intervals, so that what is added to them does not overflow.
+// maxInterval bounds intervals, so that additions to them do not overflow.
 const maxInterval = 365 * 24 * time.Hour
 
 // withDefaults returns c with every zero field given its documented value.
@@ -227,7 +228,7 @@ func splitBootstrap(peers []ma.Multiaddr) ([]target, error) {
 	return targets, nil
 }
 
-// splitTarget takes apart an address that a user gives, which says who is there.
+// splitTarget parses an address that a user gives, which must end in the peer's ID.
 func splitTarget(p ma.Multiaddr) (target, error) {
 	if wire.IsCircuit(p) {
 		return target{}, fmt.Errorf("address %q goes by a relay: what joins a network is the relay's own address, up to /p2p-circuit: %w", p, wire.ErrAddr)
@@ -245,7 +246,8 @@ func splitTarget(p ma.Multiaddr) (target, error) {
 	return target{id, addr}, nil
 }
 
-// A target is a peer and one address of it, "" for those in the peerstore.
+// A target is a peer and one of its addresses; "" stands for its addresses in the
+// peerstore.
 type target struct {
 	id   wire.PeerID
 	addr wire.Addr
