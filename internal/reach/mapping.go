@@ -77,8 +77,8 @@ func together(all []vote) []vote {
 
 func spread(some []vote) time.Duration { return some[len(some)-1].since.Sub(some[0].since) }
 
-// medianStep is how far ports lie apart, in their order. The order of time would
-// say more of a NAT that nobody else uses, but dials cross.
+// medianStep returns the median distance between neighbouring port numbers. The order in time
+// would tell more about a NAT with a single user, but dials cross.
 func medianStep(seen []vote) int {
 	var ports, steps []int
 	for _, vote := range seen {

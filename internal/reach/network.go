@@ -2,8 +2,8 @@ package reach
 
 import "net/netip"
 
-// NetworkOf is the network that votes, and is limited, as one: an IPv4 /24 or an IPv6
-// /64, of which addresses cost nothing to whoever has one there.
+// NetworkOf returns the network that votes, and is limited, as one: an IPv4 /24 or an IPv6 /64.
+// The holder of one address in it can have the others for free.
 func NetworkOf(a netip.Addr) netip.Prefix {
 	if a.Is4() {
 		return prefix(a, 24)
@@ -11,9 +11,8 @@ func NetworkOf(a netip.Addr) netip.Prefix {
 	return prefix(a, 64)
 }
 
-// SiteOf is the network that a relay limits as one, and that tells but once that it
-// does not reach us: an IPv6 /64 costs nothing, there are 65536 of them in what one
-// customer may have.
+// SiteOf returns the network that a relay limits as one, and whose dial-back failures count
+// once: an IPv4 /24 or an IPv6 /48. One customer may have a whole /48, with 65536 /64s.
 func SiteOf(a netip.Addr) netip.Prefix {
 	if a.Is4() {
 		return NetworkOf(a)

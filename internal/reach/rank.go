@@ -17,8 +17,8 @@ type Interface struct {
 	Virtual bool         // of a bridge or tunnel of containers or virtual machines
 }
 
-// localRank orders addresses of the machine: those at which others are likely to reach
-// it come first. A confirmed one is an address at which some peer sees the node.
+// localRank ranks an address of the machine: peers are likelier to reach a lower rank. An
+// address is confirmed if a peer sees the node there.
 func localRank(i Interface, confirmed bool) int {
 	switch {
 	case i.Default:
@@ -31,10 +31,9 @@ func localRank(i Interface, confirmed bool) int {
 	return 3
 }
 
-// remoteRank orders addresses that a peer has told by how likely it is that this
-// machine reaches the peer there: on the LAN of the default route, by the internet, on
-// another LAN of ours, elsewhere. A private address in the subnet of a bridge is one of
-// our own containers rather than the peer.
+// remoteRank ranks an address of a peer by how likely this machine reaches the peer there: on
+// the LAN of the default route, over the internet, on another LAN of this machine, elsewhere. A
+// private address in the subnet of a bridge belongs to a local container rather than the peer.
 func remoteRank(a netip.Addr, ours []Interface) int {
 	if scope := ScopeOf(a); scope == ScopeGlobal {
 		for _, i := range ours {
@@ -65,15 +64,15 @@ func remoteRank(a netip.Addr, ours []Interface) int {
 	return rank
 }
 
-// A kind is what addresses have in common that the same peers reach.
+// A kind groups addresses that the same peers can reach.
 type kind struct {
 	scope Scope
 	is4   bool
 }
 
-// Cover orders addresses, the best first, so that the first n are the best of which at
-// least one is of each scope and family that there is, as far as n allows. The order
-// stays the same otherwise. An address that is not valid is a kind of its own.
+// Cover reorders addresses, given the best first, so that the first n hold the best ones and,
+// as far as n allows, one of each scope and family that occurs. Otherwise the order stays.
+// All invalid addresses form a separate kind.
 func Cover[A any](all []A, n int, at func(A) netip.Addr) []A {
 	if len(all) <= n {
 		return all

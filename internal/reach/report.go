@@ -8,29 +8,29 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A Report is all that is known at one moment.
+// A Report is a snapshot of a Self.
 type Report struct {
 	Places     []Known // widest scope first
 	IPv4, IPv6 NAT
 }
 
-// Known is what is known of a place.
+// Known describes one candidate.
 type Known struct {
 	Candidate
 	Addr    wire.Addr
-	Told    bool // to others
+	Told    bool // announced to peers
 	Verdict Verdict
 }
 
-// NAT is what stands before the node, for one family of addresses.
+// NAT describes the NAT in front of the node for one address family.
 type NAT struct {
 	Mapping wire.Mapping
-	Votes   int        // voters that have said where they see us: IPv4 addresses, IPv6 /64
-	Outside netip.Addr // the IP at which most of them do; not valid if none does
-	Verdict Verdict    // on wherever whoever is asked sees us
+	Votes   int        // voters that reported where they see the node: IPv4 addresses, IPv6 /64s
+	Outside netip.Addr // the IP at which most of them see it; invalid if there is none
+	Verdict Verdict    // on SeenBy of the family
 }
 
-// Report returns it.
+// Report returns a snapshot.
 func (s *Self) Report(now time.Time) Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,30 +6,28 @@ import (
 )
 
 const (
-	// MinVotes is how many networks must see us at an address before we believe
-	// it: one liar cannot make us tell others of a place where we are not. It is also
-	// how many voters must agree on an address before a NAT counts as one that gives
-	// the same to all.
+	// MinVotes is how many networks must see the node at an address until it believes them: a
+	// single liar cannot make it announce a wrong address. It is also how many voters must
+	// agree on an address until the NAT's mapping counts as endpoint-independent.
 	MinVotes = 2
 	maxVotes = 128
 	// voteLife is how long a vote counts after its voter was last connected.
-	// Mappings of NATs that are used no more live for minutes (RFC 4787 §4.3).
+	// An unused mapping of a NAT lives for minutes (RFC 4787 §4.3).
 	voteLife     = 10 * time.Minute
-	keepVotesFor = voteLife / 2 // a vote as old as that is to be renewed
+	keepVotesFor = voteLife / 2 // a vote of this age needs renewal
 )
 
-// votes say where others see us. Each voter has one vote for each of our sockets, the
-// latest. To believe an address, networks count (IPv4 /24, IPv6 /64), by the latest vote
-// of each: whoever has one address there has the others, too. To tell what a NAT does,
-// voters count: a NAT treats each IP as another destination (RFC 4787 §4.1), also where
-// all servers stand at one hoster. The zero value has none; time is an argument;
-// goroutines must not share it.
+// votes hold where peers see the node. Each voter has one vote for each socket, its latest. For
+// believing an address, networks count (IPv4 /24, IPv6 /64), by the latest vote of each,
+// because the holder of one address in a network can have the others too. For classifying a
+// NAT, voters count, because a NAT treats each IP as another destination (RFC 4787 §4.1), even
+// if all servers are at one hoster. The zero value is empty. Goroutines must not share it.
 type votes struct {
 	of    map[voter]vote
 	casts uint64 // votes cast so far
 }
 
-// A voter is an IPv4 address or an IPv6 /64, and our socket by its port.
+// A voter is an IPv4 address or an IPv6 /64, together with the port of one of our sockets.
 type voter struct {
 	from   netip.Prefix
 	socket uint16
@@ -46,24 +44,24 @@ type vote struct {
 	by     netip.Addr
 	socket uint16
 	addr   netip.AddrPort
-	at     time.Time // when the voter last stood by it
-	since  time.Time // when the voter first saw us there
-	first  uint64    // place in the order of since
-	last   uint64    // place in the order of the latest votes; 0 if that is not known
+	at     time.Time // when the voter last confirmed it
+	since  time.Time // when the voter first saw the node there
+	first  uint64    // position in the order of since
+	last   uint64    // position in the order of the latest votes; 0 if unknown
 }
 
-// maxOfNetwork is how many voters of a network are kept for each socket: as many as
-// suffice to classify a NAT, and too few to outvote many other networks.
+// maxOfNetwork is how many voters of a network are kept for each socket: enough to classify a
+// NAT, and too few to outvote many other networks.
 const maxOfNetwork = MinScattered
 
-// cast takes in that a peer at by sees socket at addr.
+// cast notes that a peer at by sees socket at addr.
 func (v *votes) cast(by netip.Addr, socket uint16, addr netip.AddrPort, now time.Time) {
 	v.casts++
 	v.set(vote{by: by, socket: socket, addr: addr, at: now, since: now, first: v.casts, last: v.casts})
 }
 
-// stand is cast for a peer that is connected still and has said nothing new: what
-// another of its network has said since stays.
+// stand is cast for a peer that is still connected and reports nothing new. A later report
+// from its network stays.
 func (v *votes) stand(by netip.Addr, socket uint16, addr netip.AddrPort, now time.Time) {
 	before, voted := v.of[voterOf(by, socket)]
 	switch {
@@ -76,7 +74,7 @@ func (v *votes) stand(by netip.Addr, socket uint16, addr netip.AddrPort, now tim
 	}
 }
 
-// set keeps a vote, and makes room for it.
+// set keeps a vote and drops others if there are too many.
 func (v *votes) set(n vote) {
 	key := voterOf(n.by, n.socket)
 	if before, voted := v.of[key]; voted && before.addr == n.addr {
@@ -102,7 +100,7 @@ func (v *votes) set(n vote) {
 	v.of[key] = n
 }
 
-// dropOldest drops that of the votes which has gone longest without its voter.
+// dropOldest drops the vote that was confirmed the longest time ago.
 func (v *votes) dropOldest(of func(vote) bool) {
 	var oldest voter
 	var at time.Time
@@ -144,7 +142,7 @@ func (v *votes) counts() map[netip.AddrPort]int {
 	return counts
 }
 
-// besides returns how many networks other than one see us at an address.
+// besides returns how many networks, without the given one, see the node at an address.
 func (v *votes) besides(addr netip.AddrPort, not netip.Prefix) (count int) {
 	for key, vote := range v.networks() {
 		if vote.addr == addr && key.from != not {
@@ -154,7 +152,7 @@ func (v *votes) besides(addr netip.AddrPort, not netip.Prefix) (count int) {
 	return count
 }
 
-// anyBesides reports whether a network other than one sees us at any address.
+// anyBesides reports whether any network but the given one sees the node at some address.
 func (v *votes) anyBesides(not netip.Prefix) bool {
 	for _, vote := range v.of {
 		if NetworkOf(vote.by) != not {
@@ -164,7 +162,7 @@ func (v *votes) anyBesides(not netip.Prefix) bool {
 	return false
 }
 
-// outside returns the public IP of a family at which most networks see us.
+// outside returns the public IP of a family at which most networks see the node.
 func (v *votes) outside(is4 bool) (most netip.Addr) {
 	counts := make(map[netip.Addr]int)
 	for _, vote := range v.networks() {
@@ -179,7 +177,7 @@ func (v *votes) outside(is4 bool) (most netip.Addr) {
 	return most
 }
 
-// fresh returns how many public networks have stood by where they see us since.
+// fresh returns how many public networks have confirmed their vote since.
 func (v *votes) fresh(since time.Time) (count int) {
 	networks := make(map[netip.Prefix]bool)
 	for _, vote := range v.of {
@@ -190,22 +188,22 @@ func (v *votes) fresh(since time.Time) (count int) {
 	return len(networks)
 }
 
-// Vote takes in that a peer at by sees one of our sockets, named by its port, at addr.
+// Vote notes that a peer at by sees one of our sockets, named by its port, at addr.
 func (s *Self) Vote(by netip.Addr, socket uint16, addr netip.AddrPort, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.votes.cast(by, socket, addr, now)
 }
 
-// Stand is Vote for a peer that is connected still and has said nothing new.
+// Stand is Vote for a peer that is still connected and reports nothing new.
 func (s *Self) Stand(by netip.Addr, socket uint16, addr netip.AddrPort, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.votes.stand(by, socket, addr, now)
 }
 
-// NeedsVotes reports whether all we know of where we are is what others say, and too
-// few have said so lately: a place would be ours no more when their votes end.
+// NeedsVotes reports whether the node's addresses rest on votes alone, and too few of them are
+// recent: the node would lose a candidate when they expire.
 func (s *Self) NeedsVotes(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,7 +215,7 @@ func (s *Self) NeedsVotes(now time.Time) bool {
 	return s.votes.fresh(now.Add(-keepVotesFor)) < MinVotes
 }
 
-// HasVoted reports whether somebody in a network has said where it sees us.
+// HasVoted reports whether a peer of a network has reported where it sees the node.
 func (s *Self) HasVoted(network netip.Prefix) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

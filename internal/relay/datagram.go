@@ -10,11 +10,11 @@ import (
 type Kind uint8
 
 const (
-	Whole     Kind = 0 // a packet
-	First     Kind = 1 // the first part of one
+	Whole     Kind = 0 // a whole packet
+	First     Kind = 1 // the first part of a packet
 	Second    Kind = 2
 	Fuel      Kind = 3
-	FirstCut  Kind = 4 // as First, but by the relay
+	FirstCut  Kind = 4 // as First, but cut by the relay
 	SecondCut Kind = 5
 
 	// fromRelay is added to the kind on the way from the relay.
@@ -22,30 +22,29 @@ const (
 )
 
 const (
-	// HeaderLen is what stands before a packet that travels whole.
+	// HeaderLen is the length of the header of a whole packet.
 	HeaderLen = 1 + len(wire.PeerID{})
-	// partLen is what stands before a part.
+	// partLen is the length of the header of a part.
 	partLen = HeaderLen + 2
 	// MaxPacket is the longest packet that is relayed.
 	MaxPacket = 1500
 )
 
-// isPart reports whether the kind has a number.
+// isPart reports whether the kind is a part, which has a number.
 func (k Kind) isPart() bool {
 	return k == First || k == Second || k == FirstCut || k == SecondCut
 }
 
-// A Datagram is one taken apart. Content lies within what was parsed.
+// A Datagram is a parsed datagram. Content shares memory with the bytes that were parsed.
 type Datagram struct {
 	Kind    Kind
-	From    bool        // it comes from the relay, and Peer from whom
-	Peer    wire.PeerID // whom it is for, otherwise
+	From    bool        // the datagram comes from the relay, and Peer is the sender
+	Peer    wire.PeerID // otherwise the recipient
 	Number  uint16      // of a part
 	Content []byte
 }
 
-// Parse takes a datagram apart; false if it is none that is relayed. Kinds not
-// known here pass.
+// Parse parses a datagram. It returns false if the length is invalid. Unknown kinds are valid.
 func Parse(b []byte) (Datagram, bool) {
 	if len(b) < HeaderLen || len(b) > HeaderLen+MaxPacket {
 		return Datagram{}, false
@@ -73,13 +72,13 @@ func (d Datagram) Append(b []byte) []byte {
 	return append(b, d.Content...)
 }
 
-// Send hands a packet for a peer to a link to the relay, whole if that fits, else
-// in two parts of that number. It reports whether all of it was taken.
+// Send sends a packet for a peer over a link to the relay, whole if it fits, otherwise in two
+// parts with that number. It reports whether the link accepted all of it.
 func Send(l Link, peer wire.PeerID, packet []byte, number uint16) bool {
 	return send(l, Datagram{Kind: First, Peer: peer, Number: number, Content: packet})
 }
 
-// send is Send with a datagram in which the kind is that of a first part.
+// send is Send with a datagram whose kind is First or FirstCut.
 func send(l Link, d Datagram) bool {
 	packet, max := d.Content, l.MaxDatagram()
 	var room [HeaderLen + MaxPacket]byte
@@ -102,15 +101,15 @@ func send(l Link, d Datagram) bool {
 	return l.SendDatagram(d.Append(room[:0]))
 }
 
-// maxParts is how many parts wait for their other halves: those follow at once,
-// so that more are waited for only when they are lost.
+// maxParts is how many parts wait for their other half. The other half follows at once, so
+// more of them wait only when packets are lost.
 const maxParts = 8
 
-// A Joiner puts the parts of one peer's packets together again. Its zero value
-// is ready. It keeps at most 8 parts, the latest. Goroutines must not share it.
+// A Joiner joins the parts of packets from one peer. It keeps at most the 8 latest parts. The
+// zero value is ready to use. Goroutines must not share it.
 type Joiner struct {
 	parts [maxParts]part
-	next  int // place of the oldest
+	next  int // index of the oldest
 }
 
 type part struct {
@@ -119,8 +118,9 @@ type part struct {
 	b      []byte // nil: none
 }
 
-// Add takes a datagram and returns the packet that is whole by it. The packet
-// may lie within the datagram. Of kinds that hold no packet there is none.
+// Add takes a datagram and returns the packet that it is or completes. The packet may share
+// memory with the datagram. ok is false while a part is missing, and for kinds that hold no
+// packet.
 func (j *Joiner) Add(d Datagram) (packet []byte, ok bool) {
 	var other Kind
 	switch d.Kind {

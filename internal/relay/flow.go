@@ -17,21 +17,20 @@ func pairOf(a, b wire.PeerID) pair {
 	return pair{a, b}
 }
 
-// A flow is what two peers send one another, from a call on.
+// A flow is the traffic between two peers, beginning with a call.
 type flow struct {
-	called  [2]bool  // who of the pair was: it must have a reservation
-	network *network // of who called first, for which it counts; nil: none
-	callee  *peer    // likewise, who was called first
+	called  [2]bool  // which of the pair was called: that peer must have a reservation
+	network *network // of the first caller, whose limits it counts for; nil: none
+	callee  *peer    // the first callee, likewise
 	used    time.Time
 	bytes   bucket
-	floor   bucket // what it may have though others flood
+	floor   bucket // its guaranteed share while other flows flood
 	number  uint16 // of the next packet that is cut
 }
 
-// Call takes in that an attached peer calls another, and returns the link by
-// which to tell that one. From then on packets are forwarded between them. What
-// the caller had sent a moment too early follows. The error is ErrUnreachable or
-// ErrBusy.
+// Call notes that an attached peer calls another, and returns the callee's link. From then on
+// packets are forwarded between the two, beginning with those that the caller sent before
+// the call arrived. The error is ErrUnreachable or ErrBusy.
 func (s *Server) Call(from, to wire.PeerID, now time.Time) (Link, error) {
 	s.mu.Lock()
 	caller, callee := s.peers[from], s.peers[to]
@@ -67,12 +66,12 @@ func (s *Server) Call(from, to wire.PeerID, now time.Time) (Link, error) {
 	link := callee.link
 	s.mu.Unlock()
 	for _, e := range waiting {
-		s.Forward(from, e.b, now) // of others it waits again
+		s.Forward(from, e.b, now) // datagrams for other peers wait again
 	}
 	return link, nil
 }
 
-// flow returns the flow of a pair, if there is one that has not ended.
+// flow returns the flow of a pair, or nil if there is none or it has ended.
 func (s *Server) flow(at pair, now time.Time) *flow {
 	f := s.flows[at]
 	if f != nil && now.Sub(f.used) > s.limits.FlowIdle {
@@ -82,7 +81,7 @@ func (s *Server) flow(at pair, now time.Time) *flow {
 	return f
 }
 
-// mayCall takes a call from the limits of both.
+// mayCall reports whether the limits of both peers allow a call, and counts it.
 func (s *Server) mayCall(caller, callee *peer, now time.Time) bool {
 	l := &s.limits
 	if n := caller.network; n != nil && n.calls.fill(now, l.NetworkCalls, l.NetworkCallBurst) < 1 {
@@ -97,7 +96,7 @@ func (s *Server) mayCall(caller, callee *peer, now time.Time) bool {
 	return true
 }
 
-// begin makes a flow; nil over a limit.
+// begin makes a flow, or returns nil if a limit is reached.
 func (s *Server) begin(at pair, caller, callee *peer) *flow {
 	n, l := caller.network, &s.limits
 	if len(s.flows) >= l.Flows || callee.flows >= l.PeerFlows || n != nil && (n.flows >= l.NetworkFlows || s.between(n, callee) >= max(l.PeerFlows/4, 1)) {
@@ -112,8 +111,8 @@ func (s *Server) begin(at pair, caller, callee *peer) *flow {
 	return f
 }
 
-// between counts the flows that peers of a network have made to one callee. They
-// may not be all that it can have: then nobody else could call it.
+// between counts the flows that peers of a network have made to one callee. They are limited
+// to a part of the callee's flows, so that other networks can still call it.
 func (s *Server) between(n *network, callee *peer) (count int) {
 	for _, f := range s.flows {
 		if f.network == n && f.callee == callee {
@@ -132,8 +131,8 @@ func (s *Server) end(at pair, f *flow) {
 	delete(s.flows, at)
 }
 
-// Forward sends on a datagram that came from an attached peer, to the peer that
-// it names, or drops it. It changes b, and keeps it only if it came too early.
+// Forward forwards a datagram from an attached peer to the peer that it names, or drops it. It
+// changes b, and keeps it only if it waits for its call.
 func (s *Server) Forward(from wire.PeerID, b []byte, now time.Time) {
 	d, ok := Parse(b)
 	s.mu.Lock()
@@ -185,13 +184,13 @@ func (s *Server) Forward(from wire.PeerID, b []byte, now time.Time) {
 	s.mu.Unlock()
 }
 
-// welcome reports whether one of the two was called who has a reservation.
+// welcome reports whether one of the two was called and has a reservation.
 func (s *Server) welcome(at pair, f *flow, now time.Time) bool {
 	return f.called[0] && s.peers[at[0]].reserved(now) || f.called[1] && s.peers[at[1]].reserved(now)
 }
 
-// within takes n bytes from the limits of the flow, of the sender's network and
-// of all, if each has as many.
+// within takes n bytes from the limits of the flow, of the sender's network and of the relay, if
+// all three allow it.
 func (s *Server) within(f *flow, sender *peer, n int, now time.Time) bool {
 	l := &s.limits
 	spare := l.Burst / 4
@@ -209,7 +208,7 @@ func (s *Server) within(f *flow, sender *peer, n int, now time.Time) bool {
 	return true
 }
 
-// wait keeps a datagram of one who may call in a moment, or drops it.
+// wait keeps a datagram of a peer whose call may follow, or drops it.
 func (s *Server) wait(sender *peer, b []byte, now time.Time) {
 	s.dropEarly(sender, now)
 	if len(sender.early) >= maxEarly || s.early >= maxEarlyAll {
@@ -220,7 +219,7 @@ func (s *Server) wait(sender *peer, b []byte, now time.Time) {
 	s.early++
 }
 
-// dropEarly drops what has waited in vain.
+// dropEarly drops datagrams whose call has not come in time.
 func (s *Server) dropEarly(p *peer, now time.Time) {
 	n := 0
 	for n < len(p.early) && now.Sub(p.early[n].at) > earlyLife {

@@ -2,49 +2,48 @@ package relay
 
 import "time"
 
-// Limits bound what a relay does. A network is an IPv4 /24 or an IPv6 /48. The
+// Limits bound the work and memory of a relay. A network is an IPv4 /24 or an IPv6 /48. The
 // zero value of each field means its default.
 type Limits struct {
-	// Reservations held at once, in all and of one network. If zero, 128 and 8.
+	// Reservations held at the same time, in total and by one network. If zero, 128 and 8.
 	Reservations, NetworkReservations int
 
 	// Lifetime of a reservation that is not renewed. If zero, 1 hour.
 	Lifetime time.Duration
 
-	// Flows between pairs at once: in all, made by callers of one network, and to
-	// one callee, a quarter of these by callers of one network. If zero, 512, 64 and
-	// 64.
+	// Flows at the same time: in total, made by callers of one network, and to one callee.
+	// Callers of one network can make a quarter of the flows to one callee. If zero, 512, 64
+	// and 64.
 	Flows, NetworkFlows, PeerFlows int
 
 	// FlowIdle is how long a flow stays without a packet or a call. If zero, 2
 	// minutes: longer than a QUIC connection may be silent.
 	FlowIdle time.Duration
 
-	// FlowRate and FlowBurst bound the bytes of one flow, both ways together. If
-	// zero, 256 KiB a second, which is enough for speech or to send a photograph in
-	// some seconds, and 128 KiB: half a second's. A sender that begins slowly and
-	// doubles is so told early; with a burst of seconds it would come to lose most
-	// of a window at once.
+	// FlowRate and FlowBurst bound the bytes of one flow, both directions together. If zero,
+	// 256 KiB a second, which suffices for speech or a photograph in some seconds, and
+	// 128 KiB, half a second's worth. A sender in slow start then meets the limit early; with
+	// a burst of several seconds it would lose most of a window at once.
 	FlowRate, FlowBurst int
 
 	// NetworkRate and NetworkBurst bound the bytes from peers of one network. If
 	// zero, 1 MiB a second and 1 MiB.
 	NetworkRate, NetworkBurst int
 
-	// Rate and Burst bound the bytes of all. If zero, 4 MiB a second and 4 MiB. The
-	// last quarter of the burst is for what each flow has within an eighth of its
-	// own rate, so that people who only talk do not notice others' files.
+	// Rate and Burst bound the bytes of the whole relay. If zero, 4 MiB a second and 4 MiB. The
+	// last quarter of the burst is reserved for flows within an eighth of their own rate, so
+	// that file transfers do not disturb conversations.
 	Rate, Burst int
 
-	// Calls a second, and at once, from one network. If zero, 4 and 32.
+	// Calls per second and burst from one network. If zero, 4 and 32.
 	NetworkCalls, NetworkCallBurst int
 
-	// Calls a second, and at once, to one peer. If zero, 8 and 64.
+	// Calls per second and burst to one peer. If zero, 8 and 64.
 	PeerCalls, PeerCallBurst int
 }
 
-// maxEarly is how many datagrams of one peer wait for its call, which they may
-// overtake, and maxEarlyAll of all peers; earlyLife is for how long.
+// maxEarly is how many datagrams of one peer wait for its call, which they may overtake, and
+// maxEarlyAll how many of all peers. earlyLife is how long they wait.
 const (
 	maxEarly    = 8
 	maxEarlyAll = 256
@@ -78,14 +77,14 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// A bucket holds tokens, so many more each second, up to a burst (RFC 2698 with
-// one rate). The zero value is full when it is first looked into.
+// A bucket is a token bucket with one rate and a burst (RFC 2698). The zero value is full at
+// its first use.
 type bucket struct {
 	tokens float64
-	at     time.Time // when that was so
+	at     time.Time // when tokens was right
 }
 
-// fill brings the bucket up to now and returns what is in it.
+// fill adds the tokens due until now and returns how many there are.
 func (b *bucket) fill(now time.Time, rate, burst int) float64 {
 	switch d := now.Sub(b.at); {
 	case b.at.IsZero():
@@ -96,7 +95,7 @@ func (b *bucket) fill(now time.Time, rate, burst int) float64 {
 	return b.tokens
 }
 
-// take takes n tokens, if there are so many.
+// take takes n tokens if the bucket has them.
 func (b *bucket) take(now time.Time, rate, burst, n int) bool {
 	if b.fill(now, rate, burst) < float64(n) {
 		return false

@@ -11,13 +11,12 @@ import (
 
 // A Link is a connection to a peer. Its methods must not block.
 type Link interface {
-	SendDatagram(b []byte) bool // copies b; false: it is dropped
-	MaxDatagram() int           // bytes that fit one
+	SendDatagram(b []byte) bool // copies b; returns false if it dropped b
+	MaxDatagram() int           // bytes that fit one datagram
 }
 
-// A Server relays between peers. Its methods may be called by several goroutines
-// at once. What it keeps of peers is bounded by its Limits and by how many are
-// attached.
+// A Server relays between peers. Make it with [NewServer]. Goroutines may share it. Its memory
+// is bounded by its Limits and by the number of attached peers.
 type Server struct {
 	limits Limits
 
@@ -26,24 +25,24 @@ type Server struct {
 	networks map[netip.Prefix]*network
 	flows    map[pair]*flow
 	total    bucket
-	early    int // datagrams that wait, of all peers
+	early    int // waiting datagrams of all peers
 	stats    Stats
 }
 
-// A peer is one that is attached.
+// A peer is an attached peer.
 type peer struct {
 	link    Link
 	network *network // nil: not limited as one of a network
 	expires time.Time
-	calls   bucket // to it
-	flows   int    // to it
+	calls   bucket // calls to it
+	flows   int    // flows to it
 	early   []early
 }
 
-// reserved reports whether it is relayed to.
+// reserved reports whether the peer has a reservation.
 func (p *peer) reserved(now time.Time) bool { return p != nil && now.Before(p.expires) }
 
-// A network is what peers of one network share.
+// A network holds the limits that peers of one network share.
 type network struct {
 	prefix       netip.Prefix
 	peers        int // attached; with none, and no flow, it is forgotten
@@ -52,26 +51,26 @@ type network struct {
 	bytes, calls bucket
 }
 
-// An early datagram came before the call that makes it welcome.
+// An early datagram arrived before the call that permits it.
 type early struct {
 	at time.Time
 	b  []byte
 }
 
-// Stats are what a relay does and has done.
+// Stats count the work of a relay.
 type Stats struct {
-	Reservations int   // held now
-	Flows        int   // now
-	Calls        int64 // passed on
-	Refused      int64 // reservations and calls, for a limit
+	Reservations int   // current
+	Flows        int   // current
+	Calls        int64 // forwarded
+	Refused      int64 // reservations and calls over a limit
 	Packets      int64 // datagrams forwarded
 	Bytes        int64 // of them, headers included
-	Limited      int64 // datagrams dropped for a limit of rate
-	Stray        int64 // dropped because nobody had called, or nobody is there
+	Limited      int64 // datagrams dropped over a rate limit
+	Stray        int64 // dropped because no call permits them or the recipient is gone
 	Lost         int64 // dropped because a connection could not take them
 }
 
-// Dropped is the sum of the datagrams dropped.
+// Dropped returns how many datagrams were dropped.
 func (s Stats) Dropped() int64 { return s.Limited + s.Stray + s.Lost }
 
 // ErrBusy is returned over a limit.
@@ -90,10 +89,9 @@ func NewServer(l Limits) *Server {
 	}
 }
 
-// Attach says by which link a peer of a network is reached from now on. Of two,
-// the latest counts; a reservation goes with it. The zero Prefix is no network: limits of networks do not
-// apply. It is to be called before the peer reserves or calls, and Detach once
-// for each link when it has ended.
+// Attach sets the link to a peer, which replaces an earlier one and keeps its reservation. from
+// is the peer's network; with the zero Prefix the limits of networks do not apply. Call it
+// before the peer reserves or calls, and call Detach once for each link after its end.
 func (s *Server) Attach(id wire.PeerID, from netip.Prefix, l Link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,8 +112,8 @@ func (s *Server) Attach(id wire.PeerID, from netip.Prefix, l Link) {
 	s.leave(before)
 }
 
-// Detach forgets a peer whose link has ended, unless it has another since. Its
-// flows stay for a while: it may come back.
+// Detach forgets a peer whose link has ended, unless it has another link since. Its flows stay
+// for FlowIdle, because it may come back.
 func (s *Server) Detach(id wire.PeerID, l Link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +125,7 @@ func (s *Server) Detach(id wire.PeerID, l Link) {
 	}
 }
 
-// enter counts a peer of a network.
+// enter counts one more peer of a network.
 func (s *Server) enter(from netip.Prefix) *network {
 	if !from.IsValid() {
 		return nil
@@ -148,22 +146,22 @@ func (s *Server) leave(n *network) {
 	}
 }
 
-// reserve counts the reservations of a network, which may be none.
+// reserve adds to the reservations of a network. n may be nil.
 func (n *network) reserve(by int) {
 	if n != nil {
 		n.reservations += by
 	}
 }
 
-// tidy forgets a network that nobody is left of.
+// tidy forgets a network without peers and flows.
 func (s *Server) tidy(n *network) {
 	if n != nil && n.peers == 0 && n.flows == 0 {
 		delete(s.networks, n.prefix)
 	}
 }
 
-// Reserve gives an attached peer a reservation, or renews it, and says for how
-// long. The error is ErrBusy.
+// Reserve gives an attached peer a reservation, or renews it, and returns its lifetime. The
+// error is ErrBusy.
 func (s *Server) Reserve(id wire.PeerID, now time.Time) (time.Duration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,10 +206,10 @@ func (s *Server) Reserved(id wire.PeerID, now time.Time) bool {
 	return s.peers[id].reserved(now)
 }
 
-// Rate is the bytes a second that one flow may have.
+// Rate returns the bytes per second that one flow may use.
 func (s *Server) Rate() int { return s.limits.FlowRate }
 
-// Expire drops what has ended: it is to be called now and then.
+// Expire drops reservations and flows that have ended. Call it now and then.
 func (s *Server) Expire(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
