@@ -17,6 +17,6 @@
 // or real sockets.
 //
 // The nodes are complete: QUIC, TLS and the records are those of production. In virtual
-// time the rules of testing/synctest hold: what the test waits for has to be in the bubble,
-// so it must not use real sockets, files that block or goroutines from outside.
+// time the rules of testing/synctest hold: the test must not wait for anything outside the
+// bubble, such as real sockets or goroutines that were started before.
 package nodetest

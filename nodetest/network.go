@@ -131,8 +131,8 @@ func (n *Network) Bootstrap() []ma.Multiaddr {
 	return []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(at), n.nodes[0].ID())}
 }
 
-// Kill cuts a node off for good, as a crash or a pulled cable does: it says no goodbye, so
-// that the others have to find out. The node itself goes on, alone, until the test ends.
+// Kill cuts a node off permanently, as a crash or a pulled cable does: it says no goodbye, so
+// its peers have to find out. The node itself goes on, alone, until the test ends.
 func (n *Network) Kill(dead *node.Node) {
 	n.t.Helper()
 	n.medium.kill(n.addrOf(dead))

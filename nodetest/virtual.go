@@ -12,7 +12,7 @@ import (
 
 // Run runs test with a network of count nodes, which have joined through the first, in
 // virtual time (testing/synctest). When test returns the nodes and the network are closed.
-// Each node has a public address in an IPv4 /24 of its own, unless it is behind a [NAT].
+// Each node has a public address in a separate IPv4 /24, unless it is behind a [NAT].
 func Run(t *testing.T, count int, o Options, test func(t *testing.T, net *Network)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,7 +1,7 @@
 // Package peerref gives each peer one object, which the routing table, lookups and
-// connections share. What a reply needs of a contact is then a pointer away: looking
-// up 20 peers for each reply, hashing their IDs and finding their addresses cost a
-// tenth of a request.
+// connections share, so that a reply finds the key and addresses of a contact behind one
+// pointer: looking up 20 peers for each reply, hashing their IDs and finding their addresses
+// cost a tenth of a request.
 package peerref
 
 import (
@@ -64,8 +64,8 @@ func (r *Ref) Contact() Contact { return Contact{Key: r.Key, Addr: r} }
 // maxRefs bounds Refs. A Ref takes some 200 bytes.
 const maxRefs = 1 << 15
 
-// Refs finds the Ref of an ID. When it is full it forgets all. A forgotten Ref stays
-// valid for those who hold it; a later one replaces it when the peer next connects.
+// Refs finds the Ref of an ID. When it is full it forgets all. A forgotten Ref stays valid
+// for its holders; a later one replaces it when the peer next connects.
 // The zero value is ready to use. Goroutines may share it.
 type Refs struct {
 	mu sync.Mutex

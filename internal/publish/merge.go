@@ -11,7 +11,7 @@ import (
 // Merged counts what a merge did.
 type Merged struct {
 	Publications int // that are kept alive now
-	Refused      int // damaged, of another publisher, older than what stands, ended, or without room
+	Refused      int // damaged, of another publisher, older than the current version, ended, or without room
 	Retracted    int // publications that ended because they had ended in the backup
 }
 

@@ -1,6 +1,6 @@
-// Package publish knows which records a node keeps alive: their versions, when they are to
-// be renewed, the tombstones that take the place of those that are unpublished, and their
-// labels. It does no I/O but that of its [StateStore]. A [Renewer] republishes what is due
+// Package publish knows which records a node keeps alive: their versions, the times of their
+// renewals, the tombstones that replace unpublished ones, and their labels. Its only I/O is
+// that of its [StateStore]. A [Renewer] republishes what is due
 // through the small interface [Network].
 package publish
 

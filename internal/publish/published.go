@@ -34,7 +34,7 @@ type publication struct {
 	err       error
 }
 
-// A version is what one put made of a publication. Guarded by published.mu, but for its
+// A version is the result of one put of a publication. published.mu guards it, except its
 // constants.
 type version struct {
 	at     Key          // constant
@@ -42,7 +42,7 @@ type version struct {
 	record *wire.Signed // signed last
 	above  uint64       // the next signature takes a sequence number above it; 0: the same as before
 	out    bool         // a peer, or this node, has stored it
-	before *version     // what stands if nobody stores this one; nil once it is out
+	before *version     // current again if no peer stores this one; nil once one has
 }
 
 // An Outcome says where a record went.
@@ -95,8 +95,8 @@ func (p *Publications) begin(r *wire.Signed, once bool) (*version, error) {
 	return v, nil
 }
 
-// End notes the outcome of a put. A version that nobody stored is forgotten: what was there
-// before stands. The error says that the state store has another version now.
+// End notes the outcome of a put. A version that no peer stored is forgotten, and the one
+// before is current again. The error says that the state store has another version now.
 func (p *Publications) End(put *Put, o Outcome) error {
 	if err := p.resume(put.tombstone, o.Count > 0); err != nil {
 		p.config.Logger.Info("cannot forget a tombstone", "err", err)

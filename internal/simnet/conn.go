@@ -40,7 +40,7 @@ func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
 	return n, socketError("write", err)
 }
 
-// Close frees the address. What is on its way to it becomes a stray.
+// Close frees the address. Packets on their way to it become strays.
 func (c *conn) Close() error {
 	c.close.Do(func() {
 		c.SimConn.Close() // first: the link may be blocked handing it a packet

@@ -1,14 +1,14 @@
-// Package simnet is a network that exists in memory, for tests: its sockets are
-// net.PacketConns that real QUIC runs on, its wires have a delay, lose packets,
-// can be cut and healed, and its hosts can die without a word.
+// Package simnet simulates a network in memory, for tests. Its sockets are net.PacketConns on
+// which real QUIC runs. Its wires delay and lose packets, can be cut and healed, and its
+// hosts can die silently.
 //
-// It is made of the links and sockets of quic-go's testutils/simnet, around a
-// router of its own that drops. Inside a testing/synctest bubble hours pass in
-// seconds. Make the network and close it inside the same bubble.
+// It uses the links and sockets of quic-go's testutils/simnet, and adds a router that drops
+// packets. Inside a testing/synctest bubble hours pass in seconds. Make the network and close
+// it inside the same bubble.
 //
-// The fate of the nth packet from one host to another depends on the seed, the
-// two addresses and n alone, so that the seed fixes the faults. It does not fix
-// which goroutine runs first, hence not which packet is the nth.
+// The fate of the nth packet from one host to another depends only on the seed, the two
+// addresses and n, so the seed determines the faults. It does not determine which goroutine
+// runs first, and so which packet is the nth.
 package simnet
 
 import (
@@ -25,8 +25,8 @@ import (
 type Options struct {
 	// Delay is how long a packet travels one way; a round trip takes twice that.
 	Delay time.Duration
-	// Jitter is added to the delay: for each packet anew, uniformly from 0 to
-	// Jitter. Packets then overtake one another.
+	// Jitter is added to the delay: uniformly from 0 to Jitter, for each packet. Packets
+	// then overtake one another.
 	Jitter time.Duration
 	// Loss is the part of the packets that get lost, from 0 to 1.
 	Loss float64
@@ -45,7 +45,7 @@ type Stats struct {
 	Lost            uint64 // by Options.Loss
 	Parted          uint64 // between the sides of a partition
 	Dead            uint64 // from or to a killed host
-	Strays          uint64 // to an address where nobody listens, or dropped by a NAT
+	Strays          uint64 // to an address without a socket, or dropped by a NAT
 }
 
 // A Network carries packets between the sockets opened on it.
@@ -81,8 +81,8 @@ func New(o Options) *Network {
 }
 
 // Listen opens a socket at addr. Closing it frees the address, and brings a killed
-// one back to life. It panics if somebody listens there, or addr is no address of
-// a host: then the test is wrong.
+// one back to life. It panics if the address is in use or is not the address of a host,
+// because then the test is wrong.
 func (n *Network) Listen(addr netip.AddrPort) net.PacketConn {
 	if !addr.IsValid() || addr.Addr().IsUnspecified() || addr.Port() == 0 {
 		panic(fmt.Sprintf("simnet: cannot listen at %v", addr))
@@ -153,9 +153,8 @@ func (n *Network) Heal() {
 	n.side, n.cut = nil, nil
 }
 
-// Kill cuts the host at addr off for good: nothing it sends leaves, nothing sent
-// to it arrives, and nobody is told, itself included. What was on its way to it is
-// lost as well.
+// Kill cuts off the host at addr permanently: nothing it sends leaves, nothing sent to it
+// arrives, and neither it nor its peers get a sign. Packets on their way to it are lost.
 func (n *Network) Kill(addr netip.AddrPort) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

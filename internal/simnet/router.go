@@ -25,8 +25,8 @@ func (r *router) SendPacket(p simnet.Packet) error {
 		return nil
 	}
 	if from, c := (*Network)(r).route(from, to, len(p.Data)); c != nil {
-		// The receiver learns the sender's address from a copy of its own:
-		// net.UDPAddr is a pointer, and nobody promises not to write to it.
+		// The receiver gets a copy of the sender's address, because it may write to
+		// the net.UDPAddr that it points to.
 		p.From = net.UDPAddrFromAddrPort(from)
 		c.link.RecvPacket(p)
 	}

@@ -21,7 +21,7 @@ func (x *index) admit(e, old *entry, t int64) wire.Code {
 	var gone []*entry
 	for x.full(e) {
 		if len(x.order) == 0 || !x.givesWay(x.order[0], e) {
-			for _, g := range gone { // not enough of them: nobody goes
+			for _, g := range gone { // they free too little: keep all
 				x.insert(g)
 			}
 			return wire.CodeTooFar

@@ -15,14 +15,13 @@ type write struct {
 	key   dbKey
 	raw   []byte // the key where it is damaged
 	e     *entry // nil: delete it
-	value []byte // nil with an entry: only the head of what stands there changes
+	value []byte // nil with an entry: only the head of the stored value changes
 	head  stored // that head
 }
 
-// commit makes the file say what the index does, saves states, and returns when that
-// would outlive a crash. If it fails, what it was told of is undone: the index agrees
-// with the file again. now may be zero if nothing changes but states. The caller
-// holds writing.
+// commit writes the changes of the index and the states to the file, and returns when they
+// would survive a crash. If it fails, it undoes the changes, so that the index agrees with the
+// file again. now may be zero if only states change. The caller holds writing.
 func (d *Disk) commit(now time.Time, changes []change, states []*waiter) error {
 	writes := d.writes(now, changes)
 	if len(writes)+len(states) == 0 {
@@ -95,8 +94,8 @@ func (d *Disk) writes(now time.Time, changes []change) []write {
 	return out
 }
 
-// storedOf is what the file is to say of e: by the wall clock, since ours ends with
-// the process.
+// storedOf returns the stored form of e. Its times are by the wall clock, because the store's
+// own clock ends with the process.
 func (d *Disk) storedOf(now time.Time, e *entry) stored {
 	t, ms := d.x.tick(now), now.UnixMilli()
 	wall := func(tick int64) int64 { return ms + (tick-t)/int64(time.Millisecond) }
@@ -118,7 +117,7 @@ func (w *write) do(b *bolt.Bucket) error {
 	}
 	s, err := parseStored(b.Get(key))
 	if err != nil || s.record == nil || s.record.Print() != w.e.print {
-		return nil // it was damaged since: the next who reads it finds out
+		return nil // damaged since; the next read finds out
 	}
 	w.head.record = s.record
 	return b.Put(key, w.head.append(nil))
@@ -158,7 +157,7 @@ func (d *Disk) update(now time.Time, f func(*bolt.Tx) error) (err error) {
 		})
 	})
 	if errors.As(err, new(*panicError)) {
-		// What state it left bbolt in nobody knows. Reads go on.
+		// The state of bbolt is unknown. Reads go on.
 		d.broken = fmt.Errorf("%w; the store is not written any more until it is opened anew", err)
 		return d.broken
 	}
@@ -182,10 +181,10 @@ func (d *Disk) current() (id int) {
 	return id
 }
 
-// settle makes sure that the last transaction's head is on the disk, before another
-// one builds on it: the pages that it freed are used anew, which the head before it
-// still names. After a failed sync systems hold the page for clean, so that it is
-// written again. And it makes sure of the file's name. The caller holds writing.
+// settle syncs the head of the last transaction before another one builds on it, because the
+// next one reuses pages that the previous head still names. After a failed sync the system
+// regards the page as clean, so settle writes it again. It also syncs the name of the file.
+// The caller holds writing.
 func (d *Disk) settle() error {
 	if d.unnamed {
 		if err := syncNames(d.path); err != nil {

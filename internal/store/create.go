@@ -12,7 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// pageSize is that of new files, whatever the machine's: a file may move.
+// pageSize is the page size of new files on all machines, because a file may move.
 const pageSize = 4096
 
 // noSync is for tests in which nothing crashes.
@@ -85,10 +85,10 @@ func place(temp, path string) error {
 	return syncNames(path)
 }
 
-// syncNames makes sure that the file at path is found after a power failure: the
-// directories on the way to it are synced, for each may be new, and the process that
-// made it may have been killed before it synced the one that it is in. An error is
-// of the file's own directory; the others may belong to somebody else.
+// syncNames makes sure that the file at path is found after a power failure. It syncs all
+// directories on the path, because each may be new, and the process that made it may have
+// been killed before it synced the parent. The error concerns the file's own directory
+// only; the others may belong to another user.
 func syncNames(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil // directories cannot be synced there

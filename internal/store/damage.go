@@ -47,9 +47,9 @@ type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic in the database: %v", e.value) }
 
-// guard calls f, which touches the database's pages, and turns a panic, or the
-// fault of a page that cannot be read (the file was cut, the disk failed), into a
-// *panicError. bbolt checks little of what it reads.
+// guard calls f, which touches the database's pages, and turns a panic, or the fault of an
+// unreadable page (the file was truncated, the disk failed), into a *panicError. bbolt checks
+// little of its input.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // it is the goroutine's own
 	defer func() {

@@ -41,7 +41,7 @@ type Disk struct {
 
 	// db is nil until the index is loaded, and closed by Close.
 	db     *bolt.DB
-	file   *os.File // that of db
+	file   *os.File // of db
 	closed atomic.Bool
 
 	told   sync.Mutex // guards report; taken last
@@ -50,7 +50,7 @@ type Disk struct {
 
 var _ Store = (*Disk)(nil)
 
-// Options of [Open]. The zero value works, but for Now.
+// Options of [Open]. Only Now is required.
 type Options struct {
 	Self   routing.Key // the node's
 	Limits Limits
@@ -120,7 +120,7 @@ func (d *Disk) open(now time.Time) error {
 		NoGrowSync:      noSync,
 		InitialMmapSize: mapSize(d.x.limits),
 		OpenFile: func(string, int, os.FileMode) (*os.File, error) {
-			return f, passLock(f) // locked already: nobody came in between
+			return f, passLock(f) // already locked, without a gap
 		},
 	}
 	err = guard(func() error {
@@ -195,9 +195,9 @@ func lockFile(f *os.File, exclusive bool) error {
 	}
 }
 
-// mapSize is how much of the address space to reserve for the file: so much that it
-// need not be mapped anew, for which bbolt has to wait until nobody reads, a slow
-// backup for example. On Windows the file would be as large.
+// mapSize returns how much address space to reserve for the file: enough that bbolt need not
+// map it again, for which it must wait for all readers, such as a slow backup. On Windows the
+// file would become as large.
 func mapSize(l Limits) int {
 	if runtime.GOOS == "windows" || strconv.IntSize < 64 {
 		return 0
@@ -213,12 +213,12 @@ func (d *Disk) Close() error {
 		return nil
 	}
 	if errors.As(d.broken, new(*panicError)) {
-		return d.file.Close() // bbolt may hold a lock of its own that it would wait for
+		return d.file.Close() // bbolt may hold a lock that its Close would wait for
 	}
 	return errors.Join(d.settle(), guard(d.db.Close))
 }
 
-// Report tells what is held and what was lost.
+// Report returns what the store holds and has lost.
 func (d *Disk) Report() Report {
 	d.mu.RLock()
 	live, all := d.x.live, len(d.x.order)

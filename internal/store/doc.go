@@ -1,18 +1,17 @@
-// Package store holds the records that other peers, and our own user, have put
-// at this node. [Store] is what a node needs of it; [Memory] ends with the process,
-// for tests and short-lived nodes; [Disk] lasts.
+// Package store holds the records that peers, and the user of this node, have put at this
+// node. [Store] is the interface that a node needs; [Memory] ends with the process, for tests
+// and short-lived nodes; [Disk] is durable.
 //
-// A store trusts its caller for signatures: every record that enters was verified.
-// It decides the rest: which of two records stands (each kind by its own rule, see
-// Put), how long, and whose give way when room is short. All of that is the index,
-// which does no I/O and knows no clock; Memory and Disk are an index each, and a
-// place for the records.
+// A store trusts its caller to verify the signature of every record. It decides the rest: which
+// of two records wins (each kind by its own rule, see Put), how long a record lives, and which
+// records yield when room is short. The index does all of that, without I/O or a clock;
+// Memory and Disk are an index and a place for the records.
 //
 // # The file
 //
 // Disk keeps one bbolt database of three buckets. Numbers are little-endian, times
 // are Unix milliseconds, a checksum is the CRC-32C of the key (but for a state) and
-// of all of the value behind the checksum.
+// of the value after the checksum.
 //
 //	kadquic    "format"  "kadquic store 1"
 //	           "stamp"   last time written 8 | CRC-32C of that 4
@@ -23,7 +22,7 @@
 //	                     received 8 | until 8 | remembered until 8 | Signed …
 //
 //	                     flags   1 cached, 2 from a neighbour, 4 only the sequence
-//	                             number is left: instead of the Signed stands
+//	                             number is left: the Signed is replaced by
 //	                             kind 1 | key 32 | sequence 8
 //	                     source  0, or 4 or 6 and a network address, 4 or 8 bytes
 //
@@ -31,31 +30,27 @@
 //	           value     "kqS1" 4 | checksum 4 | length of all 4 | transaction 8 |
 //	                     length of name 4 | name … | data …
 //
-// The checksum is looked at with every read. What does not match it is never
-// returned: it is dropped and counted. Records and states tell in themselves where
-// they begin, where they end and what their key is, so that [Salvage] needs nothing
-// else of a file to be whole.
+// Every read verifies the checksum. A value that does not match is never returned, but dropped
+// and counted. Each record and state holds its own key, start and length, so [Salvage] does
+// not need any other part of a file to be intact.
 //
-// bbolt believes what it reads, and panics or takes an old page for a new one where
-// the file is damaged. So [Open] first reads all of it by itself, page by page, and
-// refuses what does not fit together (see survey); this also builds the index. And
-// whatever enters bbolt does so under guard.
+// bbolt trusts the file, and panics or takes an old page for a new one if it is damaged. So
+// [Open] first reads the whole file by itself, page by page, and refuses an inconsistent
+// one (see survey); this also builds the index. All calls of bbolt run under guard.
 //
-// # What is promised
+// # Guarantees
 //
-// Put returns when the records are on the disk: one transaction and one fsync for a
-// batch, and for all that came while another was written. What is not yet committed
-// may be read (it was verified, and reading it promises nothing), but no OFFER is
-// told that it is held. Get, Has, Load, All and
-// Offer never wait for the disk to sync.
+// Put returns when the records are on the disk: one transaction and one fsync for a batch, and
+// for all batches that arrived while another was written. A record that is not yet committed can
+// be read (it was verified, and a read promises nothing), but Offer does not report it as
+// held. Get, Has, Load, All and Offer never wait for a sync.
 //
-// When a commit fails the changes of the index are undone, which so agrees with
-// the file again; the batch is answered with CodeReadOnly, gets go on, and the next
-// Put tries again. Renewals of what is held already need no write, and succeed.
+// When a commit fails, the changes of the index are undone, so that it agrees with the file
+// again. The batch gets CodeReadOnly, gets go on, and the next Put tries again. Renewals of
+// records that are held already need no write, and succeed.
 //
-// A record's life is counted by the process's own clock. What is left of it when the
-// store is opened is until minus now, or minus the stamp if the clock says that this
-// is still to come, and never more than at receipt. What seems to have ended is not
-// served, but stays in the file for an hour: if the clock was wrong and is set, it
-// wakes at the next Expire.
+// The process's own clock measures the life of a record. When the store is opened, the rest of
+// it is until minus now, or minus the stamp if that is later than the clock, and never more
+// than at receipt. A record that seems to have ended is not served, but stays in the file
+// for an hour: if the clock was wrong and is set, it returns with the next Expire.
 package store

@@ -98,8 +98,7 @@ func (d *Disk) note(dormant int) {
 	d.told.Unlock()
 }
 
-// bury has s deleted from the file, or what is to be remembered of it written in
-// its place.
+// bury deletes s from the file, or replaces it by its remembered sequence number.
 func (d *Disk) bury(s dormant) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

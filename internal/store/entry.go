@@ -13,10 +13,9 @@ type slot struct {
 	kind wire.Kind
 }
 
-// An entry is what the index keeps of one record, or what is left of an owned one
-// after its end: the sequence number below which no other is taken. It holds no
-// payload, so that a hundred thousand of them are no burden.
-// Times are ticks, nanoseconds since index.base, but for expiry.
+// An entry describes one record in the index, or, after the end of an owned record, the sequence
+// number below which no other is accepted. It holds no payload, so that a hundred thousand
+// entries stay small. Times are ticks, nanoseconds since index.base, except expiry.
 type entry struct {
 	slot      slot
 	publisher wire.PeerID
@@ -33,8 +32,8 @@ type entry struct {
 
 	expiry   int64 // as signed, Unix milliseconds
 	end      int64 // of the record's signed life, by the clock at receipt
-	until    int64 // it is dropped then; at most end, but for a remembered seq
-	received int64 // last Put of this very record
+	until    int64 // when it is dropped; at most end, except for a remembered seq
+	received int64 // last Put of exactly this record
 	forget   int64 // when seq is remembered no longer
 	seq      uint64
 
@@ -55,7 +54,7 @@ func (e *entry) highest(t int64) (uint64, bool) {
 	return e.seq, true
 }
 
-// grave returns what is to be remembered of e after its end, nil if nothing.
+// grave returns the entry that remembers e after its end, or nil if none does.
 func (e *entry) grave() *entry {
 	if e.slot.kind != wire.KindOwned || e.tomb || e.seq == 0 {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// The names of the buckets and of what stands in aboutBucket.
+// The names of the buckets and of the values in aboutBucket.
 var (
 	aboutBucket  = []byte("kadquic")
 	recordBucket = []byte("records")
@@ -50,7 +50,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// checksum is what stands at byte 4 of a value under key.
+// checksum returns the checksum of a value under key, which is stored at byte 4.
 func checksum(key, value []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, value[8:])
 }

@@ -89,8 +89,8 @@ func (d *Disk) together(group []*waiter) {
 	}
 }
 
-// refuse answers a batch that could not be written: what is held all the same is
-// held, for the rest none of the verdicts counts that were built on it.
+// refuse answers a batch that could not be written. Records that are held anyway get no error;
+// for the others, verdicts that relied on the batch do not count.
 func (d *Disk) refuse(now time.Time, batch []Item, errs []error, cause error) {
 	refused := &ReadOnlyError{d.path, cause}
 	d.mu.RLock()

@@ -127,7 +127,7 @@ func newEntry(now time.Time, t int64, it *Item) *entry {
 	return e
 }
 
-// entryOf fills in what the record itself says.
+// entryOf fills in the fields that the record determines.
 func entryOf(r *wire.Signed) *entry {
 	return &entry{
 		slot: slot{r.Record.Key, r.Record.Kind}, publisher: r.Record.Publisher, print: r.Print(),

@@ -10,7 +10,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// An inventory is what a store's file was found to hold.
+// An inventory is the content found in a store's file.
 type inventory struct {
 	tx      uint64 // the last transaction
 	stamp   int64  // the last time that it was written, Unix milliseconds; 0 if not told
@@ -50,8 +50,8 @@ func readInventory(f *os.File) (*inventory, error) {
 	return v, nil
 }
 
-// identify reports whether these are the buckets of a store, in order, and its
-// format is ours. A name that is not quite right is damage, not somebody else's.
+// identify reports whether these are the buckets of a store, in order, in the known format. A
+// name that is almost right is damage, not another program's file.
 func (v *inventory) identify(buckets []string) error {
 	var ours []string
 	for _, b := range [][]byte{aboutBucket, recordBucket, stateBucket} {
@@ -122,12 +122,12 @@ func (v *inventory) record(page int64, key, value []byte) {
 	v.records = append(v.records, listed{e, s.account, s.received, s.until, s.forget})
 }
 
-// fill makes the index and the rest of d of what was found.
+// fill makes the index and the other fields of d from the inventory.
 //
-// How long a record still lives is counted from now or from the last time that the
-// file was written, if the clock says that this is still to come, and is never more
-// than it was at receipt. Where nothing would be left by that stamp, and all by the
-// clock, it is the stamp that was wrong: the clock ran ahead and has been set.
+// The rest of a record's life is counted from now, or from the stamp of the last write if that
+// is later than the clock, and is never more than at receipt. If all records would have ended
+// by the stamp and none by the clock, the stamp was wrong: the clock ran ahead and has
+// been set.
 func (d *Disk) fill(now time.Time, v *inventory) {
 	x := d.x
 	ms := now.UnixMilli()

@@ -17,8 +17,8 @@ const SeqMemory = 7 * 24 * time.Hour
 // maxShared is the longest life of a cached copy whose value may change.
 const maxShared = 5 * time.Minute
 
-// sweepEvery is how often Put at most looks through everything for what has ended,
-// when there is no room.
+// sweepEvery is the least time between two searches of Put for ended records when there is no
+// room.
 const sweepEvery = time.Second
 
 // CacheLife returns how long to keep a record that lives for left, at a node that
@@ -36,12 +36,11 @@ func CacheLife(kind wire.Kind, left time.Duration, nearer, k int) time.Duration 
 	return left
 }
 
-// RepublishAt is when the holder whose key is self sends h to the k nearest again:
-// interval after it was last received, and up to a quarter more by a jitter that
-// differs by holder and by round, so that usually one of 20 holders comes first
-// and silences the others (Kademlia §2.5). What was received before since, the
-// start of the process, comes due evenly over the first interval after it: a
-// restart is no storm.
+// RepublishAt returns when the holder whose key is self republishes h: interval after it was last
+// received, and up to a quarter more by a jitter that differs by holder and round, so that
+// usually one of 20 holders is first and suppresses the others (Kademlia §2.5). Records
+// received before since, the start of the process, come due evenly over the first interval
+// after it, so that a restart causes no burst.
 func RepublishAt(self routing.Key, h Held, since time.Time, interval time.Duration) time.Time {
 	sum := fnv.New64a()
 	sum.Write(self[:])

@@ -62,8 +62,8 @@ func (m *Memory) Has(now time.Time, r *wire.Signed) bool {
 	return false
 }
 
-// same reports whether two records are one to the last byte. The signature counts:
-// whoever asks need not verify it then.
+// same reports whether two records are equal to the last byte, signature included, so that the
+// caller need not verify it again.
 func same(a, b *wire.Signed) bool {
 	return a.Signature == b.Signature && bytes.Equal(a.Payload, b.Payload)
 }

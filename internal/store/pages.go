@@ -9,16 +9,15 @@ import (
 	"math"
 )
 
-// What follows reads bbolt's file format by itself, through ReadAt, believing
-// nothing: bbolt panics on some damaged files, in goroutines of its own too, and
-// takes others for good. A file that passes survey is safe to open, and says what
-// was last committed to it:
+// The code below reads bbolt's file format through ReadAt and trusts nothing: bbolt panics on
+// some damaged files, in its own goroutines too, and accepts others. A file that passes
+// survey is safe to open and holds the last commit:
 //
-//   - both meta pages are whole (bbolt goes on with one of them, which may be that
-//     of the last transaction but one),
+//   - both meta pages are intact (bbolt goes on with one of them, which may be that
+//     of the transaction before the last),
 //   - every page below the high water mark is reached exactly once from the root
-//     or free according to the free list (a flipped page number leads to a page of
-//     an older transaction, which looks perfectly well),
+//     or free according to the free list (a flipped page number leads to an intact page
+//     of an older transaction),
 //   - in every page the elements fill their room without a gap, as bbolt writes
 //     them, and the keys rise and keep to the range that the branch above says.
 //
@@ -46,7 +45,7 @@ const (
 	metaVersion = 2
 
 	noFreelist  = math.MaxUint64
-	maxOverflow = maxState + 1<<20 // bytes of a page with what it overflows into
+	maxOverflow = maxState + 1<<20 // bytes of a page with its overflow pages
 )
 
 var native = binary.NativeEndian

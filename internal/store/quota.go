@@ -44,8 +44,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Overhead is what every record is counted beyond its payload: what it costs to
-// keep it in memory, measured, so that tiny records cannot take more than Bytes.
+// Overhead is counted for every record in addition to its payload: its measured cost in
+// memory, so that tiny records cannot take more than Bytes.
 const Overhead = 768
 
 // tombSize is the same for a remembered sequence number.
@@ -53,9 +53,9 @@ const tombSize = 384
 
 func sizeOf(r *wire.Signed) int64 { return Overhead + int64(len(r.Payload)) }
 
-// An account is whom an entry's bytes are counted against.
+// An account is the network that an entry's bytes are charged to.
 type account struct {
-	source    netip.Prefix // the zero Prefix: nobody
+	source    netip.Prefix // the zero Prefix: none
 	neighbour bool
 }
 
@@ -68,8 +68,8 @@ func accountOf(a netip.Addr) account {
 	return account{source: networkOf(a)}
 }
 
-// networkOf is the source that an address belongs to. In a private IPv4 network every
-// address is one of its own: all of a house may be in one /24.
+// networkOf returns the source of an address. In a private IPv4 network every address is a
+// separate source, because all machines of a house may be in one /24.
 func networkOf(a netip.Addr) netip.Prefix {
 	bits := 24
 	switch {
@@ -82,8 +82,7 @@ func networkOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// A tally is what one account has put here. It stands in usage.by while it counts
-// any bytes.
+// A tally counts the records of one account. It is in usage.by while it counts any bytes.
 type tally struct {
 	account account
 	bytes   int64
@@ -109,7 +108,7 @@ type usage struct {
 	exempt tally // of the zero account: counted nowhere
 }
 
-// tally returns that of an account.
+// tally returns the tally of an account.
 func (u *usage) tally(a account) *tally {
 	if !a.source.IsValid() {
 		return &u.exempt

@@ -56,9 +56,9 @@ func (d *Disk) one(now time.Time, s slot, p wire.Print) *wire.Signed {
 	return found[0]
 }
 
-// read returns the records that choose names, with the lock held for reading. What
-// was replaced before it could be read is chosen anew; what turns out to be damaged
-// is left out and dropped.
+// read returns the records that choose names, with the lock held for reading. If a record was
+// replaced before it could be read, read calls choose again. It leaves out and drops damaged
+// records.
 func (d *Disk) read(choose func() []ref) []*wire.Signed {
 	for range 3 {
 		d.mu.RLock()
@@ -69,8 +69,8 @@ func (d *Disk) read(choose func() []ref) []*wire.Signed {
 		}
 		missed := d.fetch(refs)
 		if missed {
-			// Once more with what the index says now. Who writes has the index right
-			// before the file, so a miss may be that; twice over it is none.
+			// Try once more with the current index. A writer updates the index before the
+			// file, which may explain one miss, but not two.
 			missed = d.fetch(refs)
 		}
 		if missed && d.drop(refs) {
@@ -87,8 +87,7 @@ func (d *Disk) read(choose func() []ref) []*wire.Signed {
 	return nil
 }
 
-// fetch reads those records that are not at hand, and reports whether any could not
-// be read.
+// fetch reads the records that are not in memory, and reports whether any could not be read.
 func (d *Disk) fetch(refs []ref) (missed bool) {
 	todo := 0
 	for i := range refs {
@@ -134,7 +133,7 @@ func (r *ref) from(b *bolt.Bucket) {
 // and reports whether others were replaced meanwhile: then it is worth another try.
 func (d *Disk) drop(refs []ref) (again bool) {
 	if d.unreadable() {
-		return false // none of them can be: that is no damage of theirs
+		return false // none can be read, so it is not damage of single records
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

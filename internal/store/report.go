@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// A Report tells what a store's file holds and what was lost. The zero value is
-// that of an empty store.
+// A Report lists the content and the losses of a store's file. The zero value describes an empty
+// store.
 type Report struct {
 	Records    int   // that live
 	Remembered int   // sequence numbers of owned keys whose record ended
@@ -16,7 +16,7 @@ type Report struct {
 
 	Damaged       int      // records dropped as damaged, on opening and since
 	DamagedStates int      // the same of states
-	Losses        []string // the first of what was damaged, in words
+	Losses        []string // the first damaged items, in words
 	Recovered     int      // records and states that a salvage wrote to the new file
 
 	ReadOnly error // why the disk could not be written the last time, nil if it could

@@ -37,8 +37,7 @@ func Check(path string) (Report, error) {
 	return v.report, nil
 }
 
-// openShared opens a file for reading, with the lock that others who read may have
-// too.
+// openShared opens a file for reading, with a lock that other readers can share.
 func openShared(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -156,8 +155,8 @@ type window struct {
 	buf  []byte
 }
 
-// from returns what is at hand of the file from at on: at least n bytes, unless the
-// file ends before or cannot be read.
+// from returns buffered bytes of the file from at on: at least n, unless the file ends before or
+// cannot be read.
 func (w *window) from(at int64, n int) []byte {
 	if end := w.at + int64(len(w.buf)); at < w.at || at+int64(n) > end && end < w.size || at >= end {
 		for _, size := range []int{max(n, chunk), max(n, pageSize)} { // the smaller beside a bad sector
@@ -253,7 +252,7 @@ func (s *salvage) value(f *find) ([]byte, error) {
 	return value, err
 }
 
-// write fills a new store with what was found.
+// write fills a new store with the salvaged records and states.
 func (s *salvage) write(db *bolt.DB) error {
 	type item struct {
 		bucket, key []byte

@@ -73,9 +73,8 @@ func (l load) within(limits Limits) bool {
 	return l.records <= limits.KeyRecords && l.bytes <= limits.KeyBytes
 }
 
-// overShare reports whether one network, with what it has of all, is over its share
-// where that counts: beyond half of the room. A share has room for one record at
-// least.
+// overShare reports whether the records of one network, out of all, exceed its share. Shares
+// apply once half of the room is used. A share has room for at least one record.
 func (l load) overShare(all load, limits Limits) bool {
 	return all.records > limits.KeyRecords/2 && l.records > max(1, limits.KeyRecords/shareParts) ||
 		all.bytes > limits.KeyBytes/2 && l.bytes > max(Overhead+wire.MaxPayload, limits.KeyBytes/shareParts)

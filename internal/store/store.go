@@ -14,28 +14,26 @@ import (
 // has one: how long a record is kept is measured by it from the time of receipt,
 // so that a wall clock that jumps neither revives nor kills what is held.
 type Store interface {
-	// Put offers the items, in order and at once: a disk store syncs one time for
-	// all of them. The errors answer the items one by one; nil means that the
-	// record, or one of the same value that lives at least as long, is held now.
-	// The others are a wire.Code or wrap one: CodeStale (a newer one is or was
-	// held), CodeExpired, CodeFull (a quota), CodeTooFar (all that is held lies
-	// nearer to us), CodeConflict (Item.IfSeq), CodeInvalid (a kind that nobody
-	// stores), CodeReadOnly (the disk cannot be written at present).
+	// Put offers the items in order; a disk store syncs once for all of them. There is one
+	// error for each item. nil means that the record, or one of the same value that lives
+	// at least as long, is held now. Other errors are a wire.Code or wrap one: CodeStale (a
+	// newer one is or was held), CodeExpired, CodeFull (a quota), CodeTooFar (all held
+	// records are nearer to this node), CodeConflict (Item.IfSeq), CodeInvalid (a kind
+	// that is not stored), CodeReadOnly (the disk cannot be written at present).
 	//
-	// Which of two records under one key of one kind stands:
-	// content, the later expiry; owned and peer, wire.Newer, and an owned record is
-	// refused also when its sequence number is lower than any seen in 7 days; open
-	// and provider, one of each publisher, the newer, all side by side. When the room
-	// of their key is used up an open record gets CodeFull, and a provider record takes
-	// the place of another (see share.go).
+	// Of two records of one kind under one key these win: of content, the later expiry; of
+	// owned and peer records, wire.Newer, and an owned record is also refused if its sequence
+	// number is lower than any seen in 7 days; of open and provider records, the newer one of
+	// each publisher, beside those of other publishers. When the room of a key is used up, an
+	// open record gets CodeFull, and a provider record replaces another (see share.go).
 	Put(now time.Time, batch []Item) []error
 
 	// Get returns up to n live records of one kind under key, best first.
 	Get(now time.Time, kind wire.Kind, key routing.Key, n int) []*wire.Signed
 
-	// Page returns the live records of one kind under key in the order of their
-	// publishers, beginning behind the publisher after: at most n of them, and no more
-	// than size bytes as on the wire, but for the first. It reports whether there are more.
+	// Page returns the live records of one kind under key in the order of their publishers,
+	// beginning after the publisher after: at most n records and, except for the first, at
+	// most size bytes as on the wire. It reports whether there are more.
 	Page(now time.Time, kind wire.Kind, key routing.Key, after wire.PeerID, n, size int) (page []*wire.Signed, more bool)
 
 	// Has reports whether that very record is held and alive.
@@ -78,14 +76,14 @@ type Item struct {
 	// of its /24 (IPv6: /64), unless that is private. The zero Addr (our own user) and loopback are exempt.
 	Source netip.Addr
 
-	// Neighbour says that the sender is in our complete subtree. It may have a
-	// quarter of the store, since it has half of what we hold to hand over.
+	// Neighbour says that the sender is in the complete subtree of this node. It may use a
+	// quarter of the store, because it has half of this node's records to hand over.
 	Neighbour bool
 
-	// Neighbours is how many there are, where they are few: then what is ours to hold
-	// may come from any of them, and each may have its share of the store; a single
-	// one three quarters, so that there is room for our own user and who comes later.
-	// If zero, many.
+	// Neighbours is the number of neighbours if they are few. The records of this node can
+	// then come from any of them, so each may use its share of the store; a single one may
+	// use three quarters, which leaves room for the node's user and later peers. If zero,
+	// many.
 	Neighbours int
 
 	// Cached marks a copy beyond the k nearest (Kademlia §2.3): it gives way before
