@@ -91,7 +91,7 @@ func TestAcceptedFiles(t *testing.T) {
 	}
 }
 
-// A receiver that is killed in mid-file goes on from what it had, unless that is damaged.
+// A receiver that is killed in mid-file resumes from its part, unless that is damaged.
 func TestReceiverKilled(t *testing.T) {
 	for what, damage := range map[string]func(*os.File){
 		"resumes": func(*os.File) {},

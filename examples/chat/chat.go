@@ -17,14 +17,14 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A chat is one run of the program. Goroutines wait for what they want to be true
-// of it (await); whatever happens, happens to it in update.
+// A chat is one run of the program. Goroutines wait for a condition of it with await, and change
+// it only in update.
 type chat struct {
 	node      *node.Node
 	ctx       context.Context // until the goodbyes are said
 	hello     frame           // says who we are
 	room      string
-	called    node.Ticket // if it and room are zero: whoever calls first
+	called    node.Ticket // zero, and room empty: wait for the first caller
 	bootstrap []ma.Multiaddr
 	downloads *os.Root // where files go; nil: not known yet
 	takeAll   bool     // files, without /accept
@@ -33,21 +33,21 @@ type chat struct {
 
 	mu      sync.Mutex
 	changed sync.Cond        // by update
-	out     *console.Console // under mu, so that lines stand in the order of what they tell
+	out     *console.Console // used under mu, so that lines are in the order of events
 	peers   map[wire.PeerID]*peer
 	sending int // files
 	leaving bool
 }
 
-// A peer is somebody with whom we talk. chat.mu guards its fields.
+// A peer is a partner of the conversation. chat.mu guards its fields.
 type peer struct {
 	talk
 	id   wire.PeerID
-	name string                  // and the end of the ID, for anybody may call itself anything
+	name string                  // with the end of the ID, because a peer can take any name
 	here bool                    // it has answered, or asked, and not failed to since
 	path string                  // by which packets last went, or "away"
-	ctx  context.Context         // as long as it is a peer of ours
-	gone context.CancelCauseFunc // it is no more
+	ctx  context.Context         // ends when the peer is forgotten
+	gone context.CancelCauseFunc // forgets the peer
 
 	inbox   transfer.Inbox  // of files
 	news    bool            // for it: its offer is accepted or refused
@@ -75,7 +75,7 @@ func (c *chat) await(ctx context.Context, cond func() bool) error {
 	return context.Cause(ctx)
 }
 
-// meet finds whom we want to talk with, until ctx ends.
+// meet finds the peers to talk with, until ctx ends.
 func (c *chat) meet(ctx context.Context) {
 	switch {
 	case c.room != "":
@@ -119,7 +119,7 @@ func (c *chat) hint(text string) {
 	}
 }
 
-// join joins the network by those who were named.
+// join joins the network through the named bootstrap peers.
 func (c *chat) join(ctx context.Context) {
 	if len(c.bootstrap) == 0 {
 		return
@@ -156,7 +156,7 @@ const help = `* /peers or /path: who is here, and by which way
 * /quit, Ctrl-D or Ctrl-C: leave
 * all else is said; ✓: all who are not away have it`
 
-// better shows a better ticket than the first, which is of use until somebody has called.
+// better shows a better ticket than the first, which is useful until a peer has called.
 func (c *chat) better(ticket node.Ticket) {
 	if len(c.peers) == 0 {
 		c.print("* a better ticket, if nobody has called you yet: %s", ticket)
@@ -206,7 +206,7 @@ func (c *chat) obey(line string) {
 	}
 }
 
-// find returns a peer, which is called until it leaves; nil for nobody, or too many.
+// find returns a peer and keeps calling it until it leaves. It returns nil for the zero ID and if there are too many peers.
 func (c *chat) find(id wire.PeerID) *peer {
 	p := c.peers[id]
 	if p == nil && !id.IsZero() && len(c.peers) < maxPeers && !c.leaving {
@@ -225,7 +225,7 @@ func (c *chat) drop(p *peer) {
 	delete(c.peers, p.id)
 }
 
-// heard takes in what somebody asks, and returns what to answer.
+// heard handles a frame from a peer, and returns the answer.
 func (c *chat) heard(id wire.PeerID, ask frame) frame {
 	known := c.peers[id] != nil || id == c.called.ID
 	open := c.room != "" || c.called.ID.IsZero() && len(c.peers) == 0
@@ -251,8 +251,8 @@ func (c *chat) heard(id wire.PeerID, ask frame) frame {
 	return answer
 }
 
-// met notes that a peer is here, by what it says of itself. The path to it may be
-// another than before: streams do not notice.
+// met notes that a peer is here, as f says. The path to it may have changed, which streams do
+// not notice.
 func (c *chat) met(p *peer, f frame) {
 	at, _ := c.node.PathTo(p.id)
 	at.Quiet = false // for a moment, perhaps: no news
@@ -282,7 +282,7 @@ func (c *chat) lost(p *peer, err error) {
 	p.here, p.path = false, state
 }
 
-// behind is how many of our messages somebody who is here does not have.
+// behind returns the largest number of our messages that a peer that is here has not received.
 func (c *chat) behind() (most int) {
 	for _, p := range c.peers {
 		if p.here {

@@ -142,8 +142,8 @@ func (c *chat) accept(name string) {
 	}
 }
 
-// from names the two ends of a file's way to us, so that after a crash it is continued
-// from what the same peer has sent.
+// from names the sender and the receiver of a file, so that after a crash the part of the same
+// sender is resumed.
 func (c *chat) from(p *peer) string { return fmt.Sprint(p.id, " to ", c.node.ID()) }
 
 // progress shows how far a file is, and how fast it goes.

@@ -70,8 +70,7 @@ func (m mallory) open() net.Conn {
 	return s
 }
 
-// ask sends a good hello, with what is set in f besides, and what follows it, and
-// returns the answer.
+// ask sends a valid hello with the fields of f, then more, and returns the answer.
 func (m mallory) ask(f frame, more string) frame {
 	m.t.Helper()
 	s := m.open()
@@ -154,7 +153,7 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
-// What a peer answers is no better than what it says.
+// Answers of a peer are no more trustworthy than its requests.
 func TestRefusedWithEscapes(t *testing.T) {
 	n := newNode(t)
 	if err := n.Handle(protocol, 1, func(_ wire.PeerID, s net.Conn) {
@@ -197,7 +196,7 @@ func TestLyingAnswers(t *testing.T) {
 	}
 }
 
-// Who talks without an end keeps nobody from being heard, and the memory is not theirs.
+// A peer that floods neither silences other peers nor takes the memory.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	alice := join(t)
@@ -214,8 +213,7 @@ func TestFlood(t *testing.T) {
 	alice.quit()
 }
 
-// Streams that say nothing take no more room than they are given, and leave room
-// for those who do.
+// Silent streams stay within their limit, and leave room for other streams.
 func TestSilentStreams(t *testing.T) {
 	alice := join(t)
 	m := against(t, alice)

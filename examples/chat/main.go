@@ -1,12 +1,12 @@
-// Chat is a conversation of two, or of all in a room, without a server: their
-// nodes find each other by key and talk over QUIC, whatever is in between.
+// Chat is a conversation of two people, or of all in a room, without a server. Their nodes find
+// each other by key and talk over QUIC, also through NATs.
 //
-//	chat [flags]                 prints a ticket, and waits for whoever has it
-//	chat [flags] TICKET|PEERID   calls them
-//	chat [flags] --room NAME     meets all who name the same room
+//	chat [flags]                 prints a ticket, and waits for a caller that has it
+//	chat [flags] TICKET|PEERID   calls that peer
+//	chat [flags] --room NAME     meets all peers in the same room
 //
-// Read chat.go for how people meet, talk.go for how what they say arrives, and files.go
-// for files.
+// Read chat.go for how peers meet, talk.go for the delivery of messages, and files.go for
+// files.
 package main
 
 import (
@@ -121,7 +121,7 @@ func newChat(args []string) (*chat, error) {
 		return nil, err
 	}
 	if c.node, err = node.New(config); err != nil {
-		return nil, usageError{err} // addresses that nobody can listen at
+		return nil, usageError{err} // invalid listen addresses
 	} else if c.called.ID == c.node.ID() {
 		return nil, usageError{errors.New("that is your own ticket: give it to somebody else")}
 	}
@@ -162,8 +162,8 @@ func (c *chat) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	return cmp.Or(err, c.leave(ctx))
 }
 
-// leave says goodbye to all, each when they have what was said; of those who are
-// away it waits for the one we called.
+// leave says goodbye to every peer after it has received all messages. Of the peers that are
+// away it waits only for the one that this program called.
 func (c *chat) leave(ctx context.Context) error {
 	c.update(func() {
 		if c.sending > 0 {

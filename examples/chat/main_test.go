@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patient is how long anything may take: who is away is redialled twice a minute, and
+// patient is how long any step may take: a peer that is away is redialled twice a minute, and
 // the machine may be busy.
 const patient = 2 * time.Minute
 
@@ -35,7 +35,7 @@ const here = "--listen=/ip4/127.0.0.1/udp/0/quic-v1"
 // A person types lines into a chat and reads what comes.
 type person struct {
 	t     *testing.T
-	chat  *chat       // nil in a process of its own
+	chat  *chat       // nil in a separate process
 	proc  *os.Process // nil within the test
 	typed io.WriteCloser
 	done  chan struct{} // closed at the end
@@ -111,7 +111,7 @@ func (p *person) Write(b []byte) (int, error) {
 	return p.read.Write(b)
 }
 
-// tail is the end of what was read, for failures.
+// tail returns the end of the output, for failures.
 func (p *person) tail() string {
 	s := p.all()
 	return s[max(0, len(s)-3000):]

@@ -10,10 +10,9 @@ const (
 	maxRedial = 30 * time.Second // likewise, unless the user says something
 )
 
-// A redial says when a peer that did not answer is called again: after 1, 2, 4, … 30 s,
-// each a quarter more or less by chance, so that many who have lost one relay do not come
-// back to it at once. When the user says something it is called without the rest of that
-// wait, but for the first second. The zero value calls at once.
+// A redial says when a peer that did not answer is called again: after 1, 2, 4, … 30 s, each a
+// quarter more or less by chance, so that peers that have lost one relay do not return to it
+// all at once. A message of the user ends the wait, except in the first second. The zero value calls at once.
 type redial struct {
 	pause time.Duration // the latest wait, before chance is applied
 	least time.Duration // for which nothing the user says counts

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A peer that is away is called less and less often, by nobody in step, and soon when it
-// was here a moment ago.
+// A peer that is away is called less and less often, by callers out of step, and soon if it was
+// here a moment ago.
 func TestRedialBacksOff(t *testing.T) {
 	var r redial
 	distinct := make(map[time.Duration]bool)

@@ -25,11 +25,11 @@ const (
 	maxPeers   = 64               // of a room
 	maxStreams = 64               // that others have opened
 	beat       = 4 * time.Second  // so often a peer is asked whether it is there
-	patience   = 10 * time.Second // with who does not answer, and for the last words to arrive
+	patience   = 10 * time.Second // for an answer, and for the last messages to arrive
 )
 
-// A frame is a line of JSON; what it leaves out is zero. A stream carries one, and
-// another that answers it: streams cost next to nothing.
+// A frame is a line of JSON; omitted fields are zero. A stream carries one frame and its answer,
+// because streams cost almost nothing.
 type frame struct {
 	Life uint64      // the sender's half of the conversation, drawn when its program starts
 	Name string      `json:",omitempty"` // what the sender calls itself
@@ -39,8 +39,8 @@ type frame struct {
 	Got  uint64      `json:",omitempty"` // in an answer: the messages up to this one are here
 	Bye  string      `json:",omitempty"` // the end, and why
 
-	File    *transfer.Ask   `json:",omitempty"` // about a file, for those who are asked
-	Decided uint64          `json:",omitempty"` // the ID of an offer that waits no longer
+	File    *transfer.Ask   `json:",omitempty"` // about a file, in a request
+	Decided uint64          `json:",omitempty"` // the ID of an offer that has been decided
 	There   transfer.Answer `json:",omitzero"`  // in an answer about a file
 }
 
@@ -76,7 +76,7 @@ func (t *talk) acked(got uint64) bool {
 	return true
 }
 
-// meet notes who is at the other end. Another Life counts from 1.
+// meet notes the Life of the other end. With another Life, its messages count from 1.
 func (t *talk) meet(life uint64) {
 	if life != t.theirs {
 		t.theirs, t.got = life, 0
@@ -164,7 +164,7 @@ func (c *chat) ask(ctx context.Context, to wire.PeerID, f frame, follow func(net
 	return answer, err
 }
 
-// A refusal is what a peer says instead of an answer.
+// A refusal is the text of a peer that refuses a request.
 type refusal string
 
 func (r refusal) Error() string { return "they say: " + wire.Printable(string(r)) }

@@ -14,8 +14,8 @@ import (
 	"github.com/kadquic/kadquic/routing"
 )
 
-// Whatever is cut when, and over however many streams at once: what one end says
-// the other shows once and in order.
+// Whichever stream is cut at whichever time, and over any number of streams, the other end shows
+// each message once and in order.
 func TestNothingIsLostOrDoubled(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := &talk{}, &talk{}

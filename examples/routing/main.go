@@ -1,8 +1,8 @@
-// Command routing finds nodes with the package routing alone, over a transport
-// of its own: 50 nodes on loopback, which speak a protocol of two UDP packets.
+// Command routing finds nodes with package routing alone, over its own transport: 50 nodes on
+// loopback, which speak a protocol of two UDP packets.
 //
-// The essential is lookup, below. The transport is the least that will do: it
-// believes whoever names a key, which a real one must not.
+// The essential part is lookup, below. The transport is minimal: it believes every claim of a
+// key, which a real one must not.
 package main
 
 import (
@@ -81,7 +81,7 @@ func start(name string) (*node, error) {
 	return n, nil
 }
 
-// seen notes a sign of life of c, and pings whom the table wants pinged.
+// seen notes a sign of life of c, and pings the contact that the table names.
 func (n *node) seen(c contact) {
 	n.mu.Lock()
 	probe, ok := n.table.Seen(c, time.Now())
@@ -119,7 +119,7 @@ func (n *node) ask(ctx context.Context, c contact, target routing.Key) ([]contac
 		n.seen(c)
 		return closer, nil
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // and not only that nobody waits any more
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // and not only because the caller has given up
 			n.mu.Lock()
 			n.table.Failed(c.Key, time.Now())
 			n.mu.Unlock()

@@ -1,6 +1,5 @@
-// Package bench measures kadquic with a fixed set of workloads, and beside
-// them what the parts cost that it is built on: raw UDP and raw QUIC, in the
-// same process and run.
+// Package bench measures kadquic with a fixed set of workloads, and in the same process and
+// run the cost of its foundations, raw UDP and raw QUIC.
 //
 // A workload is a name and a few sizes. [Run] does the work on 127.0.0.1 and
 // returns one struct whose JSON form is the report. CPU figures are user plus
@@ -8,8 +7,8 @@
 // they compare across noisy machines; wall-clock figures compare only within
 // one run.
 //
-// A figure called x_floor is a ratio: ours over what the same work costs
-// without us. 1 is the best that anybody could do.
+// A figure called x_floor is a ratio: the cost of kadquic over the cost of the same work on the
+// foundation alone. 1 is the optimum.
 package bench
 
 import (
@@ -85,7 +84,7 @@ func (j *job) say(format string, args ...any) {
 	fmt.Fprintf(j.progress, format+"\n", args...)
 }
 
-// Shape heads every report: what was run, and how large.
+// Shape heads every report: the workload and its sizes.
 type Shape struct {
 	Workload string `json:"workload"`
 	N        int    `json:"n"`

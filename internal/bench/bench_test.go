@@ -129,7 +129,7 @@ func TestKV(t *testing.T) {
 	within(t, f, "put_ok", 0.9, 1)
 	within(t, f, "get_ok", 0.9, 1)
 	within(t, f, "replicas", 7, 8) // all there are
-	// Everybody holds everything: a get asks hardly anybody.
+	// Every node holds every value, so a get sends hardly any request.
 	within(t, f, "rpcs_per_get", 0, 1)
 	within(t, f, "x_floor_get", 0, 1e6)
 }

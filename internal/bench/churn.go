@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// Churn is what becomes of values when 30 % of the nodes die at once, without
-// a word, and everybody asks for them in the same moment.
+// Churn measures gets at the moment when 30 % of the nodes have died silently.
 type Churn struct {
 	Shape
 	Killed int     `json:"killed"`

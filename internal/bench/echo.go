@@ -54,10 +54,9 @@ func answer(str io.ReadWriteCloser) {
 	}
 }
 
-// mux is one stream that many callers share. Its callers, and those of every
-// other mux made with the same slots, are numbered; one caller has at most one
-// request out, so its number is the request's id, and its own channel, made
-// once, is where it waits.
+// mux is one stream that many callers share. The callers of all muxes with the same slots are
+// numbered. A caller has at most one request in flight, so its number is the id of the request,
+// and it waits on its own channel, which is made once.
 type mux struct {
 	slots []chan struct{}
 	reply int
@@ -129,8 +128,8 @@ func (m *mux) call(ctx context.Context, slot int) error {
 	}
 }
 
-// callFresh makes one exchange on a stream of its own. buf is scratch of at
-// least both sizes.
+// callFresh makes one exchange on a new stream. buf is scratch space for the larger of the two
+// sizes.
 func callFresh(ctx context.Context, conn *quicgo.Conn, reply int, buf []byte) error {
 	str, err := conn.OpenStreamSync(ctx)
 	if err != nil {

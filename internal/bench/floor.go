@@ -12,13 +12,13 @@ type Echo struct {
 	RTT float64 `json:"rtt_us_p50"`
 }
 
-// Floor is what the parts cost that everything else is built on: bare UDP, and
-// bare quic-go with mutual Ed25519 TLS between two endpoints.
+// Floor is the cost of the foundations: bare UDP, and bare quic-go with mutual Ed25519 TLS
+// between two endpoints.
 type Floor struct {
 	Shape
 	UDP    []Echo `json:"udp"`    // one datagram each way
 	Stream []Echo `json:"stream"` // on one multiplexed stream
-	Fresh  []Echo `json:"fresh"`  // on a stream of its own
+	Fresh  []Echo `json:"fresh"`  // on a new stream each
 	Connect
 	Bulk
 }
@@ -90,7 +90,7 @@ func (p *pair) streamEcho(ctx context.Context, m, c, reply int) (spent, latencie
 	})
 }
 
-// freshEcho makes m exchanges, each on a stream of its own, c in flight.
+// freshEcho makes m exchanges, each on a new stream, c in flight.
 func (p *pair) freshEcho(ctx context.Context, m, c, reply int) (spent, latencies, error) {
 	conn, err := p.dial(ctx)
 	if err != nil {

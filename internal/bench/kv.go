@@ -143,8 +143,8 @@ func (t *tally) note(err error) {
 	t.once.Do(func() { t.first = err })
 }
 
-// report returns the share of m that went well, and tells of the rest. Nobody
-// may note meanwhile.
+// report returns the share of m that succeeded, and logs the others. No goroutine may call note
+// meanwhile.
 func (t *tally) report(j *job, m int) float64 {
 	if t.first != nil {
 		j.say("%s", fmt.Errorf("%d of %d failed, the first: %w", int64(m)-t.ok.Load(), m, t.first))

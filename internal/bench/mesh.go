@@ -7,7 +7,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 )
 
-// Sizes of the mesh: what a network of 100 nodes looks like from below.
+// Sizes of the mesh, which has the connections of a network of 100 nodes.
 const (
 	meshPeers    = 100
 	meshDials    = 15 // connections that each peer dials

@@ -18,8 +18,8 @@ type meter struct {
 	cpu  time.Duration
 }
 
-// start begins to measure, after a garbage collection, so that no stretch
-// pays for what an earlier one left behind.
+// start begins a measurement after a garbage collection, so that no stretch pays for the
+// garbage of an earlier one.
 func start() meter {
 	runtime.GC()
 	return meter{wall: time.Now(), cpu: cpuTime()}

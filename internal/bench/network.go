@@ -132,8 +132,8 @@ func (net *network) gauge(ctx context.Context, j *job, m int, op func(ctx contex
 	return gauged{cost, took, ratio(float64(net.totals().rpcs-before), float64(m))}, err
 }
 
-// overFloor compares the CPU time of one of m operations with that of as many
-// bare exchanges as it takes requests, each of floor microseconds.
+// overFloor returns the CPU time of one of m operations over that of as many bare exchanges as
+// it sends requests, each of floor microseconds.
 func (g gauged) overFloor(m int, floor float64) float64 {
 	return ratio(g.per(m, time.Microsecond), g.rpcs*floor)
 }
@@ -145,8 +145,7 @@ type value struct {
 	putter, getter int // nodes, never the same
 }
 
-// values chooses m values of v bytes under random keys, and who puts and gets
-// each.
+// values chooses m values of v bytes under random keys, and the nodes that put and get each.
 func (j *job) values(choose *rand.Rand) []value {
 	values := make([]value, j.M)
 	for i := range values {

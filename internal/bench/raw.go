@@ -21,11 +21,10 @@ import (
 // rawALPN names the floor's protocol.
 const rawALPN = "kadquic-floor"
 
-// rawPeer is a QUIC endpoint with nothing of ours in it: quic-go on a UDP
-// socket, TLS 1.3 with an Ed25519 certificate on both sides, the acceptor's
-// key pinned by the dialler. It is set up as package quic sets up its own, so
-// that the difference between the two is what we add. It answers the
-// exchanges of echo.go on every stream of every connection.
+// rawPeer is a QUIC endpoint without code of this project: quic-go on a UDP socket, TLS 1.3 with
+// an Ed25519 certificate on both sides, the acceptor's key pinned by the dialler. It is
+// configured as in package quic, so that the difference is the cost of that package. It
+// answers the exchanges of echo.go on every stream of every connection.
 type rawPeer struct {
 	socket *net.UDPConn
 	tr     *quicgo.Transport

@@ -11,14 +11,14 @@ import (
 // contacts.
 const rpcNodes = 24
 
-// RPC is what one FIND_NODE costs on one connection between two nodes, beside
-// an exchange of the same size on one bare stream.
+// RPC is the cost of one FIND_NODE on one connection between two nodes, beside an exchange of
+// the same size on one bare stream.
 type RPC struct {
 	Shape
 	RPC []RPCEcho `json:"rpc"`
 }
 
-// RPCEcho is an [Echo] of ours.
+// RPCEcho is an [Echo] between nodes.
 type RPCEcho struct {
 	Echo
 	Floor    float64 `json:"x_floor"` // of CPU time

@@ -14,8 +14,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// StoreReport is what it costs a node to keep records on disk. A put is counted when
-// it is synced.
+// StoreReport is the cost of keeping records on disk. A put counts when it is synced.
 type StoreReport struct {
 	Shape
 	Dir         string `json:"dir"` // where the file was
@@ -44,11 +43,11 @@ type StoreReport struct {
 // storedBytes is the size of the values.
 const storedBytes = 512
 
-// storeSlots is how much larger the store's limits are than what is put.
+// storeSlots is the ratio of the store's limits to the records that are put.
 const storeSlots = 2
 
-// runStore keeps records in a file of the temporary directory, which is to be on the
-// disk that is to be measured.
+// runStore keeps records in a file of the temporary directory, which must be on the disk to
+// measure.
 func runStore(ctx context.Context, j *job) (any, error) {
 	dir, err := os.MkdirTemp("", "kad-bench-*")
 	if err != nil {

@@ -20,7 +20,7 @@ type Streams struct {
 	Shape
 	Bulk
 	RTT      float64 `json:"rtt_us_p50"`       // on an open stream
-	RTTFresh float64 `json:"rtt_us_p50_fresh"` // on a stream of its own each
+	RTTFresh float64 `json:"rtt_us_p50_fresh"` // on a new stream each
 
 	Floor         float64 `json:"x_floor"` // of throughput: here more is better
 	FloorCPU      float64 `json:"x_floor_cpu"`
@@ -57,8 +57,8 @@ func twoNodes(ctx context.Context) (a, b *node.Node, err error) {
 	return a, b, nil
 }
 
-// bulk measures one stream of ours and one bare stream, a quarter of the bytes
-// on each in turn.
+// bulk measures one stream between nodes and one bare stream, a quarter of the bytes on each in
+// turn.
 func (r *Streams) bulk(ctx context.Context, j *job, a, b *node.Node) error {
 	const protocol, parts = "/bench/drain/1.0.0", 4
 	part := j.bulk / parts

@@ -11,7 +11,7 @@ import (
 	"github.com/kadquic/kadquic/routing"
 )
 
-// TableReport is what the routing table costs by itself.
+// TableReport is the cost of the routing table alone.
 type TableReport struct {
 	Shape
 	Inserts         int     `json:"inserts"`

@@ -17,8 +17,8 @@ const (
 // patience bounds any one exchange on the loopback interface.
 const patience = 10 * time.Second
 
-// udpEcho makes m exchanges of bare UDP datagrams, c in flight, each caller on
-// a connected socket of its own against one server.
+// udpEcho makes m exchanges of bare UDP datagrams with one server, c in flight, each caller on
+// its own connected socket.
 func udpEcho(ctx context.Context, m, c int) (spent, latencies, error) {
 	server, err := net.ListenUDP("udp4", loopback())
 	if err != nil {

@@ -91,8 +91,8 @@ func (c *Console) ReadLine() (string, error) {
 	return line, err
 }
 
-// filter passes to the editor what it obeys and what is text: it would take any other
-// control character as text.
+// filter passes text and the control characters that the editor knows. The editor would take any
+// other control character as text.
 func (c *Console) filter(r rune) (rune, bool) {
 	const obeyed = "\x01\x02\x03\x04\x05\x06\a\b\n\v\f\r\x0e\x10\x12\x13\x14\x15\x17\x19\x7f"
 	switch {

@@ -15,7 +15,7 @@ import (
 )
 
 // With KADQUIC_BE_CONSOLE the test is a program that shows each line it reads, and at
-// SIGUSR1 a line that nobody typed.
+// SIGUSR1 a line that was not typed.
 func TestMain(m *testing.M) {
 	if os.Getenv("KADQUIC_BE_CONSOLE") == "" {
 		os.Exit(m.Run())

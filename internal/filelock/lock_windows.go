@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// Lock locks the file at path, made if it is not there, by opening it
-// shared with nobody. Windows closes it with the process.
+// Lock locks the file at path by opening it without sharing. It makes the file if there is none.
+// Windows closes it with the process.
 func Lock(path string) (unlock func(), err error) {
 	const sharingViolation = syscall.Errno(32)
 	name, err := syscall.UTF16PtrFromString(path)

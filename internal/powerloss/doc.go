@@ -1,18 +1,17 @@
-// Package powerloss tells what a disk may hold after the power failed. A process
-// that is killed leaves its writes to the kernel, which brings them to the disk in
-// its own time; when the power fails, only what was synced is surely there, and of
-// the rest any part.
+// Package powerloss computes the possible contents of a disk after a power failure. The kernel
+// keeps the writes of a killed process and writes them to the disk later. After a power
+// failure only synced writes are certain, and any part of the others may be there.
 //
-// strace records what a process does to its files ([Args]), [Parse] reads that, a
-// [Volume] takes it in call by call, and after each of them makes an [Image] of what
-// the disk may hold. For tests only.
+// strace records the file operations of a process ([Args]), [Parse] reads the record, a [Volume]
+// applies it call by call, and after each call it can make an [Image] of the disk. For tests
+// only.
 //
-// The disk that is assumed is a poor one, but honest:
+// The assumed disk is poor, but honest:
 //
-//   - What fsync or fdatasync of a file was called after, and answered for, stays.
-//   - Of what was written since any subset of the sectors is there, in any order, and
-//     so for a change of the file's size.
-//   - A name in a directory, new, gone or changed, is there for sure once the
-//     directory was synced; syncing the file does not help. A renaming is whole.
-//   - A sector is written wholly or not at all, and no other changes.
+//   - Data written before a successful fsync or fdatasync of its file stays.
+//   - Of later writes any subset of the sectors is there, in any order, and likewise a change
+//     of the file's size.
+//   - A new, removed or renamed name is certain only after a sync of its directory; a sync of
+//     the file does not help. A rename is atomic.
+//   - A sector is written completely or not at all, and no other sector changes.
 package powerloss

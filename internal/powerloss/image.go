@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// An Image is what a disk may hold: the files by their path below the root, with
-// what is in them, and the directories with nil.
+// An Image is a possible content of the disk: files by their path below the root with their
+// content, and directories with nil.
 type Image map[string][]byte
 
 // settle notes that all changes up to that number are on the disk.
@@ -115,9 +115,8 @@ func (v *Volume) walk(visit func(f *inode)) {
 	walk(v.top)
 }
 
-// Image makes what the disk holds if of the n pieces of Unsynced those are on it
-// for which keep says so. keep is asked in an order that is, within a file, that of
-// writing.
+// Image returns the content of the disk if it holds those of the n pieces of Unsynced for which
+// keep returns true. Within a file, keep is called in the order of writing.
 func (v *Volume) Image(sector int64, keep func(i int) bool) Image {
 	names := make(map[*inode]map[string]*inode)
 	data := make(map[*inode][]byte)
@@ -176,9 +175,9 @@ func (m Image) Write(dir string) error {
 	return nil
 }
 
-// Compare checks that nothing happened to the volume that it was not told of: it is
-// an error if its files are not as the kernel shows them. What a process had not
-// finished to write when it was killed is taken from there. Sockets do not count.
+// Compare checks that the volume has seen every change: it returns an error if its files differ
+// from those that the kernel shows. It takes over writes that a killed process had not
+// finished. Sockets do not count.
 func (v *Volume) Compare() error {
 	if err := v.finish(); err != nil {
 		return err

@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// A Volume is a directory and what is below it: as the kernel shows it, and what of
-// that is on the disk for sure. It begins empty and on the disk. Not for several
-// goroutines.
+// A Volume is a directory tree, as the kernel shows it and as far as it is certainly on the disk.
+// It begins empty and synced. Goroutines must not share it.
 type Volume struct {
 	root  string // absolute
 	top   *inode
@@ -58,7 +57,7 @@ func newDir() *inode {
 	return &inode{dir: true, names: map[string]*inode{}, live: map[string]*inode{}}
 }
 
-// Ended tells that the process ended: what comes next is of another.
+// Ended notes that the process has ended: later calls are those of another one.
 func (v *Volume) Ended() {
 	clear(v.files)
 	clear(v.syncs)
@@ -128,9 +127,9 @@ func (v *Volume) within(path string) bool {
 	return path == v.root || strings.HasPrefix(path, v.root+"/")
 }
 
-// find returns the directory in which path lies and its name there, "" for the
-// volume's own; a nil directory: it is not in the volume, or nobody knows how it
-// came there, such as a socket.
+// find returns the directory of path and its name there, "" for the root of the volume. The
+// directory is nil if path is not in the volume or was not made by a recorded call, such as
+// a socket.
 func (v *Volume) find(path string) (dir *inode, name string) {
 	path = filepath.Clean(path)
 	if !v.within(path) {

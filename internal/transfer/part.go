@@ -33,15 +33,15 @@ var (
 	errSize = errors.New("such a file size is refused")
 )
 
-// abandoned is the age at which [OpenDir] removes the part of a file: long enough for a
-// sender who comes back after a weekend.
+// abandoned is the age at which [OpenDir] removes the part of a file. It lets a sender return
+// after a weekend.
 const abandoned = 7 * 24 * time.Hour
 
-// partName matches the names of parts: a hash of what they are parts of.
+// partName matches the names of parts: a hash that identifies the whole file.
 var partName = regexp.MustCompile(`^\.[A-Z2-7]{26}\.part$`)
 
-// OpenDir opens a directory for files that come, and makes it if there is none. It
-// removes the parts of files in it that nobody has continued for a week.
+// OpenDir opens a directory for received files, and makes it if there is none. It removes parts
+// of files that have not grown for a week.
 func OpenDir(path string) (*os.Root, error) {
 	path, err := filepath.Abs(path) // for [Part.Path]
 	if err != nil {

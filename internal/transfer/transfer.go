@@ -23,8 +23,8 @@ const (
 	tellEvery = 2 * time.Second
 )
 
-// An Ask is what the sender of a file says: whether it is wanted, that its bytes follow,
-// or that it is offered no longer.
+// An Ask is a message of the sender of a file: it offers the file, announces its bytes, or
+// withdraws the offer.
 type Ask struct {
 	Offer
 	Data      bool  `json:",omitempty"` // the bytes from Have on follow
@@ -32,7 +32,7 @@ type Ask struct {
 	Withdrawn bool  `json:",omitempty"`
 }
 
-// An Answer is what the receiver says to an Ask, unless it refuses.
+// An Answer is the answer of a receiver that does not refuse an Ask.
 type Answer struct {
 	Wait  bool   `json:",omitempty"` // it is not decided yet whether the file is wanted
 	Have  int64  `json:",omitempty"` // so many bytes are here, from the first on
@@ -70,8 +70,8 @@ func Open(path string) (*Source, error) {
 	return &Source{f, Offer{rand.Uint64(), filepath.Base(path), n, sum.Sum(nil)}}, nil
 }
 
-// From returns the byte from which on a receiver needs the file: where it says that its
-// bytes end, or 0 if they are to be checked and differ from the file's.
+// From returns the offset from which a receiver needs the file: the length of its part, or 0 if
+// the answer asks for a check and the part differs from the file.
 func (s *Source) From(a Answer) int64 {
 	if a.Have < 0 || a.Have > s.Size {
 		return 0
