@@ -16,11 +16,11 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// handshakeTimeout is how long a peer has to say HELLO.
+// handshakeTimeout bounds the exchange of HELLO on a new connection.
 const handshakeTimeout = 5 * time.Second
 
-// links is the set of all links. The pool says which connection is a peer's,
-// and the connection's Value which link.
+// links is the set of all links. The pool maps a peer to its connection, and the
+// connection's Value is the link.
 type links struct {
 	mu sync.Mutex
 	of map[*link]struct{}
@@ -54,14 +54,14 @@ func (n *Node) drop(l *link) {
 	n.quotas.Release(l.id, time.Now())
 }
 
-// link returns the peer's link, dialling if there is none. Callers who want the
-// same peer at once share one dial.
+// link returns the peer's link, dialling if there is none. Concurrent requests for
+// one peer share one dial.
 func (n *Node) link(ctx context.Context, id wire.PeerID) (*link, error) {
 	return n.linkTo(ctx, id, forRequests)
 }
 
-// What a link is wanted for. To a peer that was called through a relay, streams are
-// opened at once: it has agreed to the call, and its key is proved.
+// What a link is wanted for. To a callee, streams are opened before HELLO: it has
+// agreed to the call, and TLS has proved its key.
 const (
 	forRequests = iota
 	forStream
@@ -104,7 +104,7 @@ func (n *Node) linkTo(ctx context.Context, id wire.PeerID, wants int) (*link, er
 	}
 }
 
-// linked enters a peer that has said HELLO into what we know.
+// linked records a peer whose HELLO has arrived in the peerstore and the routing table.
 func (n *Node) linked(l *link) {
 	now := time.Now()
 	if l.isDialBackProbe() {
@@ -132,14 +132,14 @@ func (n *Node) linked(l *link) {
 	}
 }
 
-// hello takes in what a peer says of itself, when the link begins and whenever
-// it changes. It returns false if the peer has still to show that it answers.
+// hello handles a peer's HELLO: the first one and each update. It returns false if
+// the peer must still prove that it answers requests.
 func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 	l.mode.Store(uint32(h.Mode))
 	n.peers.SetMode(l.id, h.Mode)
 	n.peers.SetAgent(l.id, h.Agent)
 	if r := h.Record; r != nil && r.Record.Kind == wire.KindPeer && r.Record.Publisher == l.id {
-		n.setRecord(l.id, r, now) // recordOf verifies it before anybody is told
+		n.setRecord(l.id, r, now) // recordOf verifies it before the node passes it on
 	}
 	if !h.Clock.IsZero() {
 		n.skew.observe(l.id, l.addr.Addr(), h.Clock.Sub(now), now)
@@ -152,9 +152,9 @@ func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 	return true
 }
 
-// notLinked notes that no HELLO came back. Until one has, a dial has not
-// succeeded: a peer that refuses is as good as none, and is not to be tried
-// again by every lookup.
+// notLinked records that no HELLO arrived. A dial succeeds only with HELLO: the node
+// treats a peer that refuses like an unreachable one, so that not every lookup tries
+// it again.
 func (n *Node) notLinked(l *link, err error) {
 	n.config.Logger.Debug("no hello", "peer", l.id, "path", l.conn.Path(), "err", err)
 	closed, ok := errors.AsType[*quic.CloseError](err)
@@ -169,15 +169,16 @@ func (n *Node) notLinked(l *link, err error) {
 	n.failed(l.id)
 }
 
-// verified brings up to date what we tell others of where a peer is.
+// verified updates the addresses of a peer that this node tells others: those at which
+// it has authenticated the peer.
 func (n *Node) verified(k *peerref.Ref) {
 	at := n.peers.AppendVerified(nil, k.ID)
 	at = at[:min(len(at), wire.MaxAddrs)]
 	k.SetAddrs(at)
 }
 
-// unlinked notes that a link has ended. A peer that says it leaves is gone from
-// the table at once.
+// unlinked records that a link has ended. A peer that closes it with CloseLeaving is
+// removed from the table at once.
 func (n *Node) unlinked(l *link, err error) {
 	n.unrelay(l)
 	n.self.MarkContacted(l.conn.RemoteAddr(), time.Now())
@@ -188,15 +189,15 @@ func (n *Node) unlinked(l *link, err error) {
 	if errors.As(err, &closed) && closed.Remote && closed.Code == wire.CloseLeaving {
 		n.forget(l.id)
 	}
-	if errors.Is(err, quic.ErrTimeout) && l.IsServer() { // an idle peer says so before it closes
+	if errors.Is(err, quic.ErrTimeout) && l.IsServer() { // a live peer announces that it closes an idle connection
 		n.probe(l.id)
 	}
 	n.config.Logger.Info("disconnected", "peer", l.id, "path", l.conn.Path(), "why", err)
 }
 
 // askBeforeIdleClose pings a contact whose connection is about to be closed because
-// it is unused. A peer that died without a goodbye is found out here for the price of
-// one request, rather than by an operation that waits for it later.
+// it is unused. This detects a peer that died silently at the cost of one request,
+// so that no later operation waits for it.
 func (n *Node) askBeforeIdleClose(c *quic.Conn) {
 	l, ok := c.Value.(*link)
 	if !ok || !l.IsUp() || !l.IsServer() || n.ctx.Err() != nil {
@@ -213,9 +214,10 @@ func (n *Node) askBeforeIdleClose(c *quic.Conn) {
 	}
 }
 
-// learn notes addresses that teller says a peer has. A peer that we did not
-// ourselves reach on loopback, or in a private network, cannot make us dial
-// there, nor give us names to resolve, which may mean any address.
+// learn records addresses of a peer that another peer, at the address teller, has named.
+// A teller outside this host or this private network cannot make the node dial loopback
+// or private addresses. It cannot make the node resolve a host name either, which may
+// resolve to any address.
 func (n *Node) learn(teller netip.Addr, c wire.Contact, now time.Time) {
 	if c.ID == n.id {
 		return
@@ -231,8 +233,8 @@ func (n *Node) learn(teller netip.Addr, c wire.Contact, now time.Time) {
 	}
 }
 
-// addAddrs enters addresses of a peer into the peerstore, and tells whoever seeks the
-// peer if any of them is new.
+// addAddrs enters addresses of a peer into the peerstore. If any of them is new, it
+// notifies the dials that wait for addresses of the peer.
 func (n *Node) addAddrs(id wire.PeerID, from peerstore.Source, now time.Time, ttl time.Duration, addrs ...wire.Addr) {
 	news := false
 	if n.wanted.Has(id) {
@@ -245,5 +247,6 @@ func (n *Node) addAddrs(id wire.PeerID, from peerstore.Source, now time.Time, tt
 	}
 }
 
-// toldTTL is how long an address that we only heard of is remembered.
+// toldTTL is how long the peerstore keeps an address that other peers named and this node
+// has not verified.
 const toldTTL = 30 * time.Minute

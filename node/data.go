@@ -16,26 +16,26 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// databaseName is the one file in Config.Data that is ours. The identity is not
-// in it.
+// databaseName is the only file that the node keeps in Config.Data. It does not contain
+// the identity.
 const databaseName = "node.db"
 
-// What a node keeps in its database beside the records it holds, by name.
+// Names of the states that a node keeps in its database besides the records it holds.
 const (
 	statePeers = "peers" // a snapshot of the peerstore
 	stateTable = "table" // the IDs of the table's contacts, 32 bytes each
 )
 
-// rememberEvery is how often peers and table are saved. They are saved when the
-// node has joined and at Close, too; a crash costs what changed since.
-// lookWhatIsNew is how often a node that knows few looks whether it knows others.
+// rememberEvery is how often peers and table are saved. They are also saved when the
+// node has joined and at Close; a crash loses the changes since the last save.
+// lookWhatIsNew is how often a node with few contacts checks whether its table has changed.
 const (
 	rememberEvery = 5 * time.Minute
 	lookWhatIsNew = 5 * time.Second
 )
 
-// openData opens the database of Config.Data and takes in what the node knew when
-// it last ended. Start calls it, before anything runs.
+// openData opens the database of Config.Data and restores the state that the node saved
+// in its last run. Start calls it before any other work.
 func (n *Node) openData() error {
 	if n.config.Data == "" {
 		return nil
@@ -60,10 +60,9 @@ func (n *Node) openData() error {
 	return nil
 }
 
-// recall takes in the peers that were known when the node last ended. The
-// contacts of its table are not put there at once, for only who answers belongs
-// into a table, but join begins with them. A database without them, or with
-// damaged ones, is no reason not to start.
+// recall restores the peers known at the end of the last run. It does not enter the
+// saved contacts into the table, because a table holds only peers that have answered;
+// join tries them first. A node starts even if they are missing or damaged.
 func (n *Node) recall() {
 	peers, err := n.disk.Saved(statePeers)
 	if err == nil && peers != nil {
@@ -92,8 +91,8 @@ func (n *Node) recall() {
 // table of a node in a network of millions.
 const maxRemembered = 512
 
-// remember saves what recall takes in. A node that knows nobody keeps what it
-// knew: its network may be back tomorrow.
+// remember saves the peers and the table for recall. A node without live contacts keeps
+// the previous save: its network may be back tomorrow.
 func (n *Node) remember() error {
 	if n.disk == nil || n.lonely() {
 		return nil
@@ -113,18 +112,19 @@ func (n *Node) remember() error {
 	return nil
 }
 
-// remembered is what was saved last.
+// remembered describes the last save of the peers and the table.
 type remembered struct {
-	mu    sync.Mutex // held while it is saved
+	mu    sync.Mutex // held during a save
 	table []byte
 	at    time.Time
-	tried time.Time // in vain, since at
+	tried time.Time // of the latest failed save; zero: none
 }
 
-// rememberAgain is how soon it is tried again on a disk that cannot be written.
+// rememberAgain is the delay after a failed save.
 const rememberAgain = time.Minute
 
-// tableIDs are the IDs of the table's contacts, in order, one after the other.
+// tableIDs returns the IDs of up to maxRemembered contacts of the table, sorted and
+// concatenated.
 func (n *Node) tableIDs() []byte {
 	var ids []wire.PeerID
 	for _, ref := range n.routes.Refs() {
@@ -141,9 +141,9 @@ func (n *Node) tableIDs() []byte {
 	return table
 }
 
-// rememberPeers is the task. A node that is killed soon after it met its first
-// peers must find them again: what is new is saved soon, as long as there is
-// little, and now and then otherwise.
+// rememberPeers is the task that saves the peers. A node that is killed soon after it
+// met its first peers must find them again. So while the last save has fewer than K
+// contacts, changes are saved at once, and otherwise every rememberEvery.
 func (n *Node) rememberPeers(context.Context) {
 	if n.disk == nil {
 		return
@@ -162,9 +162,9 @@ func (n *Node) rememberPeers(context.Context) {
 	}
 }
 
-// Backup writes a copy of the node's database to w, as it was at one moment,
-// while the node goes on: records, publications, peers. The identity is not in
-// it. A node without Config.Data has none: ErrNoData.
+// Backup writes a consistent copy of the node's database to w while the node runs:
+// records, publications, peers. The copy does not contain the identity. For a node
+// without Config.Data the error is ErrNoData.
 func (n *Node) Backup(w io.Writer) error {
 	if err := n.running(); err != nil {
 		return err

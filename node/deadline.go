@@ -7,14 +7,14 @@ import (
 )
 
 // How long an operation waits for one peer. After the deadline of a query the
-// lookup turns to another peer. Where there is no other, it waits on for the
-// patience, in which QUIC sends again what was lost. Neither blames the peer:
-// only a request that goes unanswered for Config.RPCTimeout does.
+// lookup turns to another peer. If there is no other, it waits further for the
+// patience, in which QUIC retransmits lost packets. Neither counts as a failure of the
+// peer: only a request that is unanswered for Config.RPCTimeout does.
 const (
 	minTimeout = 20 * time.Millisecond
 
-	// minWait is the least that deadline and patience amount to: a process on a
-	// busy machine may not run for so long.
+	// minWait is the minimum of deadline plus patience: a busy machine may suspend a
+	// process for that long.
 	minWait = 500 * time.Millisecond
 
 	// A STORE is answered after an fsync: its allowance is added to the deadline
@@ -23,15 +23,16 @@ const (
 	firstStoreAllowance = 250 * time.Millisecond // while no STORE was measured
 	minStoreTimeout     = 150 * time.Millisecond // in all
 
-	// silentFor is how long a peer is taken to be silent after an operation has
-	// waited for it in vain: until a request that it leaves unanswered has failed.
+	// silentFor is how long a peer counts as silent after an operation has waited for
+	// it without an answer. By then its unanswered request has failed.
 	silentFor = 10 * time.Second
 )
 
-// softTimeout returns the deadline of a query: what the round trips measured
-// suggest (RFC 6298), and for a stranger those of the network and a handshake. A
-// STORE has its allowance and the deviation once more, because it is not to be done
-// twice lightly. A peer that has just kept silent is asked again, but holds no place.
+// softTimeout returns the deadline of a query. It is computed from the peer's measured
+// round-trip times (RFC 6298), or, for a peer without a connection, from the network's
+// times and those of handshakes. A STORE adds storeAllowance and four deviations, because
+// a needless second STORE is expensive. A silent peer is queried again with minTimeout,
+// so that it does not delay the lookup.
 func (n *Node) softTimeout(q query) time.Duration {
 	ceiling := n.config.RPCTimeout
 	if q.Addr.IsSilent(time.Now(), silentFor) {
@@ -51,8 +52,8 @@ func (n *Node) softTimeout(q query) time.Duration {
 	return min(d, ceiling)
 }
 
-// storeAllowance returns how much longer a STORE may take than another request,
-// by those that peers have answered.
+// storeAllowance returns how much longer a STORE may take than another request. It is
+// computed from the STOREs that peers have answered.
 func (n *Node) storeAllowance() time.Duration {
 	if extra := n.storeRTT.Get(); extra.Known() {
 		return extra.Timeout(minStoreAllowance, n.config.RPCTimeout)
@@ -60,10 +61,10 @@ func (n *Node) storeAllowance() time.Duration {
 	return firstStoreAllowance
 }
 
-// patience returns how long beyond its deadline a query is awaited where no other
-// peer can take its place: twice the network's timeout, so that a packet lost each
-// way costs nothing, and minWait in all. None is left for a peer that has just kept
-// silent.
+// patience returns how long a lookup waits beyond a query's deadline if it has no other
+// peer to query: twice the network's timeout, so that the loss of one packet each way
+// does no harm, and together with the deadline at least minWait. For a silent peer it is
+// practically zero.
 func (n *Node) patience(q query) time.Duration {
 	if q.Addr.IsSilent(time.Now(), silentFor) {
 		return 1
@@ -80,7 +81,7 @@ func (n *Node) linkWith(id wire.PeerID) *link {
 	return c.Value.(*link)
 }
 
-// observe takes the time into account that a peer took to answer m.
+// observe adds the time that a peer took to answer m to the round-trip statistics.
 func (l *link) observe(m wire.Message, took time.Duration) {
 	n := l.node
 	switch m := m.(type) {

@@ -14,22 +14,22 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A batch is records on their way to other nodes. It is asked by several
-// goroutines at once.
+// A batch is a list of records to send to other nodes. Several goroutines call it at
+// once.
 type batch interface {
 	Len() int
 	// Offered names the i-th record.
 	Offered(i int) wire.Offered
-	// Load returns the i-th record, nil if it is gone meanwhile. What is loaded is
-	// let go as soon as it is sent: never more than a frame of it for each
-	// receiver served at once is in memory.
+	// Load returns the i-th record, nil if it has been removed meanwhile. The sender
+	// releases a record as soon as it is sent: at most one frame of records per
+	// concurrent receiver is in memory.
 	Load(i int) *wire.Signed
-	// Fresh reports that the records were signed just now: nobody has them, so
-	// they are sent without being offered.
+	// Fresh reports that the records were signed just now: no peer has them, so
+	// they are sent without an OFFER.
 	Fresh() bool
 }
 
-// freshRecords are a cargo of records signed just now.
+// freshRecords is a batch of records signed just now.
 type freshRecords []*wire.Signed
 
 func (f freshRecords) Len() int                { return len(f) }
@@ -42,25 +42,24 @@ func (f freshRecords) Offered(i int) wire.Offered {
 }
 
 const (
-	// maxFreight is how many bytes of records go in one STORE: a frame, less what
-	// stands around them.
+	// batchBytes bounds the records in one STORE, in bytes: a frame, less 4 KiB for
+	// the encoding around them.
 	batchBytes = wire.MaxFrame - 4<<10
 
-	// What one receiver is sent, below what it takes (SPEC.md §9), so that it has
-	// room left for what else it is asked by us.
+	// The pace of sending to one receiver. It is below the receiver's limits (SPEC.md
+	// §9), which leaves room for this node's other requests.
 	paceBytes    = 192 << 10 // a second
 	paceRequests = 20        // a second
 	paceBurst    = 1 << 20   // bytes at once
 	requestBurst = 40        // requests at once
 
-	// offersPerRequest is how many records offered are counted as one request,
-	// by who offers and who is offered: what they cost is to be looked for, one by
-	// one.
+	// offersPerRequest is how many offered records count as one request, at the sender
+	// and at the receiver: the receiver must look up each of them.
 	offersPerRequest = 64
 )
 
-// A pacer keeps what we send to one peer below what it takes. The nil pace does
-// not wait. Goroutines may share it.
+// A pacer keeps the records that this node sends to one peer below the peer's limits. A
+// nil pacer does not wait. Goroutines may share it.
 type pacer struct{ bytes, requests *rate.Limiter }
 
 func newPacer() *pacer {
@@ -77,20 +76,20 @@ func (p *pacer) wait(ctx context.Context, bytes, requests int) error {
 	return p.bytes.WaitN(ctx, bytes)
 }
 
-// A delivery brings records to one peer, one request after the other.
+// A delivery sends records to one peer, one request after the other.
 type delivery struct {
 	node   *Node
 	to     wire.PeerID
-	asked  int           // requests answered, by what they count for
+	asked  int           // sum of the costs of the requests answered
 	waited time.Duration // for the answers
-	sent   int           // records that the peer took from us
+	sent   int           // records that the peer stored
 
-	refused bool                 // the peer has no room: all of a batch was refused for that
-	full    map[publish.Key]bool // keys whose records it refused: they had no room, others may
+	refused bool                 // the peer has no room: it refused a whole batch for that reason
+	full    map[publish.Key]bool // keys for which the peer has no room; it may have room for others
 }
 
-// How slow a receiver may be: after a grace, no slower than slowest for an answer
-// on average. Then it is left.
+// How slow a receiver may be: after slowGrace in total, an answer may take slowest on
+// average. A delivery to a slower receiver ends with errTooSlow.
 const (
 	slowGrace = 30 * time.Second
 	slowest   = 2 * time.Second
@@ -98,12 +97,12 @@ const (
 
 var errTooSlow = errors.New("too slow to be delivered to")
 
-// deliver brings those records of c whose numbers are in which to one peer: it
-// offers them, a thousand at a time, and sends what the peer wants, at a pace
-// that the peer's limits allow. It returns which of them, by their places in
-// which, the peer holds now, and how many it took from us. A peer that has no room
-// for anything of a whole batch is sent nothing more. After an error some may
-// have been delivered all the same.
+// deliver sends the records of c with the indexes in which to one peer: it offers
+// them, a thousand at a time, and sends those that the peer wants, at a pace within
+// the peer's limits. held[i] reports whether the peer now holds record which[i], and
+// sent is how many records it took from this node. If a peer refuses a whole batch for
+// lack of room, deliver sends it nothing more. After an error, some records may have
+// been delivered.
 func (n *Node) deliver(ctx context.Context, to wire.PeerID, c batch, which []int32) (held []bool, sent int, err error) {
 	d := delivery{node: n, to: to}
 	held = make([]bool, len(which))
@@ -122,8 +121,8 @@ func (n *Node) deliver(ctx context.Context, to wire.PeerID, c batch, which []int
 	return held, d.sent, err
 }
 
-// offer finds out which of up to MaxOffer records the peer holds already. One
-// that does not know of offers holds none, as far as we know.
+// offer asks which of up to MaxOffer records the peer holds already. A peer that does
+// not implement OFFER counts as holding none.
 func (d *delivery) offer(ctx context.Context, c batch, which []int32, held []bool) error {
 	m := wire.Offer{Records: make([]wire.Offered, len(which))}
 	for i, r := range which {
@@ -146,13 +145,13 @@ func (d *delivery) offer(ctx context.Context, c batch, which []int32, held []boo
 	return nil
 }
 
-// offeredSize is about what a record takes in an OFFER, in bytes.
+// offeredSize is the approximate size of a record in an OFFER, in bytes.
 const offeredSize = 56
 
 // offerCost is how many requests an offer of n records counts for.
 func offerCost(n int) int { return max(1, n/offersPerRequest) }
 
-// send sends the records that are not held yet, as many in a frame as it takes.
+// send sends the records that the peer does not hold yet, as many in a frame as fit.
 func (d *delivery) send(ctx context.Context, c batch, which []int32, held []bool) error {
 	var batch []*wire.Signed
 	var places []int // of the batch, in which
@@ -184,7 +183,7 @@ func (d *delivery) send(ctx context.Context, c batch, which []int32, held []bool
 	return flush()
 }
 
-// store sends one batch and notes which of it the peer holds now.
+// store sends one batch and marks in held the records that the peer has stored.
 func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int, held []bool, size int) error {
 	answer, err := d.ask(ctx, wire.Store{Records: batch}, size, 1)
 	if err != nil {
@@ -204,8 +203,9 @@ func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int
 	return nil
 }
 
-// noteFull notes that the peer has no room, if it refused all of a batch for that: for
-// anything, or, where all are of one key and kind, at least for that.
+// noteFull records that the peer has no room, if it refused all of a batch for that
+// reason. If it was full for the records of a single key and kind, only that key counts as
+// full.
 func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
 	keys := make(map[publish.Key]bool)
 	for i, code := range results {
@@ -226,11 +226,11 @@ func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
 	maps.Copy(d.full, keys)
 }
 
-// maxBusy is how often a peer may answer one request that it is busy.
+// maxBusy is how often one request is sent again to a peer that answers with CodeBusy.
 const maxBusy = 5
 
-// ask sends one request as soon as the pace allows, again when the peer is busy.
-// size is its records' in bytes, cost how many requests it counts for.
+// ask sends one request as soon as the pacer allows, and again when the peer is busy.
+// size is the size of its records in bytes, cost how many requests it counts for.
 func (d *delivery) ask(ctx context.Context, m wire.Message, size, cost int) (wire.Message, error) {
 	n := d.node
 	for busy := 0; ; busy++ {
@@ -258,7 +258,7 @@ func (d *delivery) ask(ctx context.Context, m wire.Message, size, cost int) (wir
 	}
 }
 
-// pause waits, or returns the error with which ctx ends.
+// pause waits for d. If ctx ends first, pause returns its cause.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -19,7 +19,7 @@ const dialLinger = 2 * time.Second
 // dial makes a connection for the pool, by any of the peer's addresses and relays.
 func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error) {
 	id := wire.PeerID(key)
-	if err := n.backoff.Check(id, time.Now()); err != nil && len(n.callableBy(id)) == 0 { // that it was not dialled says nothing of a call
+	if err := n.backoff.Check(id, time.Now()); err != nil && len(n.callableBy(id)) == 0 { // a call may succeed where a direct dial failed
 		return nil, &unreachableError{id, []error{err}}
 	}
 	n.wanted.AddDial(id)
@@ -30,18 +30,18 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 		return c, nil
 	case n.ctx.Err() != nil:
 		return nil, ErrClosed
-	case ctx.Err() != nil && !hadItsTime(ctx): // by the pool: the peer's own dial came first, or nobody waits
+	case ctx.Err() != nil && !hadItsTime(ctx): // cancelled by the pool: the peer's own dial came first, or no caller waits
 		return nil, context.Cause(ctx)
 	}
-	if tried { // otherwise who names it next may know where it is
+	if tried { // otherwise the next referral may bring an address
 		n.backoff.Failed(id, time.Now())
 	}
 	n.failed(id)
 	return nil, &unreachableError{id, causes}
 }
 
-// callableBy returns the relays through which a peer may be called. A peer that is
-// itself wanted as a relay is dialled only.
+// callableBy returns the relays through which a peer may be called. There are none for a
+// peer that the node dials to use as a relay: such a peer must be reachable directly.
 func (n *Node) callableBy(id wire.PeerID) []wire.PeerID {
 	if n.relayDials.has(id) {
 		return nil
@@ -49,8 +49,8 @@ func (n *Node) callableBy(id wire.PeerID) []wire.PeerID {
 	return n.relaysOf(id)
 }
 
-// hadItsTime reports whether a dial ended because nobody answered for as long as the
-// pool gives it.
+// hadItsTime reports whether a dial ended because the peer did not answer within the
+// pool's time limit.
 func hadItsTime(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(context.Cause(ctx), quic.ErrTimeout)
 }
@@ -80,7 +80,7 @@ func (h dialHost) Dial(ctx context.Context, id wire.PeerID, to netip.AddrPort, f
 	n.self.MarkContacted(to, time.Now())
 	c, err := transport.Dial(ctx, to, quic.PublicKey(id))
 	if err != nil {
-		if wrong, ok := errors.AsType[*quic.KeyError](err); ok { // by the name that users know
+		if wrong, ok := errors.AsType[*quic.KeyError](err); ok { // name the key by the peer ID that users know
 			err = fmt.Errorf("dial %v: %w: it is peer %s", to, ErrWrongPeer, wire.PeerID(wrong.Got))
 		}
 		if ctx.Err() == nil || hadItsTime(ctx) {
@@ -91,8 +91,8 @@ func (h dialHost) Dial(ctx context.Context, id wire.PeerID, to netip.AddrPort, f
 	return c, nil
 }
 
-// transportFor picks the socket from which an address can be reached: one of
-// its family that is not bound to loopback, unless the address is.
+// transportFor picks a socket that can reach an address: a socket of its family that is
+// bound to loopback only if the address is. It returns nil if there is none.
 func (n *Node) transportFor(to netip.Addr) *quic.Transport {
 	var fallback *quic.Transport
 	for i, t := range n.transports {

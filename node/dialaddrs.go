@@ -17,7 +17,7 @@ import (
 // it authenticated the peer before, then those that other peers named. Within each group the
 // addresses that this machine is likely to reach go first; addresses named at the same time
 // keep their order. Addresses that failed lately go last. The first swarm.MaxDialAddrs include
-// at least one address of each scope and family that there is.
+// at least one address of each scope and family present.
 func (n *Node) dialAddrs(id wire.PeerID) []wire.Addr {
 	now := time.Now()
 	info, ok := n.peers.Peer(id)
@@ -61,8 +61,8 @@ func ipOf(a wire.Addr) netip.Addr {
 	return ap.Addr()
 }
 
-// hasDialled reports whether this node has dialled a peer at an address and reached it
-// there, and not failed to since.
+// hasDialled reports whether this node has reached a peer by dialling an address, and no
+// dial to that address has failed since.
 func (n *Node) hasDialled(id wire.PeerID, at wire.Addr) bool {
 	info, _ := n.peers.Peer(id)
 	return slices.ContainsFunc(info.Addrs, func(a peerstore.AddrInfo) bool {

@@ -12,21 +12,21 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Serving DIAL_BACK (SPEC.md §5), in either of two parts. Asked by a peer for
-// itself, we have a third dial it, of our own choosing; asked for another, we
-// are that third. Neither blocks the reader of the link.
+// Serving DIAL_BACK (SPEC.md §5), in one of two roles. If a peer asks for itself, this
+// node chooses a third node and asks it to dial the peer. If a peer asks for another
+// peer, this node is the third and dials. Neither role blocks the reader of the link.
 
 const (
 	dialBackProbeTimeout = 3 * time.Second // for the third
-	delegateTimeout      = 4 * time.Second // for who asks the third: below the RPCTimeout of the first
-	maxThirds            = 3               // asked one after another, while they are busy
+	delegateTimeout      = 4 * time.Second // for the node that asks the third: below the asker's RPCTimeout
+	maxThirds            = 3               // tried one after another until one has dialled
 
 	maxBacks = 16 // under way, of each part
 )
 
-// backs is what is done for others of it. Goroutines may share it.
+// backs limits the dial-backs that the node serves. Goroutines may share it.
 type backs struct {
-	probing, delegating chan struct{} // one per each under way
+	probing, delegating chan struct{} // one element per request under way
 	limits              *reach.Limits
 }
 
@@ -34,14 +34,14 @@ func newBacks() *backs {
 	return &backs{probing: make(chan struct{}, maxBacks), delegating: make(chan struct{}, maxBacks), limits: reach.NewLimits()}
 }
 
-// dialsBack reports whether the node does this for others. It needs sockets of
-// other ports than its own; and where strangers are kept out, so are those who
-// dial back.
+// dialsBack reports whether the node serves DIAL_BACK. It needs sockets on ports other
+// than its own. A private network does not serve it, because Config.Admit refuses the
+// unknown key of a dial-back.
 func (n *Node) dialsBack() bool {
 	return n.fresh != nil && n.config.Admit == nil && n.config.RPCTimeout >= delegateTimeout && n.mode() == wire.ModeServer
 }
 
-// serveDialBack begins to answer one.
+// serveDialBack starts to serve a DIAL_BACK request, or refuses it.
 func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
 	n := l.node
 	third := !m.Peer.IsZero()
@@ -84,9 +84,10 @@ func (l *link) serveDialBack(id uint64, m wire.DialBack, now time.Time) error {
 	return nil
 }
 
-// probeTargets returns the addresses of a request that may be dialled: global ones
-// that the asker may tell, not our own, of the family of the first, and either at
-// the asker's own IP, or paid for.
+// probeTargets returns the addresses of a request that may be dialled: global addresses
+// that reach.MayTell accepts from the asker, not this node's own, and of the family of the
+// first. Each is at the asker's own IP, or the request is padded to wire.DialBytes, which
+// pays for the packets sent to another IP.
 func (n *Node) probeTargets(l *link, m wire.DialBack) (addrs []netip.AddrPort) {
 	own := n.reachCandidates()
 	for _, a := range m.Addrs {
@@ -104,13 +105,13 @@ func (n *Node) probeTargets(l *link, m wire.DialBack) (addrs []netip.AddrPort) {
 	return addrs
 }
 
-// reaches reports whether we have a socket for an address.
+// reaches reports whether the node has a socket, not bound to loopback, for an address.
 func (n *Node) reaches(a netip.Addr) bool {
 	t := n.transportFor(a)
 	return t != nil && !t.LocalAddr().Addr().IsLoopback()
 }
 
-// dialBack is what a third does.
+// dialBack dials a peer as the third node and returns the result.
 func (n *Node) dialBack(ctx context.Context, at netip.AddrPort, id wire.PeerID) wire.Message {
 	n.counters.knocks.Add(1)
 	d := wire.Dialled{Addr: wire.AddrFrom(at), By: n.id}
@@ -121,7 +122,7 @@ func (n *Node) dialBack(ctx context.Context, at netip.AddrPort, id wire.PeerID) 
 	return d
 }
 
-// delegate finds a third and has it dial the asker, or does so itself.
+// delegate asks a third node to dial the asker. If it finds none, it dials itself.
 func (n *Node) delegate(ctx context.Context, asker *link, addrs []netip.AddrPort) wire.Message {
 	m := wire.DialBack{Peer: asker.id, Padding: wire.DialBytes}
 	for _, ap := range addrs {
@@ -138,8 +139,8 @@ func (n *Node) delegate(ctx context.Context, asker *link, addrs []netip.AddrPort
 		}
 		n.config.Logger.Debug("a third does not dial back", "peer", id, "err", err)
 	}
-	// Who knows nobody else dials itself. That the asker lets it in shows nothing, as it
-	// has sent us something; but whom it keeps out then it keeps out strangers as well.
+	// Without a third, this node dials itself. Success proves nothing, because the asker
+	// has sent packets to this node; but a NAT that blocks this node blocks strangers too.
 	i := slices.IndexFunc(addrs, func(ap netip.AddrPort) bool { return n.reaches(ap.Addr()) })
 	if by, ok := ctx.Deadline(); i < 0 || !ok || time.Until(by) < dialBackProbeTimeout {
 		return wire.Error{Code: wire.CodeBusy, Message: "nobody is there to dial"}
@@ -149,9 +150,8 @@ func (n *Node) delegate(ctx context.Context, asker *link, addrs []netip.AddrPort
 	return n.dialBack(ctx, addrs[i], asker.id)
 }
 
-// thirds chooses who might dial, in what order: contacts at random, those first
-// that are connected, but none of the asker's network, nor of those of its
-// addresses, nor of our own.
+// thirds chooses up to maxThirds contacts that may dial, in random order, connected ones
+// first. None is in the network of the asker, of one of the addresses, or of this node.
 func (n *Node) thirds(asker *link, addrs []netip.AddrPort) []wire.PeerID {
 	not := []netip.Prefix{reach.NetworkOf(asker.addr.Addr())}
 	for _, ap := range addrs {

@@ -13,14 +13,14 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// errNotAPeer says that what answers at an address is not the peer in question, or
-// speaks another protocol.
+// errNotAPeer says that the host that answers at an address is not the peer in question,
+// or speaks another protocol.
 var errNotAPeer = errors.New("it does not say HELLO")
 
-// probeDialBack finds out whether a peer answers at an address, as a stranger would: from
+// probeDialBack tests whether a peer answers at an address, as a stranger would: from
 // another port and with another key than the node's own. The peer may have sent packets to
-// the node's own port, and its NAT would then let that port in (RFC 4787 §5). The node's own
-// key would replace the connection that the two have.
+// the node's own port, and its NAT would then let that port in (RFC 4787 §5). A connection
+// with the node's own key would replace the existing connection between the two.
 func (n *Node) probeDialBack(ctx context.Context, to netip.AddrPort, id wire.PeerID) error {
 	socket, err := n.freshSocket(to.Addr())
 	if err != nil {
@@ -53,7 +53,7 @@ func (n *Node) probeDialBack(ctx context.Context, to netip.AddrPort, id wire.Pee
 		return err
 	}
 	defer c.Close(wire.CloseNone, "")
-	defer context.AfterFunc(ctx, func() { c.Close(wire.CloseNone, "") })() // ends what waits below
+	defer context.AfterFunc(ctx, func() { c.Close(wire.CloseNone, "") })() // ends the blocking calls below
 	stream, err := c.OpenStream(ctx)
 	if err != nil {
 		return err
@@ -86,14 +86,15 @@ func listenAfresh(local netip.Addr) (net.PacketConn, error) {
 	return quic.ListenUDP(netip.AddrPortFrom(local, 0))
 }
 
-// isDialBackProbe reports whether the other side only tests an address: it is not a peer
-// and enters no table. The link must be up.
+// isDialBackProbe reports whether the connection is a dial-back probe, which only tests an
+// address: the other side is not a peer and enters no table. The link must be up.
 func (l *link) isDialBackProbe() bool {
 	return !l.conn.Dialled() && l.hello.Mode == wire.ModeClient && l.hello.DialBack
 }
 
-// A meteredConn is a socket that exchanges packets with one address only. It sends no more
-// bytes there than the peer that named the address has paid for, and the address has sent.
+// A meteredConn is a socket that exchanges packets with one address only. It sends at most
+// wire.DialBytes, which the request has paid for by padding, plus the bytes received from
+// the address.
 type meteredConn struct {
 	net.PacketConn
 	to   netip.AddrPort
@@ -125,7 +126,8 @@ func (p *meteredConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
-// addrPortOf is the address of a UDP socket, never in IPv4-mapped form.
+// addrPortOf returns the address of a UDP socket, never in IPv4-mapped form. It is zero
+// for another kind of address.
 func addrPortOf(a net.Addr) netip.AddrPort {
 	u, ok := a.(*net.UDPAddr)
 	if !ok {

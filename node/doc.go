@@ -8,11 +8,11 @@
 //	err = n.Close()
 //
 // A peer is an Ed25519 public key ([wire.PeerID]); its place in the key space is
-// the SHA3-256 of that key. Who is at the other end of a connection is what TLS
-// proved, never what a message says.
+// the SHA3-256 of that key. TLS proves the identity of the peer at the other end of a
+// connection; no message can claim one.
 //
-// The package assembles the others: package routing decides whom to ask, wire
-// what is said, quic carries it, peerstore remembers where peers are. What goes
-// on in the background is a list of named tasks (tasks.go), and all of it ends
-// before [Node.Close] returns.
+// The package assembles the others: package routing decides which peers to query, wire
+// defines the messages, quic transports them, and peerstore keeps the addresses of peers.
+// Background work is a list of named tasks (tasks.go), and all of it ends before
+// [Node.Close] returns.
 package node

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// closeGrace bounds how long Close waits for peers to read what was written.
+	// closeGrace bounds how long Close waits for peers to read the data written.
 	closeGrace = time.Second
 	// maxDrain bounds how long a peer that drains a connection is kept waiting for
 	// applications here that do not read.
@@ -19,7 +19,7 @@ const (
 // appStreams are the application streams of one connection. Goroutines may share it.
 type appStreams struct {
 	mu   sync.Mutex
-	used bool                    // there has been a stream
+	used bool                    // whether there has ever been a stream
 	open map[*appStream]struct{} // those that the application has not closed
 }
 
@@ -39,7 +39,7 @@ func (ss *appStreams) remove(s *appStream) {
 	delete(ss.open, s)
 }
 
-// list returns the open streams, and whether there has ever been one.
+// list returns the open streams, and whether there has ever been a stream.
 func (ss *appStreams) list() (open []*appStream, used bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -50,11 +50,11 @@ func (ss *appStreams) list() (open []*appStream, used bool) {
 }
 
 // drainAll ends the streams that the application has left open and waits until peers
-// have read all that was written to the others, or until ctx ends. A connection that
-// never carried an application stream is not waited for.
+// have read all data of the other streams, or until ctx ends. It does not wait for a
+// connection that never carried an application stream.
 //
-// Waiting for QUIC's acknowledgements would not do: a connection that ends discards
-// what was received and not read.
+// Waiting for QUIC's acknowledgements does not suffice: a connection that ends discards
+// data that was received but not read.
 func (n *Node) drainAll(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, l := range n.links.all() {
@@ -70,8 +70,8 @@ func (n *Node) drainAll(ctx context.Context) {
 	wg.Wait()
 }
 
-// drain asks the peer to say when its applications have read every stream of the
-// connection, and waits for that. SPEC §7, Draining.
+// drain sends the peer a drain request and waits until the peer's applications have read
+// every stream of the connection. SPEC §7, Draining.
 func (l *link) drain(ctx context.Context) {
 	s, err := l.conn.OpenStream(ctx)
 	if err != nil {
@@ -87,7 +87,7 @@ func (l *link) drain(ctx context.Context) {
 }
 
 // serveDrain answers a drain request: it ends the stream once the application has read,
-// or given up, each of the streams that were open when the request came.
+// or given up, each stream that was open when the request arrived.
 func (l *link) serveDrain(s *appStream) {
 	open, _ := l.apps.list()
 	timeout := time.NewTimer(maxDrain)

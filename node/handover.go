@@ -12,43 +12,44 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// How hand-over is done was found by simulation of a thousand nodes that stay for
-// ten minutes (internal/sim). The paper's rule, the nearest holder alone hands
-// over, loses most records there: that one has died and nobody has noticed, or
-// has not got the record itself. Five ranks and five minutes of silence lose one
-// in a thousand; with these none is lost.
+// The parameters of hand-over come from a simulation of a thousand nodes that stay for
+// ten minutes (internal/sim). The paper's rule, by which only the nearest holder hands
+// over, loses most records there: the nearest holder has died undetected, or lacks the
+// record itself. Five ranks and five minutes of silence lose one record in a thousand;
+// the values below lose none.
 const (
-	// handOverRanks is how many of a key's holders, nearest first, offer it to a
-	// newcomer: 60 bytes a record each, and all but the first are told that it has
-	// it.
+	// handOverRanks is how many of a key's holders, nearest first, offer its records
+	// to a newcomer. Each offer costs 60 bytes a record, and after the first offer the
+	// newcomer answers that it has the record.
 	handOverRanks = 8
-	// handOverAfter is how long newcomers are gathered, and left to find their
-	// place, before records are handed over; half to one and a half times this,
-	// lest several find a record missing at once and all send it.
+	// handOverAfter is how long the node gathers newcomers, and lets them finish
+	// joining, before it hands over records. The delay is random, from half to one and
+	// a half times this, so that several holders do not find a record missing at once
+	// and all send it.
 	handOverAfter = 3 * time.Second
-	// handOverSilence is how long a neighbour may have been silent to be counted on
-	// for a hand-over without being asked whether it is there.
+	// handOverSilence is how long a neighbour may have been silent and still count as
+	// alive for a hand-over without a PING.
 	handOverSilence = 2 * time.Minute
-	// handOversAtOnce is how many passes over the store are under way at once, so
-	// that a slow newcomer does not hold up the next.
+	// handOversAtOnce bounds the concurrent passes over the store, so that a slow
+	// newcomer does not delay the next one.
 	handOversAtOnce = 4
-	// handOverTimeout bounds one of them. What remains is left to republishing.
+	// handOverTimeout bounds one pass. Republishing delivers the remaining records.
 	handOverTimeout = 10 * time.Minute
-	// handOverSettled is how long after its start, or as soon as it has joined, a
-	// node takes those whom it meets for newcomers. Before, it is the newcomer.
+	// handOverSettled is how long after its start a node begins to treat new contacts
+	// as newcomers, or earlier, once it has joined. Before, it is the newcomer.
 	handOverSettled = time.Minute
-	// handOverAgain is how long a contact that comes and goes is not handed
-	// anything more: nobody can keep us busy by it.
+	// handOverAgain is the shortest interval between two hand-overs to one contact, so
+	// that a contact that comes and goes cannot keep the node busy.
 	handOverAgain = time.Minute
 	// handOverAtATime bounds the records that one pass has found and not yet
 	// delivered, some 200 bytes each.
 	handOverAtATime = 16 << 10
-	// maxNewcomers bounds the contacts that wait, and those remembered.
+	// maxNewcomers bounds the contacts that wait, and those that handOver remembers.
 	maxNewcomers = 1024
 )
 
-// newcomers are contacts that have entered the table, or are alive again, and at
-// whom nobody has looked yet. Goroutines may share them.
+// newcomers are contacts that have entered the table, or are alive again, and wait for
+// handOver to process them. Goroutines may share them.
 type newcomers struct {
 	wake chan struct{} // has room for one
 
@@ -57,14 +58,14 @@ type newcomers struct {
 	waiting []contact
 }
 
-// open ends the time in which all are passed over.
+// open ends the initial period in which add ignores all contacts.
 func (c *newcomers) open() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.opened = true
 }
 
-// add is the table's notice, while n.mu is held.
+// add is called by the table, while n.mu is held.
 func (c *newcomers) add(x contact) {
 	c.mu.Lock()
 	if c.opened && len(c.waiting) < maxNewcomers {
@@ -85,8 +86,8 @@ func (c *newcomers) take() []contact {
 	return all
 }
 
-// handOver gives nodes that have come near to us the records of whose k nearest
-// they are one now (Kademlia §2.5).
+// handOver sends each newcomer in this node's neighbourhood the records for which the
+// newcomer is now one of the k nearest (Kademlia §2.5).
 func (n *Node) handOver(ctx context.Context) {
 	lately := make(map[routing.Key]time.Time)
 	passes := make(chan struct{}, handOversAtOnce)
@@ -117,7 +118,7 @@ func (n *Node) handOver(ctx context.Context) {
 		for _, c := range heirs {
 			lately[c.Key] = now
 		}
-		n.pingSilent(ctx, handOverSilence) // nearer ones that are gone unnoticed would keep us from it
+		n.pingSilent(ctx, handOverSilence) // dead but undetected nearer contacts would lower this node's rank
 		select {
 		case passes <- struct{}{}:
 		case <-ctx.Done():
@@ -135,8 +136,8 @@ func (n *Node) handOver(ctx context.Context) {
 	}
 }
 
-// handOverTo goes through the store once and delivers to newcomers what it is
-// for us to hand them.
+// handOverTo goes through the store once and delivers to each newcomer the records that
+// this node must hand over to it.
 func (n *Node) handOverTo(ctx context.Context, newcomers []contact) {
 	var held []store.Held
 	routes := make([]route, len(newcomers))
