@@ -71,7 +71,7 @@ func (b *bootstrap) add(targets []target) {
 }
 
 // Bootstrap joins the network through the given peers, each with its /p2p/ID,
-// in addition to those of Config.Bootstrap. It returns when the node has found its
+// in addition to Config.Bootstrap. It returns when the node has found its
 // position in the network: it has looked up its own key and a key in every range
 // farther away than its neighbourhood (Kademlia §2.3). It has also connected to some
 // of the peers that these lookups named, so that it has up to 5k connections. It tries
@@ -146,7 +146,7 @@ func (n *Node) awaitJoin(ctx context.Context) {
 
 // settle finds the node's position in the network, once it is connected to a peer of it.
 func (n *Node) settle(ctx context.Context) error {
-	if n.mode() == wire.ModeClient { // no table keeps a client; its lookups start from the bootstrap peers
+	if n.mode() == wire.ModeClient { // no table keeps a client; its lookups start from the peer that it has met
 		return nil
 	}
 	out, err := n.lookups.Nodes(ctx, "join", n.key)

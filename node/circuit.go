@@ -60,9 +60,9 @@ func (rs *relays) learn(peer, by wire.PeerID) {
 	rs.learned[peer] = known[:min(len(known), wire.MaxRelays)]
 }
 
-// relaysOf returns the known relays through which a peer may be reached: those of the
-// peer's own record, if this node has it, and those that the user gave. Relays to which
-// this node is connected come first: a call through another takes a handshake longer.
+// relaysOf returns the known relays through which a peer may be reached: relays named in
+// the peer's own record, if this node has it, and relays that the user gave. Relays to
+// which this node is connected come first: a call through another takes a handshake longer.
 func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
 	var all []wire.PeerID
 	if r := n.recordOf(id, time.Now()); r != nil {

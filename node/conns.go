@@ -104,7 +104,8 @@ func (n *Node) linkTo(ctx context.Context, id wire.PeerID, wants int) (*link, er
 	}
 }
 
-// linked records a peer whose HELLO has arrived in the peerstore and the routing table.
+// linked enters a peer into the peerstore and the routing table, once its HELLO has
+// arrived. It enters a dial-back probe in neither.
 func (n *Node) linked(l *link) {
 	now := time.Now()
 	if l.isDialBackProbe() {

@@ -30,7 +30,7 @@ const (
 
 // softTimeout returns the deadline of a query. It is computed from the peer's measured
 // round-trip times (RFC 6298), or, for a peer without a connection, from the network's
-// times and those of handshakes. A STORE adds storeAllowance and four deviations, because
+// round-trip and handshake times. A STORE adds storeAllowance and four deviations, because
 // a needless second STORE is expensive. A silent peer is queried again with minTimeout,
 // so that it does not delay the lookup.
 func (n *Node) softTimeout(q query) time.Duration {

@@ -12,28 +12,27 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Errors callers branch on, with errors.Is.
+// Errors on which callers branch, with errors.Is.
 var (
 	ErrNotFound     = errors.New("not found")
 	ErrQuorum       = errors.New("stored on fewer peers than asked")
 	ErrUnreachable  = errors.New("unreachable")
 	ErrWrongPeer    = quic.ErrWrongKey // another key answered at that address
 	ErrWrongNetwork = quic.ErrNetwork  // the peer belongs to another network
-	ErrBusy         = quic.ErrBusy     // the peer has no room for us, or answers that we ask too much
+	ErrBusy         = quic.ErrBusy     // the peer accepts no more connections, or this node sends it too many requests
 	ErrClosed       = errors.New("node is closed")
 	ErrNotStarted   = errors.New("node is not started")
 	ErrNoData       = errors.New("node keeps nothing on disk: Config.Data is empty")
 	ErrNoProtocol   = errors.New("peer does not speak this protocol")
 )
 
-// A BootstrapError says that no bootstrap peer answered. The node that reports
-// it runs on and tries again in the background. It is ErrUnreachable, and every
-// cause besides.
+// A BootstrapError says that no bootstrap peer answered. The node keeps running
+// and retries in the background. errors.Is matches ErrUnreachable and every cause.
 type BootstrapError struct {
 	Causes []error // one per peer tried
 }
 
-// maxCauses is how many causes an error's text tells.
+// maxCauses bounds the causes in an error's text.
 const maxCauses = 4
 
 func (e *BootstrapError) Error() string {
@@ -51,9 +50,9 @@ func (e *BootstrapError) Error() string {
 	return text
 }
 
-// Silent reports whether nothing at all came back from any of the peers: none runs, or
-// something on the way lets no UDP through, or not on these ports. A packet for which
-// this machine, or a router, found no route got no answer either.
+// Silent reports whether no packet came back from any of the peers: none runs, or a
+// middlebox blocks UDP, at least on these ports. "No route", from this machine or from a
+// router, counts as no answer.
 func (e *BootstrapError) Silent() bool {
 	spoke := func(err error) bool {
 		switch {
@@ -69,17 +68,17 @@ func (e *BootstrapError) Silent() bool {
 
 func (e *BootstrapError) Unwrap() []error { return append([]error{ErrUnreachable}, e.Causes...) }
 
-// A PutError says which peers did not store a record, and why. It is ErrQuorum
-// when peers were found but too few of them stored, and ErrUnreachable when no
-// peer answered at all.
+// A PutError says which peers did not store a record, and why. errors.Is matches
+// ErrQuorum if peers were found but too few of them stored the record, and
+// ErrUnreachable if no peer answered or the node is cut off.
 type PutError struct {
 	Stored Stored
-	Quorum int  // what was asked for
-	Alone  bool // none of the peers known answered; at most this node itself holds the record
+	Quorum int  // as requested
+	Alone  bool // no known peer answered; at most this node itself holds the record
 	Causes map[wire.PeerID]error
 
-	// CutOff says why the node is connected to no network, though it was told of peers
-	// through which to join; nil if it is connected, or the first of its network.
+	// CutOff says why the node is connected to no network although it has bootstrap
+	// peers. It is nil if the node is connected, or is the first of its network.
 	CutOff error
 }
 
@@ -111,12 +110,12 @@ func (e *PutError) Is(target error) bool {
 	return target == ErrQuorum
 }
 
-// A RemoteError is what a peer answered in place of a reply, or of one record.
-// errors.Is finds its Code.
+// A RemoteError is an error that a peer answered to a request, or for one record.
+// errors.Is matches its Code.
 type RemoteError struct {
 	Peer    wire.PeerID
 	Code    wire.Code
-	Message string // the peer's words, not to be trusted
+	Message string // the peer's text, untrusted
 }
 
 func (e *RemoteError) Error() string {
@@ -132,7 +131,7 @@ func (e *RemoteError) Is(target error) bool {
 	return target == ErrBusy && e.Code == wire.CodeBusy
 }
 
-// An unreachableError is a dial that failed: which peer, and every cause.
+// An unreachableError reports a failed dial, with the peer and every cause.
 type unreachableError struct {
 	peer   wire.PeerID
 	causes []error

@@ -13,12 +13,13 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// What others are told of a peer are the addresses at which we ourselves have proved
-// it. Two nodes with IPv4 and IPv6 prove one another by IPv6, and those who have only
-// IPv4 would hear of nobody. So a contact is asked for by its other family, too, once
-// it stands in the routing table: as a stranger asks (knock).
+// A node tells others only the addresses at which it has authenticated a peer. Two
+// dual-stack nodes authenticate each other by IPv6, so an IPv4-only node would learn of
+// no peer. Therefore a node also probes a contact in its routing table at an address of
+// the other family, with probeDialBack.
 
-// families remembers who was asked. The zero value is empty; goroutines may share it.
+// families remembers which peers were probed at their other family. The zero value is
+// empty; goroutines may share it.
 type families struct {
 	mu    sync.Mutex
 	tried map[wire.PeerID]time.Time
@@ -29,7 +30,8 @@ const (
 	maxFamilies = 4096
 )
 
-// due reports whether a peer has not been asked lately, and notes that it is now.
+// due reports whether a peer has not been probed within familyAgain. If so, it records
+// the peer as probed now. It is false if maxFamilies peers were probed within familyAgain.
 func (f *families) due(id wire.PeerID, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -53,8 +55,8 @@ func (f *families) due(id wire.PeerID, now time.Time) bool {
 	return true
 }
 
-// seekOtherFamily asks a contact, in the background, whether it answers at the address
-// of the family by which we have not reached it, as its record says.
+// seekOtherFamily probes a contact in the background at a global address from the
+// contact's record, of the family by which this node has not reached it yet.
 func (n *Node) seekOtherFamily(k *peerref.Ref) {
 	if n.fresh == nil {
 		return
@@ -91,7 +93,8 @@ func (n *Node) seekOtherFamily(k *peerref.Ref) {
 	})
 }
 
-// hasFamily reports whether this machine has global addresses like that one.
+// hasFamily reports whether this machine has an address of the family of a: any IPv4
+// address, or a global IPv6 address.
 func (n *Node) hasFamily(a netip.Addr) bool {
 	return slices.ContainsFunc(n.reachCandidates(), func(p reach.Candidate) bool {
 		return p.Own && p.At.Addr().Is4() == a.Is4() && (a.Is4() || reach.ScopeOf(p.At.Addr()) == reach.ScopeGlobal)

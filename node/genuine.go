@@ -13,7 +13,8 @@ func (n *Node) isGenuine(r *wire.Signed, now time.Time) bool {
 	return left > 0 && left <= wire.MaxTTL+wire.MaxSkew && n.genuine.Verify(r)
 }
 
-// recordOf returns the peer record of a peer, if one is known that verifies now. The node neither passes on nor believes another.
+// recordOf returns the peer record of a peer, or nil if none is known that verifies now.
+// The node neither uses nor passes on a record that does not verify.
 func (n *Node) recordOf(id wire.PeerID, now time.Time) *wire.Signed {
 	r := n.peers.Record(id)
 	if r == nil || !n.isGenuine(r, now) {
@@ -22,10 +23,10 @@ func (n *Node) recordOf(id wire.PeerID, now time.Time) *wire.Signed {
 	return r
 }
 
-// setRecord keeps the peer record that a peer has sent or others hold, which need not be
-// verified. A newer one stays if it verifies: a forged record of a high sequence number, or
-// one of a peer whose clock was wrong, cannot keep out later records. It reports whether r
-// is kept and was not before.
+// setRecord keeps a peer record, received from the peer or from others, which need not be
+// verified. A newer record that is held already stays only if it verifies, so that a
+// forged record with a high sequence number, or one from a peer whose clock was wrong,
+// cannot keep out later records. It reports whether r is kept and was not held before.
 func (n *Node) setRecord(id wire.PeerID, r *wire.Signed, now time.Time) bool {
 	if n.peers.SetRecord(id, r) {
 		return true

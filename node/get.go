@@ -13,7 +13,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// GetOptions say which records to get. The zero value is the first open record
+// GetOptions select the records to get. The zero value selects the first open record
 // found.
 type GetOptions struct {
 	// Kind is KindOpen if zero. Kinds never compete.
@@ -23,9 +23,9 @@ type GetOptions struct {
 	// follows from the name, for owned records with this node as the publisher.
 	Name []byte
 
-	// Quorum is how many peers must answer with a record before the best of them
-	// is believed to be the newest. If zero, 1; of owned records 3; with Selector
-	// all of the k nearest. Negative is an error.
+	// Quorum is how many peers must answer with a record before the get accepts the
+	// best of them as the newest. If zero, 1; for owned records 3; with Selector all
+	// of the k nearest. Negative is an error.
 	Quorum int
 
 	// Selector decides between publishers. If nil, the rules of the records'
@@ -33,7 +33,7 @@ type GetOptions struct {
 	Selector Selector
 }
 
-// check returns an error for options that mean nothing.
+// check returns an error for an unknown kind or a negative quorum.
 func (o GetOptions) check() error {
 	switch {
 	case o.Kind != 0 && !o.Kind.Known():
@@ -53,7 +53,7 @@ type Value struct {
 	Publisher wire.PeerID
 	Seq       uint64
 	Expiry    time.Time
-	From      wire.PeerID // the node that had it
+	From      wire.PeerID // the node that returned it
 
 	// Answers is how many peers had answered with a record under the key, this node
 	// among them, when GetWith chose this one. It is below the quorum where the k nearest
@@ -92,7 +92,7 @@ func (n *Node) GetWith(ctx context.Context, key routing.Key, o GetOptions) (Valu
 	return v, nil
 }
 
-// query returns what the options of a get ask for.
+// query converts a key and the options of a get into a query.
 func (n *Node) query(key routing.Key, o GetOptions) search.Query {
 	defaultTo(&o.Kind, wire.KindOpen)
 	if key == (routing.Key{}) && len(o.Name) > 0 {
@@ -103,7 +103,7 @@ func (n *Node) query(key routing.Key, o GetOptions) search.Query {
 	return search.Query{Key: key, Kind: o.Kind, Name: o.Name, Quorum: o.Quorum, Prefer: o.Selector.order()}
 }
 
-// getError says which get has failed.
+// getError adds the key of the failed get to an error.
 func (n *Node) getError(key routing.Key, err error) error {
 	if errors.Is(err, search.ErrNotFound) {
 		err = n.notFound()
@@ -122,9 +122,10 @@ func valueOfRecord(s *wire.Signed) Value {
 	return Value{Data: r.Value, Name: r.Name, Key: r.Key, Kind: r.Kind, Publisher: r.Publisher, Seq: r.Seq, Expiry: r.Expiry}
 }
 
-// Values yields every valid record under key as it is found, one of each
-// publisher, a newer one again, until the k nearest have answered or the caller
-// has seen enough. With Quorum given it ends there. An error comes last.
+// Values yields every valid record under key as it is found: one of each publisher,
+// and another if a newer one is found. It ends when the k nearest have answered, when
+// the quorum is reached if Quorum is given, or when the caller stops. An error comes
+// last.
 func (n *Node) Values(ctx context.Context, key routing.Key, o GetOptions) iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
 		if err := o.check(); err != nil {
@@ -143,8 +144,8 @@ func (n *Node) Values(ctx context.Context, key routing.Key, o GetOptions) iter.S
 	}
 }
 
-// A Namespace is the rules of an application for the records whose names begin
-// "/NAME/", as "/chat/room": see Config.Namespaces. Owned and open records have
+// A Namespace is the rules of an application for the records whose names begin with
+// "/NAME/", such as "/chat/room": see Config.Namespaces. Owned and open records have
 // names. Every node of a network should have the same rules, because each node applies
 // its own.
 type Namespace struct {
@@ -155,19 +156,19 @@ type Namespace struct {
 	Validate func(Value) error
 
 	// Better decides which of several publishers' records a get returns, unless
-	// GetOptions.Selector does. If nil, the one that lives longest.
+	// GetOptions.Selector does. If nil, it returns the record that lives longest.
 	Better Selector
 }
 
-// A Selector reports whether it prefers a to b, which is of another publisher. It must be an
-// order. Unless GetOptions.Quorum ends the get earlier, it sees the records of all publishers
+// A Selector reports whether it prefers a to b, a record of another publisher. It must be
+// an order. Unless GetOptions.Quorum ends the get earlier, it sees the records of all publishers
 // that the k nearest hold. If it panics, the record that lives longer is preferred.
 type Selector func(a, b Value) bool
 
-// ErrRefused says that the rules of its namespace do not allow a record.
+// ErrRefused says that the rules of a record's namespace do not allow the record.
 var ErrRefused = search.ErrRefused
 
-// order returns s as package search takes it.
+// order converts s to the form that package search takes.
 func (s Selector) order() func(a, b search.Result) bool {
 	if s == nil {
 		return nil
@@ -175,7 +176,7 @@ func (s Selector) order() func(a, b search.Result) bool {
 	return func(a, b search.Result) bool { return s(valueOf(a), valueOf(b)) }
 }
 
-// newValidators makes what applies the rules of Config.Namespaces.
+// newValidators returns validators that apply the rules of Config.Namespaces.
 func newValidators(spaces map[string]Namespace, log *slog.Logger) (*search.Validators, error) {
 	all := make(map[string]search.Rules, len(spaces))
 	for name, space := range spaces {

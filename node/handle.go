@@ -8,12 +8,13 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Handle listens for a protocol, as [Node.Listen] does, and calls handle for every
-// stream that a peer opens, with who that is, in a goroutine of its own: at most limit
-// at a time, of which one peer has half at most, if that is more than one. Streams
-// beyond that wait, a few, or are refused. When handle returns the stream is closed.
-// Close of the node ends the streams and waits until every handle has returned: handle
-// must not close the node. A limit below 1 is an error.
+// Handle listens for a protocol, as [Node.Listen] does, and calls handle with the peer's
+// ID for every stream that a peer opens, each in a new goroutine. At most limit calls run
+// at a time, and at most half of them, but at least one, for one peer. Of the streams
+// beyond limit a few wait; the others are refused, as is a peer's stream beyond its half.
+// When handle returns, the stream is closed. [Node.Close] ends the streams and waits until
+// every handle has returned, so handle must not close the node. A limit below 1 is an
+// error.
 func (n *Node) Handle(protocol string, limit int, handle func(from wire.PeerID, s net.Conn)) error {
 	switch {
 	case limit < 1:
@@ -33,17 +34,17 @@ func (n *Node) Handle(protocol string, limit int, handle func(from wire.PeerID, 
 	return nil
 }
 
-// A handler is the streams of one protocol that are being handled.
+// A handler tracks the streams of one protocol that are being handled.
 type handler struct {
 	node   *Node
-	most   int // of one peer
+	most   int // streams of one peer
 	handle func(wire.PeerID, net.Conn)
 
 	mu sync.Mutex
-	of map[wire.PeerID]int // how many there are
+	of map[wire.PeerID]int // streams by peer
 }
 
-// accept takes streams until the node closes.
+// accept accepts streams until the node closes.
 func (h *handler) accept(l net.Listener, limit int) {
 	places := make(chan struct{}, limit)
 	for s, err := l.Accept(); err == nil; s, err = l.Accept() {
@@ -88,7 +89,7 @@ func (h *handler) leave(from wire.PeerID) {
 	}
 }
 
-// refuse ends a stream for which there is no room.
+// refuse resets a stream beyond the limit with ResetBusy.
 func (s *appStream) refuse() {
 	s.Reset(wire.ResetBusy)
 	s.release()

@@ -13,19 +13,19 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A Holding is a record that this node holds, for its publisher and for all.
+// A Holding describes a record that this node holds for the network.
 type Holding struct {
 	Kind      wire.Kind
 	Key       routing.Key
-	Shared    int // bits that Key shares with the node's own: the nearer the more
+	Shared    int // length of the prefix that Key shares with the node's key, in bits
 	Publisher wire.PeerID
 	Seq       uint64
 	Expiry    time.Time // as signed
 	Size      int       // in bytes, with its signature
 
-	Received time.Time // last
-	Until    time.Time // it is dropped then, if not before for want of room
-	Cached   bool      // a copy beyond the k nearest, which goes first
+	Received time.Time // the last time
+	Until    time.Time // when it is dropped, or earlier for lack of room
+	Cached   bool      // a copy beyond the k nearest, dropped first
 }
 
 // Records yields the records that this node holds, nearest to its own key first.
@@ -56,10 +56,10 @@ func (n *Node) Records() iter.Seq[Holding] {
 type Durability struct {
 	Kind    wire.Kind
 	Key     routing.Key
-	Holders []Holder // the k nearest, and those among them that do not answer; nearest first
+	Holders []Holder // the k nearest, and nodes among them that do not answer; nearest first
 }
 
-// Count is how many hold it, and are not behind.
+// Count returns how many holders have a version and are not behind.
 func (d Durability) Count() (count int) {
 	for _, h := range d.Holders {
 		if len(h.Versions) > 0 && !h.Behind {
@@ -69,14 +69,14 @@ func (d Durability) Count() (count int) {
 	return count
 }
 
-// A Holder is one of the nodes that are to hold a record. It does if it has a
+// A Holder is one of the nodes that should hold a record. It holds one if it has a
 // version.
 type Holder struct {
 	Contact
 	Versions []Version     // one of each publisher, in order of publishers
-	Behind   bool          // another has a newer one
-	RTT      time.Duration // to ask it; zero for this node itself
-	Err      error         // why it has none: nil if it only has not
+	Behind   bool          // another holder has a newer version
+	RTT      time.Duration // of the query; zero for this node itself
+	Err      error         // why the query failed; nil if the holder answered
 }
 
 // A Version is one publisher's record as a holder has it.
@@ -86,9 +86,9 @@ type Version struct {
 	Expiry    time.Time
 }
 
-// Durability asks each of the k nodes nearest to key, this node if it is one,
-// for the records of one kind under it. It changes nothing. When ctx ends, what
-// is known by then is returned with its error.
+// Durability asks each of the k nodes nearest to key, including this node if it is one,
+// for the records of one kind under key. It changes nothing. When ctx ends, Durability
+// returns the result so far with the error of ctx.
 func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) (Durability, error) {
 	d := Durability{Kind: kind, Key: key}
 	if err := (GetOptions{Kind: kind}).check(); err != nil {

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// minHold and maxHold are how long a join waits for the first who come in: from
-	// then on we have sent something to everybody we know of.
+	// minHold and maxHold bound how long a join waits for the first dial-backs. Once it
+	// continues, the node sends packets to every peer it learns of.
 	minHold = 300 * time.Millisecond
 	maxHold = 1500 * time.Millisecond
 )
 
-// probeBeforeJoin asks the peers that a node has met first, and holds up its join for a
-// moment. Whoever dials back now comes from where nothing was sent to; once the
-// node has met everybody there is, as in a small network it does in its first
-// second, ten minutes must pass until somebody can tell.
+// probeBeforeJoin requests dial-backs from the peers that a node has met first, and delays
+// its join for up to maxHold. A dial-back that arrives now comes from an address to which
+// the node has sent nothing. In a small network a node connects to all peers in its first
+// second; after that, no dial-back proves anything for ten minutes.
 func (n *Node) probeBeforeJoin(ctx context.Context) {
 	if !n.asks() || !n.reachProbe.first() {
 		return
@@ -65,7 +65,7 @@ func (n *Node) probeBeforeJoin(ctx context.Context) {
 	}
 }
 
-// first reports whether it is called for the first time.
+// first reports whether this is its first call.
 func (a *reachProbe) first() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

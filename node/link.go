@@ -19,8 +19,8 @@ import (
 )
 
 // A link is one connection to a peer, with its request stream. It is up once
-// both sides have said HELLO: TLS 1.3 lets a dialler believe in a connection
-// that the other side has refused.
+// both sides have sent HELLO: in TLS 1.3 the dialler's handshake completes even if
+// the other side then refuses the connection.
 type link struct {
 	node  *Node
 	began time.Time
@@ -28,38 +28,38 @@ type link struct {
 	id    wire.PeerID
 	key   routing.Key // the peer's place in the key space
 	ref   *peerref.Ref
-	addr  netip.AddrPort // elsewhere, if the connection is virtual
+	addr  netip.AddrPort // the variable elsewhere, if the connection is virtual
 	at    wire.Addr      // addr, as the peerstore names it; "" if the connection is virtual
 
-	ready chan struct{}        // closed when the request stream is open, or will never be
-	up    chan struct{}        // closed when the link is up, or will never be
-	err   error                // why it is not; valid once up is closed
+	ready chan struct{}        // closed when the request stream is open or has failed to open
+	up    chan struct{}        // closed when the link is up or has failed
+	err   error                // why the link has failed; valid once up is closed
 	hello wire.Hello           // the peer's first; valid once up is closed without err
 	rpc   *swarm.RequestStream // likewise
 	rtt   swarm.RTT
 
 	mode      atomic.Uint32 // the peer's wire.Mode, by its latest HELLO
-	saying    sync.Mutex    // held while our mode is said again
-	said      wire.Mode     // ours, as the peer was told; guarded by saying once the link is up
-	announced wire.Addr     // where the peer was last told that we see it; task announce only
+	saying    sync.Mutex    // held while a HELLO with a new mode is sent
+	said      wire.Mode     // this node's mode in the latest HELLO sent; guarded by saying once the link is up
+	announced wire.Addr     // the peer's observed address that it was last sent; task announce only
 
-	unsolicited bool                           // it came in from an IP to which we had sent nothing
-	freshPort   bool                           // it came in from a port to which we had sent nothing
-	sees        atomic.Pointer[netip.AddrPort] // where the peer sees us, by its latest word; nil: it has not said
+	unsolicited bool                           // inbound from an IP to which this node had sent nothing
+	freshPort   bool                           // inbound from a port to which this node had sent nothing
+	sees        atomic.Pointer[netip.AddrPort] // this node's address that the peer observed last; nil: none reported
 
 	carriage carriage // of packets that are relayed
 
-	unheard atomic.Bool  // nothing came from the relay at its other end when it was last checked
-	checked atomic.Int64 // when checkRelays last asked, as a duration since began; 0: never
+	unheard atomic.Bool  // the relay at the other end sent nothing during the latest check
+	checked atomic.Int64 // when checkRelays last pinged, as a duration since began; 0: never
 
-	silence swarm.Silence // asked when requests go unanswered
+	silence swarm.Silence // consulted when requests go unanswered
 
-	streams atomic.Int32  // of applications, open on the connection
-	apps    appStreams    // the same, each
+	streams atomic.Int32  // number of application streams open on the connection
+	apps    appStreams    // the application streams
 	came    atomic.Uint64 // packets received at the latest MayStall
 
-	quota    *swarm.Quota  // of the peer, whose links share it
-	requests *rate.Limiter // quota's; nil: unlimited (loopback), as are the next
+	quota    *swarm.Quota  // of the peer; all its links share it
+	requests *rate.Limiter // the quota's; nil: unlimited (loopback), as for stores and pacer
 	stores   *rate.Limiter
 	pacer    *pacer
 }
@@ -67,14 +67,14 @@ type link struct {
 // ID returns the peer's identity, which the connection has proved.
 func (l *link) ID() wire.PeerID { return l.id }
 
-// Ref returns the object that stands for the peer in the routing table.
+// Ref returns the object that represents the peer in the routing table.
 func (l *link) Ref() *peerref.Ref { return l.ref }
 
 // Conn returns the connection.
 func (l *link) Conn() *quic.Conn { return l.conn }
 
-// RemoteAddr returns the peer's address, or an address of no network if the connection
-// goes through a relay.
+// RemoteAddr returns the peer's address, or an address that belongs to no network if the
+// connection goes through a relay.
 func (l *link) RemoteAddr() netip.AddrPort { return l.addr }
 
 // Hello returns the peer's first HELLO. The link must be up.
@@ -122,8 +122,8 @@ func (n *Node) newLink(c *quic.Conn) *link {
 	return l
 }
 
-// opened is the pool's notice of a new connection: the link serves it until it
-// ends.
+// opened is called by the pool for each new connection. It starts a link, which serves
+// the connection until it ends.
 func (n *Node) opened(c *quic.Conn) {
 	l := n.newLink(c)
 	c.Value = l
@@ -135,7 +135,7 @@ func (n *Node) opened(c *quic.Conn) {
 	}
 }
 
-// serveUntilClosed says HELLO and then answers requests. It is the one
+// serveUntilClosed exchanges HELLO and then answers requests. It is the only
 // goroutine that reads the request stream.
 func (l *link) serveUntilClosed() {
 	n := l.node
@@ -144,21 +144,21 @@ func (l *link) serveUntilClosed() {
 	cancel()
 	if err != nil {
 		n.notLinked(l, err)
-		l.conn.Close(closeCode(err), "") // first: whoever tries again is not to find this connection
+		l.conn.Close(closeCode(err), "") // first, so that a caller that retries does not get this connection
 		n.drop(l)
 		l.fail(fmt.Errorf("peer %s: %w", l.id, err))
 		return
 	}
 	n.linked(l)
 	close(l.up)
-	l.sayMode() // if it has changed meanwhile
+	l.sayMode() // if the mode has changed meanwhile
 	n.spawn(func() { l.acceptStreams() })
 
 	err = l.rpc.Run(l.serve)
 	if cause := l.conn.Err(); cause != nil {
 		err = cause
 	}
-	l.conn.Close(closeCode(err), "") // first, likewise
+	l.conn.Close(closeCode(err), "") // first, for the same reason
 	n.drop(l)
 	l.rpc.End(fmt.Errorf("%w: %w", swarm.ErrConnClosed, err))
 	n.unlinked(l, err)
@@ -169,8 +169,8 @@ func (l *link) fail(err error) {
 	close(l.up)
 }
 
-// exchangeHello opens (as the dialler) or accepts the request stream and says
-// HELLO both ways.
+// exchangeHello opens (as the dialler) or accepts the request stream, and sends and
+// receives HELLO.
 func (l *link) exchangeHello(ctx context.Context) error {
 	var stream *quic.Stream
 	var err error
@@ -266,17 +266,17 @@ func (l *link) HandleLate(m wire.Message, took time.Duration) { l.node.answered(
 // sends a keep-alive before (quic.Config.KeepAlive), which the peer acknowledges.
 const maxSilence = 30 * time.Second
 
-// closeFor is close after an error for which a request is made again; a connection
-// that is only stuck carries streams, and stays.
+// closeFor closes the connection after an error for which a request is sent again. A
+// stalled connection stays open, because it carries streams.
 func (l *link) closeFor(err error) {
 	if !errors.Is(err, swarm.ErrStalled) {
 		l.close()
 	}
 }
 
-// close closes a connection that has failed somebody. Streams may fail a moment
-// before their connection is seen to have ended: who tries again would get it
-// again. A nil link has none.
+// close closes a connection after a stream or request on it has failed. A stream may
+// fail a moment before its connection is known to have ended: without close, a retry
+// would get the same connection. A nil link does nothing.
 func (l *link) close() {
 	if l != nil {
 		l.conn.Close(wire.CloseNone, "")
@@ -293,21 +293,21 @@ func (l *link) IsUp() bool {
 	}
 }
 
-// IsServer reports whether the peer stands in routing tables. Valid once up. One that
-// was called through a relay does not: others could not reach it.
+// IsServer reports whether the peer belongs in routing tables. Valid once up. The peer of
+// a virtual connection, called through a relay, does not: others could not reach it.
 func (l *link) IsServer() bool {
 	return wire.Mode(l.mode.Load()) == wire.ModeServer && !l.conn.Virtual()
 }
 
-// A protocolError ends a link whose peer does not keep to the protocol.
+// A protocolError ends a link whose peer violates the protocol.
 type protocolError struct{ what string }
 
 func (e *protocolError) Error() string { return "protocol violation: " + e.what }
 
-// closeCode is what to tell the peer of the reason its link ends.
+// closeCode returns the code that tells the peer why its link ends.
 func closeCode(err error) uint64 {
 	var perr *protocolError
-	var invalid *wire.InvalidError // instead of HELLO
+	var invalid *wire.InvalidError // an invalid frame in place of HELLO
 	switch {
 	case errors.As(err, &perr), errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge), errors.As(err, &invalid):
 		return wire.CloseProtocol

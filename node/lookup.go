@@ -12,10 +12,10 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A Contact is a peer, and where it can be reached.
+// A Contact is a peer and its addresses.
 type Contact = wire.Contact
 
-// newLookups makes what runs the node's lookups.
+// newLookups returns the runner of the node's lookups.
 func (n *Node) newLookups() *lookup.Runner {
 	return lookup.New(lookup.Config{
 		Self:        n.id,
@@ -66,7 +66,7 @@ func (h lookupHost) Observe(ctx context.Context, kind string, target routing.Key
 
 var lookupIDs atomic.Uint64
 
-// A lookupTrace tells the tracers of an operation the steps of one lookup.
+// A lookupTrace reports the steps of one lookup to the tracers of an operation.
 type lookupTrace struct {
 	ts tracers
 	id uint64
@@ -107,7 +107,7 @@ func (n *Node) Nearest(ctx context.Context, key routing.Key) ([]Contact, error) 
 	return contacts, nil
 }
 
-// contact returns what the node tells its user of a peer.
+// contact returns a peer with its known addresses, as the node reports it to its user.
 func (n *Node) contact(id wire.PeerID) Contact {
 	if id == n.id {
 		return Contact{ID: id, Addrs: n.addrs()}
@@ -115,8 +115,8 @@ func (n *Node) contact(id wire.PeerID) Contact {
 	return Contact{ID: id, Addrs: n.peers.AppendAddrs(nil, id, time.Now())}
 }
 
-// Ask sends a single FIND_NODE to one peer, and returns the contacts that it knows nearest
-// to key.
+// Ask sends a single FIND_NODE to one peer, and returns the contacts nearest to key that
+// the peer knows.
 func (n *Node) Ask(ctx context.Context, id wire.PeerID, key routing.Key) ([]Contact, error) {
 	if err := n.ready(ctx); err != nil {
 		return nil, err

@@ -9,16 +9,16 @@ import (
 	"github.com/kadquic/kadquic/internal/reach"
 )
 
-// virtualNames begin the names of interfaces that lead to containers and virtual
-// machines of this host. That a name is not among them costs no more than a better
-// place in the list for addresses that few reach.
+// virtualNames are prefixes of the names of interfaces that lead to containers and virtual
+// machines of this host. If a prefix is missing, addresses that few peers can reach only
+// rank higher in the list.
 var virtualNames = []string{
 	"br-", "bridge", "cali", "cbr", "cilium", "cni", "docker", "dummy", "flannel", "kube", "lxc", "lxd",
 	"nerdctl", "podman", "tap", "utun", "vboxnet", "vEthernet", "veth", "virbr", "vmnet", "vnet", "weave",
 }
 
-// outside are addresses of the documentation's networks (RFC 5737, RFC 3849): the way to
-// them is the default route. Nothing is sent there.
+// outside are addresses of the documentation networks (RFC 5737, RFC 3849): they are
+// routed by the default route. The node sends nothing to them.
 var outside = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 
 // machineInterfaces returns the addresses of the machine's interfaces.
@@ -34,7 +34,7 @@ func machineInterfaces() (all []reach.Interface) {
 	for _, i := range interfaces {
 		addrs, err := i.Addrs()
 		if err != nil {
-			continue // it has just gone
+			continue // the interface has just disappeared
 		}
 		virtual := slices.ContainsFunc(virtualNames, func(name string) bool { return strings.HasPrefix(i.Name, name) })
 		for _, a := range addrs {

@@ -2,22 +2,22 @@ package node
 
 import "github.com/kadquic/kadquic/wire"
 
-// Mapping says what a NAT in front of the node does to the addresses that others
-// see, RFC 4787 §4.1.
+// Mapping is the address and port mapping behavior of a NAT in front of the node, RFC
+// 4787 §4.1.
 type Mapping uint8
 
 const (
-	// MappingUnknown: too few peers with different IPs have said where they see us,
-	// or they contradict one another.
+	// MappingUnknown: too few peers with different IPs have reported the node's observed
+	// address, or their reports contradict each other.
 	MappingUnknown = Mapping(wire.MappingUnknown)
-	// MappingNone: others see the node's own address. A firewall may be there.
+	// MappingNone: peers observe the node's own address. There may be a firewall.
 	MappingNone = Mapping(wire.MappingNone)
-	// MappingIndependent: one outside address whoever is on the other side.
+	// MappingIndependent: one external address and port for all destinations.
 	MappingIndependent = Mapping(wire.MappingIndependent)
-	// MappingSequential: another outside port for each destination, the next or
-	// nearly so.
+	// MappingSequential: another external port for each destination, the next one or
+	// one close to it.
 	MappingSequential = Mapping(wire.MappingSequential)
-	// MappingRandom: another outside port for each destination, at random.
+	// MappingRandom: another external port for each destination, at random.
 	MappingRandom = Mapping(wire.MappingRandom)
 )
 

@@ -10,23 +10,23 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// autoMode is what Config.Mode's ModeAuto has come to. Goroutines may share it.
+// autoMode is the mode that a node with ModeAuto has chosen. Goroutines may share it.
 type autoMode struct {
-	client atomic.Bool // else server, as at first
+	client atomic.Bool // false: server, the initial mode
 
-	mu      sync.Mutex // one decides at a time; nothing of the user's is called while it is held
+	mu      sync.Mutex // serializes decisions; not held during calls of the user's functions
 	decided reach.Decision
 	changes []modeChange
-	telling bool // somebody is at it, in the order in which they were made
+	telling bool // a goroutine reports changes, in the order of the decisions
 }
 
-// A modeChange is one of which everybody is to be told.
+// A modeChange is a change of mode that the node must report to its user and its peers.
 type modeChange struct {
 	client bool
-	why    Reachability // as it was then
+	why    Reachability // at the time of the decision
 }
 
-// mode is how the node presents itself to others.
+// mode returns the mode that the node tells its peers.
 func (n *Node) mode() wire.Mode {
 	if n.config.Mode == ModeClient || n.config.Mode == ModeAuto && n.auto.client.Load() {
 		return wire.ModeClient
@@ -34,7 +34,8 @@ func (n *Node) mode() wire.Mode {
 	return wire.ModeServer
 }
 
-// decideMode draws the conclusion from the verdicts.
+// decideMode chooses the mode of a node with ModeAuto from the reachability verdicts. It
+// reports a change unless another call is already reporting.
 func (n *Node) decideMode(now time.Time) {
 	if n.config.Mode != ModeAuto {
 		return
@@ -62,9 +63,10 @@ func (n *Node) decideMode(now time.Time) {
 	m.telling = false
 }
 
-// modeChanged lets everybody know.
+// modeChanged reports a change of mode to the log, the user and all connected peers. A
+// node that becomes a server also runs settle.
 func (n *Node) modeChanged(c modeChange) {
-	n.record.drop() // it says which
+	n.record.drop() // the record contains the mode
 	n.config.Logger.Info("mode", "now", c.why.Mode, "why", c.why.Why)
 	n.reachEvent(ReachEvent{Mode: c.why.Mode, Why: c.why.Why})
 	select {
@@ -79,7 +81,7 @@ func (n *Node) modeChanged(c modeChange) {
 	if c.client {
 		return
 	}
-	n.spawn(func() { // so that those near find it who are not connected
+	n.spawn(func() { // so that its neighbours without a connection find the node
 		ctx, cancel := context.WithTimeout(n.ctx, time.Minute)
 		defer cancel()
 		if err := n.settle(ctx); err != nil && ctx.Err() == nil {
@@ -88,11 +90,11 @@ func (n *Node) modeChanged(c modeChange) {
 	})
 }
 
-// sayMode sends HELLO again, if the peer does not know our mode.
+// sayMode sends HELLO again, if this node's mode has changed since the latest HELLO.
 func (l *link) sayMode() {
 	l.saying.Lock()
 	defer l.saying.Unlock()
 	if l.said != l.node.mode() {
-		l.sendHello() // an error ends the link, which its reader sees
+		l.sendHello() // ignore the error: it ends the link, which the link's reader handles
 	}
 }

@@ -2,15 +2,15 @@ package node
 
 import "slices"
 
-// movePlace has the place at a relay, if we have one there, go with a new link to it.
-// The relay sends by the latest link that was used for relaying, so that calls may come
-// by either; and the old one may be about to end, with the place if nobody has asked for
-// it by the new.
+// movePlace moves this node's reservation at a relay, if it has one there, to a new link
+// to that relay. The relay sends on the link that was last used for relaying, so calls may
+// arrive on either link. The old link may end soon, and the reservation ends with it
+// unless the node has renewed it on the new link.
 func (n *Node) movePlace(l *link) {
 	if l.conn.Virtual() || l.MaxDatagram() == 0 {
 		return
 	}
-	if c, ok := n.pool.Lookup(publicKey(l.id)); !ok || c != l.conn { // it is not to stay
+	if c, ok := n.pool.Lookup(publicKey(l.id)); !ok || c != l.conn { // the pool keeps another connection
 		return
 	}
 	rs := &n.relays
@@ -37,8 +37,8 @@ func (n *Node) movePlace(l *link) {
 	n.config.Logger.Debug("a place moves to another link", "relay", l.id)
 }
 
-// follow has packets that go by a link to a relay go by another, to the same relay. What
-// comes by the old one is taken still.
+// follow moves a route's outgoing packets from one link to another link to the same relay.
+// The route still accepts packets that arrive on the old link.
 func (r *relayRoute) follow(old, l *link) {
 	i := slices.Index(r.links, old)
 	if i < 0 || slices.Contains(r.links, l) {
@@ -51,7 +51,7 @@ func (r *relayRoute) follow(old, l *link) {
 	}
 }
 
-// hasStill reports whether a place is one of ours.
+// hasStill reports whether a reservation is still one of this node's.
 func (n *Node) hasStill(p *relayPlace) bool {
 	n.relays.mu.Lock()
 	defer n.relays.mu.Unlock()
