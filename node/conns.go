@@ -133,8 +133,8 @@ func (n *Node) linked(l *link) {
 	}
 }
 
-// hello handles a peer's HELLO: the first one and each update. It returns false if
-// the peer must still prove that it answers requests.
+// hello handles a peer's HELLO: the first one and each update. It returns false for a
+// contact that has left a request unanswered and must answer one first.
 func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 	l.mode.Store(uint32(h.Mode))
 	n.peers.SetMode(l.id, h.Mode)

@@ -204,8 +204,8 @@ func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int
 }
 
 // noteFull records that the peer has no room, if it refused all of a batch for that
-// reason. If it was full for the records of a single key and kind, only that key counts as
-// full.
+// reason. If the batch has a single key and kind, and every answer is CodeFull, only that
+// key counts as full.
 func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
 	keys := make(map[publish.Key]bool)
 	for i, code := range results {

@@ -97,7 +97,7 @@ func (e *PutError) Error() string {
 	case e.Stored.Of == 0:
 		msg = "no peer to store on was found"
 	}
-	for _, cause := range e.Causes { // one stands for all
+	for _, cause := range e.Causes { // any one cause is enough
 		return msg + ": " + cause.Error()
 	}
 	return msg

@@ -235,7 +235,7 @@ func (l *link) MayStall() bool {
 // or packets arrive but no answer. If so, the connection stays for the streams, and
 // requests get another. QUIC grants memory to the connection and not to a stream, so
 // requests cannot have a reserve: quic-go lets streams take all of the window, and does not
-// say how much is left.
+// report how much is left.
 func (l *link) IsStalled(unanswered time.Duration) bool {
 	s := l.conn.Stats()
 	came := l.came.Swap(s.PacketsReceived) != s.PacketsReceived || l.conn.Retired()
@@ -276,7 +276,7 @@ func (l *link) closeFor(err error) {
 
 // close closes a connection after a stream or request on it has failed. A stream may
 // fail a moment before its connection is known to have ended: without close, a retry
-// would get the same connection. A nil link does nothing.
+// would get the same connection. On a nil link it does nothing.
 func (l *link) close() {
 	if l != nil {
 		l.conn.Close(wire.CloseNone, "")
