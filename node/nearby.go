@@ -16,16 +16,15 @@ import (
 // A Discovery finds peers without asking any: those on the local network, say, so
 // that two machines there meet with no configuration and no internet.
 type Discovery interface {
-	// Discover runs until ctx ends, and leaves nothing behind. It lets others find
-	// the peer self, and calls found with the peers that it finds itself, each now
-	// and then again while it is there.
+	// Discover runs until ctx ends, and leaves nothing behind. It announces the peer self, and
+	// calls found with each peer that it finds, again now and then while the peer is there.
 	//
-	// What at returns changes: the sockets of the node, with an unspecified IP
-	// address for those that listen on every interface, and nothing while nobody
-	// can join through the node. It and found return at once.
+	// at returns the current sockets of the node, with an unspecified IP address for those
+	// that listen on every interface, and nothing while no peer can join through the node.
+	// at and found return at once.
 	//
-	// The node dials what it is told, in any scope and without proof: that the peer
-	// is near, and that so many at a time are, is for the Discovery to see to.
+	// The node dials the given addresses, in any scope and without proof. The Discovery must
+	// make sure that the peers are near, and bound their number.
 	Discover(ctx context.Context, self wire.PeerID, at func() []netip.AddrPort, found func(wire.PeerID, []netip.AddrPort)) error
 }
 
@@ -55,8 +54,8 @@ func (n *Node) doors() []netip.AddrPort {
 // meetings counts those under way.
 type meetings struct{ n atomic.Int32 }
 
-// maxMeetings is how many peers found near are met at a time. One who claims that
-// peers are where nobody is costs a place for as long as a dial takes, 5 seconds.
+// maxMeetings is how many discovered peers are dialled at the same time. A false claim costs one
+// slot for the time of a dial, 5 seconds.
 const maxMeetings = 8
 
 // foundNear meets a peer that was found near, unless it is known already.

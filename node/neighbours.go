@@ -58,8 +58,8 @@ func (n *Node) survey(ctx context.Context, before time.Time) {
 // pingsAtOnce is how many neighbours are asked at once: all, usually.
 const pingsAtOnce = 32
 
-// pingSilent asks the neighbours, those of the complete subtree, of whom nothing
-// was heard for so long whether they are there, and returns when it is known.
+// pingSilent pings the neighbours (contacts of the complete subtree) that have said nothing for
+// the given time, and returns when all have answered or failed.
 func (n *Node) pingSilent(ctx context.Context, silence time.Duration) {
 	silent := n.routes.Silent(time.Now().Add(-silence))
 	var wg sync.WaitGroup

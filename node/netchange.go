@@ -14,13 +14,12 @@ import (
 
 const (
 	askForVotes  = time.Minute        // at most so often
-	maxRelinked  = reach.MinVotes + 1 // peers to whom a node that has moved connects anew
+	maxRelinked  = reach.MinVotes + 1 // peers to which a node that has moved connects again
 	relinkWithin = 10 * time.Second
 )
 
-// lookWhere finds out whether the machine has moved to another network: then its
-// packets leave from another address. What is known of how others see and reach it
-// was true where it has been.
+// lookWhere finds out whether the machine has moved to another network: its packets then leave
+// from another address, and reports about the old addresses are void.
 func (n *Node) lookWhere(ctx context.Context) {
 	if !n.onMachine {
 		return
@@ -75,9 +74,9 @@ func sourceTo(to netip.Addr) netip.Addr {
 	return addrPortOf(c.LocalAddr()).Addr()
 }
 
-// moved forgets how others see and reach us, and asks some of them anew: by new
-// connections, where those we have are not in use, as the peer may notice only
-// after a while that an old one comes from elsewhere, and tell us later still.
+// moved forgets how peers see and reach the node, and asks some of them again. It replaces
+// unused connections, because a peer notices only later that an old one comes from a new
+// address, and reports it later still.
 func (n *Node) moved(ctx context.Context) {
 	n.config.Logger.Info("the machine has moved to another network")
 	now := time.Now()
@@ -110,9 +109,9 @@ func (n *Node) moved(ctx context.Context) {
 	})
 }
 
-// keepVotes has some peers say where they see us, if all we know of where we are is
-// what others say, and too few have said so lately. Their votes end otherwise, in a
-// node that does nothing, and it would tell nobody of its address any more.
+// keepVotes pings some peers for their votes if the node's address rests on votes alone and too
+// few are recent. The votes of an idle node would otherwise expire, and it would no longer
+// announce its address.
 func (n *Node) keepVotes(ctx context.Context, now time.Time) {
 	a := n.reachProbe
 	a.mu.Lock()
@@ -135,8 +134,8 @@ func (n *Node) keepVotes(ctx context.Context, now time.Time) {
 		}
 	}
 	shuffle(all)
-	// Always the same ones: from who is left alone for ten minutes can be learned
-	// whether strangers reach us.
+	// Choose the same peers each time: the others become strangers after ten minutes, and can
+	// then prove that the node is reachable.
 	slices.SortStableFunc(all, func(a, b candidate) int {
 		return compareBool(n.self.HasVoted(b.network), n.self.HasVoted(a.network))
 	})

@@ -65,8 +65,8 @@ type Node struct {
 	quotas     *swarm.Quotas
 	surveyed   surveyed
 	newcomers  newcomers // to be handed records
-	netRTT     swarm.RTT // of PING and FIND, to anybody
-	dialRTT    swarm.RTT // from dialling a stranger to its HELLO
+	netRTT     swarm.RTT // of PING and FIND, over all peers
+	dialRTT    swarm.RTT // from the dial of an unconnected peer to its HELLO
 	storeRTT   swarm.RTT // of STORE with one record, less the peer's round trip
 	skew       skew
 	self       *reach.Self // where we are, and who reaches us there
@@ -79,9 +79,8 @@ type Node struct {
 	reachProbe *reachProbe
 	backs      *backs
 
-	// fresh opens another socket beside those of the node, on a port of its own; nil:
-	// they are simulated. onMachine: they are the machine's. Both are set before the
-	// node runs.
+	// fresh opens another socket on a new port; nil: the node's sockets are simulated.
+	// onMachine: they are real. Both are set before the node runs.
 	fresh     func(local netip.Addr) (net.PacketConn, error)
 	onMachine bool
 	relays    relays        // by which others reach us, or we them
@@ -105,7 +104,7 @@ type Node struct {
 	repairs   *background.Slots
 	published [64]byte // signature of the peer record last published; task publish only
 
-	publishing chan struct{} // has room for one: the record is to be published now
+	publishing chan struct{} // has room for one: publish the record now
 
 	counters counters
 	served   requestCounters
@@ -321,7 +320,7 @@ func (n *Node) leave() bool {
 	return n.state.Swap(stateClosed) != stateClosed
 }
 
-// stop ends what runs in the background, but for the connections.
+// stop ends the background work, except the connections.
 func (n *Node) stop() { n.background.Stop() }
 
 func (n *Node) finishClose() error {

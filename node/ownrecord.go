@@ -16,25 +16,25 @@ type ownRecord struct {
 	record  *wire.Signed
 	addrs   []wire.Addr   // what it says
 	by      []wire.PeerID // the relays that it names
-	checked time.Time     // when that was last compared with what is so
+	checked time.Time     // when it was last compared with the current state
 }
 
-// recheck has the next look at it compare it with what is so.
+// recheck makes the next use compare the record with the current state.
 func (o *ownRecord) recheck() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.checked = time.Time{}
 }
 
-// drop has it signed anew.
+// drop makes the next use sign the record again.
 func (o *ownRecord) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.record = nil
 }
 
-// ownRecord returns our signed peer record, signed anew when our addresses have
-// changed or half its life is over.
+// ownRecord returns the node's signed peer record. It signs it again when the addresses have
+// changed or half of its life is over.
 func (n *Node) ownRecord() *wire.Signed {
 	o := &n.record
 	o.mu.Lock()

@@ -21,8 +21,8 @@ type PathKind uint8
 
 const (
 	PathUnknown PathKind = iota // of a connection that is not the node's, or is wrapped in another
-	PathDirect                  // to an address that anybody could send to
-	PathPunched                 // to an address that works since both sides sent
+	PathDirect                  // to an address that every peer could send to
+	PathPunched                 // to an address that works because both sides have sent
 	PathRelayed                 // through another node
 )
 
@@ -43,8 +43,8 @@ func (k PathKind) String() string {
 type Path struct {
 	Kind  PathKind
 	Addr  wire.Addr   // of the peer; "" if relayed
-	Relay wire.PeerID // who relays; zero if nobody does
-	Quiet bool        // nothing has come that way for a while; packets go by relay too
+	Relay wire.PeerID // the relay; zero if there is none
+	Quiet bool        // nothing has arrived on the path for a while; packets also go by relay
 }
 
 // String returns "direct 192.0.2.1:4774", "relayed by 12D3KooW…" and the like.

@@ -16,18 +16,18 @@ import (
 
 func publicKey(id wire.PeerID) quic.PublicKey { return quic.PublicKey(id) }
 
-// A Peer is what the network knows of one peer.
+// A Peer describes one peer, as the network knows it.
 type Peer struct {
 	Contact
 	Mode Mode // ModeAuto: not known
-	// Record is the peer's own signed word on where it is, verified; nil when
-	// nobody had it, and Addrs is then what others say.
+	// Record is the peer's own signed peer record, verified. It is nil if no node had it;
+	// Addrs then comes from other peers.
 	Record *wire.Signed
 }
 
-// FindPeer finds out where a peer is: its signed peer record, from the peer
-// itself if it is connected, else from the nodes nearest to its key. If nobody
-// knows the peer the error is ErrNotFound.
+// FindPeer returns the addresses of a peer and its signed peer record, from the peer itself if it
+// is connected, otherwise from the nodes nearest to its key. If none of them knows the
+// peer the error is ErrNotFound.
 func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 	if err := n.ready(ctx); err != nil {
 		return Peer{}, err
@@ -58,10 +58,9 @@ func (n *Node) FindPeer(ctx context.Context, id wire.PeerID) (Peer, error) {
 	return p, nil
 }
 
-// lookUpPeer asks the nodes nearest to a peer's key where the peer is, until quorum of
-// them have had its record. What they say is taken in as it comes, so that a dial under
-// way has it at once. It reports whether any of them named the peer as a contact.
-// A connected peer need not be found by anybody.
+// lookUpPeer asks the nodes nearest to a peer's key for its record, until quorum of them have had
+// it. It stores each answer at once, for a dial in progress. named reports whether any of
+// them named the peer as a contact. connected says that the peer need not be found.
 func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, connected bool) (named bool, err error) {
 	key := n.refs.Of(id).Key
 	var mu sync.Mutex
@@ -100,8 +99,7 @@ func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, conne
 	return named, nil
 }
 
-// learnRecord takes in a peer record that somebody passed on, if it is id's and
-// genuine.
+// learnRecord stores a peer record that another peer passed on, if it is a valid one of id.
 func (n *Node) learnRecord(r *wire.Signed, id wire.PeerID) bool {
 	now := time.Now()
 	if r == nil || r.Record.Kind != wire.KindPeer || r.Record.Publisher != id || !n.isGenuine(r, now) {
@@ -196,7 +194,7 @@ type Bucket struct {
 	Depth        int  // bits that its contacts share with our key; of the last: at least
 	Last         bool // the one that covers our own key
 	Contacts     []Contact
-	Marked       int // contacts that did not answer, kept until somebody takes their place
+	Marked       int // contacts that did not answer, kept until another replaces them
 	Replacements int // contacts waiting for a place
 	Looked       time.Time
 }

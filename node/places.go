@@ -11,8 +11,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A relayPlace is a reservation of ours. What is not constant is guarded by
-// relays.mu.
+// A relayPlace is a reservation of this node at a relay. relays.mu guards its variable fields.
 type relayPlace struct {
 	link    *link // constant
 	since   time.Time
@@ -44,7 +43,7 @@ func (n *Node) Relays() []RelayInfo {
 	return all
 }
 
-// heldRelays is what the peer record says of them.
+// heldRelays returns the relays for the peer record.
 func (n *Node) heldRelays() []wire.PeerID {
 	var ids []wire.PeerID
 	for _, r := range n.Relays() {
@@ -91,11 +90,11 @@ func (n *Node) renewPlace(ctx context.Context, p *relayPlace) error {
 	return nil
 }
 
-// keepPlace renews a place every 15 seconds, which keeps the NAT's mapping too,
-// until the connection ends, the relay refuses or does not answer although another
-// does, or the place is not wanted any more. If none answers we are the ones who are
-// gone, perhaps for a moment only. If streams hold the connection up, the place moves to
-// another. One that was moved to this link is asked for at once.
+// keepPlace renews a reservation every 15 seconds, which also keeps the NAT's mapping, until the
+// connection ends, the relay refuses, or does not answer although another relay does, or
+// the reservation is not wanted any more. If no relay answers, this node has lost its
+// network, perhaps briefly. If streams block the connection, the reservation moves to another
+// connection. One that was moved to this link is requested at once.
 func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 	defer release()
 	timer := time.NewTimer(relayPulse)
@@ -105,7 +104,7 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 	}
 	wanted := true
 	var doubted bool     // another has answered since; it is asked once more
-	var silent time.Time // when it was first asked of what it has not answered; zero: it has
+	var silent time.Time // when the first unanswered request was sent; zero: all were answered
 	for wanted {
 		select {
 		case <-timer.C:
@@ -160,7 +159,7 @@ func (n *Node) keepPlace(p *relayPlace, release func(), moved bool) {
 	}
 }
 
-// anotherAnswers reports whether any relay but that of p has answered since.
+// anotherAnswers reports whether a relay, other than the one of p, has answered since.
 func (n *Node) anotherAnswers(p *relayPlace, since time.Time) bool {
 	rs := &n.relays
 	rs.mu.Lock()

@@ -11,11 +11,10 @@ import (
 	"github.com/kadquic/kadquic/internal/reach"
 )
 
-// PortMapping is what the router in front of a node does for one of its sockets, so
-// that others reach it.
+// PortMapping is the port mapping of the router in front of a node for one of its sockets.
 type PortMapping struct {
-	// Port is that of the socket, at the machine's address Local as the router,
-	// Gateway, sees it. The two are not valid while there is no gateway.
+	// Port is the port of the socket. Local is the machine's address as the router, Gateway,
+	// sees it. Both addresses are invalid while there is no gateway.
 	Port           uint16
 	Local, Gateway netip.Addr
 	// Speaks are the protocols by which the router answered: PCP, NAT-PMP, UPnP.
@@ -31,11 +30,11 @@ type PortMapping struct {
 	Why string
 }
 
-// newMapper is portmap.New; tests let nobody ask the machine's own router.
+// newMapper is portmap.New. Tests replace it, so that they do not ask the machine's router.
 var newMapper = portmap.New
 
-// mapPort has the port of a socket mapped while the node runs, if others may reach it
-// so: not a loopback, IPv6 or simulated one, nor that of a client.
+// mapPort keeps the port of a socket mapped while the node runs, except on loopback, IPv6 and
+// simulated sockets, and for clients.
 func (n *Node) mapPort(socket net.PacketConn) {
 	u, ok := socket.(*net.UDPConn)
 	if n.config.NoPortMapping || n.config.Mode == ModeClient || !ok {

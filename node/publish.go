@@ -127,7 +127,7 @@ type publishNetwork struct{ *Node }
 
 func (n publishNetwork) State() (isolated bool, offline error) {
 	isolated = n.lonely()
-	// An isolated server that waits for others is a network of its own.
+	// An isolated server without bootstrap peers is a complete network.
 	if isolated && (n.mode() == wire.ModeClient || len(n.bootstrap.list()) > 0) {
 		return true, fmt.Errorf("%w: no peer is known", ErrUnreachable)
 	}
@@ -165,16 +165,16 @@ type Merged struct {
 	Records      int // that are held now and were not before
 	Publications int // that are kept alive now
 	Peers        int // known more than before
-	Refused      int // records and publications that are damaged, of another publisher, older than what stands, have ended, or find no room
+	Refused      int // records and publications that are damaged, of another publisher, older than the current version, have ended, or find no room
 	Retracted    int // publications of this node that ended, because they were unpublished when the backup was made
 }
 
 // mergeBatch is how many records enter the store at once.
 const mergeBatch = 256
 
-// Merge takes in what another database holds, the file of a backup, which no other process
-// may have open: records, what the node published and unpublished, and peers. The newer of
-// two versions of a publication stands, or its end if that is newer. Publications must be of
+// Merge adds the contents of another database, the file of a backup: records, publications and
+// retractions of the node, and peers. No other process may have the file open. The newer of two
+// versions of a publication wins, or its retraction if that is newer. Publications must be of
 // this node's own identity. Merge may change the file: give it a copy.
 func (n *Node) Merge(ctx context.Context, path string) (Merged, error) {
 	if err := n.ready(ctx); err != nil {

@@ -24,10 +24,9 @@ const (
 	maxReachTries = 3
 )
 
-// reachFor returns a link to a peer. Dialling the peer where it is known to be and
-// asking the network where it is go on at the same time: what is known may be out of
-// date, and a dead address says nothing for 5 seconds. The dial under way takes in what
-// the lookup finds.
+// reachFor returns a link to a peer. It dials the known addresses and looks up the peer's record at
+// the same time, because known addresses may be out of date, and a dead one is silent for
+// 5 seconds. The dial also tries the addresses that the lookup finds.
 func (n *Node) reachFor(ctx context.Context, id wire.PeerID, wants int) (*link, error) {
 	if id == n.id {
 		return nil, errors.New("that is this node itself")

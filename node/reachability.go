@@ -13,9 +13,9 @@ import (
 type Reach uint8
 
 const (
-	// ReachUnknown: nobody has tried whose packets no filter was open for.
+	// ReachUnknown: no stranger has tried to connect.
 	ReachUnknown = Reach(reach.Unknown)
-	// ReachYes: somebody has connected to it, to whom it had sent nothing.
+	// ReachYes: a peer has connected to which the node had sent nothing.
 	ReachYes = Reach(reach.Yes)
 	// ReachNo: three peers were asked to connect to it, and none could.
 	ReachNo = Reach(reach.No)
@@ -31,11 +31,11 @@ func (r Reach) String() string {
 	return "unknown"
 }
 
-// Reachability is what a node knows of how others reach it.
+// Reachability describes how peers reach a node.
 type Reachability struct {
 	// Mode is how the node presents itself: ModeServer or ModeClient.
 	Mode Mode
-	// Told: by Config.Mode; else the node decides by what it finds.
+	// Told: Config.Mode sets the mode; otherwise the node decides.
 	Told bool
 	// Why says in words why.
 	Why string
@@ -72,8 +72,8 @@ func (r Reachability) Reach() Reach {
 // An OwnAddr is an address at which a node may be reached.
 type OwnAddr struct {
 	Addr  wire.Addr
-	Local bool // of a socket or an interface of its own; else others see it there
-	// Mapped: the router lets others in there, or says so. See Node.PortMappings.
+	Local bool // of a socket or an interface of the machine; otherwise peers see it there
+	// Mapped: the router says that it forwards the address. See Node.PortMappings.
 	Mapped bool
 	Public bool // else it means something only on this machine, or in its network
 	Votes  int  // networks whose peers see it there
@@ -84,14 +84,14 @@ type OwnAddr struct {
 	Why    string    // says in words why Reach is as it is
 }
 
-// NAT is what stands before the node, for one family of addresses.
+// NAT describes the NAT in front of the node for one address family.
 type NAT struct {
 	Mapping Mapping
 	Votes   int // IP addresses of peers (of IPv6, /64) that have said where they see the node
 	// Outside is the IP at which most of them see it; not valid if none does.
 	Outside netip.Addr
-	// Reach is ReachNo if nobody could connect where whoever was asked sees the
-	// node, which need be no address that two of them agree on.
+	// Reach is ReachNo if no peer could connect to the address at which the asked peer sees
+	// the node, which may differ for each asked peer.
 	Reach Reach
 	Noes  int // peers that were asked to connect there, and could not
 }
@@ -125,9 +125,9 @@ func natOf(k reach.NAT) NAT {
 	}
 }
 
-// CheckReachability asks peers at once whether others reach the node, at each of
-// its public addresses, and waits for what they say: a few seconds. What is known
-// by then is returned also when ctx ends first, and where nobody can be asked.
+// CheckReachability asks peers at once for dial-backs to each public address of the node, and
+// waits for their answers, a few seconds. It returns the current knowledge also if ctx ends
+// first, and if no peer can be asked.
 func (n *Node) CheckReachability(ctx context.Context) (Reachability, error) {
 	if err := n.running(); err != nil {
 		return Reachability{}, err

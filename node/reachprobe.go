@@ -10,9 +10,9 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Asking DIAL_BACK (SPEC.md §5): peers are asked to have others connect to us, at
-// each public address that we may have. Whom, when and about what, and what the
-// answers are worth, is for package reach to say; what the node makes of it for mode.go.
+// The client side of DIAL_BACK (SPEC.md §5): the node asks peers to have third peers connect to
+// each public address that it may have. Package reach decides which peers to ask, when and
+// about which addresses, and judges the answers; mode.go draws the conclusion.
 
 const (
 	askMany = 5 // peers asked at once in the first rounds: of five, three name others than one another
@@ -26,8 +26,8 @@ type reachProbe struct {
 
 	mu          sync.Mutex
 	begun       bool          // askEarly has been
-	news        chan struct{} // closed when a round ends or a verdict changes; nil: nobody waits
-	pinged      time.Time     // when votes were asked for last
+	news        chan struct{} // closed when a round ends or a verdict changes; nil: no goroutine waits
+	pinged      time.Time     // when peers were last pinged for votes
 	sourceAddrs map[bool]sourceAddr
 }
 
@@ -38,7 +38,7 @@ func newReachProbe() *reachProbe {
 	return &reachProbe{wake: make(chan struct{}, 1), rounds: reach.NewRounds(), sourceAddrs: make(map[bool]sourceAddr)}
 }
 
-// poke has the task look what is to be asked.
+// poke makes the task check which rounds are due.
 func (a *reachProbe) poke() {
 	select {
 	case a.wake <- struct{}{}:
@@ -65,15 +65,15 @@ func (a *reachProbe) tell() {
 	}
 }
 
-// asks reports whether the node asks others whether they reach it. They come as
-// strangers, who are not let into a private network, and from other ports, which
-// simulated sockets do not have. A client does not care.
+// asks reports whether the node asks for dial-backs. They come as strangers, which a private
+// network refuses, and from other ports, which simulated sockets do not have. A node that is
+// configured as a client does not need them.
 func (n *Node) asks() bool {
 	return n.fresh != nil && n.config.Admit == nil && n.config.Mode != ModeClient && n.config.RPCTimeout > delegateTimeout
 }
 
-// watchReach is the task that asks, looks whether the machine has moved, and keeps
-// the votes alive that an address of ours stands on.
+// watchReach is the task that asks for dial-backs, notices when the machine has moved, and keeps
+// alive the votes on which an address of the node rests.
 func (n *Node) watchReach(ctx context.Context) {
 	timer := time.NewTimer(reach.RecheckAfter)
 	defer timer.Stop()
@@ -162,7 +162,7 @@ func (n *Node) requestDialBack(ctx context.Context, id wire.PeerID, at netip.Add
 		to = *sees
 	}
 	via := reach.SiteOf(l.addr.Addr())
-	if via == reach.SiteOf(to.Addr()) { // a neighbour of ours may reach us where others do not
+	if via == reach.SiteOf(to.Addr()) { // a peer in the node's own network may reach it where others do not
 		return false
 	}
 	m := wire.DialBack{Addrs: []wire.Addr{wire.AddrFrom(to)}}

@@ -14,8 +14,8 @@ import (
 // Serving as a relay (SPEC.md §5, internal/relay).
 
 const (
-	// callTimeout is how long whoever is called may take to answer, so that the
-	// caller hears of it within its RPCTimeout.
+	// callTimeout is how long a callee may take to answer, so that the caller gets an
+	// answer within its RPCTimeout.
 	callTimeout = 4 * time.Second
 	// maxPassing bounds the calls that are being passed on.
 	maxPassing = 256
@@ -31,7 +31,7 @@ type RelayStats struct {
 	Packets      int64
 	Bytes        int64
 	Refused      int64 // reservations and calls, for a limit
-	Dropped      int64 // packets, for a limit, or because nobody had called or was there
+	Dropped      int64 // packets over a limit, without a call, or whose recipient was gone
 }
 
 func (n *Node) relayStats() RelayStats {
@@ -44,7 +44,7 @@ func (n *Node) relaysFor(l *link) bool {
 	return !n.config.NoRelay && n.mode() == wire.ModeServer && l.MaxDatagram() > 0
 }
 
-// attach makes the link known to the relay, and reads what is to be relayed.
+// attach gives the link to the relay server, and reads the datagrams to relay.
 func (n *Node) attach(l *link) {
 	var network netip.Prefix // loopback is not limited as a network
 	if a := l.addr.Addr(); !a.IsLoopback() {
@@ -79,7 +79,7 @@ func (l *link) unhold() {
 	}
 }
 
-// tendRelay drops what has ended of what is done for others.
+// tendRelay drops reservations and flows that have ended.
 func (n *Node) tendRelay(now time.Time) {
 	n.relay.Expire(now)
 	for _, l := range n.links.all() {
@@ -110,8 +110,8 @@ func (l *link) serveReserve(id uint64, m wire.Reserve, now time.Time) error {
 	return l.Reply(id, wire.Reserved{Lifetime: life, Rate: n.relay.Rate()})
 }
 
-// serveCall passes a call on to whom it is for, or, if it was passed on to us,
-// has it answered. Either takes a while: it is not done in the reader.
+// serveCall forwards a call to the callee, or answers a call that a relay has forwarded to this
+// node. Both take a while, so they do not run in the goroutine that reads.
 func (l *link) serveCall(id uint64, m wire.Call, now time.Time) error {
 	n := l.node
 	if m.Passed {
@@ -131,7 +131,7 @@ func (l *link) serveCall(id uint64, m wire.Call, now time.Time) error {
 	}
 	n.attach(l)
 	to, err := n.relay.Call(l.id, m.Peer, now)
-	l.carry() // after: what came before the call is not stray
+	l.carry() // afterwards, so that earlier datagrams do not count as stray
 	if err != nil {
 		return l.Refuse(id, callCode(err), "")
 	}
@@ -190,7 +190,7 @@ func (l *link) seenFor(other *link) wire.Addr {
 	return wire.AddrFrom(at)
 }
 
-// callCode is what a caller is told.
+// callCode returns the code that the caller gets for an error.
 func callCode(err error) wire.Code {
 	var code wire.Code
 	switch {

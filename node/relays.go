@@ -14,11 +14,11 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// relays is the node's own use of relays: by which its packets go to whom, and
-// the places that it holds. Goroutines share it.
+// relays is the node's own use of relays: its routes to peers, and its reservations. Goroutines
+// may share it.
 type relays struct {
 	calls chan struct{} // one for each call that comes to us and is being answered
-	wake  chan struct{} // has room for one: places are to be looked after now
+	wake  chan struct{} // has room for one: check the reservations now
 
 	looking atomic.Bool // places are being asked for
 
@@ -60,8 +60,8 @@ const (
 	maxLearned = 1024
 )
 
-// A relayRoute is how packets go to a peer that is reached by relays. Guarded by
-// relays.mu, but for join.
+// A relayRoute is the route of packets to a peer through relays. relays.mu guards it, except
+// join.
 type relayRoute struct {
 	links  []*link   // to relays; the first is in use, the others are for when it ends or is not heard
 	proven []*link   // those by which the peer has called us, or answered
@@ -133,9 +133,9 @@ func (n *Node) sendFuel(peer wire.PeerID, size int) {
 	l.SendDatagram(d.Append(make([]byte, 0, size)))
 }
 
-// useRelay has packets for peer go by l, whose peer relays, unless those of another
-// relay get through; that one stays, so that a path does not change with each call. The
-// others take over when the first ends.
+// useRelay sets the relay of l as a route to peer. A working route through another relay stays
+// first, so that the path does not change with each call. The others take over when the
+// first ends.
 func (n *Node) useRelay(peer wire.PeerID, l *link) {
 	rs := &n.relays
 	now := time.Now()
@@ -192,9 +192,9 @@ func (n *Node) provenRelay(peer wire.PeerID, l *link) {
 	}
 }
 
-// dropRelay undoes useRelay: what was used before takes over. A relay that holds a
-// reservation of ours and by which the peer has called us stays, though the peer has none
-// there and cannot be called by it.
+// dropRelay undoes useRelay: the route before takes over. A relay through which the peer has called
+// this node, and which holds this node's reservation, stays, although the peer has no
+// reservation there and cannot be called through it.
 func (n *Node) dropRelay(peer wire.PeerID, l *link) {
 	rs := &n.relays
 	rs.mu.Lock()
@@ -214,8 +214,8 @@ func (n *Node) dropRelay(peer wire.PeerID, l *link) {
 	}
 }
 
-// dropOldest makes room for a route. Those of connections, which may need it when their
-// path breaks, are the last to go: strangers who call are many.
+// dropOldest makes room for a route. Routes of connections are dropped last, because their
+// connections need them when a path breaks, and calling strangers may be many.
 func (rs *relays) dropOldest() {
 	var oldest *relayRoute
 	var of wire.PeerID
@@ -240,10 +240,9 @@ func (n *Node) relayOf(peer wire.PeerID) (wire.PeerID, bool) {
 
 var errNoDatagrams = errors.New("the peer takes no datagrams, and so cannot relay")
 
-// callBy calls a peer by a relay, to which it connects if need be, and returns
-// what the peer answers and the link to the relay. From when the call is sent
-// packets for the peer go by it. It is not for this to repeat a call: whoever is
-// called believes the same one once.
+// callBy calls a peer through a relay, to which it connects if necessary, and returns the answer
+// of the peer and the link to the relay. The relay becomes a route to the peer when the call is
+// sent. callBy does not repeat a call, because a callee accepts the same call only once.
 func (n *Node) callBy(ctx context.Context, by, to wire.PeerID, intro []byte, padding int) (wire.Called, *link, error) {
 	called, l, err := n.callOnce(ctx, by, to, intro, padding)
 	if err != nil {
@@ -271,16 +270,16 @@ func (n *Node) callOnce(ctx context.Context, by, to wire.PeerID, intro []byte, p
 		}
 		err = unexpected(by, m)
 	}
-	// Where the peer has no place nothing passes. If it is only too much, what was
-	// called for before goes on.
+	// Without a reservation of the peer nothing passes. If the relay is only busy, the
+	// route of an earlier call stays.
 	if errors.Is(err, wire.CodeUnreachable) || errors.Is(err, wire.CodeUnimplemented) {
 		n.dropRelay(to, l)
 	}
 	return wire.Called{}, l, err
 }
 
-// tendRoutes keeps the relays of connections that there are, and forgets those of
-// which nothing came.
+// tendRoutes keeps the routes of open connections, and forgets routes that have no
+// connection.
 func (n *Node) tendRoutes(now time.Time) {
 	rs := &n.relays
 	rs.mu.Lock()

@@ -14,24 +14,22 @@ import (
 )
 
 const (
-	// Waits between two looks at who is at a rendezvous, doubled each time.
+	// Waits between two searches for the peers of a rendezvous, doubled each time.
 	minLookWait, maxLookWait = time.Second, 30 * time.Second
 	// partingTime is how long it may take to tell others that we are not there any more.
 	partingTime = time.Second
 )
 
-// Rendezvous meets those who name the same key: who are interested in the same, play
-// the same game or sit in the same room. It tells the network that this node provides
-// the key, and yields the other peers that do, as they are found, until ctx ends or the
-// caller breaks off; then it takes back what it told, unless the program provides the
-// key by [Node.Provide] itself, or is at another Rendezvous of that key still. It looks
-// every thirty seconds, at first more often, and yields a peer again each time it finds
-// it. That a peer is found does not mean that it is there still, or knows more than the
-// key.
+// Rendezvous finds the peers that use the same key: the same interest, game or room. It provides
+// the key, and yields the other providers as it finds them, until ctx ends or the caller breaks
+// off. Then it stops providing the key, unless the program provides it by [Node.Provide]
+// itself, or another Rendezvous of that key goes on. It searches every thirty seconds, at
+// first more often, and yields a peer again each time it finds it. A peer that is found may
+// have left already, and proves only that it knows the key.
 //
-// An error comes with a zero ID: the key could not be provided, or providers not be
-// looked for. Rendezvous tries again after it, unless the node is closed or was not
-// started. That ctx ends is an error only if it has ended before.
+// An error comes with a zero ID: providing the key, or the search for providers, has failed.
+// Rendezvous then tries again, unless the node is closed or was not started. The end of ctx
+// is an error only if it has ended before the call.
 func (n *Node) Rendezvous(ctx context.Context, key routing.Key) iter.Seq2[wire.PeerID, error] {
 	return func(yield func(wire.PeerID, error) bool) {
 		if err := n.ready(ctx); err != nil {
@@ -115,8 +113,7 @@ func (r *rendezvous) enter(key routing.Key, keep bool) {
 	a.calls++
 }
 
-// leave ends what enter began, and reports whether the key is not to be provided any
-// more.
+// leave undoes enter, and reports whether the node should stop providing the key.
 func (r *rendezvous) leave(key routing.Key) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,8 +13,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// heldRecords are a cargo of records of our own store: they are loaded when they
-// are sent.
+// heldRecords are a batch of records of this node's store, which are loaded when they are sent.
 type heldRecords struct {
 	node *Node
 	held []store.Held
@@ -82,8 +81,7 @@ func (r *replication) toNearest(ctx context.Context) {
 	}
 }
 
-// plan returns who is to be brought which of these records and has not been
-// tried yet.
+// plan returns which peers should get which of these records and have not been tried yet.
 func (r *replication) plan(ctx context.Context, which []int32) []route {
 	n := r.node
 	planned := make(map[wire.PeerID][]int32)
@@ -132,7 +130,7 @@ func (r *replication) hold(which []int32) {
 	}
 }
 
-// run delivers, and returns the records that somebody could not be brought.
+// run delivers, and returns the records that some peer did not get.
 func (r *replication) run(ctx context.Context, routes []route) (again []int32) {
 	var mu sync.Mutex // guards acks, reached, sent and again
 	var wg sync.WaitGroup
@@ -251,8 +249,7 @@ func (n *Node) lookUpHolders(ctx context.Context, c batch, which []int32, to fun
 	wg.Wait()
 }
 
-// sweep looks up who is to hold the keys. Those that cannot be looked up are not
-// in its plan.
+// sweep looks up the holders of the keys. Keys whose lookup fails are not in its plan.
 func (n *Node) sweep(ctx context.Context, keys []routing.Key) *routing.Sweep[*peerref.Ref] {
 	s := routing.NewSweep[*peerref.Ref](keys, n.config.K)
 	for target, ok := s.Next(); ok && ctx.Err() == nil; target, ok = s.Next() {

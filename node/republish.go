@@ -14,9 +14,8 @@ import (
 // hardly alive does not delay what comes due meanwhile.
 const republishTimeout = 5 * time.Minute
 
-// republish brings what is due to the other nodes that are to hold it (Kademlia
-// §2.5). Usually somebody else has done so before, and it is not due. It runs
-// once a minute.
+// republish sends the records that are due to their other holders (Kademlia §2.5). Usually
+// another holder has done so before, and a record is not due. It runs once a minute.
 func (n *Node) republish(ctx context.Context) {
 	if n.config.RepublishInterval < 0 || n.mode() != wire.ModeServer || n.lonely() {
 		return
@@ -45,13 +44,13 @@ func (n *Node) republish(ctx context.Context) {
 	n.markRepublished(due)
 }
 
-// batchFill is how many records go together where so many come due soon: what is
-// asked of a node is asked once for all of them.
+// batchFill is how many records go together if so many come due soon, so that one request to a
+// node serves all of them.
 const batchFill = 256
 
-// due returns the records that are to be republished at now, and with them some
-// that would be within a quarter of the interval. After hours offline all may
-// be: then as many as one round takes, and the others in the next.
+// due returns the records to republish at now, and some of those that come due within a quarter of
+// the interval. After hours offline all may be due; it then returns as many as one round
+// takes, and the others in the next.
 func (n *Node) due(now time.Time) []store.Held {
 	most := max(4*batchFill, n.values.Len()/15) // as when all were put at once, of which a quarter of an hour takes note
 	soon := now.Add(n.config.RepublishInterval / 4)
@@ -77,9 +76,8 @@ func (n *Node) due(now time.Time) []store.Held {
 	return due
 }
 
-// responsible reports whether this node is one of the k nearest to key, as far as it
-// knows. What it holds besides it does not send, or a record would come to be
-// held by more and more.
+// responsible reports whether this node is one of the k nearest to key, as far as it knows. It
+// does not republish other records, or the holders of a record would become more and more.
 func (n *Node) responsible(key routing.Key) bool {
 	return n.routes.Closer(key) < n.config.K
 }

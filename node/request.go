@@ -11,10 +11,9 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// request sends one request to a peer and returns its reply, and the link it
-// came by. A connection that ended under it for no fault of the peer's is
-// replaced once. What the peer answers or leaves unanswered is reported to the
-// table; a caller who stops waiting blames nobody.
+// request sends one request to a peer and returns its reply, and the link that it arrived by. If
+// the connection ends without a fault of the peer, request replaces it once. It reports
+// answers and silence to the routing table; a caller that stops waiting reports nothing.
 func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*link, wire.Message, error) {
 	for try := 0; ; try++ {
 		l, err := n.link(ctx, id)
@@ -64,8 +63,8 @@ func (n *Node) answered(l *link, m wire.Message, rtt time.Duration) {
 	}
 }
 
-// breaksRule returns an error for a reply that its request does not allow. What it
-// may never contain is refused by wire.
+// breaksRule returns an error for a reply that its request does not allow. Package wire refuses
+// replies that no request allows.
 func breaksRule(request, reply wire.Message) error {
 	switch m := request.(type) {
 	case wire.FindValue:
@@ -88,9 +87,9 @@ func unexpected(id wire.PeerID, m wire.Message) error {
 	return fmt.Errorf("peer %s answered with %T, which is no answer to the request", id, m)
 }
 
-// seen enters a peer into the routing table, or moves it to the tail of its
-// bucket (Kademlia §2.2). It sends nothing, but for one ping when the bucket is
-// full and its oldest contact has been silent for long.
+// seen enters a peer into the routing table, or moves it to the tail of its bucket (Kademlia
+// §2.2). It sends at most one ping, if the bucket is full and its oldest contact has been
+// silent for long.
 func (n *Node) seen(l *link, now time.Time) {
 	c := l.ref.Contact()
 	change := n.routes.Seen(c, now)
@@ -104,9 +103,9 @@ func (n *Node) seen(l *link, now time.Time) {
 	}
 }
 
-// heardFrom is seen for a peer that spoke of its own accord. That is enough for a
-// newcomer; a contact that has left a request unanswered must answer one first,
-// and false is returned.
+// heardFrom is seen for a peer that sent something without being asked. That suffices for a
+// newcomer. A contact that has left a request unanswered must answer one first; heardFrom then
+// returns false.
 func (n *Node) heardFrom(l *link, now time.Time) bool {
 	marked := n.routes.IsMarked(l.key)
 	if !marked {
@@ -117,7 +116,7 @@ func (n *Node) heardFrom(l *link, now time.Time) bool {
 
 // failed notes that a peer did not answer.
 func (n *Node) failed(id wire.PeerID) {
-	if n.ctx.Err() != nil { // we are the ones who are gone
+	if n.ctx.Err() != nil { // this node is closing
 		return
 	}
 	key := n.refs.Of(id).Key
@@ -132,7 +131,7 @@ func (n *Node) failed(id wire.PeerID) {
 	}
 }
 
-// forget takes a peer out of the table: it leaves, or serves nobody.
+// forget removes a peer from the table, because it leaves or has become a client.
 func (n *Node) forget(id wire.PeerID) {
 	if change := n.routes.Remove(n.refs.Of(id).Key); change.left {
 		n.peerEvent(PeerEvent{Peer: id, Peers: change.len})

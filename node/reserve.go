@@ -27,16 +27,16 @@ const (
 	refusedLife, silentLife, aloneLife = 10 * time.Minute, time.Minute, 20 * time.Second
 	// Waits after a round that did not find enough, doubled each time.
 	minReserveWait, maxReserveWait = 2 * time.Second, 30 * time.Second
-	// reserveAgain is how soon a relay is asked again that did not answer, when
-	// nobody else did either.
+	// reserveAgain is how soon a silent relay is asked again when no other relay has
+	// answered either.
 	reserveAgain = time.Second
 )
 
-// wantsRelays reports whether others need a relay to reach the node: if it has
-// become a client because nobody reached it, or it looks as if a NAT stood before
-// it and no stranger has come in, or a firewall, as one who was asked could not. A node that the user has made a client wants
-// them once it listens for an application's protocol: nobody would find it
-// otherwise. One made a server never does: the user knows better.
+// wantsRelays reports whether peers need a relay to reach the node: it has become a client because
+// strangers do not reach it, or it seems to be behind a NAT or a firewall and no stranger has
+// connected. A node that is configured as a client wants relays once it listens for an
+// application's protocol, because peers could not reach it otherwise. One that is configured
+// as a server never does.
 func (n *Node) wantsRelays() bool {
 	switch {
 	case n.config.Mode == ModeServer:
@@ -198,8 +198,8 @@ func (n *Node) relaysChanged() {
 	}
 }
 
-// sayRecord tells those who are connected our record, as a server does when the
-// connection begins: what they may have of a client's is another.
+// sayRecord sends the node's record to its connected peers, as a server does at the start of a
+// connection, because they may have an older record.
 func (n *Node) sayRecord() {
 	for _, l := range n.links.all() {
 		if l.IsUp() {

@@ -60,7 +60,7 @@ func groups(c contact) []routing.Group {
 	}
 }
 
-// A routeChange is what one report did to the table.
+// A routeChange is the effect of one report on the table.
 type routeChange struct {
 	len                        int // contacts afterwards
 	joined, left, back, silent bool
@@ -148,8 +148,8 @@ func (r *routes) IsLive(key routing.Key) bool {
 
 func (r *routes) isLive(key routing.Key) bool { return r.table.Contains(key) && !r.table.Marked(key) }
 
-// IsNeighbour reports whether key is that of a live contact in the complete subtree
-// (Kademlia §2.4).
+// IsNeighbour reports whether key belongs to a live contact in the complete subtree (Kademlia
+// §2.4).
 func (r *routes) IsNeighbour(key routing.Key) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

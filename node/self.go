@@ -10,8 +10,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// What package reach knows of the node itself comes from here: what peers say, who
-// connects, and what the machine tells.
+// This file feeds package reach: reports of peers, inbound connections, and the addresses of the
+// machine.
 
 // newSelf makes it, for New.
 func (n *Node) newSelf() *reach.Self {
@@ -45,8 +45,8 @@ func (n *Node) observed(l *link, addr wire.Addr) {
 	n.self.Vote(l.addr.Addr(), l.conn.LocalAddr().Port(), ap, time.Now())
 }
 
-// countVotes lets the votes of those who are connected stand, and drops those
-// that have ended, with what was known of addresses that are ours no more.
+// countVotes confirms the votes of connected peers, and drops expired ones together with the
+// verdicts on addresses that the node no longer has.
 func (n *Node) countVotes(now time.Time) {
 	for _, l := range n.links.all() {
 		if ap := l.sees.Load(); ap != nil && l.IsUp() {
@@ -101,9 +101,9 @@ func (n *Node) reachCandidates() []reach.Candidate { return n.self.Candidates(ti
 // addrs returns where others can reach us, the best first.
 func (n *Node) addrs() []wire.Addr { return n.self.Addrs(time.Now()) }
 
-// dialable drops addresses that nobody but our own user may make us dial: what
-// a signed record says may come from anywhere, so only global addresses and,
-// where we are in the same scope ourselves, narrower ones. Names may mean any.
+// dialable drops addresses that only the node's own user may have it dial. A signed record may
+// come from anywhere, so global addresses stay, and narrower ones if the node itself is in the
+// same scope. Names are dropped, because they may resolve to any address.
 func (n *Node) dialable(addrs []wire.Addr) []wire.Addr {
 	widest := n.scope()
 	return slices.DeleteFunc(slices.Clone(addrs), func(a wire.Addr) bool {
@@ -112,7 +112,7 @@ func (n *Node) dialable(addrs []wire.Addr) []wire.Addr {
 	})
 }
 
-// scope is the widest scope in which anybody reached us, or we them.
+// scope returns the widest scope in which the node has a connection.
 func (n *Node) scope() reach.Scope {
 	widest := reach.ScopeLoopback
 	for _, l := range n.links.all() {

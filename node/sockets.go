@@ -81,7 +81,7 @@ func (n *Node) listen() error {
 		n.self.ListensOn(t.LocalAddr())
 		n.mapPort(socket)
 	}
-	n.addrs() // which asks the machine: the first dial ranks addresses by what it says
+	n.addrs() // reads the interfaces, by which the first dial ranks addresses
 	return nil
 }
 

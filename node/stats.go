@@ -19,7 +19,7 @@ func (r Requests) Total() int64 {
 // Stats is a snapshot of a node.
 type Stats struct {
 	Peers         int      // in the routing table
-	Known         int      // of whom anything is known
+	Known         int      // peers in the peerstore
 	Connections   int      // open now
 	Records       int      // held
 	RecordBytes   int64    // that they take
@@ -60,7 +60,7 @@ type counters struct {
 	knocks      atomic.Int64
 }
 
-// sent counts a request of ours.
+// sent counts a request that this node sends.
 func (n *Node) sent(m wire.Message) {
 	c := &n.counters.sent
 	switch m.(type) {

@@ -22,8 +22,8 @@ const (
 )
 
 // Dial opens a stream to a peer for an application protocol, such as
-// "/app/chat/1.0.0": a QUIC stream of its own, ordered, flow-controlled and
-// encrypted between the two keys. A peer that is not connected is found and
+// "/app/chat/1.0.0": a separate QUIC stream, ordered, flow-controlled and encrypted between the
+// two keys. A peer that is not connected is found and
 // dialled. The stream is usable at once; if the peer does not speak the
 // protocol, the first Read returns an error that is ErrNoProtocol.
 //
@@ -127,10 +127,9 @@ func (s *appStream) explain(err error) error {
 	return err
 }
 
-// Listen accepts streams of an application protocol. RemoteAddr of what it
-// accepts is the socket address; [PeerOf] tells the peer's ID, which TLS has
-// proved. A node that others do not reach is reached by relays: see [Node.Relays].
-// A client looks for some as long as it listens.
+// Listen accepts streams of an application protocol. RemoteAddr of an accepted stream is the socket
+// address; [PeerOf] returns the peer's ID, which TLS has proved. Peers reach an unreachable node
+// through relays: see [Node.Relays]. A client keeps reservations at relays while it listens.
 func (n *Node) Listen(protocol string) (net.Listener, error) {
 	if err := wire.CheckProtocol(protocol); err != nil {
 		return nil, err

@@ -16,10 +16,10 @@ type task struct {
 	run  func(context.Context) // until the context ends
 }
 
-// tasks is all there is of them. Beside these a node has one goroutine for each
-// socket's accept, two for each connection (requests, application streams) and a
-// third if it carries relayed packets, one for each place at a relay, and those of
-// operations, repairs, hand-overs and calls under way.
+// tasks returns all tasks. A node also has one goroutine for the accept of each socket, two for each
+// connection (requests, application streams) and a third if it carries relayed packets, one
+// for each reservation at a relay, and those of running operations, repairs, hand-overs and
+// calls.
 func (n *Node) tasks() []task {
 	tasks := []task{
 		{"rejoin", n.rejoin},
@@ -99,7 +99,7 @@ func (n *Node) expire(context.Context) {
 	}
 	n.backoff.Sweep(now)
 	n.countVotes(now)
-	for _, l := range n.links.all() { // who is connected is still there
+	for _, l := range n.links.all() { // a connected peer is still there
 		if l.IsUp() && !l.conn.Virtual() {
 			n.peers.Add(l.id, peerstore.SourceObserved, now, 0, wire.AddrFrom(l.conn.RemoteAddr()))
 		}
@@ -131,10 +131,10 @@ func (n *Node) tendRelays(context.Context) {
 	n.tendRoutes(now)
 }
 
-// publishSelf stores our signed peer record at the nodes nearest to our key
-// whenever it is new. Those we join through have it from our HELLO; the others
-// need it once our addresses change, and when it is signed anew. A client's record
-// is of use if it names relays, or takes the place of one that did.
+// publishSelf stores the node's signed peer record at the nodes nearest to its key whenever it is
+// new. Connected peers have it from HELLO; others need it when the addresses change, and
+// when it is signed again. A client's record is useful if it names relays, or replaces one
+// that did.
 func (n *Node) publishSelf(ctx context.Context) {
 	if n.mode() != wire.ModeServer && len(n.heldRelays()) == 0 && n.published == [64]byte{} {
 		return

@@ -16,13 +16,13 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A Ticket says who a peer is, and where, in one word that people can pass on, so
-// that nobody need be asked where the peer is:
+// A Ticket holds the ID and addresses of a peer in one word that people can pass on, so that a
+// caller needs no lookup:
 //
 //	12D3KooW…@/ip4/192.0.2.1/udp/4774/quic-v1,/ip4/192.0.2.9/udp/4774/quic-v1/p2p/12D3KooW…/p2p-circuit
 //
-// What it says of where may be out of date; the ID is the peer's for ever. A ticket
-// proves nothing, and keeps no secret.
+// The addresses may be out of date; the ID never changes. A ticket proves nothing and is not a
+// secret.
 type Ticket struct {
 	ID    wire.PeerID
 	Addrs []ma.Multiaddr // each ends in /p2p/ID, as with Node.Addrs; best first
@@ -41,8 +41,8 @@ const (
 	ticketLook = time.Second
 )
 
-// String writes a ticket for [ParseTicket]: with six addresses at most, and with
-// those of loopback only if the first is one.
+// String returns a ticket for [ParseTicket], with at most six addresses, and with loopback
+// addresses only if the first is one.
 func (t Ticket) String() string {
 	var at []string
 	for _, a := range t.Addrs {
@@ -81,10 +81,10 @@ func ParseTicket(s string) (Ticket, error) {
 	return t, nil
 }
 
-// Ticket returns the node's own ticket. If a NAT or a firewall may stand before the
-// node, the ticket names two relays, by which everybody reaches it, in different networks
-// and by both families of addresses where there are such. For these it waits for eight
-// seconds at most, or until ctx ends.
+// Ticket returns the node's own ticket. If the node may be behind a NAT or a firewall, the ticket
+// names two relays through which every peer reaches it, in different networks and with both
+// address families if there are such. It waits for them for at most eight seconds, or until
+// ctx ends.
 func (n *Node) Ticket(ctx context.Context) Ticket {
 	ctx, cancel := context.WithTimeout(ctx, ticketWait)
 	defer cancel()
@@ -100,9 +100,9 @@ func (n *Node) Ticket(ctx context.Context) Ticket {
 	return n.ticket()
 }
 
-// Tickets yields the node's own ticket as Ticket does, and another whenever there is a
-// better one: one by which more peers reach the node, or when nothing is left of what the
-// last one says. It ends with ctx or the node.
+// Tickets yields the node's own ticket as Ticket does, and another whenever there is a better one:
+// one through which more peers reach the node, or when the last one has become useless. It
+// ends with ctx or the node.
 func (n *Node) Tickets(ctx context.Context) iter.Seq[Ticket] {
 	return func(yield func(Ticket) bool) {
 		last := n.Ticket(ctx)
@@ -217,9 +217,9 @@ func (n *Node) chooseRelays(relays []RelayInfo) []RelayInfo {
 
 func relayNetwork(r RelayInfo) netip.Prefix { return reach.NetworkOf(ipOf(r.Addr)) }
 
-// ticketWorth says how much of what a ticket says is so still, in steps that matter to
-// those who use it: whether strangers reach the node, or else how many relays it names,
-// and how many families of addresses they are reached by.
+// ticketWorth returns how useful a ticket still is, in steps that matter to a caller: whether
+// strangers reach the node, otherwise how many of its relays are still valid, and with how many
+// address families.
 func (n *Node) ticketWorth(t Ticket) int {
 	held := n.heldRelays()
 	var relays []wire.PeerID

@@ -40,7 +40,7 @@ type QueryEvent struct {
 	Peer   wire.PeerID
 	Key    routing.Key // the peer's
 	CPL    int         // bits that the peer's key shares with the target: the nearer the more
-	Hop    int         // 1 for a contact of ours, one more for whom it names, and so on
+	Hop    int         // 1 for a contact of the table, 2 for a peer that it names, and so on
 	Store  bool        // STORE, not FIND
 }
 
@@ -129,7 +129,7 @@ func (e PeerEvent) String() string {
 type ReachEvent struct {
 	Mode       Mode      // that it has now; ModeAuto: an address is meant
 	Why        string    // in words, of a mode
-	Addr       wire.Addr // empty: that at which whoever is asked sees the node
+	Addr       wire.Addr // empty: the address at which the asked peer sees the node
 	IPv6       bool      // of Addr
 	Reach, Was Reach
 }
@@ -162,7 +162,7 @@ func WithTrace(ctx context.Context, t *Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-// tracers are those who watch one operation: at most the node's and the call's.
+// tracers are the traces of one operation: at most the node's and the call's.
 type tracers [2]*Trace
 
 func (n *Node) tracers(ctx context.Context) tracers {

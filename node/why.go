@@ -8,7 +8,7 @@ import (
 	"github.com/kadquic/kadquic/internal/reach"
 )
 
-// whyReach says why the verdict on an address is what it is.
+// whyReach explains the verdict on an address.
 func (n *Node) whyReach(p reach.Candidate, v reach.Verdict, now time.Time) string {
 	switch a := v.Answer(); {
 	case reach.ScopeOf(p.At.Addr()) == reach.ScopeLoopback:
@@ -33,7 +33,7 @@ func (n *Node) whyReach(p reach.Candidate, v reach.Verdict, now time.Time) strin
 	return "nobody has been found yet who could tell"
 }
 
-// whyNotAsked says why nobody is asked whether it reaches the node.
+// whyNotAsked explains why the node asks no peer for dial-backs.
 func (n *Node) whyNotAsked() string {
 	switch {
 	case n.config.Admit != nil:
