@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// One host asks a relay for 1,000 places: it gets a few, those who talk through the
-// relay do not notice, and whoever comes next gets a place there.
+// One host asks a relay for 1,000 reservations and gets a few. Conversations through the
+// relay continue, and the next peer gets a reservation there.
 func TestThousandReservations(t *testing.T) {
 	count := 200
 	if *all {
@@ -34,8 +34,8 @@ func TestThousandReservations(t *testing.T) {
 	k.ends("1,000 reservations asked")
 }
 
-// A pair of intruders sends all that it can through a relay: it gets what one pair is
-// granted, and others who talk there do not notice.
+// A pair of intruders sends as fast as it can through a relay. It gets the rate of one
+// pair, and other conversations there continue.
 func TestFloodThroughOnePair(t *testing.T) {
 	n := build(t, 3, far)
 	intruders := start(t, n.Public("intruders"), setting{Client: true, Bootstrap: n.join})

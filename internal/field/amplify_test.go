@@ -11,9 +11,9 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// By no lie of where it is does anybody have others send more bytes to a stranger than
-// it sends itself. Both are counted on their links, with all headers. Each lie has a
-// liar and a stranger of its own; all are told at once.
+// A peer that lies about its address cannot make others send more bytes to a stranger than
+// it sends itself. The test counts both on their links, with all headers. Each lie has a
+// separate liar and stranger; all lies run at once.
 func TestNobodyAmplifies(t *testing.T) {
 	n := build(t, 5, far)
 	victims := n.peers([]*natlab.Host{
@@ -75,7 +75,7 @@ type lie struct {
 	before   int // bytes that the liar had sent when it began
 	stranger *natlab.Host
 	named    []string // addresses of the stranger
-	err      error    // what the liar hears
+	err      error    // the error that the liar gets
 }
 
 func (n *network) lie(what string, f forgery, tell func(*lie) error) *lie {
@@ -126,7 +126,7 @@ func counted(t *testing.T, h *natlab.Host) natlab.Counters {
 	return c
 }
 
-// atOf is where the public node of an ID is.
+// atOf returns the address of the public node with an ID.
 func (n *network) atOf(id string) string {
 	n.t.Helper()
 	for _, p := range n.public {

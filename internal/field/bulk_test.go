@@ -11,8 +11,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// What is written to a stream of this protocol is thrown away; at its end the number
-// of bytes comes back.
+// A stream of this protocol discards the bytes it receives, and returns their number at its
+// end.
 const bulkProtocol = "/field/bulk/1"
 
 func takeBulk(c net.Conn) {
@@ -23,7 +23,7 @@ func takeBulk(c net.Conn) {
 	}
 }
 
-// A haul is how long bytes took.
+// A haul is the duration of a bulk transfer.
 type haul struct {
 	Took time.Duration
 	Path string

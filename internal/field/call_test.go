@@ -17,19 +17,19 @@ func echo(c net.Conn) {
 	io.Copy(c, c)
 }
 
-// A call is how a call went. Times are since its beginning.
+// A call is the result of a call. Times count from its beginning.
 type call struct {
 	Connected time.Duration // Dial has returned, and the first byte is written
 	Answered  time.Duration // the first byte has come back
 	First     string        // the path when it was connected
-	Direct    time.Duration // the path was straight; zero if never
+	Direct    time.Duration // the path uses no relay; zero if never
 	Path      string        // the path at the end
 	Called    time.Duration // of Connected: from the call through the relay to the connection; zero if none was made
-	Pinged    time.Duration // a ping that began at the same time has been answered: what the user of "kad ping PEERID" waits
+	Pinged    time.Duration // a ping that began at the same time is answered: the wait of a user of "kad ping PEERID"
 }
 
-// call opens a stream to a peer, and waits For so long for a path without a relay.
-// The stream ends with it, the connection does not.
+// call opens a stream to a peer, and waits up to For for a path without a relay. It closes
+// the stream, not the connection.
 func (p *program) call(ctx context.Context, o order) (any, error) {
 	id, err := wire.ParsePeerID(o.Peer)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 )
 
-// The floor that hauls are measured against: a stream of quic-go between two hosts,
-// with nothing of ours but the windows that ours has too.
+// The floor for hauls: a bare stream of quic-go between two hosts, configured with the flow
+// control windows of package quic and no other code of this project.
 func floorConfig() (*tls.Config, *quicgo.Config) {
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	certificate, _ := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{SerialNumber: big.NewInt(1)}, key.Public(), key)
@@ -30,7 +30,7 @@ func floorConfig() (*tls.Config, *quicgo.Config) {
 		}
 }
 
-// serveFloor takes what comes, until the program ends.
+// serveFloor accepts and discards streams until the program ends.
 func serveFloor(at string) error {
 	t, c := floorConfig()
 	l, err := quicgo.ListenAddr(at, t, c)

@@ -15,8 +15,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A forgery is how others are to be made to send something to a stranger, whose
-// addresses an intruder gives as its own.
+// A forgery describes an attempt to make others send to a stranger, whose addresses an
+// intruder gives as its own.
 type forgery struct {
 	How      string // one of forgeries
 	Padding  int
@@ -25,7 +25,8 @@ type forgery struct {
 	Fuel     int // datagrams of it
 }
 
-// forge does so Count times at once, by the node at Addrs[0]; the stranger is at the others.
+// forge makes Count attempts at once, through the node at Addrs[0]. The other addresses are
+// the stranger's.
 func (p *program) forge(ctx context.Context, o order) (any, error) {
 	id, err := wire.ParsePeerID(o.Peer)
 	if err != nil && o.Peer != "" {
@@ -65,7 +66,7 @@ var forgeries = map[string]func(context.Context, order, wire.PeerID, []wire.Addr
 	"call": forgeCall, "handshake": forgeHandshake, "dial back": forgeDialBack,
 }
 
-// introduce is the intruder's lie of where it is.
+// introduce signs a candidate offer of the intruder that names the stranger's addresses.
 func (f forgery) introduce(x *intruder, to wire.PeerID, reply [32]byte, addrs []wire.Addr) []byte {
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
@@ -87,7 +88,7 @@ func (f forgery) burn(x *intruder, to wire.PeerID) {
 	}
 }
 
-// forgeCall calls a peer, and is not heard of again.
+// forgeCall calls a peer, and sends nothing afterwards.
 func forgeCall(ctx context.Context, o order, to wire.PeerID, addrs []wire.Addr) error {
 	x, err := intrude(ctx, o.Addrs[0], nil)
 	if err != nil {
@@ -102,7 +103,7 @@ func forgeCall(ctx context.Context, o order, to wire.PeerID, addrs []wire.Addr) 
 	return linger(ctx, o)
 }
 
-// linger waits For what the others do.
+// linger waits For while the other peers act.
 func linger(ctx context.Context, o order) error {
 	select {
 	case <-time.After(o.For):
@@ -112,8 +113,8 @@ func linger(ctx context.Context, o order) error {
 	}
 }
 
-// lurk has an intruder take a place at a relay, and answer whoever calls it with the
-// lie, until the program ends. It returns the intruder's ID.
+// lurk gives an intruder a reservation at a relay. Until the program ends, the intruder
+// answers each call with the lie. lurk returns the intruder's ID.
 func (p *program) lurk(ctx context.Context, o order) (any, error) {
 	addrs, err := strangersAddrs(o)
 	if err != nil {
@@ -144,8 +145,9 @@ func (p *program) lurk(ctx context.Context, o order) (any, error) {
 	return x.id.String(), nil
 }
 
-// forgeHandshake calls a peer and makes a connection by relay, whose packets the peer
-// may send to where the intruder says it is, too. On it, it asks all it can.
+// forgeHandshake calls a peer and makes a connection through the relay, whose packets the
+// peer may also send to the addresses that the intruder claims. On it, the intruder sends as
+// many requests as it can.
 func forgeHandshake(ctx context.Context, o order, to wire.PeerID, addrs []wire.Addr) error {
 	x, err := intrude(ctx, o.Addrs[0], nil)
 	if err != nil {
@@ -182,7 +184,7 @@ func forgeHandshake(ctx context.Context, o order, to wire.PeerID, addrs []wire.A
 	return linger(ctx, o)
 }
 
-// forgeDialBack asks to be dialled where the stranger is.
+// forgeDialBack requests a dial-back to the address of the stranger.
 func forgeDialBack(ctx context.Context, o order, _ wire.PeerID, addrs []wire.Addr) error {
 	x, err := intrude(ctx, o.Addrs[0], nil)
 	if err != nil {

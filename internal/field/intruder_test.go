@@ -18,25 +18,25 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// An intruder is a peer of its own key and socket, made of packages quic and wire: it
-// speaks the protocol and has none of its manners.
+// An intruder is a peer with a separate key and socket, made of packages quic and wire. It
+// speaks the protocol but ignores its limits.
 type intruder struct {
 	key       ed25519.PrivateKey
 	id        wire.PeerID
 	transport *quic.Transport
-	conn      *quic.Conn // to the one node that it deals with
+	conn      *quic.Conn // to the only node it connects to
 	answer    func(wire.Message) wire.Message
 	parts     atomic.Uint32 // number of packets relayed
 	came      atomic.Int64  // bytes relayed to it
 
-	mu      sync.Mutex // guards out and what follows
+	mu      sync.Mutex // guards out and the fields below
 	out     *wire.Writer
 	asked   uint64
 	waiting map[uint64]chan wire.Message
 }
 
-// intrude connects to the node at an address. What the node asks is answered by the
-// given function, with silence if it is nil or returns nil.
+// intrude connects to the node at an address. The given function answers the node's
+// requests; if it is nil or returns nil, there is no answer.
 func intrude(ctx context.Context, at string, answer func(wire.Message) wire.Message) (*intruder, error) {
 	addr, err := ma.NewMultiaddr(at)
 	if err != nil {
@@ -92,12 +92,12 @@ func (x *intruder) meet(ctx context.Context, at netip.AddrPort, id wire.PeerID) 
 	return nil
 }
 
-// relayed sends a packet of a connection by the node.
+// relayed sends a packet of a connection through the node.
 func (x *intruder) relayed(to quic.PublicKey, packet []byte) {
 	relay.Send(x.conn, wire.PeerID(to), packet, uint16(x.parts.Add(1)))
 }
 
-// receive takes what the node relays.
+// receive reads the packets that the node relays.
 func (x *intruder) receive() {
 	var joiner relay.Joiner
 	for {
@@ -133,7 +133,7 @@ func (x *intruder) read(in *wire.Reader) {
 	}
 }
 
-// ask sends a request and returns its answer; what is refused is an error.
+// ask sends a request and returns its answer; a refusal is an error.
 func (x *intruder) ask(ctx context.Context, m wire.Message) (wire.Message, error) {
 	reply := make(chan wire.Message, 1)
 	x.mu.Lock()
@@ -157,14 +157,14 @@ func (x *intruder) ask(ctx context.Context, m wire.Message) (wire.Message, error
 	}
 }
 
-// A greed is what came of asking for more than one's share.
+// A greed is the result of asking for more than one peer's share.
 type greed struct {
 	Connected, Reserved int
 	Why                 map[string]int // of the rest
 }
 
-// reserve asks Count times for a place at a relay, each time as somebody else, and
-// keeps what it gets until the program ends.
+// reserve asks a relay Count times for a reservation, each time with another identity, and
+// keeps the reservations until the program ends.
 func (p *program) reserve(ctx context.Context, o order) (any, error) {
 	got := greed{Why: make(map[string]int)}
 	var mu sync.Mutex
@@ -195,14 +195,14 @@ func (p *program) reserve(ctx context.Context, o order) (any, error) {
 	return got, nil
 }
 
-// A flood is what came of sending without restraint.
+// A flood is the result of sending without a rate limit.
 type flood struct {
-	Rate       int // that the relay said, in bytes a second
+	Rate       int // announced by the relay, in bytes a second
 	Sent, Came int // bytes
 	Took       time.Duration
 }
 
-// flood has one intruder send to another through a relay, For so long, all that it can.
+// flood has one intruder send to another through a relay, as fast as it can, for For.
 func (p *program) flood(ctx context.Context, o order) (any, error) {
 	b, err := intrude(ctx, o.Addrs[0], func(m wire.Message) wire.Message {
 		if _, ok := m.(wire.Call); ok {

@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// A path of 1280 bytes, the least that IPv6 knows: between all hosts, and from theirs
-// to a relay's.
+// The path MTU is 1280 bytes, the minimum of IPv6, between all hosts and from them to a
+// relay's host.
 func TestSmallMTU(t *testing.T) {
 	for name, kind := range map[string]natlab.Kind{"without a relay": natlab.Linux, "by relay": natlab.Symmetric} {
 		t.Run(name, func(t *testing.T) {
@@ -31,7 +31,7 @@ func TestSmallMTU(t *testing.T) {
 	}
 }
 
-// Of all packets from host to host 5 % are lost, with a relay and without.
+// 5 % of all packets from host to host are lost, with a relay and without.
 func TestLoss(t *testing.T) {
 	for name, kind := range map[string]natlab.Kind{"without a relay": natlab.Linux, "by relay": natlab.Symmetric} {
 		t.Run(name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// One has IPv6 alone, the other IPv4: what they have in common is a relay.
+// One peer has only IPv6, the other only IPv4: they connect through a relay.
 func TestIPv6AgainstIPv4(t *testing.T) {
 	n := build(t, 6, far)
 	six, four := n.Home("six", natlab.IPv6Firewall), n.Home("four", natlab.Linux)
@@ -69,7 +69,7 @@ func TestIPv6AgainstIPv4(t *testing.T) {
 	}
 }
 
-// Two behind firewalls of IPv6 need no relay.
+// Two peers behind IPv6 firewalls need no relay.
 func TestIPv6Firewalls(t *testing.T) {
 	n := build(t, 3, far)
 	k := n.two(n.Home("alice", natlab.IPv6Firewall), n.Home("bob", natlab.IPv6Firewall))
@@ -77,8 +77,8 @@ func TestIPv6Firewalls(t *testing.T) {
 	k.ends("IPv6 firewalls")
 }
 
-// However few public nodes there are: who sits behind a firewall of IPv6, which does not
-// show in its address as a NAT does, is soon reached by a relay.
+// Even with few public nodes, a peer behind an IPv6 firewall is soon reached through a relay.
+// Unlike a NAT, such a firewall does not show in the peer's address.
 func TestIPv6FirewallAmongFew(t *testing.T) {
 	for nodes := 1; nodes <= 3; nodes++ {
 		t.Run(fmt.Sprint(nodes), func(t *testing.T) {

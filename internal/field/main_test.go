@@ -19,8 +19,8 @@ var (
 	trace    = flag.Bool("field.trace", false, "print what the nodes log")
 )
 
-// patience bounds every wait. The machine may be busy; and two whose path has been by
-// relay for a while look for another only once a minute.
+// patience bounds every wait. The machine may be busy, and two peers whose path has used a
+// relay for a while search for another only once a minute.
 const patience = 2 * time.Minute
 
 // The way of a packet from host to host crosses two links, so the round trip is four.
@@ -50,8 +50,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// target checks a time against a target of the project's: with -field.strict it must
-// keep to it, without it the test says so.
+// target checks a time against a target of the project. With -field.strict a miss fails the
+// test, without it the test logs the miss.
 func target(t *testing.T, what string, got, most time.Duration) {
 	t.Helper()
 	switch {
@@ -64,8 +64,9 @@ func target(t *testing.T, what string, got, most time.Duration) {
 	}
 }
 
-// within checks a time against a number of round trips, as they were measured when it
-// was: on a busy machine both take longer. It always holds, other than a target.
+// within checks a time against a number of round trips, measured at the same time: on a
+// busy machine both take longer. Unlike target, it fails the
+// test without -field.strict too.
 func within(t *testing.T, what string, got time.Duration, rtts times, most float64) {
 	t.Helper()
 	trips := float64(got) / float64(max(rtt, rtts.median()))

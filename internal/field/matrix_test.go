@@ -13,10 +13,10 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// The kinds of the matrix: all that UDP of IPv4 gets through.
+// The kinds of the matrix: all that let UDP over IPv4 through.
 var kinds = natlab.Kinds[:natlab.Carrier+1]
 
-// fewPairs has each kind on each side, and what is hard.
+// fewPairs has each kind on each side, and the hard pairs.
 var fewPairs = []pair{
 	{natlab.Public, natlab.Symmetric},
 	{natlab.Symmetric, natlab.Public},
@@ -36,17 +36,17 @@ type pair struct{ caller, callee natlab.Kind }
 
 func (p pair) String() string { return p.caller.String() + " calls " + p.callee.String() }
 
-// wanted are the pairs that -field.pairs asks for.
+// wanted returns the pairs that -field.pairs selects.
 func wanted(pairs []pair) []pair {
 	pattern := regexp.MustCompile(*only)
 	return slices.DeleteFunc(pairs, func(p pair) bool { return !pattern.MatchString(p.String()) })
 }
 
-// relayOnly is what no way is known for.
+// relayOnly reports whether no direct path is known for the pair.
 func (p pair) relayOnly() bool { return p.caller == natlab.Symmetric && p.callee == natlab.Symmetric }
 
-// A cell is how a pair's call went, and how long the round trip from the caller to a
-// public node took just then: on a busy machine it takes longer than the lab's links do.
+// A cell is the result of a pair's call, with the round-trip time from the caller to a
+// public node at that moment: on a busy machine it exceeds the delay of the lab's links.
 type cell struct {
 	call
 	rtt time.Duration
@@ -65,13 +65,12 @@ func (c cell) String() string {
 	return fmt.Sprintf("%c %d→%d", c.Path[0], c.Connected.Milliseconds(), c.Direct.Milliseconds())
 }
 
-// straightWithin is how long a call may take to find a path without a relay.
+// straightWithin bounds the time in which a call finds a path without a relay.
 const straightWithin = 30 * time.Second
 
-// Who calls whom: every kind every kind. The callee is a node of the network; the
-// caller is in it too, as a client, so that nobody has let it in before it calls. It
-// knows the callee's ID and no more, as the user of "kad ping PEERID" does, and finds
-// out the rest.
+// Every kind calls every kind. The callee is a node of the network. The caller is in it too,
+// as a client, so that no NAT has let it in before the call. Like the user of
+// "kad ping PEERID", it knows only the callee's ID, and looks up the rest.
 func TestMatrix(t *testing.T) {
 	pairs := fewPairs
 	if *all || *only != "" {
@@ -126,7 +125,7 @@ func TestMatrix(t *testing.T) {
 	judge(t, pairs, cells)
 }
 
-// callAll makes the calls, some at a time, but none of two with an end in common.
+// callAll makes the calls, some at a time. Concurrent calls have no peer in common.
 func callAll(pairs []pair, do func(pair) cell) map[pair]cell {
 	var mu sync.Mutex
 	free := sync.NewCond(&mu)
@@ -182,7 +181,7 @@ func printMatrix(t *testing.T, from, to []natlab.Kind, cells map[pair]cell) {
 	t.Logf("ms to connected→to a path without a relay; d direct, p punched, r by relay, - not at all\n%s", &text)
 }
 
-// judge holds the cells against what is promised.
+// judge checks the cells against the promises.
 func judge(t *testing.T, pairs []pair, cells map[pair]cell) {
 	var direct, relayed, called, toDirect, pinged, rtts times
 	connected := 0

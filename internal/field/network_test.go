@@ -8,8 +8,7 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// A network is a lab with public nodes that everybody may join through, and be
-// relayed by.
+// A network is a lab with public nodes, which serve any peer as bootstrap node and relay.
 type network struct {
 	*natlab.Lab
 	t      *testing.T
@@ -18,7 +17,7 @@ type network struct {
 	lies   int
 }
 
-// publicPort is where the public nodes are.
+// publicPort is the port of the public nodes.
 const publicPort = 4774
 
 // build makes a lab, and a network of so many public nodes in it.
@@ -44,7 +43,7 @@ func build(t *testing.T, nodes int, config ...natlab.Config) *network {
 	return n
 }
 
-// at is where a public node is.
+// at returns the address of a public node.
 func (p *peer) at() string {
 	return fmt.Sprintf("/ip4/%v/udp/%d/quic-v1/p2p/%s", p.IP4(), publicPort, p.ID)
 }
@@ -79,7 +78,7 @@ func (n *network) peers(hosts []*natlab.Host, s setting) []*peer {
 	return peers
 }
 
-// ready waits until a peer behind a NAT has a place at a relay, or needs none.
+// ready waits until a peer behind a NAT has a reservation at a relay, or needs none.
 func (p *peer) ready() {
 	p.t.Helper()
 	if p.NAT() != nil {
@@ -87,8 +86,8 @@ func (p *peer) ready() {
 	}
 }
 
-// findable waits until another finds out by lookup where a peer is: if it has relays,
-// by which.
+// findable waits until a lookup by another peer finds the addresses of a peer; if it has
+// relays, through these.
 func (p *peer) findable(by *peer) {
 	p.t.Helper()
 	relays := len(p.state().Relays)
@@ -98,7 +97,7 @@ func (p *peer) findable(by *peer) {
 	})
 }
 
-// ticket is what a peer gives to those who are to call it.
+// ticket returns the ticket that a peer gives to its callers.
 func (p *peer) ticket() []string {
 	p.t.Helper()
 	return p.state().Addrs

@@ -2,6 +2,6 @@
 
 package field
 
-// atOnce is how many tests run at a time, if nobody says: in real time, and other
-// packages are tested meanwhile.
+// atOnce is the default number of tests that run at a time. They run in real time, beside
+// the tests of other packages.
 const atOnce = "4"

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// A talk is a numbering under way.
+// A talk is a numbering in progress.
 type talk struct {
 	t              *testing.T
 	caller, callee *peer
 	of             uint64
 }
 
-// talks begins a numbering, and returns when it flows.
+// talks begins a numbering, and returns when numbers come back.
 func talks(t *testing.T, caller, callee *peer) *talk {
 	t.Helper()
 	k := &talk{t: t, caller: caller, callee: callee}
@@ -29,20 +29,20 @@ func (k *talk) report(p *peer) tally {
 	return got
 }
 
-// goesOn waits until as much more has come back as is said in so long a time.
+// goesOn waits until the numbers of the given time have come back.
 func (k *talk) goesOn(more time.Duration) {
 	k.t.Helper()
 	from := k.report(k.caller).Came
 	k.until("numbers come back", func(t tally) bool { return t.Came >= from+uint64(more/numberEvery) })
 }
 
-// goesBy waits until the caller's path suits.
+// goesBy waits until the caller's path meets a condition.
 func (k *talk) goesBy(what string, suits func(path string) bool) {
 	k.t.Helper()
 	k.until("numbers go "+what, func(t tally) bool { return suits(t.Path) })
 }
 
-// relay waits until the caller's path is by a relay, and returns that.
+// relay waits until the caller's path uses a relay, and returns that relay.
 func (k *talk) relay(n *network) (by *peer) {
 	k.t.Helper()
 	k.goesBy("by relay", func(path string) bool {
@@ -55,7 +55,7 @@ func (k *talk) relay(n *network) (by *peer) {
 	return by
 }
 
-// until waits until what the caller has got suits.
+// until waits until the caller's tally meets a condition.
 func (k *talk) until(what string, suits func(tally) bool) {
 	k.t.Helper()
 	if !holds(func() bool { return suits(k.report(k.caller)) }) {
@@ -64,7 +64,7 @@ func (k *talk) until(what string, suits func(tally) bool) {
 	}
 }
 
-// end ends it, and checks that nothing was lost or doubled.
+// end ends the talk, and checks that no number was lost or doubled.
 func (k *talk) end(what string) (caller, callee tally) {
 	k.t.Helper()
 	k.caller.must(order{Do: "enough", Of: k.of}, &caller)
@@ -82,7 +82,7 @@ func (k *talk) end(what string) (caller, callee tally) {
 	return caller, callee
 }
 
-// Peers without a NAT: what the rest is measured against.
+// Peers without a NAT: the baseline of the other tests.
 func TestNumbers(t *testing.T) {
 	n := build(t, 3, far)
 	a, b := n.public[1], n.public[2]
@@ -94,7 +94,7 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-// A stream that breaks is no more than a gap.
+// A broken stream causes a gap and no loss.
 func TestNumbersAcrossStreams(t *testing.T) {
 	n := build(t, 3, far)
 	a, b := n.public[1], n.public[2]

@@ -15,9 +15,9 @@ import (
 )
 
 // A numbering is a conversation of two peers in which one says 1, 2, 3 …, every
-// numberEvery, and the other says each number back. It lives longer than a stream, as
-// a chat's conversation does: when one breaks, the caller opens another, and both say
-// how far they have got:
+// numberEvery, and the other returns each number. It outlives a stream, as a chat's
+// conversation does: when a stream breaks, the caller opens another, and both send their
+// progress:
 //
 //	caller: conversation ‖ the last number that came back
 //	callee: the last number that came
@@ -28,13 +28,13 @@ const (
 	numberEvery     = 20 * time.Millisecond
 )
 
-// A tally is what one side has got of a numbering.
+// A tally is the progress of one side of a numbering.
 type tally struct {
 	Came  uint64        // numbers, in order and each once
-	Wrong []string      // what came out of order
+	Wrong []string      // numbers out of order
 	Gap   time.Duration // the longest between two
 	At    time.Time     // when that began
-	Dials int           // streams it took; of the caller
+	Dials int           // streams used; of the caller
 	Errs  []string      // why they broke
 	Path  string        // the path now; of the caller
 	last  time.Time
@@ -51,8 +51,8 @@ func (t *tally) note(n uint64, now time.Time) {
 	t.last = now
 }
 
-// numberings are those of a node, by conversation, of either side. The zero value has
-// none; goroutines may share it.
+// numberings holds the numberings of a node, of either side, by conversation. The zero value
+// is empty; goroutines may share it.
 type numberings struct {
 	mu     sync.Mutex
 	of     map[uint64]*tally
@@ -73,7 +73,7 @@ func (ns *numberings) with(conversation uint64, f func(*tally)) {
 	f(ns.of[conversation])
 }
 
-// answer is the callee's side of a stream.
+// answer runs the callee's side of a stream.
 func (ns *numberings) answer(c net.Conn) {
 	defer c.Close()
 	var hello [16]byte
@@ -86,7 +86,7 @@ func (ns *numberings) answer(c net.Conn) {
 	if writeNumber(c, came) != nil {
 		return
 	}
-	for back < came { // what did not get back
+	for back < came { // the replies that were lost
 		back++
 		if writeNumber(c, back) != nil {
 			return
@@ -115,7 +115,7 @@ func writeNumber(c net.Conn, n uint64) error {
 	return err
 }
 
-// number begins a conversation with a peer, and returns which.
+// number begins a conversation with a peer, and returns its number.
 func (p *program) number(ctx context.Context, o order) (any, error) {
 	id, err := wire.ParsePeerID(o.Peer)
 	if err != nil {
@@ -148,8 +148,8 @@ func (p *program) number(ctx context.Context, o order) (any, error) {
 	return conversation, nil
 }
 
-// numberOn is the caller's side of a stream. The number n is due at start + n *
-// numberEvery, whatever became of the streams.
+// numberOn runs the caller's side of a stream. The number n is due at start + n *
+// numberEvery, also after streams broke.
 func (p *program) numberOn(ctx context.Context, id wire.PeerID, conversation uint64, start time.Time) error {
 	c, err := p.node.Dial(ctx, id, numbersProtocol)
 	if err != nil {
@@ -192,21 +192,21 @@ func (p *program) numberOn(ctx context.Context, id wire.PeerID, conversation uin
 	}
 }
 
-// report tells what one side has got of a conversation.
+// report returns the tally of one side of a conversation.
 func (p *program) report(_ context.Context, o order) (any, error) {
 	var got tally
 	p.numbers.with(o.Of, func(t *tally) { got = *t })
 	return got, nil
 }
 
-// gap tells the longest gap of a conversation since it was last asked.
+// gap returns the longest gap of a conversation since the last call of gap.
 func (p *program) gap(_ context.Context, o order) (any, error) {
 	var gap time.Duration
 	p.numbers.with(o.Of, func(t *tally) { gap, t.Gap = t.Gap, 0 })
 	return gap, nil
 }
 
-// enough ends a conversation of ours, and reports.
+// enough ends a conversation that this node began, and returns its tally.
 func (p *program) enough(ctx context.Context, o order) (any, error) {
 	var ended chan struct{}
 	p.numbers.with(o.Of, func(*tally) {

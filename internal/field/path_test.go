@@ -15,14 +15,14 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A change is another path to a peer.
+// A change is a change of the path to a peer.
 type change struct {
 	At   time.Time
 	Peer string
 	Path string // "direct …", "punched …", "relayed by …"
 }
 
-// A pathLog is the latest path to each peer, and since when. The zero value is empty;
+// A pathLog holds the latest path to each peer, with its time. The zero value is empty;
 // goroutines may share it.
 type pathLog struct {
 	mu   sync.Mutex
@@ -31,13 +31,13 @@ type pathLog struct {
 	took map[string]madeCall
 }
 
-// A madeCall is how long a call through a relay took, and when it had connected.
+// A madeCall is the duration of a call through a relay, and the time when it connected.
 type madeCall struct {
 	at   time.Time
 	took time.Duration
 }
 
-// connected takes in that a call has.
+// connected notes that a call has connected.
 func (l *pathLog) connected(peer string, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,7 +47,7 @@ func (l *pathLog) connected(peer string, took time.Duration) {
 	l.took[peer] = madeCall{time.Now(), took}
 }
 
-// calledSince returns how long the latest call to a peer took, zero if it is older.
+// calledSince returns the duration of the latest call to a peer, zero if the call is older.
 func (l *pathLog) calledSince(peer string, since time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,7 +57,7 @@ func (l *pathLog) calledSince(peer string, since time.Time) time.Duration {
 	return 0
 }
 
-// note takes in that a path is another.
+// note records a change of a path.
 func (l *pathLog) note(c change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +71,7 @@ func (l *pathLog) note(c change) {
 	}
 }
 
-// of returns the latest change of the path to a peer, and what is closed when there
+// of returns the latest change of the path to a peer, and a channel that closes when there
 // may be another.
 func (l *pathLog) of(peer string) (change, <-chan struct{}) {
 	l.mu.Lock()
@@ -82,7 +82,7 @@ func (l *pathLog) of(peer string) (change, <-chan struct{}) {
 	return l.last[peer], l.wake
 }
 
-// watch has the node tell of its paths.
+// watch subscribes to the path events of the node.
 func (l *pathLog) watch(t *node.Trace) {
 	t.Path = func(e node.PathEvent) { l.note(change{time.Now(), e.Peer.String(), e.Path.String()}) }
 	t.Call = func(e node.CallEvent) {
@@ -92,7 +92,7 @@ func (l *pathLog) watch(t *node.Trace) {
 	}
 }
 
-// tracePaths prints what has to do with paths.
+// tracePaths prints path events.
 func tracePaths(t *node.Trace, out io.Writer) {
 	path := t.Path
 	t.Path = func(e node.PathEvent) {
@@ -108,16 +108,16 @@ func tracePaths(t *node.Trace, out io.Writer) {
 
 func pathOf(c net.Conn) string { return node.PathOf(c).String() }
 
-// straight reports whether packets go by no relay, nor by one too because it has been
-// quiet otherwise.
+// straight reports whether packets use no relay. While a direct path is quiet, a node sends
+// through a relay as well.
 func straight(path string) bool {
 	return path != "" && !strings.HasPrefix(path, "relayed") && !strings.HasSuffix(path, "(quiet)")
 }
 
-// relayedBy is the path by a public node.
+// relayedBy returns the path through a public node.
 func relayedBy(p *peer) string { return "relayed by " + p.ID }
 
-// relaysOf are the peer IDs of those that hold a place for a node.
+// relaysOf returns the peer IDs of the relays at which a node has reservations.
 func relaysOf(n *node.Node) (ids []string) {
 	for _, r := range n.Relays() {
 		ids = append(ids, r.ID.String())
@@ -125,7 +125,7 @@ func relaysOf(n *node.Node) (ids []string) {
 	return ids
 }
 
-// find looks a peer up, and returns by how many relays it says that it is reached.
+// find looks a peer up, and returns the number of relays that its record names.
 func (p *program) find(ctx context.Context, o order) (any, error) {
 	id, err := wire.ParsePeerID(o.Peer)
 	if err != nil {
@@ -139,7 +139,7 @@ func (p *program) find(ctx context.Context, o order) (any, error) {
 	return len(info.Relays), err
 }
 
-// ping asks a connected peer whether it is there, and returns how long that took.
+// ping pings a connected peer, and returns the round-trip time.
 func (p *program) ping(ctx context.Context, o order) (any, error) {
 	id, err := wire.ParsePeerID(o.Peer)
 	if err != nil {

@@ -92,8 +92,8 @@ func launch(t *testing.T, h *natlab.Host, s setting) (*peer, error) {
 	return p, nil
 }
 
-// end ends the program, as its user would. One that has panicked, or raced where the
-// race detector looks, has not ended well.
+// end ends the program, as its user would. A program that panicked, or in which the race
+// detector found a race, fails the test.
 func (p *peer) end() {
 	p.in.Close()
 	select {
@@ -104,7 +104,7 @@ func (p *peer) end() {
 	}
 	if p.result != nil && !p.crashed {
 		p.t.Errorf("%s ended with %v:\n%s", p.Name(), p.result, p.errs.String())
-		p.crashed = true // it is said
+		p.crashed = true // already reported
 	}
 	p.kill()
 }
@@ -116,7 +116,7 @@ func (p *peer) crash() {
 	<-p.ended
 }
 
-// listen reads what the program says.
+// listen reads the lines of the program.
 func (p *peer) listen(out io.Reader) {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		var s said
@@ -187,7 +187,7 @@ func (p *peer) must(o order, result any) {
 	}
 }
 
-// state asks what the node knows of itself.
+// state returns the node's state.
 func (p *peer) state() state {
 	p.t.Helper()
 	var s state
@@ -195,7 +195,7 @@ func (p *peer) state() state {
 	return s
 }
 
-// settled waits until the node's state suits.
+// settled waits until the node's state meets a condition.
 func (p *peer) settled(what string, suits func(state) bool) {
 	p.t.Helper()
 	var s state
@@ -204,7 +204,7 @@ func (p *peer) settled(what string, suits func(state) bool) {
 	}
 }
 
-// holds waits for a condition, and reports whether it came true.
+// holds waits for a condition, and reports whether it became true.
 func holds(f func() bool) bool {
 	for deadline := time.Now().Add(patience); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -214,7 +214,7 @@ func holds(f func() bool) bool {
 	return true
 }
 
-// A tail keeps the end of what is written to it. Goroutines may share it.
+// A tail keeps the last bytes that are written to it. Goroutines may share it.
 type tail struct {
 	also io.Writer
 

@@ -19,19 +19,19 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// settingVariable names the variable of the environment by which the test binary
-// knows that it is to be the program, and that holds a setting.
+// settingVariable names the environment variable that holds a setting and makes the test
+// binary run as the program.
 const settingVariable = "KADQUIC_FIELD_SETTING"
 
 const networkName = "field"
 
-// A setting is what the program is told when it starts.
+// A setting is the configuration of the program.
 type setting struct {
 	Bootstrap []string
 	Port      uint16
 	Client    bool
 	Trace     bool
-	Floor     string // address of the floor, if it is to be there
+	Floor     string // address of the floor, if it is to run there
 }
 
 // An order is a line that the program reads.
@@ -64,7 +64,7 @@ type program struct {
 	numbers numberings
 }
 
-// orders are all there are; each may take its time.
+// orders has all orders. Each may block.
 var orders = map[string]func(*program, context.Context, order) (any, error){
 	"state":   (*program).state,
 	"connect": (*program).connect,
@@ -180,11 +180,11 @@ func (p *program) reply(n int, result any, err error) {
 	p.outMu.Lock()
 	defer p.outMu.Unlock()
 	if p.out.Encode(s) != nil || err != nil && s.Err == "" {
-		os.Exit(1) // nobody listens any more, or what is said makes no sense
+		os.Exit(1) // the reader is gone, or the value cannot be encoded
 	}
 }
 
-// A state is what a node knows of itself.
+// A state is a node's view of itself.
 type state struct {
 	ID      string
 	Addrs   []string
@@ -193,8 +193,8 @@ type state struct {
 	Mode    string   // how it presents itself
 	IPv4    string   // how its NAT maps
 	IPv6    string   // likewise
-	Relays  []string // peer IDs of those that hold a place for it
-	Reached bool     // somebody has come in unbidden
+	Relays  []string // peer IDs of the relays that hold its reservations
+	Reached bool     // an unsolicited connection has come in
 }
 
 func (p *program) state(context.Context, order) (any, error) {

@@ -2,6 +2,6 @@
 
 package field
 
-// atOnce is how many tests run at a time, if nobody says: the race detector looks at
-// the programs, too, and slows them down.
+// atOnce is the default number of tests that run at a time. The race detector watches the
+// programs, too, and slows them down.
 const atOnce = "3"

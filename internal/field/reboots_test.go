@@ -8,9 +8,9 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// What reboots and moves may cost a conversation. On a machine that has other things to
-// do the times are longer: without -field.strict they may be so by busyFactor, and no
-// connection may be lost in either case.
+// The time that reboots and moves may cost a conversation. A busy machine takes longer:
+// without -field.strict the times may be longer by busyFactor. No connection may be lost in
+// either case.
 const (
 	gapMedian  = 1200 * time.Millisecond
 	gapP99     = 3 * time.Second
@@ -18,7 +18,7 @@ const (
 	busyFactor = 4
 )
 
-// NATs reboot and hosts move, again and again, beneath one conversation. With -field.all
+// NATs reboot and hosts move, again and again, during one conversation. With -field.all
 // there are 100 reboots and 40 moves.
 func TestTalkThroughManyRebootsAndMoves(t *testing.T) {
 	reboots, moves := 3, 3
@@ -38,8 +38,8 @@ func TestTalkThroughManyRebootsAndMoves(t *testing.T) {
 		began := time.Now()
 		k.goesBy("straight", straight)
 		again := time.Since(began)
-		k.goesOn(6 * time.Second) // or the node takes the path for one that breaks all the time
-		k.worst()                 // what was before does not count
+		k.goesOn(6 * time.Second) // otherwise the node treats the path as one that breaks all the time
+		k.worst()                 // earlier gaps do not count
 		for _, p := range who {
 			do(p)
 		}
@@ -84,7 +84,7 @@ func TestTalkThroughManyRebootsAndMoves(t *testing.T) {
 	}
 }
 
-// worst returns the longest gap on either side since it was last asked.
+// worst returns the longest gap on either side since the last call of worst.
 func (k *talk) worst() (gap time.Duration) {
 	k.t.Helper()
 	for _, p := range []*peer{k.caller, k.callee} {

@@ -8,13 +8,13 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// longestGap is what a change of the network may cost a conversation.
+// longestGap bounds the gap in a conversation after a change of the network.
 const longestGap = 1500 * time.Millisecond
 
-// two are two peers behind NATs, who talk. They call: two that join at the same time
-// may have met already, by a connection that the NATs have let in by chance. Where it is
-// there and a call takes long, on a busy machine, they talk by that one, which cannot be
-// mended; then they begin anew.
+// two starts two peers behind NATs, which begin a conversation with a call. Peers that join
+// at the same time may already have a connection that the NATs let in by chance. If the call
+// takes long, on a busy machine, the conversation uses that connection, which cannot recover;
+// then the peers start again.
 func (n *network) two(a, b *natlab.Host) *talk {
 	n.t.Helper()
 	peers := n.peers([]*natlab.Host{a, b}, setting{})
@@ -29,8 +29,8 @@ func (n *network) two(a, b *natlab.Host) *talk {
 	}
 }
 
-// ends ends a talk and holds it against what is promised: with no reconnect, all that
-// happened beneath it was hidden from the stream.
+// ends ends a talk and checks the promise: without a reconnect, the stream noticed no change
+// of the network.
 func (k *talk) ends(what string) {
 	k.t.Helper()
 	caller, callee := k.end(what)
@@ -52,7 +52,7 @@ func TestTalkWhileTheCallerMoves(t *testing.T) {
 	k.ends("the caller moves")
 }
 
-// And the callee.
+// The callee goes from one home to another.
 func TestTalkWhileTheCalleeMoves(t *testing.T) {
 	n := build(t, 4, far)
 	elsewhere := n.NAT("elsewhere", natlab.FullCone)
@@ -64,7 +64,7 @@ func TestTalkWhileTheCalleeMoves(t *testing.T) {
 	k.ends("the callee moves")
 }
 
-// The NATs reboot, one after the other, and forget whom they let in.
+// The NATs reboot, one after the other, and forget their mappings.
 func TestTalkWhileNATsReboot(t *testing.T) {
 	n := build(t, 4, far)
 	k := n.two(n.Home("alice", natlab.PortRestricted), n.Home("bob", natlab.Linux))
@@ -77,8 +77,8 @@ func TestTalkWhileNATsReboot(t *testing.T) {
 	k.ends("the NATs reboot")
 }
 
-// The way between two that talk without a relay breaks, and is mended: they go on by
-// relay, and without it again.
+// The direct path of a conversation breaks and is repaired: the conversation continues
+// through a relay, then directly again.
 func TestTalkByRelayAndBack(t *testing.T) {
 	n := build(t, 4, far)
 	k := n.two(n.Home("alice", natlab.Linux), n.Home("bob", natlab.Linux))
@@ -94,8 +94,8 @@ func TestTalkByRelayAndBack(t *testing.T) {
 	k.ends("by relay and back, twice")
 }
 
-// The relay that carries a conversation dies with a crash. There is another; what is
-// promised is that nothing is lost, and a gap of no more than a reconnect.
+// The relay of a conversation crashes. There is another relay. The promise is that nothing
+// is lost and that the gap is no longer than a reconnect.
 func TestTalkWhileTheRelayDies(t *testing.T) {
 	n := build(t, 4, far)
 	k := n.two(n.Home("alice", natlab.Symmetric), n.Home("bob", natlab.Symmetric))
@@ -107,5 +107,5 @@ func TestTalkWhileTheRelayDies(t *testing.T) {
 	target(t, "the relay dies: longest gap", max(caller.Gap, callee.Gap), relayDeath)
 }
 
-// relayDeath is how long a conversation may stand still when its relay dies.
+// relayDeath bounds the gap in a conversation when its relay dies.
 const relayDeath = 5 * time.Second

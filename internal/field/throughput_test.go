@@ -9,12 +9,12 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// floorPort is where the floor is.
+// floorPort is the port of the floor.
 const floorPort = 4775
 
-// How fast bytes go, without delay, and how that compares to the floor. Everything
-// shares this machine's processors, the relay's work too. What a relay gives one pair
-// is bounded, and so less is sent by it. Nothing is asserted.
+// Throughput without delay, compared to the floor. All hosts, also the relay, share this
+// machine's processors. A relay bounds the rate of one pair, so the test sends less through
+// it. Nothing is asserted.
 func TestThroughput(t *testing.T) {
 	size, runs := int64(4<<20), 1
 	if *all {

@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// A NAT that chooses its ports at random, and one that keeps to a port: it is either
-// that calls. Each try is a new caller, and so are the mappings.
+// One NAT chooses its ports at random, the other keeps a port. Either side calls. Each try
+// has a new caller and so new mappings.
 func TestRandomAgainstIndependent(t *testing.T) {
 	tries := 8
 	if *all {
