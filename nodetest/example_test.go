@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/routing"
 )
 
-// An application's test: a value outlives a third of the network, an hour after the last
-// of them died without a word. It takes no hour.
+// An application's test: a value survives the silent death of a third of the network, and is
+// still found an hour later. In virtual time the hour passes in seconds.
 func TestApplicationSurvivesDeaths(t *testing.T) {
 	nodetest.Run(t, 30, nodetest.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, net *nodetest.Network) {
 		key := routing.KeyOf("song of the day")

@@ -65,7 +65,7 @@ func TestKilledNodeIsSilent(t *testing.T) {
 		if _, err := net.Node(1).Ping(within(t, 2*time.Second), dead.ID()); err == nil {
 			t.Error("a killed node answers")
 		}
-		put(t, net.Node(1), "hello") // the others go on
+		put(t, net.Node(1), "hello") // the other nodes continue
 		get(t, net.Node(2), "hello")
 	})
 }
@@ -106,7 +106,7 @@ func TestNodesBehindNATsTalk(t *testing.T) {
 	nodetest.Run(t, 4, nodetest.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, net *nodetest.Network) {
 		home, office := net.NAT(false), net.NAT(true)
 		alice, bob := home.Add(node.Config{}), office.Add(node.Config{})
-		time.Sleep(2 * time.Minute) // until they know that nobody reaches them, and have relays
+		time.Sleep(2 * time.Minute) // until they know that no peer reaches them, and have relays
 		listener, err := bob.Listen("/echo/1")
 		if err != nil {
 			t.Fatal(err)

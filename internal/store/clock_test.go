@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// jumped is t, of time.Now, as it would be after the wall clock was set by d, in
-// whole seconds: the process's own clock goes on as if nothing were.
+// jumped returns t, from time.Now, as if the wall clock had been set by d, in whole seconds.
+// The monotonic clock does not change.
 func jumped(t time.Time, d time.Duration) time.Time {
 	wall := (*uint64)(unsafe.Pointer(&t)) // 1 bit, 33 of seconds, 30 of nanoseconds
 	*wall += uint64(d/time.Second) << 30
@@ -24,8 +24,8 @@ func TestJumped(t *testing.T) {
 	}
 }
 
-// The wall clock is set while the process runs, forward or back, and perhaps back
-// again: nothing ends sooner or lives longer for it, neither here nor after a restart.
+// The wall clock is set while the process runs, forward or back, and perhaps corrected. No
+// record ends sooner or lives longer, neither before nor after a restart.
 func TestClockJumpsWhileWeRun(t *testing.T) {
 	for name, by := range map[string]time.Duration{"a day ahead": 30 * time.Hour, "a year ahead": 365 * 24 * time.Hour, "a day back": -30 * time.Hour, "hours back": -5 * time.Hour, "a year back": -365 * 24 * time.Hour} {
 		t.Run(name, func(t *testing.T) {

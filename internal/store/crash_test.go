@@ -14,9 +14,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// The machine stops in the midst of a commit, and of what was written since the last
-// sync any part is on the disk: the store holds what it held before, to the record.
-// bbolt syncs the pages, then writes the head, then syncs that; so a crash leaves
+// The machine stops during a commit, and any part of the writes since the last sync is on the
+// disk: the store holds exactly the records that it held before. bbolt syncs the pages, then writes the head, then syncs that; so a crash leaves
 // the old head with any of the new pages, or all of them with either head.
 func TestCrashInAnyCommit(t *testing.T) {
 	withoutSync(t)
@@ -53,7 +52,7 @@ func TestCrashInAnyCommit(t *testing.T) {
 		for range 4 {
 			torn := bytes.Clone(file)
 			if len(next) > len(torn) && rnd.IntN(2) == 0 {
-				torn = append(torn, make([]byte, len(next)-len(torn))...) // grown, and nothing written there
+				torn = append(torn, make([]byte, len(next)-len(torn))...) // the file has grown; the new part is not written
 			}
 			for at := 2 * pageSize; at < len(torn); at += pageSize {
 				if rnd.IntN(2) == 0 {
@@ -69,7 +68,7 @@ func TestCrashInAnyCommit(t *testing.T) {
 	}
 }
 
-// snapshot returns the file and what it holds.
+// snapshot returns the file and its contents.
 func snapshot(t *testing.T, d *Disk, path string, now time.Time) ([]byte, map[string]string) {
 	t.Helper()
 	file, err := os.ReadFile(path)

@@ -14,7 +14,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// roomy holds what the benchmarks put.
+// roomy has limits large enough for the benchmarks.
 var roomy = Limits{Bytes: 1 << 30, Records: 200_000, SourceBytes: 1 << 30}
 
 // halfK returns n open records of 512 bytes under random keys.
@@ -28,8 +28,8 @@ func halfK(b testing.TB, n int) []Item {
 	return items
 }
 
-// resident returns the process's heap in use, and on Linux its resident memory:
-// its own, and that of files mapped.
+// resident returns the process's heap in use, and on Linux its resident memory: anonymous,
+// and of mapped files.
 func resident() (heap, anon, file float64) {
 	debug.FreeOSMemory()
 	var m runtime.MemStats
@@ -48,8 +48,8 @@ func resident() (heap, anon, file float64) {
 }
 
 // BenchmarkDisk measures a store of many records of 512 bytes: the rate of Puts,
-// each synced, by the size of the batch; what a Get takes; opening, and what memory
-// the store takes then and after every record was read.
+// each synced, by the size of the batch; the time of a Get; the time to open it; and its
+// memory then and after a read of every record.
 func BenchmarkDisk(b *testing.B) {
 	const n = 100_000
 	path := filepath.Join(b.TempDir(), "store")

@@ -32,7 +32,7 @@ func mustOpen(t interface {
 	return d
 }
 
-// withoutSync spares a test in which no machine crashes the waiting for the disk.
+// withoutSync turns off syncs, for tests in which no machine crashes.
 func withoutSync(t testing.TB) {
 	noSync = true
 	t.Cleanup(func() { noSync = false })
@@ -120,7 +120,7 @@ func TestOnlyOneProcessHasTheFile(t *testing.T) {
 	}
 }
 
-// The clock stands in the past at boot: no record lives longer than it was to.
+// The clock is behind at boot: no record lives longer than its signed life.
 func TestClockBehindAtOpen(t *testing.T) {
 	d, _ := newDisk(t, Limits{})
 	r := open(t, 1, 0, 1, after(3*time.Hour), "v")
@@ -135,7 +135,7 @@ func TestClockBehindAtOpen(t *testing.T) {
 	}
 }
 
-// The clock runs ahead at boot, and is set later: what seemed to have ended wakes.
+// The clock is ahead at boot and is set later: records that seemed to have ended return.
 func TestClockAheadAtOpen(t *testing.T) {
 	d, _ := newDisk(t, Limits{})
 	r, o := open(t, 1, 0, 1, after(3*time.Hour), "v"), owned(t, "name", 0, 5, after(2*time.Hour), "owned")
@@ -155,7 +155,7 @@ func TestClockAheadAtOpen(t *testing.T) {
 	if n := d.Expire(ahead.Add(time.Minute)); n != 0 || d.Report().Dormant != 3 {
 		t.Errorf("dropped %d, %v", n, d.Report())
 	}
-	// The clock is set: the process's own goes on, the wall clock jumps back. (These
+	// The clock is set: the monotonic clock continues, the wall clock jumps back. (These
 	// times have no monotonic reading, so that the store's base is moved instead.)
 	d.x.base = d.x.base.Add(-49 * time.Hour)
 	now := after(time.Hour + 2*time.Minute)
@@ -171,7 +171,8 @@ func TestClockAheadAtOpen(t *testing.T) {
 	wantGet(t, d, now, r, r)
 }
 
-// What one of few neighbours has put wakes too, though it is more than one of many may.
+// The records of one of few neighbours return too, though they exceed the share of one of
+// many.
 func TestShareOfANeighbourWakes(t *testing.T) {
 	d, _ := newDisk(t, Limits{Bytes: 8 * unit(t), SourceBytes: unit(t)})
 	for i := range 4 {
@@ -189,7 +190,7 @@ func TestShareOfANeighbourWakes(t *testing.T) {
 	check(t, d.x)
 }
 
-// What did end is gone from the file after an hour, but for sequence numbers.
+// An ended record is gone from the file after an hour, except for its sequence number.
 func TestDormantRecordsGoAfterAnHour(t *testing.T) {
 	d, path := newDisk(t, Limits{})
 	for i := range 20 {
@@ -240,7 +241,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// A record that is damaged while the store is open is left out, told and dropped.
+// A record that is damaged while the store is open is not returned, reported and dropped.
 func TestDamageWhileOpen(t *testing.T) {
 	d, path := newDisk(t, Limits{})
 	a, b := owned(t, "name", 0, 5, after(time.Hour), "the value of a"), open(t, 1, 1, 1, after(time.Hour), "the value of b")
@@ -270,7 +271,7 @@ func TestDamageWhileOpen(t *testing.T) {
 	}
 }
 
-// Somebody cuts the file while the store is open: the pages fault. The process lives.
+// The file is truncated while the store is open: its pages fault. The process survives.
 func TestFileCutWhileOpen(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a mapped file cannot be cut there")
@@ -295,7 +296,7 @@ func TestFileCutWhileOpen(t *testing.T) {
 	}
 }
 
-// An OFFER is told that a record is held only when it would outlive a crash.
+// Offer reports a record as held only when it would survive a crash.
 func TestOfferIsNoEarlyAcknowledgement(t *testing.T) {
 	d, _ := newDisk(t, Limits{})
 	r := small(t, 1)
@@ -312,8 +313,8 @@ func TestOfferIsNoEarlyAcknowledgement(t *testing.T) {
 	}
 }
 
-// A commit whose last sync failed may be in the file or not: before the next one
-// its head is written again.
+// A commit whose last sync failed may be in the file or not: its head is written again before
+// the next commit.
 func TestHeadIsWrittenAgain(t *testing.T) {
 	d, _ := newDisk(t, Limits{})
 	wantPut(t, d, noon, small(t, 1), wire.CodeOK)
@@ -328,7 +329,7 @@ func TestHeadIsWrittenAgain(t *testing.T) {
 	}
 }
 
-// Who comes after Close is refused, also when the last sync had failed.
+// Calls after Close are refused, also when the last sync had failed.
 func TestPutAfterClose(t *testing.T) {
 	d, path := newDisk(t, Limits{})
 	r := small(t, 1)
@@ -381,7 +382,7 @@ func TestCopyWhileInUse(t *testing.T) {
 	wantPut(t, c, noon, small(t, 5000), wire.CodeOK)
 }
 
-// slow has something else done before every Write.
+// slow calls a function before every Write.
 type slow struct {
 	io.Writer
 	before func()
@@ -392,7 +393,7 @@ func (s slow) Write(b []byte) (int, error) {
 	return s.Writer.Write(b)
 }
 
-// Everything at once, for the race detector; what was acknowledged is there.
+// All methods run at once, for the race detector. All acknowledged records are held.
 func TestManyAtOnce(t *testing.T) {
 	withoutSync(t)
 	d, _ := newDisk(t, Limits{})
@@ -433,8 +434,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// Whoever comes while a transaction is written waits for the next one, and all of
-// them for the same.
+// All Puts that arrive while a transaction is written share the next one.
 func TestOneCommitServesManyCallers(t *testing.T) {
 	d, _ := newDisk(t, Limits{})
 	before := d.current()
@@ -469,7 +469,7 @@ func TestOneCommitServesManyCallers(t *testing.T) {
 	}
 }
 
-// While a commit waits for the disk nobody who reads waits with it.
+// Reads do not wait while a commit waits for the disk.
 func TestNobodyWaitsForTheDisk(t *testing.T) {
 	d, _ := newDisk(t, Limits{})
 	r := small(t, 1)

@@ -13,7 +13,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A sample is a database of some size: its bytes, and what it held last.
+// A sample is a database of some size: its bytes and its last contents.
 type sample struct {
 	file    []byte
 	records map[string]*wire.Signed // by key and publisher
@@ -86,7 +86,7 @@ func mutant(t testing.TB, path string, file []byte) {
 	}
 }
 
-// judgement of what became of a damaged sample.
+// A judgement counts what a damaged sample still holds.
 type judgement struct {
 	opened     bool
 	lost       int // records, states and sequence numbers that did not come back
@@ -96,8 +96,8 @@ type judgement struct {
 	stateError int
 }
 
-// judge opens a file that was a sample once, and fails if it says anything wrong. It
-// changes the file only if it is to work with it.
+// judge opens a damaged copy of a sample, and fails if the store returns anything wrong. It
+// changes the file only if work is set.
 func (s *sample) judge(t testing.TB, path string, work bool, why string) (j judgement) {
 	now := after(2 * time.Minute)
 	d, err := Open(path, Options{Now: now})
@@ -155,7 +155,7 @@ func (s *sample) judge(t testing.TB, path string, work bool, why string) (j judg
 	if j.lost+j.stateError > j.told || j.told > 0 && len(j.report.Losses) == 0 {
 		t.Fatalf("%s: %d lost and %d states, told: %v", why, j.lost, j.stateError, j.report)
 	}
-	if work { // and it goes on working
+	if work { // and the store still accepts changes
 		if got := put(d, now, Item{Record: open(t, 60000, 1, 1, after(time.Hour), "new")}); got != wire.CodeOK {
 			t.Fatalf("%s: put: %v", why, got)
 		}
@@ -163,8 +163,8 @@ func (s *sample) judge(t testing.TB, path string, work bool, why string) (j judg
 	return j
 }
 
-// rescue salvages a damaged file and fails if anything wrong comes of it. It
-// returns how much is lost.
+// rescue salvages a damaged file, fails if the result has anything wrong, and returns the
+// number of losses.
 func (s *sample) rescue(t testing.TB, path, why string) (lost int) {
 	to := path + " salvaged"
 	defer os.Remove(to)
@@ -195,9 +195,9 @@ func (s *sample) rescue(t testing.TB, path, why string) (lost int) {
 	return len(s.records) - found
 }
 
-// A bit flipped in every byte of a small database: never a wrong value, never a
-// panic, and what was lost is told; and a salvage gets back all but the one record
-// that was hit. Of a larger one, where records have pages of their own, in some.
+// One bit is flipped, in every byte of a small database in turn. There is never a wrong value
+// or a panic, and losses are reported. Salvage recovers all but the one damaged record. In a
+// larger database, where records have separate pages, the test samples the bytes.
 func TestEveryFlippedBit(t *testing.T) {
 	withoutSync(t)
 	for _, c := range []struct{ n, size, step int }{{1, 0, 1}, {2, 700, 11}} {
@@ -253,7 +253,7 @@ func poke(t testing.TB, path string, at int, b byte) {
 	}
 }
 
-// Truncation at every byte of its tail, and everywhere else by the page.
+// The file is truncated at every byte of its tail, and elsewhere at every page.
 func TestEveryTruncation(t *testing.T) {
 	withoutSync(t)
 	s := makeSample(t, 2, 700)
@@ -279,8 +279,8 @@ func TestEveryTruncation(t *testing.T) {
 	}
 }
 
-// What fills the place of a database is told apart from a damaged one, and left as
-// it is.
+// A file that is not a database is distinguished from a damaged database, and stays
+// unchanged.
 func TestForeignFileIsLeftAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
 	text := bytes.Repeat([]byte("Dear diary, "), 3000)

@@ -25,7 +25,7 @@ func tmpfs(t *testing.T, size string) string {
 	return dir
 }
 
-// A file system that is really full: there not even a hole in the file can be read.
+// The file system is really full: not even a hole in the file can be read.
 func TestFullFileSystem(t *testing.T) {
 	dir := tmpfs(t, "600k")
 	ballast := filepath.Join(dir, "ballast")
@@ -41,7 +41,7 @@ func TestFullFileSystem(t *testing.T) {
 	})
 }
 
-// Mounted read-only: the store answers and refuses.
+// On a file system that is mounted read-only, the store serves reads and refuses Puts.
 func TestReadOnlyFileSystem(t *testing.T) {
 	dir := tmpfs(t, "1m")
 	path := filepath.Join(dir, "store")

@@ -38,8 +38,8 @@ func limitFiles(t *testing.T, size int64) (lift func()) {
 	return lift
 }
 
-// ownProcess runs the test in a process of its own, and reports whether this is it: a
-// limit of files is the process's, and the go command's files would have it too.
+// ownProcess runs the test in a separate process, and reports whether this is that process:
+// a file limit applies to the whole process, and would limit the go command's files too.
 func ownProcess(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv("KADQUIC_FULL_DISK") != "" {
@@ -55,8 +55,8 @@ func ownProcess(t *testing.T) bool {
 	return false
 }
 
-// While the disk is full a STORE is refused, a get answered; then all goes on. No
-// record that was acknowledged is missing, none is there that was refused.
+// While the disk is full, a STORE is refused and a get is answered; afterwards both succeed.
+// No acknowledged record is missing, and no refused record is held.
 func TestFullDisk(t *testing.T) {
 	if !ownProcess(t) {
 		return
@@ -70,7 +70,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// fill puts until the disk is full, looks at the store, makes room and looks again.
+// fill puts until the disk is full, checks the store, makes room and checks again.
 func fill(t *testing.T, d *Disk, room func()) *Disk {
 	t.Helper()
 	var in, out []*wire.Signed
@@ -129,8 +129,8 @@ func fill(t *testing.T, d *Disk, room func()) *Disk {
 	return d
 }
 
-// Many who wait for one commit are told alike what became of it: what was
-// acknowledged is there after a restart, what was refused is not.
+// All Puts that wait for one commit get the same result: after a restart, acknowledged
+// records are held and refused records are not.
 func TestFullDiskForMany(t *testing.T) {
 	if !ownProcess(t) {
 		return
@@ -150,7 +150,7 @@ func TestFullDiskForMany(t *testing.T) {
 	for i := range callers {
 		wg.Go(func() {
 			for j, r := range records[i] {
-				errs := d.Put(noon, []Item{{Record: r}, {Record: r}}) // twice: it is held, says the second
+				errs := d.Put(noon, []Item{{Record: r}, {Record: r}}) // twice: the second answer is that it is held
 				if acked[i][j] = errs[0] == nil; !acked[i][j] && !errors.Is(errs[0], wire.CodeReadOnly) || (errs[1] == nil) != acked[i][j] {
 					t.Errorf("put: %v", errs)
 				}

@@ -14,8 +14,8 @@ import (
 )
 
 // mutate applies edits to a file: each is an offset of three bytes, a length of one
-// and that many bytes; what remains is cut off the end. With mend the heads get
-// right checksums again, so that more gets past them.
+// and that many bytes; the remainder is cut off the end. With mend, the heads get valid
+// checksums, so that more damage gets past them.
 func mutate(file, edits []byte, mend bool) []byte {
 	file = append([]byte(nil), file...)
 	for len(edits) >= 4 && len(file) > 0 {
@@ -37,8 +37,8 @@ func mutate(file, edits []byte, mend bool) []byte {
 	return file
 }
 
-// Whatever is in the file: Open, what can be done with a store then, Check and
-// Salvage neither panic nor give out a record that was not put.
+// For any file, Open, the methods of the opened store, Check and Salvage neither panic nor
+// return a record that was not put.
 func FuzzFile(f *testing.F) {
 	withoutSync(f)
 	s := makeSample(f, 2, 700)
@@ -109,7 +109,7 @@ func FuzzStored(f *testing.F) {
 		}
 		s, err := parseStored(b)
 		if err != nil {
-			// A checksum is too much to guess.
+			// The fuzzer cannot guess a checksum.
 			if len(b) > headLen && len(b) < maxStored && string(b[:4]) == recordMagic {
 				sealed := append([]byte(nil), b...)
 				binary.LittleEndian.PutUint32(sealed[8:], uint32(len(b)))

@@ -12,12 +12,12 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// noon is when the tests begin.
+// noon is the time at which the tests begin.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func after(d time.Duration) time.Time { return noon.Add(d) }
 
-// key is a key whose distance from the zero key, that of the node in these tests,
+// key returns a key whose distance from the zero key, which is the node's key in these tests,
 // grows with i; i is at most 65535.
 func key(i int) routing.Key { return routing.Key{byte(i >> 8), byte(i), 31: 1} }
 
@@ -85,7 +85,7 @@ func put(s Store, now time.Time, it Item) wire.Code {
 	return code
 }
 
-// wantPut offers a record of our own user, and compares the answer.
+// wantPut offers a record of the node's own user, and compares the answer.
 func wantPut(t testing.TB, s Store, now time.Time, r *wire.Signed, want wire.Code) {
 	t.Helper()
 	wantPutItem(t, s, now, Item{Record: r}, want)
@@ -98,7 +98,7 @@ func wantPutItem(t testing.TB, s Store, now time.Time, it Item, want wire.Code) 
 	}
 }
 
-// wantGet compares what is found where r belongs, in order.
+// wantGet compares the records found under r's key, in order.
 func wantGet(t testing.TB, s Store, now time.Time, r *wire.Signed, want ...*wire.Signed) {
 	t.Helper()
 	got := s.Get(now, r.Record.Kind, r.Record.Key, 100)
@@ -114,7 +114,7 @@ func wantGet(t testing.TB, s Store, now time.Time, r *wire.Signed, want ...*wire
 	}
 }
 
-// held returns the keys of what is held, by their number, as key made them.
+// held returns the numbers of the keys that are held, as passed to key.
 func held(s Store, now time.Time) map[int]Held {
 	m := make(map[int]Held)
 	for h := range s.All(now) {
@@ -126,7 +126,7 @@ func held(s Store, now time.Time) map[int]Held {
 // from returns the ith address of the ath /24.
 func from(a, i int) netip.Addr { return netip.AddrFrom4([4]byte{198, byte(a >> 8), byte(a), byte(i)}) }
 
-// told is what All says of r.
+// told returns the Held that All yields for r.
 func told(r *wire.Signed, received, until time.Time, cached bool) Held {
 	return Held{
 		Kind: r.Record.Kind, Key: r.Record.Key, Publisher: r.Record.Publisher, Seq: r.Record.Seq, Expiry: r.Record.Expiry,

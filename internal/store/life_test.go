@@ -9,8 +9,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Kademlia §2.5: of the holders of a record one republishes, at a time of its own, and
-// the others hear of it and need not.
+// Kademlia §2.5: one holder of a record republishes, at a random time. The other holders
+// receive its STORE and do not republish.
 func TestRepublishIsJittered(t *testing.T) {
 	src := rand.NewPCG(1, 2)
 	gaps, ahead := time.Duration(0), 0
@@ -39,7 +39,7 @@ func TestRepublishIsJittered(t *testing.T) {
 	}
 }
 
-// What was held before a restart comes due evenly over the hour after it.
+// Records that were held before a restart come due evenly over the hour after it.
 func TestRestartIsNoStorm(t *testing.T) {
 	self := routing.KeyOf("self")
 	var minutes [60]int

@@ -15,8 +15,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// The plain model: one list, searched and sorted anew every time. It knows no
-// quota of sources, which TestSourceQuota tells alone.
+// The plain model: one list, searched and sorted again every time. It has no quota of
+// sources, which TestSourceQuota covers.
 type model struct {
 	limits Limits
 	list   []*modelEntry
@@ -67,7 +67,7 @@ func (m *model) expire(now time.Time) (n int) {
 	return n
 }
 
-// fits reports whether list does within the bounds of the whole.
+// fits reports whether list is within the limits of the store.
 func (m *model) fits(list []*modelEntry) bool {
 	var size int64
 	for _, e := range list {
@@ -76,7 +76,7 @@ func (m *model) fits(list []*modelEntry) bool {
 	return size <= m.limits.Bytes && len(list) <= m.limits.Records
 }
 
-// fitsKey reports whether list fits the room of one key.
+// fitsKey reports whether list is within the limits of one key.
 func (m *model) fitsKey(list []*modelEntry) bool {
 	var size int64
 	for _, e := range list {
@@ -85,9 +85,9 @@ func (m *model) fitsKey(list []*modelEntry) bool {
 	return size <= m.limits.KeyBytes && len(list) <= m.limits.KeyRecords
 }
 
-// admitKey returns what stays of the records under one key, best first, when e, one of
-// them, comes in the place of old, which may be nil. It is false if e does not. All are
-// of our own user, so that each publisher counts by itself and no share matters.
+// admitKey returns the records that stay under one key, best first, when e, one of them,
+// replaces old, which may be nil. It returns false if e does not stay. All are records of the
+// node's own user, so each publisher counts separately and no share applies.
 func (m *model) admitKey(under []*modelEntry, e, old *modelEntry) (stay []*modelEntry, ok bool) {
 	open := e.r.Record.Kind == wire.KindOpen
 	if open && old != nil && !old.dead && e.size() <= old.size() && (e.cached || !old.cached) {
@@ -176,8 +176,8 @@ func (m *model) put(now time.Time, it Item) wire.Code {
 			return wire.CodeFull
 		}
 	}
-	// The whole: those that give way first (our own key is zero, so the greater
-	// key is the farther), until it fits or it is e's turn.
+	// Limits of the store: the worst records give way first (the node's key is zero, so
+	// the greater key is the farther), until the list fits or e is the worst.
 	order := slices.Clone(rest)
 	slices.SortStableFunc(order, func(a, b *modelEntry) int {
 		rank := func(e *modelEntry) int {
@@ -239,8 +239,8 @@ func (m *model) get(now time.Time, like *wire.Signed) (out []*wire.Signed) {
 	return out
 }
 
-// universe is every record that the property test uses: each kind, few keys, few
-// publishers, several sequences and lives, two sizes.
+// universe returns all records of the property test: each kind, few keys, few publishers,
+// several sequences and lives, two sizes.
 func universe(t testing.TB) (all []*wire.Signed) {
 	lives := []time.Duration{time.Minute, 5 * time.Minute, 20 * time.Minute}
 	for i := range 3 {
@@ -260,7 +260,7 @@ func universe(t testing.TB) (all []*wire.Signed) {
 	return all
 }
 
-// A tested store is one whose index the tests may look at.
+// A tested store exposes its index to the tests.
 type tested interface {
 	Store
 	ledgerOf() *ledger
@@ -268,13 +268,13 @@ type tested interface {
 
 func (l *ledger) ledgerOf() *ledger { return l }
 
-// After any sequence of operations Memory answers and holds what the plain model
-// does, and its own counts are right.
+// After any sequence of operations, Memory gives the same answers and holds the same records
+// as the plain model, and its counts are correct.
 func TestAgainstModel(t *testing.T) {
 	againstModel(t, func(_ *rapid.T, l Limits) tested { return newMemory(l) }, nil)
 }
 
-// And so does Disk, though it is closed and opened again at any moment.
+// The same holds for Disk, although it is closed and reopened at any moment.
 func TestDiskAgainstModel(t *testing.T) {
 	withoutSync(t)
 	dir := t.TempDir()
@@ -316,7 +316,7 @@ func againstModel(t *testing.T, open func(*rapid.T, Limits) tested, reopen func(
 					seq := uint64(rapid.IntRange(0, 3).Draw(t, "if seq"))
 					it.IfSeq = &seq
 				}
-				// Put may sweep first, but not more often than it likes to: here always.
+				// Put may sweep first, at intervals that it chooses: here always.
 				s.Expire(now)
 				m.expire(now)
 				want := m.put(now, it)
@@ -377,7 +377,7 @@ func againstModel(t *testing.T, open func(*rapid.T, Limits) tested, reopen func(
 					}
 					e := m.list[i]
 					if !e.received.After(opened) {
-						h.Received = e.received // which the file need not know exactly
+						h.Received = e.received // which the file may not have exactly
 					}
 					if h != told(e.r, e.received, e.until, e.cached) || !same(s.Load(now, h), e.r) {
 						t.Fatalf("All yields %+v, want %+v", h, *e)
@@ -416,7 +416,7 @@ func againstModel(t *testing.T, open func(*rapid.T, Limits) tested, reopen func(
 	})
 }
 
-// find returns what holds that very record.
+// find returns the entry that holds exactly that record.
 func (m *model) find(now time.Time, r *wire.Signed) *modelEntry {
 	i := slices.IndexFunc(m.list, func(e *modelEntry) bool { return !e.dead && e.until.After(now) && same(e.r, r) })
 	if i < 0 {
@@ -442,7 +442,7 @@ func (m *model) clone() *model {
 	return c
 }
 
-// receivedAs takes over when o received what both hold.
+// receivedAs copies from o the times of receipt of the records that both hold.
 func (m *model) receivedAs(o *model) {
 	for _, e := range m.list {
 		for _, f := range o.list {
@@ -453,7 +453,7 @@ func (m *model) receivedAs(o *model) {
 	}
 }
 
-// equal reports whether both hold the same, in any order.
+// equal reports whether both hold the same records, in any order.
 func (m *model) equal(o *model) bool {
 	same := func(a, b *modelEntry) bool { return *a == *b }
 	return len(m.list) == len(o.list) && !slices.ContainsFunc(m.list, func(a *modelEntry) bool {

@@ -23,12 +23,12 @@ func TestFullStoreKeepsTheNearest(t *testing.T) {
 	}
 	wantPut(t, s, noon, small(t, 600), wire.CodeTooFar)
 	wantPut(t, s, noon, small(t, 350), wire.CodeOK)
-	wantPut(t, s, noon, small(t, 500), wire.CodeTooFar) // which gave way
+	wantPut(t, s, noon, small(t, 500), wire.CodeTooFar) // this record gave way
 	m := held(s, noon)
 	if len(m) != 3 || m[300].Size == 0 || m[350].Size == 0 || m[400].Size == 0 {
 		t.Errorf("held %v", m)
 	}
-	// In its own place a newer one always fits.
+	// A newer version of a held record always fits.
 	wantPut(t, s, noon, open(t, 400, 0, 2, after(time.Hour), "other"), wire.CodeOK)
 }
 
@@ -42,7 +42,7 @@ func TestBytesAreBounded(t *testing.T) {
 	}
 }
 
-// Of what is farther not enough: then nothing is lost for a record that is refused.
+// The farther records do not free enough room: then a refused record displaces nothing.
 func TestRefusedRecordDisplacesNobody(t *testing.T) {
 	s := newMemory(Limits{Bytes: 4 * unit(t)})
 	for _, k := range []int{300, 310, 500, 510} {
@@ -93,7 +93,7 @@ func TestRememberedSequencesMakeRoom(t *testing.T) {
 	}
 }
 
-// What gives way alive leaves its sequence, if there is room for that.
+// A live record that gives way leaves its sequence number, if there is room for it.
 func TestEvictedSequenceIsRemembered(t *testing.T) {
 	o := owned(t, "name", 0, 5, after(time.Hour), strings.Repeat("v", 2000))
 	self := o.Record.Key
@@ -133,7 +133,7 @@ func TestSourceQuota(t *testing.T) {
 			next(netip.MustParseAddr(free), false, wire.CodeOK)
 		}
 	}
-	for range 5 { // and so is our own user
+	for range 5 { // and so is the node's own user
 		next(netip.Addr{}, true, wire.CodeOK)
 	}
 	s.Expire(after(time.Hour))
@@ -143,8 +143,8 @@ func TestSourceQuota(t *testing.T) {
 	wantPutItem(t, s, after(time.Hour), Item{Record: open(t, 1, 0, 1, after(2*time.Hour), "v"), Source: from(1, 1)}, wire.CodeOK)
 }
 
-// Where there are few neighbours each may have its share of the store: what a
-// newcomer is to hold may come from one of them alone.
+// With few neighbours, each may use its share of the store: a new node may receive all of its
+// records from one of them.
 func TestFewNeighboursShareTheStore(t *testing.T) {
 	for neighbours, want := range map[int]int{0: 2, 1: 6, 2: 4, 3: 2, 4: 2, 100: 2} {
 		s := newMemory(Limits{Bytes: 8 * unit(t), SourceBytes: unit(t)})
@@ -157,13 +157,13 @@ func TestFewNeighboursShareTheStore(t *testing.T) {
 		if taken != want {
 			t.Errorf("one of %d neighbours has put %d records where 8 have room, want %d", neighbours, taken, want)
 		}
-		wantPut(t, s, noon, small(t, 900), wire.CodeOK) // our own user's, however far
+		wantPut(t, s, noon, small(t, 900), wire.CodeOK) // of the node's own user, at any distance
 		wantPutItem(t, s, noon, Item{Record: small(t, 901), Source: from(2, 1)}, wire.CodeOK)
 	}
 }
 
-// All of a house may be in one network: each address of a private one is a source of
-// its own, after a restart too.
+// All peers of a home may be in one private network: each private address is a separate
+// source, also after a restart.
 func TestPrivateSourcesCountAlone(t *testing.T) {
 	d, _ := newDisk(t, Limits{SourceBytes: unit(t)})
 	for i, a := range []string{"192.168.1.2", "192.168.1.3", "::ffff:192.168.1.4", "10.0.0.5", "198.18.0.1"} {
@@ -175,7 +175,7 @@ func TestPrivateSourcesCountAlone(t *testing.T) {
 	wantPutItem(t, d, noon, Item{Record: small(t, 10), Source: netip.MustParseAddr("192.168.1.5")}, wire.CodeOK)
 }
 
-// Whoever's record is republished by others has it counted once, against the first.
+// A record that others republish counts once, against its first source.
 func TestRepublishCostsTheSenderNothing(t *testing.T) {
 	s := newMemory(Limits{SourceBytes: unit(t)})
 	wantPutItem(t, s, noon, Item{Record: small(t, 1), Source: from(1, 1)}, wire.CodeOK)
@@ -184,7 +184,7 @@ func TestRepublishCostsTheSenderNothing(t *testing.T) {
 	wantPutItem(t, s, noon, Item{Record: small(t, 3), Source: from(1, 1)}, wire.CodeFull)
 }
 
-// Tiny records under every key, of every life, from everywhere.
+// Tiny records under all keys, with all lives, from all sources.
 func TestHostileFloodStaysInBounds(t *testing.T) {
 	l := Limits{Bytes: 200_000, Records: 150, SourceBytes: 50_000}
 	s := newMemory(l)
@@ -201,7 +201,7 @@ func TestHostileFloodStaysInBounds(t *testing.T) {
 	check(t, s.x)
 }
 
-// check counts everything anew and compares.
+// check recounts everything and compares.
 func check(t interface{ Fatalf(string, ...any) }, x *index) {
 	by, bytes := make(map[account]int64), int64(0)
 	live, entries := 0, 0
@@ -231,7 +231,7 @@ func check(t interface{ Fatalf(string, ...any) }, x *index) {
 	}
 }
 
-// Overhead is what a record costs beyond its payload: then Bytes bounds memory.
+// Overhead covers the cost of a record beyond its payload, so that Bytes bounds memory.
 func TestOverheadCoversWhatARecordCosts(t *testing.T) {
 	const n = 2000
 	stored := make([][]byte, n)

@@ -12,8 +12,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// ofPublisher returns the i-th publisher's record under key(1), signed once for all
-// tests. The higher i, the longer it lives.
+// ofPublisher returns the i-th publisher's record under key(1), signed once for all tests. Its
+// life grows with i.
 func ofPublisher(t *testing.T, kind wire.Kind, i int) *wire.Signed {
 	of := &signed[kind-wire.KindOpen]
 	for len(*of) <= i {
@@ -46,8 +46,7 @@ func putMany(t *testing.T, s Store, kind wire.Kind, from, to int, source netip.A
 	return accepted
 }
 
-// No open record displaces an acknowledged one, however many come from however many
-// networks.
+// No open record displaces an acknowledged one, for any number of records and networks.
 func TestAcknowledgedOpenRecordIsNeverDisplaced(t *testing.T) {
 	s := newMemory(Limits{KeyRecords: 32})
 	acknowledged := make(map[int]*wire.Signed)
@@ -66,7 +65,7 @@ func TestAcknowledgedOpenRecordIsNeverDisplaced(t *testing.T) {
 			t.Errorf("record %d was acknowledged and is gone", i)
 		}
 	}
-	// Nor does one in a store that has no room for anything more.
+	// The same holds in a store that is full.
 	s = newMemory(Limits{Records: 2})
 	a, b := open(t, 1, 0, 1, after(time.Hour), "a"), open(t, 1, 1, 1, after(time.Hour), "b")
 	wantPut(t, s, noon, a, wire.CodeOK)
@@ -107,14 +106,14 @@ func TestNetworkOverItsShareIsRefused(t *testing.T) {
 		for a := 3; a < 10; a++ {
 			put(a, 5, 4)
 		}
-		put(20, 1, 0) // all room is taken
+		put(20, 1, 0) // no room is left
 		if s.Len() != limit {
 			t.Errorf("%s: %d records held, want %d", name, s.Len(), limit)
 		}
 	}
 }
 
-// Bytes count as records do.
+// Shares limit bytes as they limit records.
 func TestNetworkOverItsShareOfBytesIsRefused(t *testing.T) {
 	s := newMemory(Limits{KeyBytes: 2 << 20}) // a share is 128 KiB
 	big := func(i int, a netip.Addr) bool {
@@ -133,8 +132,8 @@ func TestNetworkOverItsShareOfBytesIsRefused(t *testing.T) {
 	}
 }
 
-// Where all are in one network, there is room for 512 of either kind. Where a network
-// is private, or the nodes are on one host, for all.
+// If all publishers are in one network, there is room for 512 of either kind. If the network
+// is private, or the nodes are on one host, there is room for all.
 func TestOneNetworkHasRoom(t *testing.T) {
 	for _, kind := range []wire.Kind{wire.KindOpen, wire.KindProvider} {
 		for source, want := range map[string]int{
@@ -142,7 +141,7 @@ func TestOneNetworkHasRoom(t *testing.T) {
 			"127.0.0.1": 1024, "::1": 1024, "192.168.1.7": 1024, "10.0.0.1": 1024, "fd00::1": 1024, "fe80::1": 1024, "": 1024,
 		} {
 			if kind == wire.KindProvider {
-				want = 1024 // they are not bound by shares
+				want = 1024 // shares do not apply to them
 			}
 			var a netip.Addr
 			if source != "" {
@@ -165,8 +164,8 @@ func TestRoomForLargeProviders(t *testing.T) {
 	}
 }
 
-// A publisher replaces, and so withdraws, its own record whatever the room and the
-// share; it gets no more bytes by that.
+// A publisher can always replace, and so withdraw, its own record, whatever the room and the
+// share. It gets no additional bytes by that.
 func TestNewerVersionKeepsItsPlace(t *testing.T) {
 	s := newMemory(Limits{KeyRecords: 8})
 	flood := from(1, 1)
@@ -187,14 +186,14 @@ func TestNewerVersionKeepsItsPlace(t *testing.T) {
 		t.Errorf("%d records held", s.Len())
 	}
 	large := open(t, 1, 0, 3, after(2*time.Hour), string(make([]byte, 4000)))
-	wantPutItem(t, s, noon, Item{Record: large, Source: flood}, wire.CodeFull) // refused, and the former stands
+	wantPutItem(t, s, noon, Item{Record: large, Source: flood}, wire.CodeFull) // refused; the earlier record stays
 	if !s.Has(noon, newer) {
 		t.Error("a version was refused and the one before it is gone")
 	}
 }
 
-// Of providers the most crowded network's worst gives way. A network cannot push out
-// others, be it with records that are better in every way.
+// Among providers, the worst record of the most crowded network gives way. A network cannot
+// displace others, even with records that are better in every way.
 func TestMostCrowdedProvidersGiveWay(t *testing.T) {
 	s := newMemory(Limits{KeyRecords: 16})
 	honest := provider(t, 1, 1100, 1, after(time.Minute), false)
@@ -203,7 +202,7 @@ func TestMostCrowdedProvidersGiveWay(t *testing.T) {
 	if !s.Has(noon, honest) || s.Len() != 16 {
 		t.Fatalf("one network has pushed out another: %d held", s.Len())
 	}
-	for a := 20; a < 27; a++ { // all others find room
+	for a := 20; a < 27; a++ { // all others fit
 		wantPutItem(t, s, noon, Item{Record: provider(t, 1, 1000+a, 1, after(time.Minute), false), Source: from(a, 1)}, wire.CodeOK)
 	}
 	if s.Len() != 16 {
@@ -213,7 +212,7 @@ func TestMostCrowdedProvidersGiveWay(t *testing.T) {
 	wantPutItem(t, s, noon, Item{Record: worst, Source: from(1, 1)}, wire.CodeFull)
 }
 
-// Cached copies are not acknowledged, so they never keep out a record that would be.
+// Cached copies are not acknowledged, so they never exclude a record that would be.
 func TestCachedCopiesGiveWayUnderTheirKey(t *testing.T) {
 	for _, kind := range []wire.Kind{wire.KindOpen, wire.KindProvider} {
 		s := newMemory(Limits{KeyRecords: 16})
@@ -236,7 +235,7 @@ func TestCachedCopiesGiveWayUnderTheirKey(t *testing.T) {
 	}
 }
 
-// Pages tell of every record once, in order of publishers.
+// Pages return each record once, in order of publishers.
 func TestPages(t *testing.T) {
 	d, _ := newDisk(t, Limits{})
 	for name, s := range map[string]Store{"memory": newMemory(Limits{}), "disk": d} {
@@ -276,7 +275,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// A stranger's records that tie cost one read each, not one for every comparison.
+// A stranger's records that tie cost one read each, not one per comparison.
 func TestTiesAreReadOnce(t *testing.T) {
 	d, _ := newDisk(t, Limits{})
 	loads := 0

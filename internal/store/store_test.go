@@ -52,10 +52,10 @@ func TestContentKeepsTheLongerLife(t *testing.T) {
 	long := content(t, 1, after(2*time.Hour), "v")
 	wantPut(t, s, noon, short, wire.CodeOK)
 	wantPut(t, s, noon, long, wire.CodeOK)
-	wantPut(t, s, noon, short, wire.CodeOK) // the value is held, and for longer
+	wantPut(t, s, noon, short, wire.CodeOK) // the value is already held, and for longer
 	wantGet(t, s, noon, long, long)
 
-	// A cached copy of a longer life is dropped earlier all the same.
+	// A cached copy with a longer life is still dropped earlier.
 	other := content(t, 0, after(time.Hour), "w")
 	wantPut(t, s, noon, other, wire.CodeOK)
 	wantPutItem(t, s, noon, Item{Record: content(t, 1, after(9*time.Hour), "w"), Cached: true, Life: time.Minute}, wire.CodeOK)
@@ -117,7 +117,7 @@ func TestCompareAndSet(t *testing.T) {
 	wantSeq(noon, 0, false)
 	putIf(noon, 5, 1, wire.CodeConflict)
 	putIf(noon, 5, 0, wire.CodeOK)
-	putIf(noon, 5, 0, wire.CodeOK) // its answer was lost, and it is asked again
+	putIf(noon, 5, 0, wire.CodeOK) // its answer was lost, and the sender repeats it
 	putIf(noon, 6, 0, wire.CodeConflict)
 	putIf(noon, 6, 5, wire.CodeOK)
 	wantSeq(noon, 6, true)
@@ -132,8 +132,8 @@ func TestCompareAndSet(t *testing.T) {
 	wantPutItem(t, s, noon, Item{Record: small(t, 1), IfSeq: &zero}, wire.CodeInvalid) // of owned records only
 }
 
-// Kademlia §2.5: a STORE or an OFFER within the hour makes a republish needless, but
-// not one by somebody who tells nobody else.
+// Kademlia §2.5: a STORE or an OFFER within the hour suppresses the republish, unless its
+// sender did not send it to the other holders.
 func TestWhatCountsAsReceived(t *testing.T) {
 	s := newMemory(Limits{})
 	r := small(t, 1)
@@ -223,7 +223,7 @@ func TestRecordEndsAtItsExpiry(t *testing.T) {
 	wantPut(t, s, after(time.Hour), r, wire.CodeExpired)
 }
 
-// Though a record that expires absurdly late were let in, it is kept a day.
+// Even a record with an absurdly late expiry is kept for only a day.
 func TestNothingIsKeptBeyondADay(t *testing.T) {
 	s := newMemory(Limits{})
 	wantPut(t, s, noon, open(t, 1, 0, 1, after(1e6*time.Hour), "v"), wire.CodeOK)
@@ -233,9 +233,8 @@ func TestNothingIsKeptBeyondADay(t *testing.T) {
 	}
 }
 
-// How long a record is held is measured by the process's own clock from its
-// receipt: its end keeps the monotonic reading that the time of receipt carried,
-// and a later receipt does not compute it anew.
+// The life of a record is measured by the monotonic clock from its receipt. Its end keeps the
+// monotonic reading of the time of receipt, and a later receipt does not recompute it.
 func TestEndIsByTheProcessClock(t *testing.T) {
 	start := time.Now()
 	s := newMemory(Limits{})
@@ -266,19 +265,19 @@ func TestCachedCopyIsShortLived(t *testing.T) {
 		t.Errorf("held %+v", h)
 	}
 	wantGet(t, s, after(5*time.Minute), r)
-	// We became one of the nearest: now it is ours to keep.
+	// The node has become one of the nearest: it now keeps the record.
 	wantPut(t, s, after(4*time.Minute), r, wire.CodeOK)
 	if h := held(s, after(4*time.Minute))[1]; h.Cached || !h.Until.Equal(after(5*time.Hour)) {
 		t.Errorf("held %+v", h)
 	}
-	// And no cached copy takes that back.
+	// A cached copy does not undo that.
 	wantPutItem(t, s, after(time.Hour), Item{Record: r, Cached: true, Life: time.Minute}, wire.CodeOK)
 	if h := held(s, after(time.Hour))[1]; h.Cached || !h.Until.Equal(after(5*time.Hour)) {
 		t.Errorf("held %+v", h)
 	}
 }
 
-// Kademlia §2.3: exponentially inversely to the nodes between holder and key.
+// Kademlia §2.3: the life falls exponentially with the number of nodes between holder and key.
 func TestCacheLife(t *testing.T) {
 	for _, c := range []struct {
 		kind   wire.Kind
@@ -315,7 +314,7 @@ func TestAllMayCallTheStore(t *testing.T) {
 			t.Errorf("loaded %v, want %+v", r, h)
 		}
 		if n == 5 {
-			s.Expire(after(time.Hour)) // what is gone meanwhile does not come
+			s.Expire(after(time.Hour)) // dropped records are not yielded
 		}
 	}
 	if n != 5 {

@@ -14,9 +14,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// What Put, Save and SaveAll acknowledge is on the disk: all that they have written to
-// the file before is synced. strace tells, which sees what the process asks of the
-// system. An acknowledgement costs two syncs, of the pages
+// Everything that Put, Save and SaveAll acknowledge is on the disk: all earlier writes to the
+// file are synced. strace verifies it by tracing system calls. An acknowledgement costs two syncs, of the pages
 // and of the head, and a third when the file grows.
 func TestAcknowledgedIsSynced(t *testing.T) {
 	if d, _ := newDisk(t, Limits{}); d.db.NoSync || d.db.NoGrowSync {
@@ -66,7 +65,7 @@ func TestAcknowledgedIsSynced(t *testing.T) {
 	}
 }
 
-// TestAcknowledge is what TestAcknowledgedIsSynced traces.
+// TestAcknowledge is the program that TestAcknowledgedIsSynced traces.
 func TestAcknowledge(t *testing.T) {
 	path := os.Getenv("KADQUIC_ACKNOWLEDGE")
 	if path == "" {
