@@ -16,7 +16,7 @@
 // [Loopback] starts nodes on 127.0.0.1 in real time, for tests that need other processes
 // or real sockets.
 //
-// The nodes are complete: QUIC, TLS and the records are those of production. In virtual
+// The nodes are complete: QUIC, TLS and the records are the same as in production. In virtual
 // time the rules of testing/synctest hold: the test must not wait for anything outside the
 // bubble, such as real sockets or goroutines that were started before.
 package nodetest

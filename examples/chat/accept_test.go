@@ -67,7 +67,7 @@ func TestAcceptedFile(t *testing.T) {
 	alice.quit()
 }
 
-// Two offer a file: which one is taken has to be said.
+// Two peers offer a file: the user has to say which one to accept.
 func TestAcceptedFiles(t *testing.T) {
 	to := t.TempDir()
 	t.Chdir(to)
@@ -152,7 +152,7 @@ func TestReceiverKilled(t *testing.T) {
 	}
 }
 
-// Whatever is typed has an answer.
+// Every input has an answer.
 func TestCommands(t *testing.T) {
 	alice := join(t, "--name=alice")
 	alice.ticket()

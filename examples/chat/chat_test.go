@@ -68,8 +68,8 @@ func TestRoomOfThree(t *testing.T) {
 	others.quit()
 }
 
-// Whose ID is known is found through the network, and whoever they talk with, the
-// third is told so.
+// A peer is found through the network by its ID. A third caller is told that the peer talks
+// with another.
 func TestByIDAndBusy(t *testing.T) {
 	t.Parallel()
 	_, bootstrap := network(t)

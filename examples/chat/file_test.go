@@ -236,8 +236,8 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
-// Who says that less and less has arrived, or more than there is, gets the file again
-// and again, but nothing else.
+// A receiver that claims less and less, or more than the file has, gets the file again and
+// again, but nothing else.
 func TestLyingTaker(t *testing.T) {
 	n := newNode(t)
 	lies := []int64{3, 2, -1, 1 << 62, 5}

@@ -77,7 +77,7 @@ func (c *chat) sendFile(ctx context.Context, p *peer, path string) error {
 	return context.Cause(ctx)
 }
 
-// take handles what a peer says of a file, with the bytes that follow it, if any.
+// take handles a peer's message about a file, with the bytes that follow it, if any.
 func (c *chat) take(p *peer, ask *transfer.Ask, s net.Conn, in io.Reader) (there transfer.Answer, err error) {
 	var part *transfer.Part
 	told := false // the user, why the file does not come

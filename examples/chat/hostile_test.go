@@ -127,7 +127,7 @@ func TestGarbage(t *testing.T) {
 	alice.quit()
 }
 
-// What a peer says of itself and otherwise never reaches the terminal raw.
+// No text of a peer, about itself or otherwise, reaches the terminal raw.
 func TestEscapes(t *testing.T) {
 	alice := join(t)
 	m := against(t, alice)
@@ -170,8 +170,8 @@ func TestRefusedWithEscapes(t *testing.T) {
 	}
 }
 
-// One who never acknowledges is not told the same without a pause, and one who
-// acknowledges what was never said has heard nothing.
+// A peer that never acknowledges does not get the same messages without a pause. An
+// acknowledgement of messages that were never sent has no effect.
 func TestLyingAnswers(t *testing.T) {
 	n := newNode(t)
 	asked := make(chan frame, 1000)

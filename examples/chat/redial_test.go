@@ -31,7 +31,7 @@ func TestRedialBacksOff(t *testing.T) {
 	}
 }
 
-// What the user says to a peer that is away has it called now.
+// A message of the user to a peer that is away causes a call at once.
 func TestSayingSomethingRedials(t *testing.T) {
 	p := &peer{}
 	r := redial{said: p.last()}

@@ -14,8 +14,8 @@ import (
 	"github.com/kadquic/kadquic/routing"
 )
 
-// Whichever stream is cut at whichever time, and over any number of streams, the other end shows
-// each message once and in order.
+// The other end shows each message once and in order, over any number of streams and whenever
+// a stream is cut.
 func TestNothingIsLostOrDoubled(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := &talk{}, &talk{}

@@ -132,8 +132,8 @@ func (net *network) gauge(ctx context.Context, j *job, m int, op func(ctx contex
 	return gauged{cost, took, ratio(float64(net.totals().rpcs-before), float64(m))}, err
 }
 
-// overFloor returns the CPU time of one of m operations over that of as many bare exchanges as
-// it sends requests, each of floor microseconds.
+// overFloor returns the ratio of the CPU time of one of m operations to the CPU time of as
+// many bare exchanges as it sends requests, each of floor microseconds.
 func (g gauged) overFloor(m int, floor float64) float64 {
 	return ratio(g.per(m, time.Microsecond), g.rpcs*floor)
 }

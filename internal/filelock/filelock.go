@@ -1,4 +1,4 @@
-// Package filelock keeps two processes from having the same thing.
+// Package filelock keeps two processes from using the same resource.
 package filelock
 
 import "errors"

@@ -115,8 +115,8 @@ func (v *Volume) walk(visit func(f *inode)) {
 	walk(v.top)
 }
 
-// Image returns the content of the disk if it holds those of the n pieces of Unsynced for which
-// keep returns true. Within a file, keep is called in the order of writing.
+// Image returns the content of the disk if it holds the pieces of Unsynced (there are n) for
+// which keep returns true. Within a file, keep is called in the order of writing.
 func (v *Volume) Image(sector int64, keep func(i int) bool) Image {
 	names := make(map[*inode]map[string]*inode)
 	data := make(map[*inode][]byte)

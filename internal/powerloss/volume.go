@@ -57,7 +57,7 @@ func newDir() *inode {
 	return &inode{dir: true, names: map[string]*inode{}, live: map[string]*inode{}}
 }
 
-// Ended notes that the process has ended: later calls are those of another one.
+// Ended notes that the process has ended: later calls belong to another process.
 func (v *Volume) Ended() {
 	clear(v.files)
 	clear(v.syncs)
@@ -215,7 +215,7 @@ func (v *Volume) write(c *Call) error {
 	return nil
 }
 
-// rename does what changes names.
+// rename applies the calls that change names.
 func (v *Volume) rename(c *Call) error {
 	from, err := c.path(1)
 	if err != nil {

@@ -21,8 +21,8 @@ func (p *Publications) SetLabel(at Key, label string) error {
 	return p.setLabel(at, label)
 }
 
-// setLabel sets a label. When there are too many, it removes those of keys at which nothing
-// is published.
+// setLabel sets a label. When there are too many, it removes the labels of keys without a
+// publication.
 func (p *Publications) setLabel(at Key, label string) error {
 	ls := &p.labels
 	ls.mu.Lock()

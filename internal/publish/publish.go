@@ -1,7 +1,7 @@
 // Package publish knows which records a node keeps alive: their versions, the times of their
-// renewals, the tombstones that replace unpublished ones, and their labels. Its only I/O is
-// that of its [StateStore]. A [Renewer] republishes what is due
-// through the small interface [Network].
+// renewals, the tombstones that replace unpublished ones, and their labels. Its only I/O goes
+// through its [StateStore]. A [Renewer] republishes the records that are due through the small
+// interface [Network].
 package publish
 
 import (
@@ -70,8 +70,8 @@ func New(c Config) *Publications {
 	return p
 }
 
-// Load takes in what an earlier process saved, and from then on saves to state. Call it
-// before anything else.
+// Load loads the state that an earlier process saved, and from then on saves to state. Call
+// it before any other method.
 func (p *Publications) Load(state StateStore, now time.Time) {
 	for _, err := range p.published.load(state, p.adoptSaved) {
 		p.config.Logger.Warn("not published any more", "err", err) // and left where it is

@@ -43,7 +43,7 @@ type Network interface {
 	StoreAt(ctx context.Context, id wire.PeerID, r *wire.Signed) error
 }
 
-// A Renewer republishes what is due, and brings tombstones to holders of unpublished
+// A Renewer republishes the records that are due, and brings tombstones to holders of unpublished
 // records. Make it with [NewRenewer].
 type Renewer struct {
 	p       *Publications
@@ -53,7 +53,7 @@ type Renewer struct {
 // NewRenewer makes a Renewer for p.
 func NewRenewer(p *Publications, n Network) *Renewer { return &Renewer{p, n} }
 
-// Run republishes what is due until ctx ends.
+// Run republishes the records that are due until ctx ends.
 func (rn *Renewer) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -76,7 +76,7 @@ func (rn *Renewer) Run(ctx context.Context) {
 	}
 }
 
-// saveAgain saves what the state store refused before.
+// saveAgain saves the entries that the state store refused before.
 func (p *Publications) saveAgain() {
 	p.published.saveAgain()
 	p.tombstones.saveAgain()
@@ -197,7 +197,7 @@ func (rn *Renewer) RetractDue(ctx context.Context) {
 	}
 }
 
-// retract stores a tombstone at those of the nearest peers that hold a version older than r.
+// retract stores a tombstone at each of the nearest peers that holds a version older than r.
 // It returns false if a peer holds a newer one: it was put with this node's key.
 func (rn *Renewer) retract(ctx context.Context, r *wire.Signed) bool {
 	ctx, cancel := context.WithTimeout(ctx, retractTimeout)

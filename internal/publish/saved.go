@@ -8,13 +8,13 @@ import (
 	"sync"
 )
 
-// A StateStore is where publications outlive the process: a [*store.Disk], or a fake.
+// A StateStore keeps publications beyond the process: a [*store.Disk], or a fake.
 // Goroutines share it.
 type StateStore interface {
 	// Save keeps data under a name of at most 90 printable characters, in the place of
 	// what is there, until after a crash; nil deletes it.
 	Save(name string, data []byte) error
-	// Saved returns what is kept under a name, nil if nothing is.
+	// Saved returns the data under a name, nil if there is none.
 	Saved(name string) ([]byte, error)
 	// Names returns the names that begin with prefix.
 	Names(prefix string) ([]string, error)
@@ -28,7 +28,7 @@ type savedMap[V any] struct {
 	encode func(Key, V) []byte // nil: the entry is not saved; called with mu held; constant
 	state  StateStore          // nil: entries end with the process; constant once load has returned
 
-	mu      sync.Mutex // guards what follows, and the entries; held during no call to state
+	mu      sync.Mutex // guards the fields below, and the entries; held during no call to state
 	by      map[Key]V
 	unsaved map[Key]struct{} // the state store has another value of these
 
@@ -89,7 +89,7 @@ func (m *savedMap[V]) save(at Key) error {
 	return nil
 }
 
-// saveAgain saves what could not be saved, until the first error.
+// saveAgain saves entries that could not be saved before, until the first error.
 func (m *savedMap[V]) saveAgain() {
 	m.mu.Lock()
 	unsaved := slices.Collect(maps.Keys(m.unsaved))

@@ -12,10 +12,10 @@ import (
 // when a key is put several times within a millisecond. Goroutines may share it.
 type seqs struct {
 	mu   sync.Mutex
-	last map[routing.Key]uint64 // by key; those that are past may be missing
+	last map[routing.Key]uint64 // by key; past ones may be missing
 }
 
-// maxSeqs is how many keys are remembered before those of the past are dropped.
+// maxSeqs is the number of keys above which keys with past numbers are dropped.
 const maxSeqs = 256
 
 // next returns a sequence number for key that is higher than its last and above.

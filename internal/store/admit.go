@@ -6,7 +6,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// admit inserts e if the quotas allow, dropping what is worth less. If e takes the
+// admit inserts e if the quotas allow, and drops the entries that give way to it. If e takes the
 // place of an older version, old is that, already removed; otherwise nil.
 func (x *index) admit(e, old *entry, t int64) wire.Code {
 	displaced, fits := x.fits(e, old)

@@ -10,7 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// A write is one key of the record bucket as it is to be.
+// A write is the new value of one key of the record bucket.
 type write struct {
 	key   dbKey
 	raw   []byte // the key where it is damaged
@@ -59,7 +59,7 @@ func (d *Disk) commit(now time.Time, changes []change, states []*waiter) error {
 	return nil
 }
 
-// writes lists what the changes come to, in the order of the file.
+// writes lists the net effect of the changes, in the order of the file.
 func (d *Disk) writes(now time.Time, changes []change) []write {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -123,11 +123,11 @@ func (w *write) do(b *bolt.Bucket) error {
 	return b.Put(key, w.head.append(nil))
 }
 
-// errClosed is of a store after Close.
+// errClosed is the error of a closed store.
 var errClosed = errors.New("store is closed")
 
 // update runs one transaction, which also stamps the file if now is not zero, and
-// returns when it is on the disk. On an error nothing of it is. The caller holds writing.
+// returns when it is on the disk. On an error, nothing of it is on the disk. The caller holds writing.
 func (d *Disk) update(now time.Time, f func(*bolt.Tx) error) (err error) {
 	defer func() {
 		d.told.Lock()
@@ -210,7 +210,7 @@ func (d *Disk) settle() error {
 	return nil
 }
 
-// view runs a transaction that reads, unless nothing can be read any more.
+// view runs a read transaction, unless the file can no longer be read.
 func (d *Disk) view(f func(*bolt.Tx) error) error {
 	if d.closed.Load() {
 		return errClosed

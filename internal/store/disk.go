@@ -57,15 +57,15 @@ type Options struct {
 	Now    time.Time // when the process begins, with the monotonic reading
 }
 
-// lockWait is how long Open waits for another process to let go of the file.
+// lockWait bounds how long Open waits for another process to unlock the file.
 const lockWait = time.Second
 
-// allocSize is by how much the file grows at once.
+// allocSize is the step in bytes by which the file grows.
 const allocSize = 1 << 20
 
 // Open opens the store at path, and makes it, readable by its owner only, if there
-// is none. The error wraps ErrLocked, ErrDamaged (a *DamagedError) or ErrForeign and
-// then the file is as it was. Single damaged records are no error: they are
+// is none. If the error wraps ErrLocked, ErrDamaged (a *DamagedError) or ErrForeign, the
+// file is unchanged. Single damaged records are no error: they are
 // dropped, and counted in the Report. On a file system that is mounted read-only
 // the store answers, and refuses every Put.
 func Open(path string, o Options) (*Disk, error) {
@@ -80,7 +80,7 @@ func Open(path string, o Options) (*Disk, error) {
 	return d, nil
 }
 
-// located adds the path to an error of a part that knows none.
+// located adds the path to an error that has none.
 func located(err error, path string) error {
 	var damaged *DamagedError
 	switch {
@@ -154,8 +154,8 @@ func (d *Disk) open(now time.Time) error {
 		d.broken = errors.New("the file system is mounted read-only")
 		d.report.ReadOnly = d.broken
 	case !noSync:
-		// A process that was killed may have left in the kernel's memory alone what
-		// was just read. No change may build on that, no Put be answered by it.
+		// The data just read may be only in the kernel's memory, if the process that
+		// wrote it was killed. No change and no answer of Put may rely on it.
 		d.unsynced, d.unnamed = int(v.tx), true
 		d.report.ReadOnly = d.settle() // else the first Put tries again
 	}
@@ -218,7 +218,7 @@ func (d *Disk) Close() error {
 	return errors.Join(d.settle(), guard(d.db.Close))
 }
 
-// Report returns what the store holds and has lost.
+// Report returns the contents and the losses of the store.
 func (d *Disk) Report() Report {
 	d.mu.RLock()
 	live, all := d.x.live, len(d.x.order)

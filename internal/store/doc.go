@@ -10,7 +10,7 @@
 // # The file
 //
 // Disk keeps one bbolt database of three buckets. Numbers are little-endian, times
-// are Unix milliseconds, a checksum is the CRC-32C of the key (but for a state) and
+// are Unix milliseconds, a checksum is the CRC-32C of the key (not for a state) and
 // of the value after the checksum.
 //
 //	kadquic    "format"  "kadquic store 1"

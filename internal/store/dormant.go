@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Expire implements [Store]. It also takes what was read of the file since out of the
-// process's resident memory.
+// Expire implements [Store]. It also releases the pages of the file that were read since from
+// the process's resident memory.
 func (d *Disk) Expire(now time.Time) (n int) {
 	for done := false; !done; {
 		var dropped int

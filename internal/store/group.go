@@ -9,8 +9,8 @@ import (
 )
 
 // A waiter is a change on its way to the disk: records that are put, or a state that
-// is saved. All that come while another transaction is written wait for the next
-// one together, so that one fsync serves any number of callers.
+// is saved. All that arrive while another transaction is written share the next
+// one, so that one fsync serves any number of callers.
 type waiter struct {
 	now  time.Time // of a Put, else zero
 	done bool      // err or errs are set. Guarded by Disk.writing

@@ -9,8 +9,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// An index is the policy of a store: which records are held, how long, and whose
-// give way. It does no I/O, has no lock and no clock.
+// An index is the policy of a store: which records it holds, for how long, and which ones
+// give way. It does no I/O, and has no lock and no clock.
 //
 // When it is full, what lies farthest from our own key gives way to what lies
 // nearer, or is refused: the farther a key, the more other nodes hold it. Before
@@ -153,7 +153,7 @@ const (
 	stale        // the old one stands
 )
 
-// judge decides between what is held and a newcomer that is its rival.
+// judge decides between a held record and a new one that competes with it.
 func (x *index) judge(old, e *entry) int {
 	if old.tomb {
 		if e.seq < old.seq {
@@ -214,7 +214,7 @@ func (old *entry) renewable(e *entry) bool {
 	return min(old.end, e.until) > old.until || old.cached && !e.cached
 }
 
-// insert adds e to all that counts it.
+// insert adds e to the index and its counts.
 func (x *index) insert(e *entry) {
 	x.log.inserted(e)
 	at := x.slots[e.slot]
@@ -234,7 +234,7 @@ func (x *index) insert(e *entry) {
 	}
 }
 
-// remove takes e out of all that counts it.
+// remove removes e from the index and its counts.
 func (x *index) remove(e *entry) {
 	x.log.removed(e)
 	if at := x.slots[e.slot]; at == e {
@@ -257,7 +257,7 @@ func (x *index) remove(e *entry) {
 	}
 }
 
-// find returns the live entry of that very record, or nil.
+// find returns the live entry of exactly that record, or nil.
 func (x *index) find(t int64, s slot, p wire.Print) *entry {
 	for e := x.slots[s]; e != nil; e = e.next {
 		if e.print == p && e.alive(t) {
@@ -278,8 +278,8 @@ func (x *index) end(e *entry) *entry {
 	return tomb
 }
 
-// sweep drops what has ended at tick t, at most limit entries, and returns how many
-// records that were and whether it is done.
+// sweep drops entries that have ended at tick t, at most limit. It returns the number of
+// records among them, and whether it is done.
 func (x *index) sweep(t int64, limit int) (n int, done bool) {
 	var over []*entry
 	done = true

@@ -72,7 +72,7 @@ func (v *inventory) identify(buckets []string) error {
 	return nil
 }
 
-// visit notes what stands in a bucket, see survey.
+// visit notes a key and value of a bucket, see survey.
 func (v *inventory) visit(bucket string, page int64, key, value []byte) {
 	switch bucket {
 	case string(aboutBucket):

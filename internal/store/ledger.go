@@ -11,7 +11,7 @@ import (
 
 // A ledger is an index with its lock: what Memory and Disk have in common.
 type ledger struct {
-	mu sync.RWMutex // guards what follows; never held across a transaction
+	mu sync.RWMutex // guards the fields below; never held across a transaction
 	x  *index
 }
 

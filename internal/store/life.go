@@ -10,7 +10,7 @@ import (
 )
 
 // SeqMemory is how long the highest sequence number of an owned key is remembered
-// after it was first seen, though its record ended: whoever kept an older record
+// after it was first seen, even if its record ended, so that a holder of an older record
 // cannot bring it back.
 const SeqMemory = 7 * 24 * time.Hour
 

@@ -8,7 +8,7 @@ import (
 
 // Limits bound a store. The zero value is the default of each.
 type Limits struct {
-	// Bytes bounds the room of all that is held. If zero, 64 MiB.
+	// Bytes bounds the size of all held records. If zero, 64 MiB.
 	Bytes int64
 	// Records bounds their number. If zero, 100,000.
 	Records int

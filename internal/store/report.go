@@ -19,7 +19,7 @@ type Report struct {
 	Losses        []string // the first damaged items, in words
 	Recovered     int      // records and states that a salvage wrote to the new file
 
-	ReadOnly error // why the disk could not be written the last time, nil if it could
+	ReadOnly error // why the last write to the disk failed, nil if it succeeded
 }
 
 // maxLosses is how many losses a Report names.

@@ -44,7 +44,7 @@ type crowd struct {
 	publisher wire.PeerID
 }
 
-// crowd returns the one that e counts for.
+// crowd returns the crowd that e counts for.
 func (e *entry) crowd() crowd {
 	a := e.from.account.source.Addr()
 	bits := shareBits4
@@ -58,7 +58,7 @@ func (e *entry) crowd() crowd {
 	return crowd{network: p}
 }
 
-// A load is how much of the room under a key some records take.
+// A load is the part of the room under a key that some records take.
 type load struct {
 	records int
 	bytes   int64

@@ -14,7 +14,7 @@ func (d *Disk) Save(name string, data []byte) error {
 	return d.SaveAll(State{name, data})
 }
 
-// A State is what Save keeps.
+// A State is a small named state, as [Disk.Save] keeps it.
 type State struct {
 	Name string
 	Data []byte

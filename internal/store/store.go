@@ -11,8 +11,8 @@ import (
 
 // A Store holds verified records. It is safe for concurrent use.
 // Time is an argument, and must carry Go's monotonic reading where the process
-// has one: how long a record is kept is measured by it from the time of receipt,
-// so that a wall clock that jumps neither revives nor kills what is held.
+// has one: it measures the life of a record from the time of receipt, so that a jump of the
+// wall clock neither revives nor ends a held record.
 type Store interface {
 	// Put offers the items in order; a disk store syncs once for all of them. There is one
 	// error for each item. nil means that the record, or one of the same value that lives
@@ -36,7 +36,7 @@ type Store interface {
 	// most size bytes as on the wire. It reports whether there are more.
 	Page(now time.Time, kind wire.Kind, key routing.Key, after wire.PeerID, n, size int) (page []*wire.Signed, more bool)
 
-	// Has reports whether that very record is held and alive.
+	// Has reports whether exactly that record is held and alive.
 	Has(now time.Time, r *wire.Signed) bool
 
 	// Offer says of each record whether to send it: it is not held, or only as a
@@ -49,14 +49,14 @@ type Store interface {
 	// remembered, false if there is none.
 	Seq(now time.Time, key routing.Key) (seq uint64, ok bool)
 
-	// All yields what is held and alive, in no order, and reads no payload. The
+	// All yields the live records, in no order, and reads no payload. The
 	// store is not locked while the caller looks at one; it may call its methods.
 	All(now time.Time) iter.Seq[Held]
 
-	// Load returns the very record that All told of, nil when it is held no longer.
+	// Load returns exactly the record that All yielded, nil if it is no longer held.
 	Load(now time.Time, h Held) *wire.Signed
 
-	// Expire drops what has ended and returns how many records that were.
+	// Expire drops ended records and returns their number.
 	Expire(now time.Time) int
 
 	// Len is the number of records held, Bytes the room they take, each counted
@@ -64,7 +64,7 @@ type Store interface {
 	Len() int
 	Bytes() int64
 
-	// Close releases what the store holds open. No other method may be called after.
+	// Close releases the resources of the store. No other method may be called after it.
 	Close() error
 }
 
