@@ -163,7 +163,7 @@ func (c *chat) better(ticket node.Ticket) {
 	}
 }
 
-// obey does what the user types.
+// obey executes a line that the user typed.
 func (c *chat) obey(line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)

@@ -84,8 +84,8 @@ func TestFiles(t *testing.T) {
 	alice.quit()
 }
 
-// Connections are cut while a file is on its way, at either end: it goes on from where
-// it was, and comes once.
+// Connections are cut during the transfer of a file, at either end: the transfer resumes, and
+// the file arrives once.
 func TestFileOverManyConnections(t *testing.T) {
 	to := t.TempDir()
 	file, data := newFile(t, "long.bin", 64<<20)

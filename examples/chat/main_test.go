@@ -129,8 +129,8 @@ func (p *person) say(lines ...string) {
 	}
 }
 
-// want waits for a line that matches, behind those wanted before, and returns what
-// the first group in it is.
+// want waits for a line that matches, after those wanted before, and returns its first
+// group.
 func (p *person) want(re string) string {
 	p.t.Helper()
 	line := regexp.MustCompile("(?m)^" + re + "$")

@@ -11,8 +11,8 @@ import (
 	"github.com/kadquic/kadquic/internal/natlab"
 )
 
-// Two people, each behind a NAT, and a third program on a public host, which is all
-// that they have in common. One then takes the laptop elsewhere.
+// Two people are each behind a NAT; they have only a third program on a public host in common.
+// Then one of them takes the laptop to another network.
 func TestBetweenNATs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a laboratory of NATs")

@@ -44,9 +44,9 @@ type frame struct {
 	There   transfer.Answer `json:",omitzero"`  // in an answer about a file
 }
 
-// A talk is one end of a conversation, whatever becomes of the connections under
-// it. Messages are numbered, and kept until the other end answers that it has them;
-// until then they are told again. So none is lost, and none is shown twice.
+// A talk is one end of a conversation, which outlives the connections under it. Messages are
+// numbered, and kept and sent again until the other end acknowledges them. So none is lost,
+// and none is shown twice.
 type talk struct {
 	queue  []string // our messages that are kept
 	told   uint64   // number of the last that is not, for the other end has it
@@ -92,8 +92,8 @@ func (t *talk) take(n uint64, text string) bool {
 	return true
 }
 
-// keep tells a peer what it does not have, until it has it, and now and then that we
-// are here, until one of us leaves. Whoever can reach the other does.
+// keep sends a peer the messages that it does not have, and a regular sign of life, until one
+// of the two leaves. Both ends do so: either may be the only one that can reach the other.
 func (c *chat) keep(p *peer) {
 	defer c.update(func() { p.inbox.Cancel(context.Cause(p.ctx)) })
 	var next redial

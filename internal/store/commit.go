@@ -210,7 +210,7 @@ func (d *Disk) settle() error {
 	return nil
 }
 
-// view runs a read transaction, unless the file can no longer be read.
+// view runs a read transaction, unless the store is closed.
 func (d *Disk) view(f func(*bolt.Tx) error) error {
 	if d.closed.Load() {
 		return errClosed

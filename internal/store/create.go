@@ -15,7 +15,7 @@ import (
 // pageSize is the page size of new files on all machines, because a file may move.
 const pageSize = 4096
 
-// noSync is for tests in which nothing crashes.
+// noSync turns off syncs, for tests without crashes.
 var noSync bool
 
 // create makes an empty store, unless there is a file at path already. It is
@@ -25,8 +25,8 @@ func create(path string) error {
 	return build(path, func(*bolt.DB) error { return nil })
 }
 
-// build makes a store with what fill puts in it. It is an fs.ErrExist if there is a
-// file at path.
+// build makes a store with the contents that fill writes. The error is fs.ErrExist if there is
+// a file at path.
 func build(path string, fill func(*bolt.DB) error) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}

@@ -8,14 +8,14 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Why a file is not opened; wrapped with the path and what to do.
+// The reasons for which a file is not opened. They are wrapped with the path and advice.
 var (
 	ErrLocked  = errors.New("store is in use by another process")
 	ErrDamaged = errors.New("store is damaged")
 	ErrForeign = errors.New("not a store of this program")
 )
 
-// A DamagedError tells what is wrong with a store's file. It is an ErrDamaged.
+// A DamagedError describes the damage of a store's file. It is an ErrDamaged.
 type DamagedError struct {
 	Path   string
 	Page   int64 // of the database; -1 if it is none in particular

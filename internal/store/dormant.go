@@ -25,8 +25,8 @@ func (d *Disk) Expire(now time.Time) (n int) {
 	return n
 }
 
-// sweepSize is how many entries one transaction drops: a Put that comes meanwhile
-// waits for no more.
+// sweepSize bounds the entries that one transaction drops, and so the wait of a Put that
+// arrives meanwhile.
 const sweepSize = 4096
 
 func (d *Disk) expireSome(now time.Time) (n int, done bool) {
@@ -59,11 +59,11 @@ type dormant struct {
 	received, until int64
 }
 
-// dormancy is how long that is.
+// dormancy is how long a dormant record stays in the file.
 const dormancy = time.Hour
 
-// wake takes back into the index what lives by the wall clock after all, and after
-// the hour drops the rest from the file, a part at a time: false if more remain.
+// wake returns dormant records that are alive by the wall clock to the index. After the hour
+// it drops the others from the file, a part at a time, and returns false if more remain.
 func (d *Disk) wake(now time.Time) (done bool) {
 	if len(d.dormant) == 0 {
 		return true

@@ -23,8 +23,8 @@ var (
 // format is the version of the layout.
 const format = "kadquic store 1"
 
-// What records and states begin with, so that they are found in a file of which
-// nothing else is whole.
+// The first bytes of records and states, by which Salvage finds them in a file of which
+// nothing else is intact.
 const (
 	recordMagic = "kqR1"
 	stateMagic  = "kqS1"
@@ -178,8 +178,8 @@ func storedLen(value []byte) int {
 	return 0
 }
 
-// parseStored reads what append wrote and checks it against its checksum. value is
-// not kept.
+// parseStored reads a value that append wrote and verifies its checksum. It does not keep
+// value.
 func parseStored(value []byte) (*stored, error) {
 	if len(value) < headLen || string(value[:4]) != recordMagic {
 		return nil, fmt.Errorf("%d bytes that are no record", len(value))
@@ -207,8 +207,8 @@ func parseStored(value []byte) (*stored, error) {
 		s.slot = slot{routing.Key(body[1:33]), wire.Kind(body[0])}
 		s.seq = binary.LittleEndian.Uint64(body[33:])
 	} else {
-		// The checksum first: the parser need not see what is damaged. But it is over
-		// the key too, which stands in the record.
+		// Verify the checksum first, so that the parser sees no damaged data. The
+		// checksum also covers the key, which the record contains.
 		r, err := wire.ParseSigned(body)
 		if err != nil {
 			return nil, err
@@ -239,7 +239,7 @@ func appendState(b []byte, name string, data []byte, tx int) []byte {
 	return b
 }
 
-// parseState reads what appendState wrote; data lies within value.
+// parseState reads a value that appendState wrote; data is a part of value.
 func parseState(value []byte) (name string, data []byte, tx uint64, err error) {
 	if len(value) < stateHead || string(value[:4]) != stateMagic {
 		return "", nil, 0, fmt.Errorf("%d bytes that are no state", len(value))

@@ -12,9 +12,9 @@ import (
 // An index is the policy of a store: which records it holds, for how long, and which ones
 // give way. It does no I/O, and has no lock and no clock.
 //
-// When it is full, what lies farthest from our own key gives way to what lies
-// nearer, or is refused: the farther a key, the more other nodes hold it. Before
-// that go remembered sequence numbers and cached copies.
+// When it is full, records far from the node's own key give way to nearer ones, or are
+// refused: the farther a key, the more other nodes hold it. Remembered sequence numbers and
+// cached copies give way first.
 type index struct {
 	self   routing.Key
 	limits Limits
@@ -74,7 +74,7 @@ func (x *index) put(now time.Time, it *Item) wire.Code {
 	}
 	old := x.rival(e.slot, e.publisher)
 	if old != nil && !old.tomb && !old.alive(t) {
-		old = x.end(old) // it only had not been swept yet
+		old = x.end(old) // it has ended, but was not swept yet
 	}
 	verdict := newer
 	if old != nil {
@@ -102,7 +102,7 @@ func (x *index) put(now time.Time, it *Item) wire.Code {
 	return x.replace(old, e, t)
 }
 
-// replace puts e in the place of old, which may be nil, if the quotas allow.
+// replace inserts e in place of old, which may be nil, if the quotas allow.
 func (x *index) replace(old, e *entry, t int64) wire.Code {
 	if old != nil {
 		x.remove(old)
@@ -209,7 +209,7 @@ func (x *index) renew(old, e *entry, noSuppress bool) {
 	}
 }
 
-// renewable reports whether e's coming changes more of old than when it was received.
+// renewable reports whether the arrival of e changes more of old than its time of receipt.
 func (old *entry) renewable(e *entry) bool {
 	return min(old.end, e.until) > old.until || old.cached && !e.cached
 }

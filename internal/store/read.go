@@ -129,8 +129,8 @@ func (r *ref) from(b *bolt.Bucket) {
 	}
 }
 
-// drop marks those that could not be read though they are still held as damaged,
-// and reports whether others were replaced meanwhile: then it is worth another try.
+// drop marks as damaged the records that could not be read although they are still held. It
+// reports whether others were replaced meanwhile, so that another try is useful.
 func (d *Disk) drop(refs []ref) (again bool) {
 	if d.unreadable() {
 		return false // none can be read, so it is not damage of single records
@@ -158,7 +158,7 @@ func (d *Disk) unreadable() bool {
 	return d.view(func(*bolt.Tx) error { return nil }) != nil
 }
 
-// load is the index's, for the rare comparison that needs a payload. It takes no
+// load reads a record for the index, for the rare comparison that needs a payload. It takes no
 // lock.
 func (d *Disk) load(e *entry) *wire.Signed {
 	if e.record != nil {

@@ -109,7 +109,7 @@ const (
 	patience = 64 // how many times its size is read of a file for what turns out to be nothing
 )
 
-// scan looks for what begins as a record or a state does, wherever it stands.
+// scan searches for the first bytes of records and states, at every offset.
 func (s *salvage) scan(size int64) error {
 	w := window{f: s.f, size: size}
 	budget, seen := size*patience, int64(0)
@@ -202,7 +202,7 @@ func (s *salvage) found(at int64, value []byte) bool {
 			return false
 		}
 		if max(r.until, r.forget) <= s.now-ms24h {
-			return true // over for so long that no clock is to blame
+			return true // ended so long ago that a wrong clock cannot be the cause
 		}
 	}
 	key := r.dbKey()

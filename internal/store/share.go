@@ -9,7 +9,7 @@ import (
 // Under one key, open and provider records of many publishers stand side by side.
 // Limits.KeyRecords and Limits.KeyBytes bound them, and this is how networks divide
 // that room. A network is the IPv4 /24 or the IPv6 /48 that a record was sent from.
-// Our own user and senders in loopback, link-local and private networks belong to no
+// The node's own user and senders in loopback, link-local and private networks belong to no
 // network: each publisher counts by itself.
 //
 // Open records are acknowledged, so no other record displaces them: they leave when
@@ -37,8 +37,8 @@ const (
 	shareBits6 = 48
 )
 
-// A crowd is whose records under one key are counted together: a network, or one
-// publisher that belongs to none.
+// A crowd is a sender whose records under one key count together: a network, or one publisher
+// that belongs to none.
 type crowd struct {
 	network   netip.Prefix
 	publisher wire.PeerID
@@ -89,9 +89,9 @@ func (x *index) fitsKey(e, old *entry) (gone []*entry, ok bool) {
 	}
 	open := e.slot.kind == wire.KindOpen
 	if open && old != nil && e.size <= old.size && (e.cached || !old.cached) {
-		return nil, true // the place is taken already
+		return nil, true // it fits into the place of the old version
 	}
-	var all, firm, mine load // firm: what does not give way to e, and mine of that
+	var all, firm, mine load // firm: records that do not give way to e; mine: those of e's crowd
 	all.add(e)
 	firm.add(e)
 	mine.add(e)
@@ -115,9 +115,9 @@ func (x *index) fitsKey(e, old *entry) (gone []*entry, ok bool) {
 	return x.displace(e, all)
 }
 
-// displace names what gives way under e's key, of which all is held with e: cached
-// copies first, then of providers the worst of whichever network has the most. It is
-// false if that is e itself.
+// displace returns the records that give way under e's key: first cached copies, then, among
+// providers, the worst record of the network with the most. It returns false if that is e
+// itself. all is the load of all records under the key, with e.
 func (x *index) displace(e *entry, all load) (gone []*entry, ok bool) {
 	list := make([]*entry, 0, all.records) // the better first
 	placed := false

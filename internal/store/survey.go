@@ -86,7 +86,7 @@ func (s *survey) run(size int64) (err error) {
 	return nil
 }
 
-// keys passes what stands in a bucket to visit.
+// keys passes the keys and values of a bucket to visit.
 func (s *survey) keys(bucket string) func(int64, leafElement) error {
 	return func(page int64, e leafElement) error {
 		if e.bucket {
