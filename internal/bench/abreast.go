@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// turns is how often ours and the floor take turns.
+// turns is how often kadquic and the floor take turns.
 const turns = 10
 
-// sample is what some operations cost.
+// sample is the cost of some operations.
 type sample struct {
 	spent
 	n    int
@@ -18,8 +18,8 @@ type sample struct {
 func (s sample) cpu(unit time.Duration) float64 { return s.per(s.n, unit) }
 func (s sample) p50(unit time.Duration) float64 { return s.took.quantile(0.5, unit) }
 
-// abreast does m of our operations and m of the floor's, c in flight, in
-// turns: whatever else the machine does meanwhile weighs on both alike.
+// abreast does m operations of kadquic and m of the floor, c in flight, in turns, so that
+// other load on the machine affects both equally.
 func abreast(ctx context.Context, m, c int, ours, floor operation) (o, f sample, err error) {
 	for _, op := range []operation{floor, ours} { // warm
 		if _, err := drive(ctx, m/turns+c, c, op); err != nil {

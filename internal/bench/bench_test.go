@@ -72,8 +72,8 @@ func within(t *testing.T, fields map[string]any, name string, low, high float64)
 	}
 }
 
-// First of all, while the heap is still: what other workloads leave to be
-// collected would count against bytes_per_contact.
+// This test runs first, while the heap is unchanged: garbage of other workloads would count
+// in bytes_per_contact.
 func TestTable(t *testing.T) {
 	f := run(t, "w3")
 	positive(t, f, "ns_per_insert", "ns_per_nearest", "table_len")

@@ -23,8 +23,8 @@ func bulk(size int64, cost spent) Bulk {
 
 const chunkSize = 128 << 10 // of a Write or Read of a bulk transfer
 
-// drain returns a handler that swallows what comes, and says so with one byte
-// after every part bytes.
+// drain returns a handler that discards the bytes it receives, and confirms every part bytes
+// with one byte.
 func drain(part int64) handler {
 	return func(str io.ReadWriteCloser) {
 		defer str.Close()

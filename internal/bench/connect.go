@@ -22,7 +22,7 @@ func connect(m int, cost spent, took latencies) Connect {
 	}
 }
 
-// Connects is what fresh connections between two nodes cost, each with the
+// Connects is the cost of fresh connections between two nodes, each with the
 // HELLO both ways and one ping.
 type Connects struct {
 	Shape

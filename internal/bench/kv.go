@@ -13,7 +13,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// KV is what storing and finding values costs in a network of n nodes.
+// KV is the cost of storing and finding values in a network of n nodes.
 type KV struct {
 	Shape
 	MeshCPU float64 `json:"mesh_cpu_us_per_rpc"` // the floor of this run
@@ -127,7 +127,7 @@ func (net *network) replicas(values []value) float64 {
 	return float64(held) / float64(len(values))
 }
 
-// tally counts what went well, and keeps the first error. The zero value
+// tally counts successes, and keeps the first error. The zero value
 // works, and goroutines may share it.
 type tally struct {
 	ok    atomic.Int64

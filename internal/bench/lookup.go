@@ -9,8 +9,8 @@ import (
 	"github.com/kadquic/kadquic/routing"
 )
 
-// Lookups is what finding the k nodes nearest to a key costs in a network of n
-// nodes, and how many of them it finds.
+// Lookups is the cost of finding the k nodes nearest to a key in a network of n nodes, and the
+// share of them that it finds.
 type Lookups struct {
 	Shape
 	MeshCPU float64 `json:"mesh_cpu_us_per_rpc"` // the floor of this run

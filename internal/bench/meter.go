@@ -25,7 +25,7 @@ func start() meter {
 	return meter{wall: time.Now(), cpu: cpuTime()}
 }
 
-// stop returns what has passed since start. It may be called again.
+// stop returns the cost since start. It may be called again.
 func (m meter) stop() spent {
 	return spent{wall: time.Since(m.wall), cpu: cpuTime() - m.cpu}
 }

@@ -118,7 +118,7 @@ type gauged struct {
 }
 
 // gauge drives m operations. An operation fails the whole only when ctx has
-// ended: what else goes wrong is for op to count.
+// ended; op counts other failures.
 func (net *network) gauge(ctx context.Context, j *job, m int, op func(ctx context.Context, i int)) (gauged, error) {
 	before := net.totals().rpcs
 	meter := start()

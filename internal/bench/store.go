@@ -147,7 +147,7 @@ func (b *storeBench) fill(ctx context.Context) error {
 	return d.Close()
 }
 
-// restart opens the store again, and gets what it holds.
+// restart opens the store again, and gets its records.
 func (b *storeBench) restart(ctx context.Context) error {
 	b.job.say("restart, and gets of every record")
 	heap, resident := liveBytes(), residentBytes()

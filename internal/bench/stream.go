@@ -14,8 +14,8 @@ import (
 
 const tripSize = 64 // bytes each way
 
-// Streams is what application streams cost on one connection between two
-// nodes, beside bare ones.
+// Streams is the cost of application streams on one connection between two nodes, beside
+// bare ones.
 type Streams struct {
 	Shape
 	Bulk
@@ -201,7 +201,7 @@ func trip(str io.ReadWriter, buf []byte) error {
 	return err
 }
 
-// echoTrips sends back what comes until the stream ends.
+// echoTrips returns all bytes it receives until the stream ends.
 func echoTrips(str io.ReadWriteCloser) {
 	defer str.Close()
 	buf := make([]byte, tripSize)

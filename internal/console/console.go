@@ -46,7 +46,7 @@ func Open(in io.Reader, out io.Writer) (*Console, error) {
 		return nil, err
 	}
 	// The editor would leave raw mode between two lines. Then the terminal would echo
-	// what is pasted, and turn its CRs into LFs.
+	// pasted text, and turn its CRs into LFs.
 	config := editor.GetConfig()
 	makeRaw := config.FuncMakeRaw
 	c.editor, c.out, c.restore = editor, editor, config.FuncExitRaw

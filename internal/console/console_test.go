@@ -156,7 +156,7 @@ func TestNarrowerAndWiderWindow(t *testing.T) {
 	w.want("> first", `read "first"`, "a message", "> the quick brown 狐 jumps over the lazy dogs!")
 }
 
-// What is shown while a line is typed stands above it.
+// Output during the typing of a line appears above that line.
 func TestMessagesWhileTyping(t *testing.T) {
 	w := openWindow(t, 40)
 	w.press("hel")
@@ -182,7 +182,7 @@ func TestPaste(t *testing.T) {
 	w.want(append(slices.Repeat([]string{"> pasted", `read "pasted"`}, 10), ">")...)
 }
 
-// What is typed while no line is read is the next line, and the terminal does not echo it.
+// Text typed while no line is read becomes the next line, and the terminal does not echo it.
 func TestTypedAhead(t *testing.T) {
 	w := openWindow(t, 40)
 	w.press("wait", "Enter")

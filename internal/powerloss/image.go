@@ -81,8 +81,8 @@ func (c *change) pieces(sector int64) (out []change) {
 	return out
 }
 
-// Unsynced counts the pieces of which it is open whether they are on the disk, when
-// what is written is cut at the borders of sectors of so many bytes.
+// Unsynced counts the pieces that may or may not be on the disk, when writes are cut at the
+// borders of sectors of the given size in bytes.
 func (v *Volume) Unsynced(sector int64) (n int) {
 	v.walk(func(f *inode) {
 		for i := range f.pending {

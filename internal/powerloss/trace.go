@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// calls are the system calls that a Volume wants to know of: those it understands,
-// and those by which something could be written behind its back.
+// calls are the system calls that a Volume needs: those it understands, and those that could
+// write without its knowledge.
 var calls = []string{
 	"openat", "close", "write", "pwrite64", "ftruncate", "fallocate", "fsync", "fdatasync", "syncfs", "sync",
 	"rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat",

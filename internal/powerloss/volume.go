@@ -64,7 +64,7 @@ func (v *Volume) Ended() {
 	v.open = nil
 }
 
-// Do takes in what happened next. An error says that it was not understood.
+// Do applies the next event. It returns an error if it does not understand the event.
 func (v *Volume) Do(e Event) (err error) {
 	sync := e.Name == "fsync" || e.Name == "fdatasync"
 	if e.Begins && sync {

@@ -33,7 +33,7 @@ type Renewal struct {
 	above   uint64       // see version
 }
 
-// Due returns what is due now, in order of key, so that a batch goes to few peers. With
+// Due returns the records that are due now, in order of key, so that a batch goes to few peers. With
 // isolated the node knows no live peer. If offline is not nil, nothing can be published, for
 // that reason, which is noted.
 func (p *Publications) Due(now time.Time, isolated bool, offline error) []Renewal {

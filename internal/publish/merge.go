@@ -8,7 +8,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Merged counts what a merge did.
+// Merged counts the results of a merge.
 type Merged struct {
 	Publications int // that are kept alive now
 	Refused      int // damaged, of another publisher, older than the current version, ended, or without room

@@ -103,7 +103,7 @@ func (x *index) hash(e *entry) *[32]byte {
 }
 
 // before reports whether e gives way before o when room is short: remembered
-// sequence numbers first, then cached copies, then by distance from our key, and
+// sequence numbers first, then cached copies, then by distance from the node's key, and
 // under one key the worse record.
 func (x *index) before(e, o *entry) bool {
 	if a, b := e.rank(), o.rank(); a != b {

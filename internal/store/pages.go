@@ -124,7 +124,7 @@ func damage(page int64, format string, args ...any) error {
 // A page is one with its header read and its overflow.
 type page struct {
 	number   uint64 // where it was found
-	id       uint64 // what it says itself
+	id       uint64 // the number that it contains
 	flags    uint16
 	count    uint16
 	overflow uint32
@@ -188,7 +188,7 @@ type leafElement struct {
 	key, value []byte
 }
 
-// leaf passes on what stands in a leaf.
+// leaf passes on the elements of a leaf.
 func (s *survey) leaf(p page, sp span, element func(page int64, e leafElement) error) error {
 	c := newContents(p)
 	var last []byte
@@ -242,7 +242,7 @@ func (sp span) holds(key, last []byte, i int) bool {
 type contents struct {
 	data  []byte
 	at    int
-	wrong bool // something lies where it should not
+	wrong bool // an element is not at its expected position
 }
 
 func newContents(p page) *contents {

@@ -50,8 +50,8 @@ func openShared(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Salvage writes what is readable of the store at path, which stays as it is, to a
-// new one at to, which must not exist. It needs nothing of the file to be whole but
+// Salvage writes the readable part of the store at path, which it does not change, to a new
+// one at to, which must not exist. It needs nothing of the file to be whole but
 // the records themselves: it looks for them at every byte, checks their checksums
 // and signatures, and of several versions keeps the newest. Records that were
 // dropped not long ago may come back; they are as valid as ever. The Report is of
@@ -92,7 +92,7 @@ type salvage struct {
 	report  Report
 }
 
-// A find is where in the file the best version so far lies.
+// A find is the position in the file of the best version so far.
 type find struct {
 	at   int64
 	size int

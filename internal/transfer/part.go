@@ -74,13 +74,13 @@ type Part struct {
 	dir   *os.Root
 	offer Offer
 	temp  string
-	ready chan struct{} // closed when what an earlier program has stored is read
+	ready chan struct{} // closed when the bytes that an earlier program stored are read
 
 	mu        sync.Mutex
 	file      *os.File // nil when the file is whole, or given up
 	sum       hash.Hash
 	have      int64
-	unchecked bool  // an earlier program stored what is here, and the sender has not continued it
+	unchecked bool  // an earlier program stored the bytes here, and the sender has not continued it
 	announced bool  // by Announce
 	err       error // why it was given up
 }
@@ -160,11 +160,11 @@ func (f *Part) reset() {
 // ErrWithdrawn means that the sender has given up its offer.
 var ErrWithdrawn = errors.New("they gave it up")
 
-// maxLoad is how long Receive waits until what an earlier program has stored is read.
+// maxLoad bounds how long Receive waits until the bytes of an earlier program are read.
 const maxLoad = 4 * time.Second
 
 // Receive handles an Ask, with the bytes that follow it on s through in, as [Copy] does,
-// and returns what to answer.
+// and returns the answer.
 func (f *Part) Receive(ctx context.Context, s net.Conn, in io.Reader, ask Ask, tell func(done int64, speed float64)) (Answer, error) {
 	select {
 	case <-f.ready:
@@ -237,7 +237,7 @@ func (f *Part) Announce() (path string, ok bool) {
 	return filepath.Join(f.dir.Name(), f.offer.Name), true
 }
 
-// Cancel gives the file up and removes what is here of it, unless it is whole or was
+// Cancel gives the file up and removes its bytes, unless it is whole or was
 // given up before; then it returns false.
 func (f *Part) Cancel(why error) bool {
 	f.mu.Lock()

@@ -49,8 +49,8 @@ func offerOf(name, text string) Offer {
 	return Offer{Name: name, Size: int64(len(text)), Sum: sumOf(text)}
 }
 
-// Whatever pieces come in whatever order, some of them twice: those that join on are
-// taken, until the file is whole.
+// Pieces come in any order, some of them twice: those that join on are taken, until the file
+// is whole.
 func TestPieces(t *testing.T) {
 	dir, path := open(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -117,7 +117,7 @@ func TestNothingStaysOfAFailure(t *testing.T) {
 	}
 }
 
-// Nothing is replaced, whenever it came.
+// No existing file is replaced, whenever it was created.
 func TestNamesAreKept(t *testing.T) {
 	dir, path := open(t)
 	p, err := Create(dir, "", offerOf("x", "hi"))
