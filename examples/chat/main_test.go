@@ -32,7 +32,7 @@ const patient = 2 * time.Minute
 
 const here = "--listen=/ip4/127.0.0.1/udp/0/quic-v1"
 
-// A person types lines into a chat and reads what comes.
+// A person types lines into a chat and reads its output.
 type person struct {
 	t     *testing.T
 	chat  *chat       // nil in a separate process

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A setup is what one end of a new cable is told, in the language of ip(8), and the
-// IPv6 addresses that it then has.
+// A setup is the configuration of one end of a new cable: commands of ip(8), and the IPv6
+// addresses that it then has.
 type setup struct {
 	end
 	text  strings.Builder

@@ -6,36 +6,36 @@
 //	boot := lab.Public("boot")
 //	home := lab.NAT("home", natlab.PortRestricted)
 //	alice := lab.Host("alice", home)
-//	bob := lab.Home("bob", natlab.Symmetric) // with a NAT of its own
+//	bob := lab.Home("bob", natlab.Symmetric) // with its own NAT
 //	out, err := bob.Command(ctx, kad, "ping", boot.IP4().String()).CombinedOutput()
 //	alice.Move(bob.NAT())
 //	home.Reset()
 //	lab.Part(home, boot)
 //
-// It is made of network namespaces, joined by links with delay, loss, a rate and an MTU
-// where a test wants them, and of rules for nftables. Programs need not know of it.
-// Nothing in it is connected to the machine's own network, which it never touches, and
-// any number of labs may be up at once. The namespaces have no names: open files of the
-// test's process hold them, so when the test ends, panics or is killed, the kernel takes
-// all of it down. The programs that a test started die with it.
+// It consists of network namespaces, links between them with delay, loss, a rate and an MTU as
+// the test needs, and nftables rules. Programs run in it unchanged. It is not connected to the
+// machine's own network and never changes it, and any number of labs may exist at the same
+// time. The namespaces have no names: only open files of the test's process hold them, so the
+// kernel removes them when the test ends, panics or is killed. The programs that a test
+// started die with it.
 //
 // It needs Linux, the packages iproute2 and nftables (and miniupnpd-nftables for
 // Options.IGD), and root; without root, a user namespace does:
 //
 //	unshare -Urn go test ./internal/natlab
 //
-// Elsewhere its tests are skipped, and say why. A developer can play with
+// Elsewhere its tests are skipped with a reason. For experiments run
 //
 //	go run ./internal/natlab/cmd/natlab -delay 20ms boot=public alice=linux bob=symmetric
 //
 // # Kinds of NAT
 //
-// What each does, as TestKinds measures it. The terms are those of RFC 4787: an
-// endpoint-independent mapping (EIM) gives an inside port one external port whoever it
-// sends to, an address- and port-dependent one (APDM) another for each destination; and
-// filtering that is endpoint-independent (EIF), address-dependent (ADF), or address-
-// and port-dependent (APDF) lets packets in from anyone, from addresses that the inside
-// has sent to, or from addresses and ports that it has.
+// The behaviour of each, as TestKinds measures it, in the terms of RFC 4787. An
+// endpoint-independent mapping (EIM) gives an internal port the same external port for all
+// destinations, an address- and port-dependent one (APDM) another for each. Filtering that is
+// endpoint-independent (EIF), address-dependent (ADF), or address- and port-dependent (APDF)
+// admits packets from all addresses, from addresses that the host has sent to, or from
+// addresses and ports that it has sent to.
 //
 //	kind             mapping  port    filtering  in the world
 //	public           none     same    EIF        a server
@@ -47,17 +47,17 @@
 //	symmetric        APDM     random  APDF       offices, pf, many mobile networks
 //	symmetric-seq    APDM     next    APDF       older symmetric NATs: predictable
 //	carrier          EIM      other   APDF       linux behind a carrier's port-restricted
-//	udp-blocked      blocked  -       -          networks that let only TCP out
-//	ipv6-firewall    none     same    APDF       IPv6 only; what lets replies in
+//	udp-blocked      blocked  -       -          networks that only pass TCP
+//	ipv6-firewall    none     same    APDF       IPv6 only; admits replies
 //
-// linux-open accepts packets to itself that nobody asked for, so one that comes before
-// the inside has sent spoils the mapping that the inside is about to have.
+// linux-open accepts unsolicited packets to itself, so one that arrives before the host has sent
+// takes the port that the host's mapping would have had.
 //
-// # What plain hole punching achieves
+// # Results of plain hole punching
 //
-// Each side learns how a server sees the other, sends there, and answers whoever gets
-// through; the row sends first. TestPunching measures it. A dot is what port
-// prediction, many sockets, port mapping, IPv6 or a relay are for.
+// Each side learns the address at which a server sees the other, sends there, and answers every
+// packet that arrives; the row sends first. TestPunching measures it. A dot needs port
+// prediction, many sockets, port mapping, IPv6 or a relay.
 //
 //	                 public full addr port linux open symm seq carrier
 //	public           +      +    +    +    +     +    +    +   +
@@ -70,6 +70,6 @@
 //	symmetric-seq    +      +    +    .    .     .    .    .   .
 //	carrier          +      +    +    +    +     .    .    .   +
 //
-// Not there: NATs whose mapping depends on the address alone, NATs with several
+// Missing: NATs whose mapping depends on the address alone, NATs with several
 // external addresses, NAT64, TCP's own quirks.
 package natlab

@@ -25,7 +25,7 @@ func (l *Lab) Host(name string, nat *NAT) *Host {
 	return h
 }
 
-// Home adds a host behind a NAT of its own, or a public one if that is the kind.
+// Home adds a host behind its own NAT, or a public host if that is the kind.
 func (l *Lab) Home(name string, kind Kind, options ...Options) *Host {
 	l.t.Helper()
 	if kind == Public {

@@ -1,6 +1,6 @@
 package natlab
 
-// A Kind is a kind of NAT, or of what else stands between a host and the internet.
+// A Kind is a kind of NAT or of another box between a host and the internet.
 type Kind int
 
 // The kinds. The package's documentation says what each does.
@@ -45,13 +45,13 @@ const (
 	anyone
 )
 
-// A behaviour is what a kind of NAT does.
+// A behaviour describes a kind of NAT.
 type behaviour struct {
 	name      string
 	mapping   mapping
 	filtering filtering
 	ports     Ports
-	open      bool // accepts packets to itself that nobody asked for
+	open      bool // accepts unsolicited packets to itself
 	noUDP     bool
 }
 

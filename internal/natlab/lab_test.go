@@ -34,8 +34,8 @@ func gone(t *testing.T, pid int) {
 	}
 }
 
-// sleep starts a program on a host, with a child of its own, and returns the child's
-// number. The test must outlive the lab, which is to end them.
+// sleep starts a program with a child on a host, and returns the child's process ID. The test
+// must outlive the lab, which ends them.
 func sleep(t *testing.T, h *Host) int {
 	t.Helper()
 	cmd := h.Command(context.Background(), "sh", "-c", "sleep 1000 & echo $!; wait")

@@ -13,10 +13,9 @@ import (
 	"time"
 )
 
-// A namespace is a network of its own: interfaces, routes, rules, and the sockets
-// made in it. This process holds it by an open file and nothing else does, so there is
-// nothing to sweep up: however the process ends, the kernel then takes the namespace
-// down, with every interface in it.
+// A namespace is a separate network: interfaces, routes, rules, and the sockets made in it. Only
+// an open file of this process holds it, so no cleanup is necessary: however the process ends,
+// the kernel removes the namespace with every interface in it.
 type namespace struct {
 	file *os.File
 	path string // of the file, for other processes

@@ -25,17 +25,17 @@ type Options struct {
 	LAN string
 	// IPv6 adds a routed /64 behind a firewall that lets replies in: a home with both.
 	IPv6 bool
-	// IGD maps ports for those who ask, by UPnP IGD, NAT-PMP and PCP. It needs
-	// miniupnpd: the test is skipped where that is not installed.
+	// IGD maps ports on request, by UPnP IGD, NAT-PMP and PCP. It needs miniupnpd; without
+	// it the test is skipped.
 	IGD bool
 	// Hairpin lets inside hosts reach each other by their external addresses.
 	Hairpin bool
 	// Timeout is after how long without a packet a mapping is forgotten, in whole
 	// seconds. If zero, 60 s: RFC 4787 §4.3 asks for 2 minutes, and many do less.
 	Timeout time.Duration
-	// Ports are the external ones. If zero, those of the kind.
+	// Ports chooses the external ports. If zero, as the kind does.
 	Ports Ports
-	// Link is the way to the internet. If zero, that of Config.
+	// Link is the uplink to the internet. If zero, that of Config.
 	Link Link
 }
 
@@ -157,17 +157,17 @@ func (n *NAT) connect(o Options) error {
 	return err
 }
 
-// Reset makes the NAT forget its mappings and whom they let in, as a reboot does. One
-// with Options.IGD forgets the ports that it mapped on request, and says so by its
-// epoch (RFC 6886 §3.6, RFC 6887 §8.5).
+// Reset makes the NAT forget its mappings and filters, as a reboot does. With Options.IGD it also
+// forgets the ports that it mapped on request, and resets its epoch (RFC 6886 §3.6, RFC 6887
+// §8.5).
 func (n *NAT) Reset() {
 	n.lab.t.Helper()
 	n.lab.must(n.reset(), "reset %s", n.name)
 }
 
-// ForgetPorts makes a NAT with Options.IGD lose the ports that it mapped on request, and
-// its mappings, as when its firewall is loaded anew: what maps ports lives on, does not
-// notice, and its epoch goes on.
+// ForgetPorts makes a NAT with Options.IGD lose its mappings and the ports that it mapped on
+// request, as a reload of its firewall does: the mapping daemon does not notice, and its
+// epoch goes on.
 func (n *NAT) ForgetPorts() {
 	n.lab.t.Helper()
 	n.lab.must(n.ns.nft(flushIGD), "take out the mapped ports of %s", n.name)

@@ -30,9 +30,9 @@ func (n *Node) IP4() netip.Addr { return n.ip4 }
 // IP6 is the node's IPv6 address, of a NAT the outside one; not valid if it has none.
 func (n *Node) IP6() netip.Addr { return n.ip6 }
 
-// Command is exec.CommandContext, on this node. Files, users and environment are
-// those of the test; only the network differs. The process gets signals and gives its
-// exit status as it would without a lab, and it dies when the test does.
+// Command is exec.CommandContext on this node. Files, users and environment are those of the
+// test; only the network differs. Signals and exit status work as without a lab, and the
+// process dies with the test.
 func (n *Node) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	// Each of the two becomes the next; so the process is the program's.
 	words := []string{"--net=" + n.ns.path, "--", "env", ownerVariable + "=" + owner(), name}
@@ -67,8 +67,7 @@ func (n *Node) Dial(ctx context.Context, network, address string) (c net.Conn, e
 	return c, err
 }
 
-// Cut lets nothing more through the node's uplink, either way. Nobody is told: sends
-// still succeed.
+// Cut drops all packets on the node's uplink, in both directions. Sends still succeed.
 func (n *Node) Cut() {
 	n.lab.t.Helper()
 	n.lab.must(n.uplink.cut(), "cut %s off", n.name)
@@ -80,9 +79,9 @@ func (n *Node) Restore() {
 	n.lab.must(n.uplink.restore(), "restore the uplink of %s", n.name)
 }
 
-// Counters count a node's UDP packets that crossed its uplink, and their bytes with IP
-// and UDP headers. What a program sends in one go by segmentation offload, and a link
-// without Delay, Jitter, Loss or Rate leaves in one piece, counts as one packet.
+// Counters count a node's UDP packets that crossed its uplink, and their bytes with IP and UDP
+// headers. A batch that a program sends by segmentation offload counts as one packet on a link
+// without Delay, Jitter, Loss or Rate, which does not split it.
 type Counters struct {
 	InPackets, InBytes   int
 	OutPackets, OutBytes int

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// A lab is made of what only Linux has. Elsewhere New skips the test.
+// A lab needs Linux. On other systems New skips the test.
 
 func unshareNet() (*os.File, error)      { return nil, errors.ErrUnsupported }
 func inNet(*os.File, func() error) error { return errors.ErrUnsupported }

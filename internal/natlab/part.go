@@ -7,8 +7,8 @@ type Place interface{ place() *Node }
 
 func (n *Node) place() *Node { return n }
 
-// Part lets nothing more pass between two places that are on the internet themselves,
-// either way, nor what is behind them; all others reach both. Nobody is told.
+// Part drops all packets between two places on the internet, in both directions, and between the
+// hosts behind them. All others still reach both.
 func (l *Lab) Part(a, b Place) {
 	l.t.Helper()
 	one, other := l.partable(a), l.partable(b)

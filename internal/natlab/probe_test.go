@@ -73,7 +73,7 @@ func (s *socket) receive(until time.Time) (packet, bool) {
 	}
 }
 
-// await reads until a token comes; it returns what came, in order, and whether the
+// await reads until a token arrives. It returns the packets in order, and whether the
 // token is the last of it.
 func (s *socket) await(token []byte) (got []packet, ok bool) {
 	until := time.Now().Add(patience)
@@ -115,9 +115,9 @@ func (v *server) observe(t *testing.T, s *socket, which int) netip.AddrPort {
 	return got[len(got)-1].from
 }
 
-// arrivals is what has come to s, whose mapped address the server has observed at its
-// first socket, until now: it sends a packet that surely arrives, and takes what came
-// before it.
+// arrivals returns the packets that have reached s until now. mapped is the address of s that
+// the server has observed at its first socket: arrivals sends a packet there that surely
+// arrives, and returns the packets before it.
 func (v *server) arrivals(t *testing.T, s *socket, mapped netip.AddrPort) []packet {
 	t.Helper()
 	got, ok := s.await(v.sockets[0].send(mapped))
@@ -135,7 +135,7 @@ func (v *server) arrivals(t *testing.T, s *socket, mapped netip.AddrPort) []pack
 	}
 }
 
-// from is whence a token came, if it is among the packets.
+// from returns the source of a token, if it is among the packets.
 func from(got []packet, token []byte) (netip.AddrPort, bool) {
 	i := slices.IndexFunc(got, func(p packet) bool { return bytes.Equal(p.data, token) })
 	if i < 0 {
@@ -191,7 +191,7 @@ func (v *server) filtering(t *testing.T, s *socket) string {
 }
 
 // punch is plain hole punching: each side learns how the server sees the other, both
-// send there, a first, and answer whoever gets through.
+// send there, a first, and answer every packet that arrives.
 func (v *server) punch(t *testing.T, a, b *socket) bool {
 	t.Helper()
 	seenA, seenB := v.observe(t, a, 0), v.observe(t, b, 0)

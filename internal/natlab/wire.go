@@ -54,7 +54,7 @@ func (w *wire) carry(from, to *os.File, link Link) {
 		due    time.Time
 		packet []byte
 	}
-	under := make(chan parcel, 1<<14) // way; what is more is lost
+	under := make(chan parcel, 1<<14) // packets in flight; further ones are lost
 	w.wg.Go(func() {
 		defer close(under)
 		plan := schedule{link: link}

@@ -18,9 +18,12 @@ import (
 // clean lists the folders to check, relative to the module, without subfolders.
 // Add a folder when its comments, error texts and documents are clean.
 var clean = []string{
-	"cmd/kad", "examples/echo", "internal/background", "internal/control", "internal/lan", "internal/lookup",
-	"internal/peerkey", "internal/portmap", "internal/prosecheck", "internal/punch", "internal/search",
-	"internal/sim", "internal/swarm", "internal/traversal", "peerstore", "quic", "routing", "wire",
+	"cmd/kad", "examples/echo", "examples/hello", "examples/routing", "internal/background",
+	"internal/bench", "internal/console", "internal/control", "internal/field", "internal/filelock",
+	"internal/lan", "internal/lookup", "internal/natlab", "internal/natlab/cmd/natlab", "internal/peerkey",
+	"internal/peerref", "internal/portmap", "internal/prosecheck", "internal/publish",
+	"internal/punch", "internal/search", "internal/sim", "internal/swarm",
+	"internal/transfer", "internal/traversal", "nodetest", "peerstore", "quic", "routing", "wire",
 }
 
 // A phrase is a pattern of words and the better term. Matching ignores case.

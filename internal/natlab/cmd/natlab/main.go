@@ -1,10 +1,10 @@
-// Natlab builds a laboratory of NATs, says how to run commands on its hosts, and keeps
-// it until it is interrupted.
+// Natlab builds a laboratory of NATs, prints how to run commands on its hosts, and keeps it until
+// it is interrupted.
 //
 //	natlab [-delay D] [-loss P] NAME=KIND[,OPTION...]...
 //
-// The kinds are those of package natlab, public among them; every other host gets a NAT
-// of its own. The options are ipv6, igd and hairpin.
+// The kinds are those of package natlab, and public. Each host that is not public gets a separate
+// NAT. The options are ipv6, igd and hairpin.
 package main
 
 import (
