@@ -22,7 +22,7 @@ var clean = []string{
 	"internal/bench", "internal/console", "internal/control", "internal/field", "internal/filelock",
 	"internal/lan", "internal/lookup", "internal/natlab", "internal/natlab/cmd/natlab", "internal/peerkey",
 	"internal/peerref", "internal/portmap", "internal/prosecheck", "internal/publish",
-	"internal/punch", "internal/search", "internal/sim", "internal/swarm",
+	"internal/punch", "internal/reach", "internal/relay", "internal/search", "internal/sim", "internal/simnet", "internal/swarm",
 	"internal/transfer", "internal/traversal", "nodetest", "peerstore", "quic", "routing", "wire",
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// By IPv4 and by IPv6 apart, addresses where nobody gets in are left out once
-// others are known to be good, and those come first.
+// For IPv4 and IPv6 separately, unreachable addresses are left out once others are known to be
+// reachable, which come first.
 func TestAddressesByVerdict(t *testing.T) {
 	at := func(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 	s := New(Config{})
@@ -50,7 +50,7 @@ func TestAddressesByVerdict(t *testing.T) {
 	want("the other works", "9.9.9.9:1", "[2600::2]:1", "[2600::1]:1", "192.168.1.7:1")
 }
 
-// One who asks in its name counts once, and so does one network: not many of one.
+// The peers of one network count once, however many they are.
 func TestOneNetworkIsNotBelieved(t *testing.T) {
 	var v Verdict
 	now := time.Unix(1e9, 0)

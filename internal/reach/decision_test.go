@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A node serves until it is known that nobody gets in, and while it is not known
-// everywhere; one that does not know any more stays what it is for a while.
+// A node is a server until it is known to be unreachable at every address. Without a verdict it
+// keeps its mode for a while.
 func TestDecision(t *testing.T) {
 	var d Decision
 	start := time.Unix(1e9, 0)

@@ -9,8 +9,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Of three public nodes, whoever names whom and in whatever order, three count as soon
-// as each has named another one; and one liar counts once, whomever it names.
+// Of three public nodes three failures count as soon as each has named another node, in any
+// order and combination. A liar counts once, no matter which peers it names.
 func TestThreeNodesAreEnough(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	network := func(i byte) netip.Prefix { return SiteOf(ipv4(9, i, 1, 1)) }

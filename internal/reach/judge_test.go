@@ -8,7 +8,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// What an incoming connection proves: of whom, and at which of our addresses.
+// An inbound connection proves an address reachable only under the conditions of OnInbound.
 func TestWhatAnEntryProves(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	own, outside, mapped := netip.MustParseAddrPort("8.8.8.8:1"), netip.MustParseAddrPort("7.7.7.7:2"), netip.MustParseAddrPort("7.7.7.7:3")
@@ -52,7 +52,7 @@ func TestWhatAnEntryProves(t *testing.T) {
 	}
 }
 
-// Three who could not say no; who has come in since they were asked refutes them.
+// Three failures mean No, until a stranger connects that refutes them.
 func TestWhoeverComesInRefutesThoseWhoCouldNot(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	at := netip.MustParseAddrPort("8.8.8.8:1")

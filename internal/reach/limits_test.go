@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Who asks too often, or for too many, waits.
+// A network that asks too often, or about too many networks, must wait.
 func TestDialBackShares(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	count := func(b *Limits, n int, third bool, from, to func(int) netip.Addr) (allowed int) {

@@ -21,9 +21,9 @@ const (
 	window = 5
 )
 
-// mapping concludes from the votes of public peers what stands before the socket
-// that most of one family have seen, and returns how many votes that were. isOwn
-// tells the node's own addresses.
+// mapping derives, from the votes of public peers, the NAT in front of the socket that most voters
+// of one family have seen, and returns the number of these votes. isOwn reports whether an
+// address is one of the node's own.
 func (v *votes) mapping(is4 bool, isOwn func(netip.AddrPort) bool) (wire.Mapping, int) {
 	seen := make(map[uint16][]vote)
 	var most []vote

@@ -14,8 +14,8 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func iface(prefix string) Interface { return Interface{Prefix: netip.MustParsePrefix(prefix)} }
 
-// dockerHost is a machine with a LAN, a tunnel, and many bridges of containers, whose
-// addresses are smaller numbers than that of the LAN. Some have several IPv6 addresses.
+// dockerHost is a machine with a LAN, a tunnel, and many container bridges, whose addresses sort
+// before the LAN's. Some have several IPv6 addresses.
 func dockerHost() (all []Interface) {
 	all = append(all, iface("127.0.0.1/8"), iface("10.8.0.2/24"))
 	for i := range 12 {
@@ -55,7 +55,7 @@ func TestAddrsNameTheLAN(t *testing.T) {
 	if want := []string{"192.168.7.1", "10.8.0.2", "172.17.0.1"}; !slices.Equal(order, want) {
 		t.Errorf("private addresses begin %v, want %v", order, want)
 	}
-	// Some container sees the node at a bridge: that comes before those that nobody uses.
+	// A container sees the node at a bridge: that address comes before unused ones.
 	s.Vote(netip.MustParseAddr("172.21.0.9"), 4774, netip.MustParseAddrPort("172.21.0.1:4774"), noon)
 	i := slices.IndexFunc(s.Candidates(noon), func(p Candidate) bool { return p.scope() == ScopePrivate })
 	if at := s.Candidates(noon)[i+1].At.Addr().String(); at != "172.21.0.1" {

@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Three rounds soon, then each five minutes while nothing is known; each half an hour
-// once it is. Who comes in unbidden stands in for a round.
+// Three rounds follow soon, then one every five minutes without a verdict, and one every half
+// hour with one. An unsolicited connection replaces a round.
 func TestWhenRoundsAreDue(t *testing.T) {
 	at := netip.MustParseAddrPort("8.8.8.8:1")
 	start := time.Unix(1e9, 0)

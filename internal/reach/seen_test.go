@@ -19,7 +19,7 @@ func TestLooksNATed(t *testing.T) {
 		name string
 		own  netip.AddrPort
 		seen []netip.AddrPort // by one network each
-		yes  bool             // somebody came in
+		yes  bool             // a stranger connected
 		want bool
 	}{
 		{"nobody has said", own, nil, false, false},

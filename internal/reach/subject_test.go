@@ -9,8 +9,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Asked about are the public addresses, and what whoever is asked sees where there is
-// none on which two agree.
+// The subjects are the public addresses, and SeenBy where no two networks agree on one.
 func TestSubjects(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	s := New(Config{})
@@ -35,8 +34,8 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-// Who is asked first: whose word is new; while there is a hurry, who was not asked yet;
-// else who was sent something, so that the others become strangers.
+// The first peers to ask are those whose report is new; then, in a hurry, those that were not
+// asked yet, otherwise those that were sent something, so that the others become strangers.
 func TestWhoIsAskedFirst(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	at := netip.MustParseAddrPort("8.8.8.8:1")

@@ -136,8 +136,8 @@ func TestMapping(t *testing.T) {
 }
 
 // Ports at random in the small block that a carrier gives to a subscriber (RFC 7753)
-// hardly ever look sequential, however many peers have said which they see; those of a
-// NAT that gives the next port do, though it serves others, too, in between.
+// hardly ever look sequential, however many peers vote. The ports of a NAT that allocates the next
+// port do, although it serves other hosts in between.
 func TestPortBlocks(t *testing.T) {
 	const trials = 400
 	outside := ipv4(8, 8, 8, 8)

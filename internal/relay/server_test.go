@@ -54,7 +54,7 @@ func to(id wire.PeerID, content string) []byte {
 	return Datagram{Kind: Whole, Peer: id, Content: []byte(content)}.Append(nil)
 }
 
-// said checks what a peer got last, and from whom.
+// said checks the last packet that a peer got, and its sender.
 func (w *wireTap) said(t *testing.T, n int, from wire.PeerID, content string) {
 	t.Helper()
 	if len(w.got) != n {
@@ -101,7 +101,7 @@ func TestCallOpensTheWay(t *testing.T) {
 	a.said(t, 1, bob, "hello yourself")
 	s.Forward(bob, Datagram{From: true, Peer: alice, Content: []byte("as if relayed")}.Append(nil), noon)
 
-	// A third has no part in it, and nobody calls the caller by it.
+	// A third peer is not part of it, and the caller cannot be called.
 	c := &wireTap{}
 	s.Attach(carol, net24(3), c)
 	s.Forward(carol, to(alice, "psst"), noon)
@@ -285,8 +285,8 @@ func TestFloodThroughOnePair(t *testing.T) {
 	}
 }
 
-// Many pairs flood from many networks: the whole stays within its rate, and two
-// who talk lose nothing. Those of one network share what a network may have.
+// Many pairs flood from many networks: the relay stays within its rate, and a quiet pair loses
+// nothing. The peers of one network share its limit.
 func TestFloodOfManyPairs(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -332,7 +332,7 @@ func TestFloodOfManyPairs(t *testing.T) {
 	}
 }
 
-// Calls are limited by who calls from where, and by who is called.
+// Calls are limited by the network of the caller and by the callee.
 func TestCallLimits(t *testing.T) {
 	s, _, _ := pairOn(t, Limits{})
 	answered := 0
@@ -389,7 +389,7 @@ func TestOneNetworkLeavesRoom(t *testing.T) {
 	if got := calls(9000, 30); got != 0 {
 		t.Errorf("%d more than 64 speak with one peer", got)
 	}
-	// Whoever spoke with it goes on to, and when they have done there is room again.
+	// Existing flows go on, and when they end there is room again.
 	if _, err := s.Call(peerID(0), bob, noon); err != nil {
 		t.Error(err)
 	}

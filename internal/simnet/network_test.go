@@ -139,7 +139,7 @@ func TestLossIsFixedBySeed(t *testing.T) {
 func TestPartitionHeals(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, n *Network) {
 		a, b, c := n.Listen(alice), n.Listen(bob), n.Listen(carol)
-		n.Partition([]netip.AddrPort{alice, bob}) // carol, whom nobody names, is apart
+		n.Partition([]netip.AddrPort{alice, bob}) // carol is in no group and so apart
 		send(t, a, bob, "within")
 		if got := receive(t, b); got != "within from 192.0.2.1:4774" {
 			t.Errorf("within one side: %s", got)
@@ -225,7 +225,7 @@ func TestCloseEndsReadAndFreesAddress(t *testing.T) {
 	})
 }
 
-// A socket nobody reads must hold up neither its senders nor Close.
+// An unread socket must block neither its senders nor Close.
 func TestCloseWithUnreadPackets(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, n *Network) {
 		a, b := n.Listen(alice), n.Listen(bob)

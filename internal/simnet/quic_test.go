@@ -72,7 +72,7 @@ func echo(t *testing.T, n *Network) *quicgo.Conn {
 	return c
 }
 
-// roundTrip sends b and returns what comes back.
+// roundTrip sends b and returns the reply.
 func roundTrip(t *testing.T, c *quicgo.Conn, b []byte) []byte {
 	t.Helper()
 	s, err := c.OpenStreamSync(t.Context())

@@ -16,8 +16,8 @@ var _ simnet.Router = (*router)(nil)
 // AddNode is part of simnet.Router; Network.Listen does it.
 func (r *router) AddNode(net.Addr, simnet.PacketReceiver) {}
 
-// SendPacket delivers p, or not. It never fails: the sender learns nothing of what
-// happens on the way.
+// SendPacket delivers or drops p. It never fails, because a sender does not learn the fate of its
+// packets.
 func (r *router) SendPacket(p simnet.Packet) error {
 	from, ok := addrPort(p.From)
 	to, ok2 := addrPort(p.To)
