@@ -53,7 +53,7 @@
 // linux-open accepts unsolicited packets to itself, so one that arrives before the host has sent
 // takes the port that the host's mapping would have had.
 //
-// # Results of plain hole punching
+// # What plain hole punching achieves
 //
 // Each side learns the address at which a server sees the other, sends there, and answers every
 // packet that arrives; the row sends first. TestPunching measures it. A dot needs port
