@@ -218,7 +218,7 @@ func (n *Node) fill(ctx context.Context, joined []*lookup.Outcome) {
 		wg.Go(func() {
 			defer func() { <-places }()
 			out.ApplyReferrals(id)
-			ctx, cancel := context.WithTimeout(ctx, n.softTimeout(query{Contact: n.refs.Of(id).Contact()}))
+			ctx, cancel := context.WithTimeout(ctx, n.softTimeout(lookup.Query{Contact: n.refs.Of(id).Contact()}))
 			defer cancel()
 			n.link(ctx, id) // dial records a failure; it continues for dialLinger
 		})

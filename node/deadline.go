@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -33,7 +34,7 @@ const (
 // round-trip and handshake times. A STORE adds storeAllowance and four deviations, because
 // a needless second STORE is expensive. A silent peer is queried again with minTimeout,
 // so that it does not delay the lookup.
-func (n *Node) softTimeout(q query) time.Duration {
+func (n *Node) softTimeout(q lookup.Query) time.Duration {
 	ceiling := n.config.RPCTimeout
 	if q.Addr.IsSilent(time.Now(), silentFor) {
 		return min(minTimeout, ceiling)
@@ -65,7 +66,7 @@ func (n *Node) storeAllowance() time.Duration {
 // peer to query: twice the network's timeout, so that the loss of one packet each way
 // does no harm, and together with the deadline at least minWait. For a silent peer it is
 // practically zero.
-func (n *Node) patience(q query) time.Duration {
+func (n *Node) patience(q lookup.Query) time.Duration {
 	if q.Addr.IsSilent(time.Now(), silentFor) {
 		return 1
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/kadquic/kadquic/internal/background"
 	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -248,24 +249,12 @@ func (d *delivery) ask(ctx context.Context, m wire.Message, size, cost int) (wir
 		_, answer, err := n.request(ctx, d.to, m)
 		d.waited += time.Since(start)
 		if busy < maxBusy && errors.Is(err, wire.CodeBusy) {
-			if err := pause(ctx, time.Second<<busy); err != nil {
+			if err := background.Sleep(ctx, time.Second<<busy); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		d.asked += cost
 		return answer, err
-	}
-}
-
-// pause waits for d. If ctx ends first, pause returns its cause.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/background"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -102,7 +103,7 @@ func (n *Node) handOver(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if pause(ctx, handOverAfter/2+rand.N(handOverAfter)) != nil {
+		if background.Sleep(ctx, handOverAfter/2+rand.N(handOverAfter)) != nil {
 			return
 		}
 		now := time.Now()

@@ -351,7 +351,7 @@ func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
 		}
 		// ghosts returns the outcome of a lookup in which l's peer has named peers that do not exist.
 		ghosts := func(first, count int) *lookup.Outcome {
-			out, err := n.lookups.Run(t.Context(), lookup.Lookup{Target: n.key, Ask: func(_ context.Context, _ query, out *lookup.Outcome) (lookup.Reply, error) {
+			out, err := n.lookups.Run(t.Context(), lookup.Lookup{Target: n.key, Ask: func(_ context.Context, _ lookup.Query, out *lookup.Outcome) (lookup.Reply, error) {
 				for i := range count {
 					ghost := wire.Contact{ID: idOf(testKey(first + i)), Addrs: []wire.Addr{wire.AddrFrom(host(first + i))}}
 					out.AddReferrals(l, []wire.Contact{ghost})

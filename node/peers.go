@@ -65,8 +65,8 @@ func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, conne
 	key := n.refs.Of(id).Key
 	var mu sync.Mutex
 	out, err := n.lookups.Run(ctx, lookup.Lookup{Kind: "find peer", Target: key,
-		Options: lookupOptions{Quorum: quorum},
-		Ask: func(ctx context.Context, q query, out *lookup.Outcome) (lookup.Reply, error) {
+		Options: lookup.Options{Quorum: quorum},
+		Ask: func(ctx context.Context, q lookup.Query, out *lookup.Outcome) (lookup.Reply, error) {
 			p, nodes, err := n.lookups.FindNode(ctx, q.Addr.ID, key)
 			if err != nil {
 				return lookup.Reply{}, err

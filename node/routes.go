@@ -14,10 +14,8 @@ import (
 
 // The words of package routing, with the contacts of this package.
 type (
-	contact       = peerref.Contact
-	query         = routing.Query[*peerref.Ref]
-	lookupOptions = routing.LookupOptions[*peerref.Ref]
-	table         = routing.Table[*peerref.Ref]
+	contact = peerref.Contact
+	table   = routing.Table[*peerref.Ref]
 )
 
 // routes is the node's routing table (Kademlia §2.2). Goroutines may share it.

@@ -5,6 +5,7 @@ package background
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // A Group is all goroutines of one object. Make it with [NewGroup]. Goroutines may share it.
@@ -99,6 +100,18 @@ func (s *Slots) Go(f func()) bool {
 // TryGo runs f in a goroutine of the group, if a slot is free. It returns false when none
 // is, and after Stop.
 func (s *Slots) TryGo(f func()) bool { return s.TryAcquire() && s.Go(f) }
+
+// Sleep waits for d. If ctx ends first it returns the cause.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // A Wake wakes one waiting goroutine, and remembers one call of Set for a goroutine that is
 // not waiting yet. Make it with [NewWake]. Goroutines may share it.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestNothingStartsAfterStop(t *testing.T) {
@@ -67,4 +68,20 @@ func TestWakeRemembersOneSet(t *testing.T) {
 		t.Error("two wakes from one receive")
 	default:
 	}
+}
+
+func TestSleepEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		if err := Sleep(t.Context(), time.Minute); err != nil || time.Since(start) != time.Minute {
+			t.Errorf("a minute took %v: %v", time.Since(start), err)
+		}
+		gone := errors.New("gone")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(gone) })
+		start = time.Now()
+		if err := Sleep(ctx, time.Hour); !errors.Is(err, gone) || time.Since(start) != time.Second {
+			t.Errorf("Sleep took %v after its context ended: %v", time.Since(start), err)
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/background"
 	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
@@ -71,7 +72,7 @@ func (s *Searcher) decide(ctx context.Context, r *wire.Signed, seq uint64) (wire
 		}
 		err := s.StoreAt(ctx, arbiter, r, &seq)
 		for wait := busyWait; errors.Is(err, s.Busy) && wait < maxBusyWait; wait *= 2 { // another writer waits for the same arbiter
-			if pause(ctx, wait) != nil {
+			if background.Sleep(ctx, wait) != nil {
 				break
 			}
 			err = s.StoreAt(ctx, arbiter, r, &seq)
@@ -87,18 +88,6 @@ func (s *Searcher) decide(ctx context.Context, r *wire.Signed, seq uint64) (wire
 		causes[arbiter] = err
 	}
 	return wire.PeerID{}, Stored{Alone: out.Answered() == 0, Answered: out.Answered(), Causes: causes}, ErrNoArbiter
-}
-
-// pause waits for d, or until ctx ends, whose error it returns then.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // arbiters returns the nodes of which the first that answers decides: the nearest nodes
