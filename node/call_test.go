@@ -92,8 +92,8 @@ func (l *pathLog) trace() *Trace {
 	}
 }
 
-// A call connects by the relay within two round trips, goes on straight, and nobody is
-// told of the made-up address.
+// A call connects through the relay within two round trips and moves to a direct path. The virtual
+// address is told to no peer.
 func TestCall(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		var log pathLog
@@ -153,8 +153,8 @@ func TestCall(t *testing.T) {
 	})
 }
 
-// Who was called calls back, to heal, by the relay that the call came by. The caller has
-// no place there: that fails, and what goes by the relay is none the worse for it.
+// For an ICE restart the callee calls back through the relay of the call. The caller has no
+// reservation there, so the call fails, which does not disturb the relayed packets.
 func TestCalledBackWithoutAPlace(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
@@ -210,8 +210,8 @@ func TestCallByTheLastRelay(t *testing.T) {
 	})
 }
 
-// Somebody is being dialled where it is not; the user says by whom it is relayed, and
-// does not wait for that dial.
+// While a peer is being dialled at a dead address, the user adds its relay. The dial uses the relay
+// at once.
 func TestATicketIsUsedAtOnce(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})
@@ -280,7 +280,7 @@ func TestARelayAtHandIsTakenFirst(t *testing.T) {
 	})
 }
 
-// When nobody speaks any more, nothing of a call is left.
+// After the conversation has ended, nothing of a call is left.
 func TestCallsLeaveNothing(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})

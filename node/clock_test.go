@@ -87,7 +87,7 @@ func TestNotFoundByAWrongClock(t *testing.T) {
 	})
 }
 
-// Those who lie about their clocks do not end what we publish.
+// Peers that lie about their clocks do not end our publications.
 func TestLiarsDoNotEndPublications(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{RecordTTL: time.Hour})

@@ -195,8 +195,8 @@ func TestOperationsEndWithTheNode(t *testing.T) {
 	})
 }
 
-// A caller who stops waiting gets the error of the context, soon, and blames
-// nobody.
+// An operation whose context ends returns the error of the context soon, and reports no peer as
+// failed.
 func TestOperationsEndWithTheirContext(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, peer := s.nodes[2], s.nodes[1].ID()
@@ -216,8 +216,7 @@ func TestOperationsEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// A node that closes says so: nobody has to find out. One that is killed does
-// not.
+// A node that closes says goodbye to its peers. One that is killed does not.
 func TestCloseSaysGoodbye(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]

@@ -10,8 +10,8 @@ import (
 	"github.com/kadquic/kadquic/internal/simnet"
 )
 
-// A rule is a sentence of SPEC.md that says must, or that something breaks the
-// rules, or a row of the table of what a receiver does with what it does not like.
+// A rule is a sentence of SPEC.md with "must" or "breaks the rules", or a row of the table of a
+// receiver's reactions to invalid frames.
 type rule struct {
 	sentence string // some words of it, found in no other rule
 	test     func(t *testing.T, n *Node, s *testNetwork)

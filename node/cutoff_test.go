@@ -58,8 +58,8 @@ func TestPutWaitsForTheJoin(t *testing.T) {
 	})
 }
 
-// The first node of a network stores by itself: nobody has told it of others. Nor does
-// it wait for those that are itself, on a list that is the same for all.
+// The first node of a network stores a record alone, because it knows no other peers. It does not
+// wait for its own address in a bootstrap list that is the same for all nodes.
 func TestPutOfTheFirstNode(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		first := s.nodes[0]
@@ -72,8 +72,8 @@ func TestPutOfTheFirstNode(t *testing.T) {
 	})
 }
 
-// The sentence of UDP is for silence only: where a machine answers that nobody listens,
-// or with another key, UDP gets through.
+// The error says that UDP seems to be blocked only after silence. If a machine answers that the
+// port is closed, or with another key, UDP works.
 func TestBootstrapErrorOfSilence(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.make(Config{Bootstrap: []ma.Multiaddr{wire.JoinPeer(wire.AddrFrom(host(0)), idOf(testKey(9)))}})

@@ -19,7 +19,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// nowhere is a bootstrap list with nobody in it, which the swarm does not fill.
+// nowhere is an empty bootstrap list, which testNetwork does not replace.
 var nowhere = []ma.Multiaddr{}
 
 // again starts a node in the place of the i-th, which has ended: the same
@@ -50,8 +50,8 @@ func TestPeersOnAFullDisk(t *testing.T) {
 	})
 }
 
-// A node that has ended, in order or not, comes back with its records, its peers
-// and what it publishes, and finds its network without a bootstrap list.
+// A node that was closed or killed restarts with its records, peers and publications, and finds its
+// network without a bootstrap list.
 func TestRestart(t *testing.T) {
 	for name, end := range map[string]func(*Node) error{"closed": (*Node).Close, "killed": (*Node).Kill} {
 		t.Run(name, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestRestart(t *testing.T) {
 				if p := n.Published(); len(p) != 1 || p[0].Key != routing.KeyOf("ours") {
 					t.Errorf("published: %+v", p)
 				}
-				// What it publishes is signed anew: it ends a day from now.
+				// Its publications are signed again, and end in a day.
 				time.Sleep(time.Minute)
 				v, err := s.nodes[5].GetWith(ctx, routing.KeyOf("ours"), GetOptions{Quorum: 13})
 				if err != nil || string(v.Data) != "published" || time.Until(v.Expiry) < 24*time.Hour-2*time.Minute {
@@ -99,8 +99,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// The first of a network, to whom the others came, finds them again however soon
-// it is killed after that.
+// The first node of a network finds the nodes that have joined through it again, however soon it is
+// killed afterwards.
 func TestFirstNodeRestarts(t *testing.T) {
 	data := t.TempDir()
 	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
@@ -117,7 +117,7 @@ func TestFirstNodeRestarts(t *testing.T) {
 	})
 }
 
-// A node that ended alone starts at once, and is found by whoever knows it.
+// A node that ended without peers starts at once, and peers that know it find it.
 func TestRestartAlone(t *testing.T) {
 	data := t.TempDir()
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
@@ -231,8 +231,8 @@ func TestWithdrawnOutlivesPublished(t *testing.T) {
 	})
 }
 
-// A backup is taken while the node runs, and merged into another of the same
-// identity: what is newer there stays.
+// A backup is made while the node runs, and merged into another node with the same identity, whose
+// newer records stay.
 func TestBackupAndMerge(t *testing.T) {
 	dir := t.TempDir()
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {

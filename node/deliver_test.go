@@ -223,7 +223,7 @@ func TestSlowReceiversHoldUpNobody(t *testing.T) {
 		wg.Go(func() {
 			r := n.newReplication(freshRecords(records))
 			r.run(t.Context(), []route{
-				{s.stranger(2).id, numbers(3000)}, // of whom nothing is known
+				{s.stranger(2).id, numbers(3000)}, // an unknown peer
 				{idOf(testKey(1000)), numbers(3000)},
 				{slow.id, numbers(3000)},
 				{s.nodes[1].ID(), numbers(3000)},

@@ -82,7 +82,7 @@ const testsMay = `
 	github.com/google/go-cmp pgregory.net/rapid go.uber.org/goleak github.com/rogpeppe/go-internal
 `
 
-// And those of single packages.
+// Further imports of the tests of single packages.
 const testsOfMay = `
 	wire             wire/pb
 	node             quic google.golang.org/protobuf github.com/quic-go/quic-go golang.org/x/net

@@ -88,7 +88,7 @@ func TestWrongPeerAndWrongNetwork(t *testing.T) {
 	})
 }
 
-// Admit keeps strangers out, whoever dials.
+// Admit refuses strangers, no matter which side dials.
 func TestAdmit(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		friend := idOf(testKey(2))
@@ -167,7 +167,7 @@ func TestAPeerThatMovedIsFound(t *testing.T) {
 		if err := again.Start(within(t, time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		// n is a client, so nobody tells it: it thinks that the peer is where it was.
+		// n is a client and gets no notice: it still has the old address of the peer.
 		n.Disconnect(mover.ID())
 		if c, err := n.Dial(within(t, time.Minute), mover.ID(), "/x"); err != nil {
 			t.Errorf("dial: %v", err)
@@ -177,9 +177,8 @@ func TestAPeerThatMovedIsFound(t *testing.T) {
 	})
 }
 
-// Whom we know no address of has not failed: the next who names it may know
-// better. Nor has whom we gave up dialling, as the pool does when the peer's own
-// dial came first.
+// A peer without a known address has not failed, because another peer may know one. Neither has a
+// peer whose dial was given up because its own dial arrived first.
 func TestDialsThatBlameNobody(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
@@ -266,8 +265,8 @@ func TestABusyContactIsAlive(t *testing.T) {
 	})
 }
 
-// A peer that is silent is found out also by those who do not wait for it. Who
-// hurries blames nobody.
+// A silent peer is reported as failed even if the operation no longer waits for it. An operation
+// that ends early reports no peer.
 func TestSilentStrangerIsFoundOut(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, gone, slow := s.nodes[0], s.nodes[1], s.add(Config{Mode: ModeClient})

@@ -74,7 +74,7 @@ func (a *askers) addAt(at netip.AddrPort) {
 	a.add(c)
 }
 
-// firewalled adds a node with a public address that not everybody reaches.
+// firewalled adds a node with a public address behind a filter.
 func (a *askers) firewalled(c Config, filter lets) (*Node, *home) {
 	a.t.Helper()
 	at := host(len(a.nodes))
@@ -104,8 +104,8 @@ func await(t *testing.T, limit time.Duration, what string, cond func() bool) {
 	}
 }
 
-// Who joins knows at once that it can be reached, though a second later it has met
-// everybody there is.
+// A node that joins learns at once that it is reachable, although a second later it has contacted
+// every peer.
 func TestAServerIsFoundReachable(t *testing.T) {
 	inAskingSwarm(t, 5, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, a *askers) {
 		start := time.Now()
@@ -133,8 +133,8 @@ func TestAServerIsFoundReachable(t *testing.T) {
 	})
 }
 
-// A firewall lets in whom the node has sent to. Others say that they cannot, and it
-// is a client a few seconds after it came; when the firewall is gone, a server again.
+// A firewall admits only peers that the node has sent to. Others report failures, and the node is a
+// client a few seconds after it has joined. Without the firewall it is a server again.
 func TestAFirewalledNodeIsAClient(t *testing.T) {
 	inAskingSwarm(t, 5, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, a *askers) {
 		var events []string
@@ -187,7 +187,7 @@ func TestAFilterOpenToWhoeverWasCalled(t *testing.T) {
 	})
 }
 
-// Modes that the user gave never change; who is told to serve asks all the same.
+// A configured mode never changes. A configured server asks for dial-backs all the same.
 func TestModesThatWereGivenStay(t *testing.T) {
 	inAskingSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		server, _ := a.firewalled(Config{Mode: ModeServer}, letsPorts)

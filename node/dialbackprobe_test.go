@@ -45,8 +45,8 @@ func newVictim(t *testing.T, n *simnet.Network, at netip.AddrPort, answers bool)
 
 func (v *victim) addr() wire.Addr { return wire.AddrFrom(v.at) }
 
-// Nobody makes a node send a stranger more bytes than he sends himself, neither the
-// one who is asked for a dial back nor the third who dials, whatever is answered.
+// No peer can make a node send more bytes to a stranger than the peer sends itself, neither the node
+// that is asked for a dial-back nor the third one that dials, whatever the answers are.
 func TestNobodyIsPestered(t *testing.T) {
 	inAskingSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		for i, c := range []struct {
@@ -94,8 +94,8 @@ func TestNobodyIsPestered(t *testing.T) {
 	})
 }
 
-// What may not be dialled is not; neither are clients, private networks, or nodes
-// without sockets for it, of use.
+// A dial-back is refused for addresses that may not be dialled, and by clients, private networks
+// and nodes without suitable sockets.
 func TestDialBackRefused(t *testing.T) {
 	inAskingSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		x := a.stranger(0)
@@ -178,7 +178,7 @@ func TestPurse(t *testing.T) {
 	p.Close()
 }
 
-// A node that closes waits for nobody whom it dials for others.
+// Close does not wait for dial-backs that are in progress.
 func TestCloseEndsDialBack(t *testing.T) {
 	inAskingSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		x := a.stranger(0) // who takes connections and never says HELLO

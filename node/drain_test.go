@@ -84,8 +84,7 @@ func closeAfterWriting(t *testing.T, s *testNetwork, size int, accepted bool, la
 	}
 }
 
-// A stream that begins just before Close has been heard of by nobody: it is waited for
-// like any other.
+// Close also waits for a stream that began just before, which the peer has not seen yet.
 func TestCloseLetsPeersReadNewStreams(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -169,8 +168,8 @@ func leaveUnread(s *testNetwork) net.Conn {
 	return accepted
 }
 
-// Two nodes that close at once do not wait for each other, and whoever reads hears that
-// the other leaves.
+// Two nodes that close at the same time do not wait for each other, and a reader learns that the other
+// side leaves.
 func TestCloseOfBothEnds(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		ln := s.listen(0, "/x")

@@ -34,7 +34,7 @@ func TestTheSenderIsWhoTLSSays(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, other := s.nodes[0], s.nodes[1]
 		x, victim := s.stranger(0), s.stranger(1)
-		// It presents a genuine record of somebody else, with its own address.
+		// It presents a valid record of another peer, with its own address.
 		value, err := wire.PeerInfo{Mode: wire.ModeServer, Addrs: []wire.Addr{wire.AddrFrom(x.at)}}.Value()
 		if err != nil {
 			t.Fatal(err)
@@ -83,8 +83,8 @@ func TestAPutCostsNoPings(t *testing.T) {
 	})
 }
 
-// The ancestor refreshed random keys of anybody's range. Ours lie in the
-// bucket's own, one for each bucket that had no lookup for an hour.
+// A refresh looks up a random key in the range of each bucket without a lookup for an hour. The
+// Rust ancestor chose keys outside the range.
 func TestRefreshAimsAtItsOwnRanges(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		for range 16 {
@@ -135,7 +135,7 @@ func TestRefreshIsHourly(t *testing.T) {
 // A node does not enter its own table, nor dial itself, whoever names it.
 func TestANodeIsNeverInItsOwnTable(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
-		// One bootstrap list for everybody names the node itself as well.
+		// A bootstrap list for all nodes names the node itself as well.
 		self := wire.JoinPeer(wire.AddrFrom(host(1)), wire.PeerID(testKey(1)[32:]))
 		n := s.add(Config{Bootstrap: append(s.addrs(0), self)})
 		x := s.stranger(0)
@@ -199,8 +199,7 @@ func TestOnePeerOneEntry(t *testing.T) {
 	})
 }
 
-// After dials that crossed there are two connections for a while; neither is left to who
-// disconnects.
+// After crossing dials there are two connections for a while. Disconnect closes both.
 func TestDisconnectAfterCrossingDials(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		a, b := s.nodes[0], s.nodes[1]
@@ -262,7 +261,7 @@ func TestOneDeadRoundLosesNothing(t *testing.T) {
 	})
 }
 
-// Get looks at what the node holds itself, and asks nobody when that will do.
+// Get reads the local store first, and sends no request if that suffices.
 func TestGetSeesTheLocalStore(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[1], routing.KeyOf("at hand")

@@ -92,7 +92,7 @@ func TestGarbageStopsNothing(t *testing.T) {
 			}
 		}
 
-		// And what is no QUIC at all.
+		// Packets that are not QUIC.
 		socket := s.net.Listen(host(2000))
 		for range 100 {
 			socket.WriteTo(noise[:rand.IntN(1200)], net.UDPAddrFromAddrPort(host(0)))
@@ -101,8 +101,8 @@ func TestGarbageStopsNothing(t *testing.T) {
 	})
 }
 
-// A frame that is none of ours in its body, or whose body breaks a rule, is
-// answered, and the frames after it are not affected (SPEC.md).
+// A frame of unknown type, or whose body breaks a rule, is answered, and does not affect later
+// frames (SPEC.md).
 func TestInvalidRequestsAreAnswered(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		k := s.stranger(0).meet(s.nodes[0])
@@ -169,8 +169,8 @@ func TestNoRemoteKill(t *testing.T) {
 	})
 }
 
-// Replies that nobody asked for are passed over, also those with the number of
-// a request under way to somebody else.
+// Unsolicited replies are ignored, also those with the number of a pending request to another
+// peer.
 func TestRepliesNobodyAskedFor(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
@@ -193,8 +193,8 @@ func TestRepliesNobodyAskedFor(t *testing.T) {
 	})
 }
 
-// A peer that asks and asks and reads no answer loses its connection once a
-// megabyte waits for it: what others can make us keep is bounded.
+// A peer that sends requests and reads no answers loses its connection once a megabyte of answers
+// waits, so that it cannot fill the memory.
 func TestUnreadRepliesEndTheConnection(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
@@ -221,8 +221,7 @@ func TestUnreadRepliesEndTheConnection(t *testing.T) {
 	})
 }
 
-// Nobody can keep a node busy with requests: beyond 50 in a second, and 200 at
-// once, they are refused.
+// Requests of a peer beyond 50 per second, with a burst of 200, are refused.
 func TestTooManyRequestsAreRefused(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)

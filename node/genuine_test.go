@@ -91,7 +91,7 @@ func TestPeerRecordsAreVerifiedBeforeTheyAreTold(t *testing.T) {
 	})
 }
 
-// A signature is checked once for each record, and not before somebody is told of it.
+// The signature of a peer record is verified once, when the record is first passed on.
 func TestPeerRecordsAreVerifiedOnce(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)

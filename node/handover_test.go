@@ -44,8 +44,7 @@ func TestANewcomerIsHandedItsRecords(t *testing.T) {
 	})
 }
 
-// Who was cut off for a while is told what it has missed, as soon as it is found
-// to be back.
+// A holder that was cut off gets the records that it has missed as soon as it answers again.
 func TestWhoWasCutOffCatchesUp(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(8, 8)

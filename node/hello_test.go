@@ -103,9 +103,8 @@ func TestHelloRecordsAreVerified(t *testing.T) {
 	})
 }
 
-// A record ends at an absolute time, so a put by a clock that is far off is
-// refused at once, in words; those who tell no clock, and a single one who tells
-// another, count for nothing.
+// A record ends at an absolute time, so a put with a wrong clock is refused at once, with a reason.
+// Peers that send no clock, and a single peer with another clock, do not count.
 func TestPutByAWrongClock(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
@@ -131,7 +130,7 @@ func TestPutByAWrongClock(t *testing.T) {
 	})
 }
 
-// A client serves nobody, so nobody can join through one.
+// A client answers no requests, so no node can join through it.
 func TestNobodyJoinsThroughAClient(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.add(Config{Mode: ModeClient, Bootstrap: []ma.Multiaddr{}})

@@ -40,8 +40,8 @@ func TestRecords(t *testing.T) {
 	})
 }
 
-// Durability tells of each of the k nearest what it holds, who is behind, and
-// who does not answer.
+// Durability reports for each of the k nearest its version, whether it is behind, and whether it
+// answers.
 func TestDurability(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for range 9 {

@@ -9,8 +9,8 @@ import (
 	"github.com/kadquic/kadquic/internal/simnet"
 )
 
-// What stands before a node of a simulated network lets in packets from anybody,
-// from the addresses that the node has sent to, or from their ports.
+// lets is the filtering of the NAT or firewall in front of a simulated node: it admits packets from all
+// addresses, from addresses that the node has sent to, or from their ports only (RFC 4787 §5).
 type lets int
 
 const (
@@ -29,7 +29,7 @@ type home struct {
 
 	mu        sync.Mutex
 	filter    lets
-	by        map[netip.AddrPort]net.PacketConn // for whom came by a port that is mapped
+	by        map[netip.AddrPort]net.PacketConn // by the source that came through a mapped port
 	forwarded net.PacketConn
 	sockets   map[netip.AddrPort]net.PacketConn // by destination; all have one if not each
 	sent      map[netip.AddrPort]time.Time      // when last
@@ -120,7 +120,7 @@ func (h *home) readForwarded(s net.PacketConn) {
 	}
 }
 
-// opens changes whom the home lets in.
+// opens changes the filtering.
 func (h *home) opens(filter lets) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -41,8 +41,8 @@ func (s *testNetwork) valuesOf(n *Node, key routing.Key) map[wire.PeerID]bool {
 	return got
 }
 
-// A key has room for 300 publishers, and what a put says is what can be read back, by
-// every way of reading.
+// A key has room for 300 publishers, and every way of reading returns the records that puts have
+// acknowledged.
 func TestHotKeyHoldsWhatPutsSay(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addHot(8, store.Limits{})
@@ -71,8 +71,8 @@ func TestHotKeyHoldsWhatPutsSay(t *testing.T) {
 	})
 }
 
-// Where a key's room is used up puts say so: they count the holders that have the
-// record and that a reader asks, no others, and what they counted stays.
+// When the room of a key is used up, puts say so: they count only holders that have the record and
+// that readers ask, and acknowledged records stay.
 func TestFullKeyIsToldOf(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addHot(10, store.Limits{KeyRecords: 64})

@@ -14,7 +14,7 @@ import (
 func TestDialByID(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for range 12 {
-			s.add(Config{K: 3}) // so that nobody knows everybody
+			s.add(Config{K: 3}) // so that no node knows all others
 		}
 		client := s.add(Config{K: 3, Mode: ModeClient})
 		found := 0
@@ -77,8 +77,8 @@ func TestIdleConnectionsCloseAndReopen(t *testing.T) {
 	})
 }
 
-// A request that crosses the idle close on the wire is sent again: nobody sees
-// the difference, at any moment around it.
+// A request that crosses the idle close on the wire is sent again. The caller does not notice, at
+// whichever moment around the close it sends.
 func TestRequestsAcrossAnIdleClose(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		a, b := s.nodes[0], s.nodes[1]

@@ -27,8 +27,8 @@ func signed(t *testing.T, i int, r wire.Record) *wire.Signed {
 	return s
 }
 
-// tampered is s with some bytes replaced by as many others: with its signature
-// as it was, or signed anew by the i-th key. wire.Sign would refuse to.
+// tampered returns s with some bytes replaced by as many others, with the old signature or signed
+// by the i-th key, which wire.Sign would refuse.
 func tampered(t *testing.T, s *wire.Signed, from, to []byte, i int) *wire.Signed {
 	t.Helper()
 	out := &wire.Signed{Payload: bytes.Replace(s.Payload, from, to, 1), Signature: s.Signature}
@@ -107,8 +107,8 @@ func TestBadRecordsAreRefused(t *testing.T) {
 	})
 }
 
-// A peer that answers every question with forged records poisons nobody: what
-// is got was signed by who is said to have.
+// A peer that answers every request with forged records deceives no reader: gets return only records
+// with a valid signature of their publisher.
 func TestForgedAnswersAreNotBelieved(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[0], routing.KeyOf("truth")
@@ -161,12 +161,12 @@ func TestForgedAnswersAreNotBelieved(t *testing.T) {
 	})
 }
 
-// A peer may name whom it likes: it cannot make us dial addresses of our own
-// house, nor keep a lookup busy, nor out of its true result.
+// A peer that names bogus contacts cannot make a node dial addresses in its private network, keep a
+// lookup busy, or change its result.
 func TestBogusContactsLeadNowhere(t *testing.T) {
 	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[0], routing.KeyOf("target")
-		inside := []wire.Addr{ // where somebody listens, who counts knocks
+		inside := []wire.Addr{ // where a socket counts packets
 			wire.AddrFrom(netip.MustParseAddrPort("127.0.0.1:4774")),
 			wire.AddrFrom(netip.MustParseAddrPort("192.168.1.1:4774")),
 			wire.AddrFrom(netip.MustParseAddrPort("10.0.0.1:4774")),
@@ -217,8 +217,8 @@ func TestBogusContactsLeadNowhere(t *testing.T) {
 	})
 }
 
-// Contacts that do not exist, at addresses that might, cost a lookup some time
-// and not its result. Nobody who did not answer gets into a table.
+// Contacts that do not exist cost a lookup some time, but not its result. A peer that did not answer
+// enters no table.
 func TestGhostsAreNotMet(t *testing.T) {
 	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[0], routing.KeyOf("target")
@@ -243,8 +243,8 @@ func TestGhostsAreNotMet(t *testing.T) {
 	})
 }
 
-// A peer whose answers break the rules has not answered. One that gives none is
-// waited for no longer than RPCTimeout, and that only where nobody takes its place.
+// A peer whose answers break the rules has not answered. A lookup waits for a silent peer at most
+// RPCTimeout, and only if no other peer can replace it.
 func TestPeersThatDoNotAnswer(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]

@@ -166,8 +166,8 @@ func (c churn) run(t *testing.T) {
 	})
 }
 
-// Nodes die without a word and others come in their place, several generations
-// of them: what was put lives on, and is found.
+// Nodes die silently and others replace them, for several generations: all records survive and are
+// found.
 func TestRecordsOutliveTheirHolders(t *testing.T) {
 	churn{nodes: 16, k: 6, records: 30, gets: 4, session: 20 * time.Minute, lasts: 40 * time.Minute, seed: 1}.run(t)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A node that stands behind a NAT itself, as far as it can tell, is no relay: those
-// who call by it would not reach it. Once a peer sees it where it is, it may be.
+// A node that seems to be behind a NAT does not relay, because callers would not reach it. Once a peer
+// sees it at one of its own addresses, it may relay.
 func TestBehindANATNobodyRelays(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]

@@ -13,8 +13,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A client puts and gets, and nobody's table keeps it, nor does it hold
-// anything for others.
+// A client puts and gets, is in no peer's table, and holds no records for others.
 func TestAClientIsNobodysContact(t *testing.T) {
 	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		client := s.add(Config{Mode: ModeClient})
@@ -51,7 +50,7 @@ func TestAClientStoresNothing(t *testing.T) {
 	})
 }
 
-// A server that comes back as a client is nobody's contact any more.
+// A server that returns as a client leaves all tables.
 func TestAServerThatBecomesAClient(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)
@@ -69,8 +68,7 @@ func TestAServerThatBecomesAClient(t *testing.T) {
 	})
 }
 
-// A client whom nobody answers says so: it never claims to have stored, or that
-// there is nothing.
+// A client without an answer reports that: it never claims that a value was stored or does not exist.
 func TestALoneClient(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		client := s.make(Config{Mode: ModeClient})
@@ -133,8 +131,7 @@ func TestFindPeer(t *testing.T) {
 	})
 }
 
-// Whoever is told of a mode may take its time: others decide meanwhile, and what they
-// decide is told after that.
+// While a slow listener handles one change of mode, later changes wait, and are reported in order.
 func TestModesAreToldInOrder(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		var told []Mode

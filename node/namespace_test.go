@@ -32,8 +32,8 @@ var short = Namespace{Validate: func(v Value) error {
 	return nil
 }}
 
-// What the rules of a namespace refuse is not put, nor held, nor believed. Other
-// names are nobody's business.
+// A record that the rules of a namespace refuse is neither put, held nor returned. The rules do not
+// apply to other names.
 func TestNamespaceRulesHoldForPutsHoldersAndReaders(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		rules := Config{Namespaces: map[string]Namespace{"chat": short}}
@@ -70,8 +70,8 @@ func TestNamespaceRulesHoldForPutsHoldersAndReaders(t *testing.T) {
 	})
 }
 
-// An open record with a name lies under its name's key; one who asks by name is
-// given no others.
+// An open record with a name is stored under the key of the name, and a get by name returns no
+// others.
 func TestOpenRecordsHaveNames(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		name := []byte("/chat/room")
@@ -113,8 +113,8 @@ func TestAValidatorThatPanics(t *testing.T) {
 	})
 }
 
-// A validator that never returns holds up neither the requests of others, nor,
-// for more than a second, those of the peer that sent the record, nor Close.
+// A validator that never returns delays neither requests of other peers nor Close, and requests of the
+// peer that sent the record for at most a second.
 func TestAValidatorThatBlocks(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		never := make(chan struct{})

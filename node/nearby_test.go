@@ -95,7 +95,7 @@ func TestPeersNearAreMet(t *testing.T) {
 	})
 }
 
-// One who lies of peers near costs a few dials at a time, and hides nobody.
+// False reports of nearby peers cost a few dials at a time, and hide no real ones.
 func TestLiesOfPeersNear(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		real := s.nodes[0]

@@ -9,14 +9,13 @@ import (
 	"github.com/kadquic/kadquic/quic"
 )
 
-// A node whose machine sends from another address than before has moved: it connects
-// anew to some of its peers, and what they said of where it is no longer counts. The
-// task that looks finds out. To send from the same address is no move, and neither is it
-// that there is no address any more.
+// A node whose machine sends from another address than before has moved: it connects again to some of
+// its peers, and earlier reports of its address no longer count. The same address is not a
+// move, and neither is the loss of all addresses.
 func TestAMoveIsNoticed(t *testing.T) {
 	here, elsewhere := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.9.9.9")
 	for name, c := range map[string]struct {
-		to, from netip.Addr // whither the machine was asked to send, and whence it did
+		to, from netip.Addr // the destination, and the source address that the machine chose
 		moved    bool
 	}{
 		"moved":          {here, elsewhere, true},

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/net/nettest"
 )
 
-// Streams keep the rules of net.Conn, whichever end dialled. Over loopback and in real
-// time: nettest uses timeouts of its own.
+// Streams obey the rules of net.Conn, on both ends. The test runs over loopback in real time, because
+// nettest has its own timeouts.
 func TestStreamsAreNetConns(t *testing.T) {
 	start := func(bootstrap ...ma.Multiaddr) *Node {
 		n, err := New(Config{Listen: loopback, Bootstrap: bootstrap})

@@ -43,8 +43,7 @@ func (s *testNetwork) getAll(first int, values map[routing.Key]string) {
 	}
 }
 
-// Fifty nodes put and get, and go on when fifteen of them die without a word:
-// nothing is lost, nobody is told.
+// Fifty nodes put and get, and go on after fifteen of them have died silently. No value is lost.
 func TestFiftyNodesAndThirtyPercentSilentDeaths(t *testing.T) {
 	inSwarm(t, 50, simnet.Options{Delay: 50 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		values := s.putAll(25)
@@ -68,7 +67,7 @@ func TestFivePercentLossAndAPartitionThatHeals(t *testing.T) {
 		far := s.nodes[25:]
 		s.net.Partition(hosts(0, 25), hosts(25, 50))
 		time.Sleep(3 * time.Minute)
-		// Each half works on by itself: what is put there is found there.
+		// Each half goes on alone: a value that is put there is found there.
 		key := routing.KeyOf("put while apart")
 		if _, err := far[3].Put(within(t, time.Minute), key, []byte("far")); err != nil {
 			t.Fatalf("put in one half: %v", err)

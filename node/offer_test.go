@@ -11,7 +11,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// asker is a stranger whom nobody asks anything.
+// asker is a client that gets no requests.
 func (s *testNetwork) asker(i int) *stranger {
 	x := s.stranger(i)
 	x.hello.Mode = wire.ModeClient
@@ -84,9 +84,8 @@ func TestOffersAreLimited(t *testing.T) {
 	})
 }
 
-// A node that knows more than k others nearer to a key keeps a copy for a while,
-// and says that it is not to be counted. It wants the record still, for it may
-// be one of the nearest by then.
+// A node that knows more than k nearer ones keeps a cached copy for a while, and answers TOO_FAR. It
+// still wants the record when it is offered, because it may be one of the k nearest by then.
 func TestACacheIsNotCounted(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(12, 3)
@@ -112,8 +111,7 @@ func TestACacheIsNotCounted(t *testing.T) {
 	})
 }
 
-// A put goes on to those nearer whom a too distant node names, and does not count
-// that one.
+// A put goes on to the nearer nodes that a distant node names, and does not count the distant one.
 func TestAPutDoesNotCountCaches(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(1, 3)

@@ -41,7 +41,7 @@ func TestManyPairsOnOneRelay(t *testing.T) {
 				slowest = max(slowest, time.Since(began))
 				mu.Unlock()
 				c.SetDeadline(time.Time{})
-				talks.Go(func() { // somebody says something every three seconds
+				talks.Go(func() { // one side sends every three seconds
 					defer c.Close()
 					for b := make([]byte, 1); ; {
 						select {

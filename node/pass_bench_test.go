@@ -10,9 +10,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// What one look through 100,000 records costs: for those that are due, once a
-// minute, and for what a newcomer is an heir to. The table is locked for a key,
-// or 64, at a time.
+// The cost of a pass over 100,000 records: for those that are due, once a minute, and for those that a
+// newcomer should hold. The table is locked for one key, or 64, at a time.
 func BenchmarkPass(b *testing.B) {
 	n, err := New(Config{Key: testKey(0)})
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A relay that says that somebody calls and calls takes neither that one's share of
-// calls, which are signed, nor that of those who call by other relays.
+// A relay that invents calls uses up neither the share of the claimed caller, whose calls are
+// signed, nor that of callers through other relays.
 func TestARelayThatMakesUpCalls(t *testing.T) {
 	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob := s.add(Config{Mode: ModeClient}), s.relayed()

@@ -15,8 +15,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Where the router says that it lets others in is told to nobody until they have been
-// seen to come in, or to see us there.
+// A mapped address is announced only after peers have connected to it, or see the node there.
 func TestMappedAddressesAreTriedFirst(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
@@ -79,7 +78,7 @@ func TestPrivateMappings(t *testing.T) {
 	}
 }
 
-// Which sockets are to be mapped.
+// The sockets that get a port mapping.
 func TestWhatIsMapped(t *testing.T) {
 	defer func(before func(portmap.Config) *portmap.Mapper) { newMapper = before }(newMapper)
 	for _, c := range []struct {

@@ -66,8 +66,7 @@ func found(t *testing.T, n *Node, key routing.Key) map[wire.PeerID]Provider {
 	return all
 }
 
-// Who provides something is found by somebody who has never heard of it, and
-// can be called at once.
+// A provider is found by a peer that has never met it, which can dial it at once.
 func TestProvide(t *testing.T) {
 	inSwarm(t, 30, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a book")
@@ -127,8 +126,7 @@ func TestProvideAgain(t *testing.T) {
 	})
 }
 
-// What nobody provides is one error, not a silence; other kinds under the key
-// are none.
+// FindProviders of a key without providers yields one error. Records of other kinds do not count.
 func TestNoProviders(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("?")
@@ -182,8 +180,7 @@ func TestProvidersPaged(t *testing.T) {
 	})
 }
 
-// Pages have everybody once, in order, and fit the frame beside as many
-// contacts as there may be.
+// Pages hold each provider once, in order, and fit the frame beside the largest number of contacts.
 func TestProviderPages(t *testing.T) {
 	key := routing.KeyOf("x")
 	var contacts []wire.Contact
@@ -235,7 +232,7 @@ func TestProviderPages(t *testing.T) {
 	})
 }
 
-// A caller who has seen enough ends the search, at once.
+// Breaking off the loop ends the search at once.
 func TestFindProvidersBreak(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a book")
@@ -258,7 +255,7 @@ func TestFindProvidersBreak(t *testing.T) {
 	})
 }
 
-// When the context ends, who was found stands, and its error comes last.
+// When the context ends, the providers found so far are yielded, and its error comes last.
 func TestFindProvidersCancelled(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a book")
@@ -346,7 +343,7 @@ func TestStopProviding(t *testing.T) {
 	})
 }
 
-// A providerLiar has more providers than anybody holds, all genuine, to lie about.
+// A providerLiar lies about more valid providers than a node holds.
 type providerLiar struct {
 	t     *testing.T
 	crowd []*wire.Signed
@@ -367,14 +364,14 @@ func pageOf(records []*wire.Signed, after wire.PeerID) (page []*wire.Signed) {
 	return page
 }
 
-// A peer that lies about providers wastes little of our time, hides nobody that
-// others know, and makes us believe nothing that was not signed.
+// A peer that lies about providers costs little time, hides no provider that other peers know, and
+// gets no unsigned record accepted.
 func TestProviderLiars(t *testing.T) {
 	key := routing.KeyOf("a book")
 	for name, c := range map[string]struct {
 		lie   func(x *providerLiar, m wire.GetProviders) wire.Message
 		asks  int // how often it is asked at most
-		found int // providers of its own that we find
+		found int // its own providers that the search finds
 		takes time.Duration
 	}{
 		"another key": {func(x *providerLiar, m wire.GetProviders) wire.Message {
@@ -477,8 +474,8 @@ func TestProviderLiars(t *testing.T) {
 	}
 }
 
-// A signed record may come from anywhere: nobody in public can make us knock at
-// doors of our own house, neither by telling us nor by storing it here.
+// A signed record may come from anywhere: a public peer cannot make a node dial addresses in its
+// private network, neither by naming them nor by storing them here.
 func TestProvidersInOurOwnHouse(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("a trap")

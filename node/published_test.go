@@ -132,8 +132,8 @@ func (s *testNetwork) addWith(d *stateMap, c Config) *Node {
 	return n
 }
 
-// A record with a life of its own ends then. It is nowhere in the list, and ends
-// what was there.
+// A record with a TTL ends then. It is not in the list of publications, and ends an earlier
+// publication.
 func TestATTLIsNeverRenewed(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		d := &stateMap{}
@@ -165,8 +165,7 @@ func TestRecordsOfAnotherPublisherAreNotRenewed(t *testing.T) {
 	})
 }
 
-// A put of the same kind and key takes the place of what was published; one that
-// nobody took does not.
+// A put of the same kind and key replaces the publication, unless no peer has stored it.
 func TestAPutReplacesThePublication(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Mode: ModeClient, RecordTTL: time.Hour})
@@ -194,8 +193,7 @@ func TestAPutReplacesThePublication(t *testing.T) {
 	})
 }
 
-// What is unpublished is gone in a minute, but for content, which is left to
-// end.
+// An unpublished record is gone within a minute, except content, which expires.
 func TestUnpublish(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		d := &stateMap{}
@@ -259,8 +257,8 @@ func TestUnpublishOnAFullDisk(t *testing.T) {
 	})
 }
 
-// What was published goes on after a restart, signed anew, with a higher
-// sequence number; also when the clock has gone back meanwhile.
+// Publications go on after a restart, signed again with a higher sequence number, also if the clock
+// has gone back meanwhile.
 func TestPublishedGoesOnAfterARestart(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		d, me := new(stateMap), Config{Key: testKey(100), RecordTTL: 6 * time.Hour}

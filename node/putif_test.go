@@ -61,7 +61,7 @@ func TestPutIf(t *testing.T) {
 	})
 }
 
-// A renewal is no new version: who has read the former may replace it.
+// A renewal is not a new version: a reader of the earlier one may replace it.
 func TestPutIfAfterARenewal(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{RecordTTL: time.Hour})
@@ -180,7 +180,7 @@ func TestPutIfWithAnArbiterWhoIsNew(t *testing.T) {
 	})
 }
 
-// A version that has ended is remembered, so that nobody takes its place unknown.
+// An expired version is remembered, so that compare-and-set does not overlook it.
 func TestPutIfRemembersWhatHasEnded(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[1]

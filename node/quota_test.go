@@ -11,7 +11,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Who comes by two connections, or comes again, may ask as much as who stays.
+// A peer with two connections, or a new one, has the same quota as one that stays.
 func TestRequestsAreCountedByPeer(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)

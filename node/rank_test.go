@@ -14,7 +14,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// bridges are addresses of a host's containers, which nobody else reaches.
+// bridges returns addresses of a host's containers, which no peer reaches.
 func bridges() (all []netip.AddrPort) {
 	for i := range 10 {
 		all = append(all, netip.MustParseAddrPort(fmt.Sprintf("172.%d.0.1:4774", 17+i)))

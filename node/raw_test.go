@@ -65,7 +65,7 @@ func (s *testNetwork) rawPeer(i int, certs ...tls.Certificate) *rawPeer {
 func rawCertificate(t *testing.T, key crypto.Signer) tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	// Who has signed it does not matter.
+	// The issuer does not matter.
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), testKey(1))
 	if err != nil {
 		t.Fatal(err)

@@ -9,12 +9,12 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// deadAddrs are addresses at which nobody listens, and nobody says so.
+// deadAddrs are addresses that do not answer at all.
 func deadAddrs() []wire.Addr {
 	return []wire.Addr{wire.AddrFrom(host(500)), wire.AddrFrom(host(501))}
 }
 
-// oldRecord is what a peer signed about itself an hour ago.
+// oldRecord is a peer record that was signed an hour ago.
 func oldRecord(t *testing.T, of int, info wire.PeerInfo) *wire.Signed {
 	t.Helper()
 	value, err := info.Value()

@@ -20,8 +20,8 @@ func reachOf(n *Node, at netip.AddrPort) OwnAddr {
 	return OwnAddr{}
 }
 
-// Whoever connects from where nothing was sent to shows that an address is
-// within reach: who joined last knows it of nobody, the first of all others.
+// An unsolicited connection proves an address reachable: the first node of a network learns it from
+// all later ones, the last node from none.
 func TestWhoComesInShowsTheWay(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		time.Sleep(time.Second)
@@ -45,7 +45,7 @@ func TestWhoComesInShowsTheWay(t *testing.T) {
 	})
 }
 
-// Who comes by IPv6 does not show that IPv4 lets anybody in, whatever it says.
+// A connection over IPv6 proves nothing about IPv4, whatever the peer claims.
 func TestWhoCameByAnotherFamilyShowsNothing(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.strangerAt(10, netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x26, 1, 15: 1}), 4774))
@@ -57,8 +57,8 @@ func TestWhoCameByAnotherFamilyShowsNothing(t *testing.T) {
 	})
 }
 
-// Who was sent something in the last ten minutes may come through a filter that
-// is open to nobody else.
+// A peer to which something was sent in the last ten minutes proves nothing, because a filter may be
+// open to it alone.
 func TestWhoWasCalledShowsNothing(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]

@@ -14,9 +14,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// What NATs do to a node: who lets everybody in makes a server of it, at the address
-// where others see it; who does not, a client. Where each peer sees it at another
-// port, no two agree on an address, and it knows all the same.
+// Behind a NAT with endpoint-independent filtering a node becomes a server at its external address,
+// behind others a client. It also decides where each peer sees it at another port.
 func TestNATs(t *testing.T) {
 	for name, c := range map[string]struct {
 		filter  lets
@@ -57,8 +56,8 @@ func TestNATs(t *testing.T) {
 	}
 }
 
-// One liar, asked or dialling, makes a client of nobody, in three hours; in ten with
-// -life.long.
+// One liar, as the asked peer or the third one, turns no server into a client within three hours (ten
+// with -life.long).
 func TestOneLiarIsNotBelieved(t *testing.T) {
 	inAskingSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		var lies atomic.Int32
@@ -86,9 +85,9 @@ func TestOneLiarIsNotBelieved(t *testing.T) {
 	})
 }
 
-// One that is all whom a public node knows, and lies of where it sees it, too, makes a
-// client of it only after thorough asking, and only until others are there: until then
-// nothing tells the lie from a firewall.
+// A liar that is the only peer of a public node, and also lies about its address, makes it a client
+// only after thorough asking, and only until other peers are there. Before that, the lie looks
+// like a firewall.
 func TestALiarAloneIsBelievedForNow(t *testing.T) {
 	for name, seen := range map[string]string{"IPv4": "77.7.7.7:77", "IPv6": "[2a00::7]:77"} {
 		t.Run(name, func(t *testing.T) {
@@ -128,8 +127,8 @@ func TestALiarAloneIsBelievedForNow(t *testing.T) {
 	}
 }
 
-// The router's word and that of two who came in, though to their IPs something had
-// been sent, is enough for an address that it maps.
+// The claim of the router, and two inbound connections from contacted IPs, suffice for a mapped
+// address.
 func TestMappedAddressIsBelievedSooner(t *testing.T) {
 	inAskingSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		n, h := a.behind(Config{}, letsPorts, false)
@@ -178,7 +177,7 @@ func TestMappedAddressIsVerified(t *testing.T) {
 	})
 }
 
-// forward hands all that comes to an address to who is at home, as if it came there.
+// forward hands all packets for an address to the home.
 func forward(t *testing.T, net *simnet.Network, h *home, at netip.AddrPort) {
 	socket := net.Listen(at)
 	h.mu.Lock()
@@ -256,7 +255,7 @@ func TestReachabilitySaysWhy(t *testing.T) {
 	})
 }
 
-// Of those who have many IPv6 networks, one is asked.
+// Of the peers in one IPv6 /48, one is asked.
 func TestOneOfASiteIsAsked(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		for i := range 6 {

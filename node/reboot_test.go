@@ -159,10 +159,9 @@ func (d delays) String() string {
 	return fmt.Sprintf("p50 %v, p99 %v, worst %v of %d", d.quantile(.5), d.quantile(.99), d.quantile(1), len(d))
 }
 
-// A conversation goes on, over its connection, when the NATs of the peers reboot and when
-// their hosts move, whoever types and whether it opens a stream for each message. The
-// bars are those of the project: of the longest waits for an answer, p50 1.2 s, p99 3 s and
-// none over 5.
+// A conversation survives NAT reboots and moves of the hosts on the same connection, no matter which
+// side sends, and whether each message has its own stream. Bounds of the longest wait for an
+// answer: p50 1.2 s, p99 3 s, none over 5.
 func TestConversationSurvivesRebootsAndMoves(t *testing.T) {
 	type setting struct {
 		who       string

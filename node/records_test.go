@@ -242,8 +242,8 @@ func TestALoneNodeStoresOnOneOfOne(t *testing.T) {
 	})
 }
 
-// Below the quorum that the caller asked for, a put is an error that says who
-// did not store, and why. What was stored stays.
+// A put below the requested quorum returns an error with the peers that did not store and their
+// reasons. Stored copies stay.
 func TestPutBelowQuorum(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.stranger(0)
@@ -269,7 +269,7 @@ func TestPutBelowQuorum(t *testing.T) {
 	})
 }
 
-// A put that reached nobody says so, though the node itself holds the record.
+// A put that reached no peer returns an error, although the node itself holds the record.
 func TestPutWhenEverybodyIsGone(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.kill(0)

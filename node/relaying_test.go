@@ -29,7 +29,7 @@ func (k *talk) refusedWith(m wire.Message, want wire.Code) {
 	}
 }
 
-// request reads on until somebody asks something of the stranger.
+// request reads until the stranger gets a request.
 func (k *talk) request() wire.Frame {
 	k.t.Helper()
 	k.stream.SetReadDeadline(time.Now().Add(time.Minute))
@@ -170,7 +170,7 @@ func TestRelayTellsNoPrivateAddress(t *testing.T) {
 	})
 }
 
-// Who does not relay says so.
+// A node that does not relay answers UNIMPLEMENTED.
 func TestWhoDoesNotRelay(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.add(Config{NoRelay: true})
@@ -235,7 +235,7 @@ func TestRelayUnderAbuse(t *testing.T) {
 
 		pair := func(i int) (a, b *talk) {
 			x, y := s.stranger(i), s.stranger(i+1)
-			x.hello.Mode, y.hello.Mode = wire.ModeClient, wire.ModeClient // who are not pinged
+			x.hello.Mode, y.hello.Mode = wire.ModeClient, wire.ModeClient // clients are not pinged
 			a, b = x.meet(r), y.meet(r)
 			b.reserve()
 			a.send(wire.Frame{ID: 50, Body: wire.Call{Peer: y.id, Offer: []byte("x")}})
@@ -294,7 +294,7 @@ func TestRelayUnderAbuse(t *testing.T) {
 
 func addrOf(ap netip.AddrPort) wire.Addr { return wire.AddrFrom(ap) }
 
-// Who has many IPv6 networks, as any customer does, is one to a relay.
+// A relay counts all IPv6 networks of one /48 as one.
 func TestManyNetworksOfOneSite(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		given := 0

@@ -7,7 +7,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Strangers who call do not take the routes of connections.
+// Calling strangers do not displace the routes of connections.
 func TestRoutesOfConnectionsStay(t *testing.T) {
 	rs := newRelays()
 	began := time.Now()

@@ -11,13 +11,13 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Two who name the same key find each other, whoever comes first, and nobody else;
-// who has left is not found any more.
+// Two nodes with the same key find each other, in any order, and no other node. A node that has left
+// is not found.
 func TestRendezvous(t *testing.T) {
 	inSwarm(t, 12, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob, carol := s.nodes[2], s.nodes[5], s.nodes[7]
 		tea := routing.KeyOf("tea")
-		// meet looks for one who is to be found, and stays until ctx ends.
+		// meet runs a rendezvous until ctx ends, and reports when it has met want.
 		meet := func(ctx context.Context, n *Node, key routing.Key, want *Node) (met, ended chan struct{}) {
 			met, ended = make(chan struct{}), make(chan struct{})
 			go func() {

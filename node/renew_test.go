@@ -45,7 +45,7 @@ func TestManyAreRenewedAtAPace(t *testing.T) {
 	})
 }
 
-// One whom nobody answers tries again, soon when it is back.
+// A renewal without an answer is tried again, and soon succeeds when the network is back.
 func TestRenewalIsTriedAgain(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Mode: ModeClient, RecordTTL: 6 * time.Hour})
@@ -65,7 +65,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 	})
 }
 
-// What was put while nobody else was there reaches those who come.
+// A record that was put without peers reaches those that join later.
 func TestPutAlonePublishedToThoseWhoCome(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{})
@@ -80,8 +80,8 @@ func TestPutAlonePublishedToThoseWhoCome(t *testing.T) {
 	})
 }
 
-// One who has put something else with our key, on another machine, is not
-// overruled by our renewal: it is ended.
+// A renewal does not replace a newer version that was put with the same key on another machine; it
+// ends the publication.
 func TestRenewalDoesNotOverrule(t *testing.T) {
 	for name, size := range map[string]int{"few nodes": 4, "more than k": 9} {
 		t.Run(name, func(t *testing.T) {
@@ -104,8 +104,8 @@ func TestRenewalDoesNotOverrule(t *testing.T) {
 	}
 }
 
-// Where a later version of ours has ended, or is the same, the next is signed
-// over it.
+// If a later version of the same node has ended or is equal, the next one is signed with a higher
+// sequence number.
 func TestRenewalOverOurOwnOfBefore(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[1]

@@ -35,7 +35,7 @@ func (s *testNetwork) putContent(text string, count int, ttl time.Duration) (key
 // "To optimize ... when a node receives a STORE RPC for a given pair, it assumes
 // the RPC was also issued to the other k-1 closest nodes, and thus the recipient
 // will not republish the pair in the next hour" (Kademlia §2.5): of six holders
-// one sends a record again, and the others hear from it.
+// one republishes a record, which suppresses the others.
 func TestOneHolderRepublishes(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(14, 6)
@@ -69,8 +69,8 @@ func TestOneHolderRepublishes(t *testing.T) {
 	})
 }
 
-// What comes from the publisher, or from one of the k nearest, is known to the
-// other holders. Anybody else could silence a holder by it, so it does not count.
+// A STORE from the publisher, or from one of the k nearest, suppresses republishing. One from another
+// peer does not, or any peer could silence a holder.
 func TestWhoMaySilenceAHolder(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(8, 3)
@@ -164,8 +164,7 @@ func TestRepublishingLengthensNothing(t *testing.T) {
 	})
 }
 
-// A holder whose clock is behind keeps a record for longer than others. It finds
-// nobody who takes it.
+// A holder whose clock is behind keeps a record longer than others. No peer accepts it from it.
 func TestAHolderWithAWrongClockLengthensNothing(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(4, 4)

@@ -51,8 +51,8 @@ func (s *testNetwork) namesRelays(finder, n *Node) {
 	}
 }
 
-// Who cannot be reached has three places, at the servers nearest to its key, and
-// whoever looks for it finds them, though it is in nobody's table.
+// An unreachable node has three reservations, at the servers nearest to its key. A lookup finds them,
+// although the node is in no table.
 func TestAClientIsFoundByItsRelays(t *testing.T) {
 	inSwarm(t, 12, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.relayed()
@@ -113,7 +113,7 @@ func TestRelaysAreReplaced(t *testing.T) {
 		}
 		i := pick()
 		s.nodes[i].Close()
-		replaced("a relay leaves", i, 12*time.Second) // somebody may name it still, which costs a time-out
+		replaced("a relay leaves", i, 12*time.Second) // a peer may still name it, which costs a timeout
 		i = pick()
 		s.kill(i)
 		replaced("a relay dies", i, 40*time.Second)
@@ -157,8 +157,8 @@ func TestPlacesOutliveASilence(t *testing.T) {
 	})
 }
 
-// Nobody who can be reached, or serves only itself, asks for places; who stops
-// listening gives them back.
+// Reachable nodes, and clients that do not listen, make no reservations. A client that stops listening
+// releases them.
 func TestWhoWantsRelays(t *testing.T) {
 	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		client := s.add(Config{Mode: ModeClient})
@@ -222,8 +222,8 @@ func TestRelaysOfOneNetwork(t *testing.T) {
 	})
 }
 
-// through connects a node to one that is relayed, by a relay alone: what the two
-// halves of meeting do with routes is done by hand here. It returns the relay, too.
+// through connects a node to another through a relay only. It sets the routes of both sides by hand,
+// and also returns the relay.
 func (s *testNetwork) through(alice, bob *Node) (*quic.Conn, *Node) {
 	s.t.Helper()
 	i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n != alice && slices.Contains(bob.heldRelays(), n.ID()) })
@@ -332,7 +332,7 @@ func TestAFailedCallLeavesTheRoute(t *testing.T) {
 	})
 }
 
-// What goes by a relay is an address of its own kind, which no bootstrap list takes.
+// A relayed address is a separate kind, which a bootstrap list refuses.
 func TestCircuitAddresses(t *testing.T) {
 	n, err := New(Config{NoPortMapping: true})
 	if err != nil {

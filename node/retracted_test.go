@@ -70,8 +70,8 @@ func (s *testNetwork) wantAlive(at []publish.Key, when string, want bool) {
 	}
 }
 
-// What was unpublished after a backup was made stays so when that is restored, however
-// much later, and after a restart. What was published again after that stays.
+// A record that was unpublished after a backup was made stays unpublished when the backup is restored,
+// however much later, and after a restart. A later publication stays.
 func TestMergeKeepsLaterRetractions(t *testing.T) {
 	for _, wait := range []time.Duration{time.Minute, 27 * time.Hour} {
 		t.Run(fmt.Sprint(wait), func(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// What a public peer tells of others, and what a record says from wherever it
-// came, is sifted the same; names are not resolved, for they may mean anything.
+// Addresses from a public peer and from a signed record pass the same filter. Names are not
+// resolved, because they may resolve to any address.
 func TestToldAddressesAreSifted(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
@@ -45,8 +45,8 @@ func TestToldAddressesAreSifted(t *testing.T) {
 	})
 }
 
-// Others must see us at an address before we say that we are there: two of
-// them, at different IPs. Nobody can speak for others, nor take up the room.
+// A node announces an observed address only when two peers at different IPs see it there. A peer can
+// neither vote for others nor use up the room.
 func TestObservedAddressesNeedTwoObservers(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
@@ -84,7 +84,7 @@ func TestObservedAddressesNeedTwoObservers(t *testing.T) {
 		if len(n.Addrs()) != 2 {
 			t.Errorf("addresses: %v", n.Addrs())
 		}
-		time.Sleep(reach.RecheckAfter) // in which nobody has been found to be gone
+		time.Sleep(reach.RecheckAfter) // before any peer is found dead
 		if info, err := n.ownRecord().Record.PeerInfo(); err != nil || !slices.Equal(info.Addrs, n.addrs()) {
 			t.Errorf("the record says %v, %v", info.Addrs, err)
 		}

@@ -31,8 +31,7 @@ func TestLinkEndsWhenNothingCanBeSent(t *testing.T) {
 	})
 }
 
-// A peer that takes nothing of what is sent loses its connection, even if it
-// asks nothing that would have to be answered.
+// A peer that does not read loses its connection, even if it sends no requests.
 func TestLinkEndsWhenNothingIsTaken(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(1)

@@ -10,9 +10,9 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// The first network that anybody has is one public node and some homes. There, too,
-// whoever is at home is reached by that node at once and is its client soon; whom a
-// firewall keeps in is reached likewise; and whoever is public serves.
+// A small network consists of one public node and some homes. The nodes at home are reached through
+// the public node at once and soon become clients; nodes behind a firewall are reached likewise;
+// public nodes are servers.
 func TestSmallNetworks(t *testing.T) {
 	const soon, few, never = 2 * time.Second, 6 * time.Second, 0
 	for _, c := range []struct {
@@ -76,7 +76,7 @@ func TestSmallNetworks(t *testing.T) {
 	}
 }
 
-// Whoever has become a client by the word of one serves again when a stranger comes in.
+// A node that became a client by a single report is a server again after a stranger connects.
 func TestAClientByOneWordIsNoneForEver(t *testing.T) {
 	inAskingSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		n, h := a.behind(Config{}, letsPorts, false)
@@ -94,9 +94,8 @@ func TestAClientByOneWordIsNoneForEver(t *testing.T) {
 	})
 }
 
-// A rented machine often has a private address, and all that comes to a public one is
-// handed to it. As the only public node of a network it relays for the first who comes,
-// and serves.
+// A rented machine often has a private address to which a public one is translated. As the only
+// public node of a network it is a server, and relays for the first peer that joins.
 func TestATranslatedServerAlone(t *testing.T) {
 	inAskingSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		server, _ := a.behind(Config{}, letsAnybody, false)
@@ -132,7 +131,7 @@ func TestPublicNodesOfOneNetwork(t *testing.T) {
 				await(t, time.Minute, c.mapping.String(), func() bool { return n.Reachability().IPv4.Mapping == c.mapping })
 				await(t, time.Minute, "a client", func() bool { return n.Reachability().Mode == ModeClient })
 				await(t, time.Minute, "a relay", func() bool { return len(n.Relays()) > 0 })
-				for range 4 { // idle, with no vote but those of its relays
+				for range 4 { // idle, with the votes of its relays only
 					time.Sleep(15 * time.Minute)
 					if r := n.Reachability(); r.Mode != ModeClient {
 						t.Errorf("later: %+v", r)

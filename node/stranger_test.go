@@ -86,8 +86,8 @@ func (x *stranger) meet(n *Node) *talk {
 	return k
 }
 
-// join makes the stranger a member of the network: it meets a node, and answers
-// what anybody asks it by the given function, whose nil is silence.
+// join makes the stranger a member of the network: it connects to a node, and answers requests by the
+// given function. If that returns nil it does not answer.
 func (x *stranger) join(n *Node, answer func(asker wire.PeerID, m wire.Message) wire.Message) *talk {
 	x.t.Helper()
 	go func() {

@@ -126,8 +126,8 @@ func TestStreamsCarryMuchAndHalfClose(t *testing.T) {
 	})
 }
 
-// What nobody listens for is a typed error at the dialler, at its first read,
-// and so is a listener that has closed.
+// The first read of a stream for a protocol without a listener, or with a closed one, returns a typed
+// error.
 func TestStreamsOfUnknownProtocols(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		wantNone := func(what string) {
@@ -146,7 +146,7 @@ func TestStreamsOfUnknownProtocols(t *testing.T) {
 		if _, err := s.nodes[1].Listen("/x"); err == nil {
 			t.Error("two listeners of one protocol")
 		}
-		waiting := s.dial(0, 1, "/x") // and nobody accepts
+		waiting := s.dial(0, 1, "/x") // is not accepted
 		defer waiting.Close()
 		time.Sleep(time.Second)
 		if err := ln.Close(); err != nil {
@@ -178,7 +178,7 @@ func TestStreamsOfUnknownProtocols(t *testing.T) {
 // Streams beyond a listener's backlog are refused, not kept.
 func TestStreamsBeyondTheBacklog(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
-		defer s.listen(1, "/slow").Close() // nobody accepts
+		defer s.listen(1, "/slow").Close() // does not accept
 		var last net.Conn
 		for range maxBacklog + 1 {
 			last = s.dial(0, 1, "/slow")
@@ -192,7 +192,7 @@ func TestStreamsBeyondTheBacklog(t *testing.T) {
 	})
 }
 
-// A stream that names no protocol, or a bad one, is reset, and harms nobody.
+// A stream that names no protocol, or an invalid one, is reset, and disturbs no other stream.
 func TestStreamsOfGarbage(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		k := s.stranger(0).meet(s.nodes[0])
@@ -218,7 +218,7 @@ func TestStreamsOfGarbage(t *testing.T) {
 // share. Requests get through nevertheless, both ways, by another connection, and no
 // stream loses anything.
 func TestRequestsPassUnreadStreams(t *testing.T) {
-	for _, to := range []int{0, 1} { // who does not read
+	for _, to := range []int{0, 1} { // the side that does not read
 		t.Run([]string{"acceptor", "dialler"}[to], func(t *testing.T) {
 			inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 				const streams, size = 4, 512 << 10

@@ -96,14 +96,14 @@ func TestASlowAnswerIsWaitedFor(t *testing.T) {
 	}
 }
 
-// Who calls by a relay to which streams are stuck does so by another connection, and
-// the streams live on.
+// A call through a relay whose connection is blocked by streams uses another connection, and the
+// streams go on.
 func TestACallPassesUnreadStreams(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		ln := s.listen(1, "/app/unread")
 		alice, relay := s.nodes[0], s.nodes[1]
 		streams := unread(t, alice, relay)
-		if err := alice.sessions.Call(within(t, time.Minute), s.nodes[2].ID(), relay.ID(), func() {}); !errors.Is(err, wire.CodeUnreachable) { // who has no place there
+		if err := alice.sessions.Call(within(t, time.Minute), s.nodes[2].ID(), relay.ID(), func() {}); !errors.Is(err, wire.CodeUnreachable) { // the callee has no reservation there
 			t.Errorf("the call: %v", err)
 		}
 		var wg sync.WaitGroup
@@ -124,8 +124,8 @@ func TestACallPassesUnreadStreams(t *testing.T) {
 	})
 }
 
-// A call whose answer is stuck has been heard: it is made anew, as nobody believes the
-// same one twice.
+// A call whose answer is blocked has arrived. It is repeated with a new offer, because a callee
+// accepts an offer once.
 func TestACallIsMadeAnew(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob, alice := s.relayed(), s.add(Config{Mode: ModeClient})

@@ -43,8 +43,8 @@ func inSwarm(t *testing.T, n int, o simnet.Options, test func(*testing.T, *testN
 	})
 }
 
-// host is the address of the i-th node: each in a network of its own, so that
-// limits per network play no part.
+// host returns the address of the i-th node. Each is in a separate network, so that limits per
+// network do not apply.
 func host(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{25, byte(i >> 8), byte(i), 1}), 4774)
 }
@@ -68,8 +68,8 @@ func (s *testNetwork) add(c Config) *Node {
 	return n
 }
 
-// addNegligent starts n nodes that neither republish nor hand over, so that one
-// which was cut off remains behind until somebody gets what it missed.
+// addNegligent starts n nodes that neither republish nor hand over, so that a node that was cut off
+// stays behind until a get repairs it.
 func (s *testNetwork) addNegligent(n int) {
 	s.t.Helper()
 	for range n {
@@ -107,7 +107,7 @@ func (s *testNetwork) closeAll() {
 	}
 }
 
-// kill makes the i-th node vanish: its host is cut off, nobody is told.
+// kill cuts off the host of the i-th node silently.
 func (s *testNetwork) kill(i int) { s.net.Kill(host(i)) }
 
 // pick returns a random node among those from first on.

@@ -64,8 +64,8 @@ func TestTicketText(t *testing.T) {
 	}
 }
 
-// Who is reached without a relay has a ticket at once; who is not has one when there
-// is a relay in it, with which alone others reach it.
+// A reachable node has a ticket at once. An unreachable one has a ticket when it can name a relay,
+// through which alone peers reach it.
 func TestTicketNamesARelay(t *testing.T) {
 	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		began := time.Now()
@@ -130,9 +130,8 @@ func relaysIn(t Ticket) (relays []wire.PeerID) {
 	return relays
 }
 
-// A public address behind a firewall that lets only replies in, and a NAT: nobody gets in
-// there, so that the ticket names two relays. One that strangers reach, and one of a
-// network where nobody can be asked, waits for nothing.
+// The ticket of a node behind a NAT, or behind a firewall that admits only replies, names two relays. A
+// node that strangers reach, and one without peers to ask, does not wait for relays.
 func TestTicketBehindAFirewall(t *testing.T) {
 	for name, c := range map[string]struct {
 		filter lets

@@ -39,8 +39,7 @@ func (l *log) trace() *Trace {
 	}
 }
 
-// Every hop of a lookup can be seen: who was asked, who had named it, what it
-// answered.
+// The trace shows every hop of a lookup: the asked peer, the peer that named it, and the answer.
 func TestTraceShowsEveryHop(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for range 20 {
@@ -82,7 +81,7 @@ func TestTraceShowsEveryHop(t *testing.T) {
 	})
 }
 
-// A put shows who stores, a get who has the value, a failure why.
+// The trace shows the holders of a put, the source of a value, and the cause of a failure.
 func TestTraceOfPutAndGet(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		var whole log // of a node, all the time

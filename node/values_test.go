@@ -60,8 +60,8 @@ func TestValuesYieldsEveryPublisher(t *testing.T) {
 	})
 }
 
-// Under one key may stand more than go into one reply. All of them are found, and
-// none is hidden by those who look farther ahead.
+// A key may have more records than fit into one reply. All of them are found, and records that expire
+// later hide none.
 func TestValuesOfAWholeCrowd(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("guestbook")
@@ -94,7 +94,7 @@ func TestValuesOfAWholeCrowd(t *testing.T) {
 	})
 }
 
-// A newer record of a publisher who has been yielded is yielded again.
+// A newer record of a publisher that was yielded already is yielded again.
 func TestValuesYieldsTheNewerAgain(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addNegligent(5)
@@ -118,7 +118,7 @@ func TestValuesYieldsTheNewerAgain(t *testing.T) {
 	})
 }
 
-// A caller who has seen enough ends the walk, at once.
+// Breaking off the loop ends the lookup at once.
 func TestValuesBreak(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("room")
@@ -137,7 +137,7 @@ func TestValuesBreak(t *testing.T) {
 	})
 }
 
-// When the context ends, what was found stands, and its error comes last.
+// When the context ends, the values found so far are yielded, and its error comes last.
 func TestValuesCancelled(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 100 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("room")
@@ -236,14 +236,14 @@ func TestGetCachesWhereItWasMissing(t *testing.T) {
 	})
 }
 
-// A peer that lies about what stands under a key wastes little of our time, and hides
-// nobody whom others know.
+// A peer that lies about the records under a key costs little time, and hides no record that other
+// peers have.
 func TestValueLiars(t *testing.T) {
 	key := routing.KeyOf("guestbook")
 	for name, c := range map[string]struct {
 		lie   func(crowd []*wire.Signed, asks int, m wire.FindValue) wire.Message
 		asks  int // how often it is asked at most
-		found int // records of its own that we find
+		found int // its own records that the search finds
 		takes time.Duration
 	}{
 		"endless": {func(crowd []*wire.Signed, _ int, m wire.FindValue) wire.Message {

@@ -22,7 +22,7 @@ func TestVotesLiveAsConnectionsDo(t *testing.T) {
 		for i := range 2 {
 			x := s.stranger(i)
 			x.hello.Observed = mapped
-			x.hello.Mode = wire.ModeClient // whom nobody asks anything
+			x.hello.Mode = wire.ModeClient // a client gets no requests
 			talks = append(talks, x.meet(n))
 		}
 		for range 60 { // an hour, in which only one has anything to say

@@ -11,9 +11,8 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A holder that was cut off when a record was withdrawn hears of it when it is back,
-// also when the publisher has restarted meanwhile, and does not bring it back to the
-// others. What is published again stays.
+// A holder that was cut off when a record was retracted learns it on its return, also after a restart of
+// the publisher, and does not revive the record. A later publication stays.
 func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 	data := t.TempDir()
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
@@ -63,14 +62,14 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 				x.Close()
 			}
 		}
-		time.Sleep(25 * time.Hour) // the former have ended, and nobody looks for them
+		time.Sleep(25 * time.Hour) // the earlier ones have expired, and no search goes on
 		if names, err := n.disk.Names("withdrawn/"); err != nil || len(names) != 0 {
 			t.Errorf("still on disk: %q, %v", names, err)
 		}
 	})
 }
 
-// A put that is refused does not end the looking for what was withdrawn before.
+// A refused put does not end the search for copies of an earlier, retracted record.
 func TestWithdrawnAfterAPutInVain(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, cut := s.nodes[0], s.nodes[3]
