@@ -108,7 +108,7 @@ func TestDeliverOffersThenStores(t *testing.T) {
 
 // A peer that does not know OFFER is sent everything. One that is busy is asked
 // again, after a while.
-func TestDeliverToThoseWhoDoNotKnowOffers(t *testing.T) {
+func TestDeliverToPeersWithoutOffer(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		stores, busy := 0, 0
@@ -202,7 +202,7 @@ func TestDeliverKeepsToTheReceiversLimits(t *testing.T) {
 
 // A receiver that answers nothing, or one small request in seconds, is left to
 // itself after a while, and does not hold up the others.
-func TestSlowReceiversHoldUpNobody(t *testing.T) {
+func TestSlowReceiversDoNotDelayOthers(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		s.stranger(0).join(n, func(wire.PeerID, wire.Message) wire.Message { return nil })

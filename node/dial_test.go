@@ -25,7 +25,7 @@ func (n *Node) marked() (sum int) {
 
 // Two peers that dial each other at once end with one connection, and neither
 // blames the other for the dial that was given up.
-func TestSimultaneousDialsBlameNobody(t *testing.T) {
+func TestSimultaneousDialsReportNoFailure(t *testing.T) {
 	inSwarm(t, 6, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for _, n := range s.nodes {
 			for _, m := range s.nodes {
@@ -179,7 +179,7 @@ func TestAPeerThatMovedIsFound(t *testing.T) {
 
 // A peer without a known address has not failed, because another peer may know one. Neither has a
 // peer whose dial was given up because its own dial arrived first.
-func TestDialsThatBlameNobody(t *testing.T) {
+func TestAbandonedDialsReportNoFailure(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, x := s.nodes[0], s.stranger(0)
 		if _, err := n.link(within(t, time.Minute), x.id); !errors.Is(err, ErrUnreachable) {

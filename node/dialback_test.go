@@ -176,7 +176,7 @@ func TestAFirewalledNodeIsAClient(t *testing.T) {
 
 // A filter that is open to every IP that the node has sent to proves nothing: in a
 // network of which it has met all, it waits until there are strangers.
-func TestAFilterOpenToWhoeverWasCalled(t *testing.T) {
+func TestFilterIsOpenToContactedPeers(t *testing.T) {
 	inAskingSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		n, _ := a.firewalled(Config{}, letsAddresses)
 		time.Sleep(5 * time.Second)

@@ -47,7 +47,7 @@ func (v *victim) addr() wire.Addr { return wire.AddrFrom(v.at) }
 
 // No peer can make a node send more bytes to a stranger than the peer sends itself, neither the node
 // that is asked for a dial-back nor the third one that dials, whatever the answers are.
-func TestNobodyIsPestered(t *testing.T) {
+func TestDialBackNeverAmplifies(t *testing.T) {
 	inAskingSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		for i, c := range []struct {
 			name    string

@@ -30,7 +30,7 @@ func (n *Node) hasPeer(id wire.PeerID) (times int) {
 }
 
 // The sender of a message is who TLS says, whatever the message says.
-func TestTheSenderIsWhoTLSSays(t *testing.T) {
+func TestSenderIsTheTLSIdentity(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, other := s.nodes[0], s.nodes[1]
 		x, victim := s.stranger(0), s.stranger(1)

@@ -171,7 +171,7 @@ func TestNoRemoteKill(t *testing.T) {
 
 // Unsolicited replies are ignored, also those with the number of a pending request to another
 // peer.
-func TestRepliesNobodyAskedFor(t *testing.T) {
+func TestUnsolicitedRepliesAreIgnored(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		k := s.stranger(0).meet(n)

@@ -45,7 +45,7 @@ func TestANewcomerIsHandedItsRecords(t *testing.T) {
 }
 
 // A holder that was cut off gets the records that it has missed as soon as it answers again.
-func TestWhoWasCutOffCatchesUp(t *testing.T) {
+func TestReturningHolderCatchesUp(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(8, 8)
 		s.net.Partition(hosts(3, 4))
@@ -97,7 +97,7 @@ func (s *testNetwork) pickAlive() *Node {
 }
 
 // A peer that comes and goes is not handed everything each time.
-func TestWhoComesAndGoesIsHandedLittle(t *testing.T) {
+func TestFlappingPeerIsHandedLittle(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		for _, r := range contents(t, 50, 10) {

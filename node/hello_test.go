@@ -131,7 +131,7 @@ func TestPutByAWrongClock(t *testing.T) {
 }
 
 // A client answers no requests, so no node can join through it.
-func TestNobodyJoinsThroughAClient(t *testing.T) {
+func TestJoinThroughAClientFails(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.add(Config{Mode: ModeClient, Bootstrap: []ma.Multiaddr{}})
 		n := s.make(Config{})

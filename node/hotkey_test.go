@@ -43,7 +43,7 @@ func (s *testNetwork) valuesOf(n *Node, key routing.Key) map[wire.PeerID]bool {
 
 // A key has room for 300 publishers, and every way of reading returns the records that puts have
 // acknowledged.
-func TestHotKeyHoldsWhatPutsSay(t *testing.T) {
+func TestHotKeyHoldsAcknowledgedRecords(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addHot(8, store.Limits{})
 		key := routing.KeyOf("hot")

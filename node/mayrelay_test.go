@@ -10,7 +10,7 @@ import (
 
 // A node that seems to be behind a NAT does not relay, because callers would not reach it. Once a peer
 // sees it at one of its own addresses, it may relay.
-func TestBehindANATNobodyRelays(t *testing.T) {
+func TestNodeBehindNATDoesNotRelay(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		first, second := s.stranger(0), s.stranger(1)

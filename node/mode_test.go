@@ -14,7 +14,7 @@ import (
 )
 
 // A client puts and gets, is in no peer's table, and holds no records for others.
-func TestAClientIsNobodysContact(t *testing.T) {
+func TestClientEntersNoTable(t *testing.T) {
 	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		client := s.add(Config{Mode: ModeClient})
 		key := routing.KeyOf("from a client")

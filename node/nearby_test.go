@@ -133,7 +133,7 @@ func TestLiesOfPeersNear(t *testing.T) {
 }
 
 // Without what looks for others a node runs on.
-func TestNobodyLooksAnyMore(t *testing.T) {
+func TestNodeRunsWithoutDiscovery(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Discovery: broken{}})
 		time.Sleep(time.Minute)

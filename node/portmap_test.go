@@ -79,7 +79,7 @@ func TestPrivateMappings(t *testing.T) {
 }
 
 // The sockets that get a port mapping.
-func TestWhatIsMapped(t *testing.T) {
+func TestSocketsThatAreMapped(t *testing.T) {
 	defer func(before func(portmap.Config) *portmap.Mapper) { newMapper = before }(newMapper)
 	for _, c := range []struct {
 		config Config

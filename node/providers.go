@@ -15,7 +15,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A Provider is a peer that says it provides what a key stands for.
+// A Provider is a peer that claims to provide a key.
 type Provider struct {
 	// Contact has the addresses of the provider's record that this node is willing to
 	// dial; if there are none, the addresses that it knows otherwise.
@@ -25,7 +25,7 @@ type Provider struct {
 	From   wire.PeerID // the node that had the record
 }
 
-// FindProviders yields the peers that provide what key stands for, each once, as
+// FindProviders yields the peers that provide key, each once, as
 // they are found, until the k nearest nodes have sent all records that they hold, or
 // the caller stops. This node is among them if it provides. An error comes last; without
 // providers it is ErrNotFound.
@@ -96,8 +96,7 @@ func (n *Node) provider(found search.Result) Provider {
 	return p
 }
 
-// Provide tells the k nodes nearest to key that this node provides what the key
-// stands for, and its addresses. It renews that record ([Node.Published]) until
+// Provide stores at the k nodes nearest to key that this node provides the key, and its addresses. It renews that record ([Node.Published]) until
 // StopProviding or Close; afterwards the record ends within Config.RecordTTL. With a context
 // that has ended already Provide does nothing. If ctx ends midway, the peers that have
 // stored the record keep it until it ends, and the node renews it if Stored counts any.
@@ -109,8 +108,8 @@ func (n *Node) Provide(ctx context.Context, key routing.Key) (Stored, error) {
 	return s, err
 }
 
-// StopProviding retracts the record of Provide: within a minute FindProviders finds this
-// node no more. If the node does not provide that, the error is ErrNotFound. After any other
+// StopProviding retracts the record of Provide: within a minute FindProviders no longer finds this
+// node. If the node does not provide the key, the error is ErrNotFound. After any other
 // error some peers may keep the record until it ends.
 func (n *Node) StopProviding(ctx context.Context, key routing.Key) error {
 	_, err := n.Unpublish(ctx, wire.KindProvider, key)

@@ -135,7 +135,7 @@ func (n *Node) PutIf(ctx context.Context, name, value []byte, seq uint64) (Store
 	return n.PutWith(ctx, routing.Key{}, value, PutOptions{Kind: wire.KindOwned, Name: name, IfSeq: &seq})
 }
 
-// put is PutWith for provider records, too, whose value it makes itself.
+// put is PutWith, and also puts provider records, whose value it fills in.
 func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOptions) (Stored, error) {
 	if err := n.ready(ctx); err != nil {
 		return Stored{}, err
@@ -233,8 +233,8 @@ func (n *Node) sign(key routing.Key, value []byte, o PutOptions) (*wire.Signed, 
 	}, o.Publisher)
 }
 
-// clockFault returns an error when our clock is so far off that others would
-// refuse what we sign, and we what they did.
+// clockFault returns an error if the clock is so wrong that this node and its peers would refuse each
+// other's records.
 func (n *Node) clockFault() error {
 	if ahead, ok := n.skew.median(time.Now()); ok && ahead.Abs() > wire.MaxSkew {
 		return fmt.Errorf("this machine's clock differs by %v from that of its peers, so that either side takes the records of the other for wrong: set the clock", ahead.Round(time.Second))

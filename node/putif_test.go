@@ -152,7 +152,7 @@ func TestPutIfCounter(t *testing.T) {
 
 // The nearest node is the arbiter though it has only just come, and has nothing:
 // it is brought up to date first.
-func TestPutIfWithAnArbiterWhoIsNew(t *testing.T) {
+func TestPutIfWithANewArbiter(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		stored, err := putIf(within(t, time.Minute), s.nodes[0], "n", "a", 0)
 		if err != nil {
@@ -181,7 +181,7 @@ func TestPutIfWithAnArbiterWhoIsNew(t *testing.T) {
 }
 
 // An expired version is remembered, so that compare-and-set does not overlook it.
-func TestPutIfRemembersWhatHasEnded(t *testing.T) {
+func TestPutIfRemembersExpiredVersions(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[1]
 		key := s.put(n, routing.Key{}, "a", PutOptions{Kind: wire.KindOwned, Name: []byte("n"), TTL: time.Minute}).Key

@@ -22,7 +22,7 @@ func reachOf(n *Node, at netip.AddrPort) OwnAddr {
 
 // An unsolicited connection proves an address reachable: the first node of a network learns it from
 // all later ones, the last node from none.
-func TestWhoComesInShowsTheWay(t *testing.T) {
+func TestUnsolicitedConnectionProvesReachability(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		time.Sleep(time.Second)
 		r := s.nodes[0].Reachability()
@@ -46,7 +46,7 @@ func TestWhoComesInShowsTheWay(t *testing.T) {
 }
 
 // A connection over IPv6 proves nothing about IPv4, whatever the peer claims.
-func TestWhoCameByAnotherFamilyShowsNothing(t *testing.T) {
+func TestConnectionOfAnotherFamilyProvesNothing(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		x := s.strangerAt(10, netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x26, 1, 15: 1}), 4774))
 		x.hello.Observed = wire.AddrFrom(host(0))
@@ -59,7 +59,7 @@ func TestWhoCameByAnotherFamilyShowsNothing(t *testing.T) {
 
 // A peer to which something was sent in the last ten minutes proves nothing, because a filter may be
 // open to it alone.
-func TestWhoWasCalledShowsNothing(t *testing.T) {
+func TestContactedPeerProvesNothing(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
 		call := func(i int) *stranger {

@@ -188,7 +188,7 @@ func forward(t *testing.T, net *simnet.Network, h *home, at netip.AddrPort) {
 }
 
 // Filters that an earlier life of a node has opened are open still.
-func TestWhoWasKnownBeforeShowsNothing(t *testing.T) {
+func TestEarlierContactProvesNothing(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n, now := s.nodes[0], time.Now()
 		add := func(i int, ago time.Duration) {
@@ -206,7 +206,7 @@ func TestWhoWasKnownBeforeShowsNothing(t *testing.T) {
 }
 
 // Peers on a LAN and machines by themselves have nothing to find out.
-func TestWhereNobodyIsPublic(t *testing.T) {
+func TestNetworkWithoutPublicNodes(t *testing.T) {
 	inAskingSwarm(t, 0, simnet.Options{Delay: time.Millisecond}, func(t *testing.T, a *askers) {
 		for i := range 5 {
 			at := netip.AddrPortFrom(ipv4(192, 168, byte(i), 7), 4774)

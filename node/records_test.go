@@ -270,7 +270,7 @@ func TestPutBelowQuorum(t *testing.T) {
 }
 
 // A put that reached no peer returns an error, although the node itself holds the record.
-func TestPutWhenEverybodyIsGone(t *testing.T) {
+func TestPutWithoutLivePeersFails(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.kill(0)
 		s.kill(1)

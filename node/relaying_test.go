@@ -171,7 +171,7 @@ func TestRelayTellsNoPrivateAddress(t *testing.T) {
 }
 
 // A node that does not relay answers UNIMPLEMENTED.
-func TestWhoDoesNotRelay(t *testing.T) {
+func TestNodesThatDoNotRelay(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		s.add(Config{NoRelay: true})
 		s.add(Config{Mode: ModeClient})

@@ -17,15 +17,15 @@ import (
 // relays is the node's own use of relays: its routes to peers, and its reservations. Goroutines
 // may share it.
 type relays struct {
-	calls chan struct{} // one for each call that comes to us and is being answered
+	calls chan struct{} // one for each inbound call that is being answered
 	wake  chan struct{} // has room for one: check the reservations now
 
-	looking atomic.Bool // places are being asked for
+	looking atomic.Bool // the node is asking for reservations
 
 	mu      sync.Mutex // nothing is called while it is held
 	routes  map[wire.PeerID]*relayRoute
 	places  []*relayPlace
-	learned map[wire.PeerID][]wire.PeerID // by addresses that the user gave
+	learned map[wire.PeerID][]wire.PeerID // from addresses that the user gave
 }
 
 func newRelays() relays {
@@ -37,7 +37,7 @@ func newRelays() relays {
 	}
 }
 
-// poke has the task look after the places now.
+// poke makes the task check the reservations now.
 func (rs *relays) poke() {
 	select {
 	case rs.wake <- struct{}{}:
@@ -54,7 +54,7 @@ const (
 	// routeLife is how long a route stays without a packet or a connection over it:
 	// as long as at the relay.
 	routeLife = 2 * time.Minute
-	// relayPulse is how often a relay in use is asked whether it is there.
+	// relayPulse is how often a relay in use is pinged.
 	relayPulse = 15 * time.Second
 	// maxLearned bounds the peers whose relays the user has told.
 	maxLearned = 1024

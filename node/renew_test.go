@@ -66,7 +66,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 }
 
 // A record that was put without peers reaches those that join later.
-func TestPutAlonePublishedToThoseWhoCome(t *testing.T) {
+func TestPutWithoutPeersReachesLaterPeers(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{})
 		key := routing.KeyOf("x")

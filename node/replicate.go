@@ -28,23 +28,21 @@ func (c heldRecords) Offered(i int) wire.Offered {
 	return wire.Offered{Kind: h.Kind, Key: h.Key, Print: h.Print}
 }
 
-// deliverAtOnce is how many nodes are delivered to at once by one replication:
-// one that is slow, or dead, does not hold up the others.
+// deliverAtOnce is how many nodes one replication serves at the same time, so that a slow or dead one
+// does not delay the others.
 const deliverAtOnce = 8
 
-// A route is a node and the numbers of the records that it is to be brought, in
-// ascending order.
+// A route is a node and the numbers of the records to deliver to it, in ascending order.
 type route struct {
 	to    wire.PeerID
 	which []int32
 }
 
-// replicate brings every record of c to the k nodes nearest to its key: one
-// stream of records a node, a few nodes at a time (Kademlia §2.5). Where a node
-// cannot be delivered to, the next nearest known takes its place, once. It
-// returns on how many nodes each record is held now, this node among them where
-// it is one of the nearest; fresh ones it keeps here then. It may take minutes.
-// When ctx ends it returns what is known by then.
+// replicate delivers every record of c to the k nodes nearest to its key: one stream of records for each
+// node, a few nodes at a time (Kademlia §2.5). The next nearest node replaces one that cannot be
+// reached, once. replicate returns how many nodes hold each record now. It counts this node if it
+// is one of the nearest, and stores fresh records here in that case. It may take minutes. When ctx
+// ends it returns the counts so far.
 func (n *Node) replicate(ctx context.Context, c batch) []int {
 	r := n.newReplication(c)
 	r.toNearest(ctx)
@@ -110,7 +108,7 @@ func (r *replication) plan(ctx context.Context, which []int32) []route {
 	return routes
 }
 
-// hold keeps here, in one go, what this node itself is to hold.
+// hold stores in one batch the records that this node itself should hold.
 func (r *replication) hold(which []int32) {
 	var items []store.Item
 	for part := range slices.Chunk(which, wire.MaxStore) {
@@ -172,9 +170,8 @@ func (r *replication) run(ctx context.Context, routes []route) (again []int32) {
 // it again: some 50 µs.
 const lockedKeys = 64
 
-// eachHolder calls to with each of the k nodes, this one if it is among them,
-// that are to hold each of the records, as far as the table is sure of them. It
-// returns the other records.
+// eachHolder calls to for each record and each of its k holders, this node included, if the table is sure
+// of them. It returns the other records.
 func (n *Node) eachHolder(c batch, which []int32, to func(wire.PeerID, int32)) (uncovered []int32) {
 	server, whole := n.mode() == wire.ModeServer, n.surveyed.whole()
 	room := make([]contact, 0, n.config.K)
@@ -208,15 +205,15 @@ func (n *Node) eachHolder(c batch, which []int32, to func(wire.PeerID, int32)) (
 	return uncovered
 }
 
-// sweepsAtOnce is how many lookups of one replication are under way at once, and
-// sweepKeys how many keys are worth one more.
+// sweepsAtOnce is how many lookups of one replication run at the same time. sweepKeys is how many keys
+// justify another one.
 const (
 	sweepsAtOnce = 4
 	sweepKeys    = 64
 )
 
-// lookUpHolders does so for records of whose keys the table is not sure: it
-// walks the key space, and looks up as few keys as will do.
+// lookUpHolders is eachHolder for records of whose holders the table is not sure. It sweeps the key space
+// with as few lookups as possible.
 func (n *Node) lookUpHolders(ctx context.Context, c batch, which []int32, to func(wire.PeerID, int32)) {
 	if len(which) == 0 {
 		return

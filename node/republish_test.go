@@ -71,7 +71,7 @@ func TestOneHolderRepublishes(t *testing.T) {
 
 // A STORE from the publisher, or from one of the k nearest, suppresses republishing. One from another
 // peer does not, or any peer could silence a holder.
-func TestWhoMaySilenceAHolder(t *testing.T) {
+func TestStoresThatSuppressRepublishing(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.addMany(8, 3)
 		var near, far, client, publisher *stranger

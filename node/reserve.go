@@ -21,9 +21,9 @@ const (
 	wantRelays = 3
 	// needRelays is how many it wants even if they are in one network.
 	needRelays = 2
-	// refusedLife is how long a peer is left alone that would not relay, silentLife
-	// one that did not answer when it was asked, and aloneLife either by a node that
-	// has no place at all.
+	// refusedLife is how long a node does not ask a peer again that refused to relay, and
+	// silentLife one that did not answer. aloneLife replaces both while the node has no
+	// reservation.
 	refusedLife, silentLife, aloneLife = 10 * time.Minute, time.Minute, 20 * time.Second
 	// Waits after a round that did not find enough, doubled each time.
 	minReserveWait, maxReserveWait = 2 * time.Second, 30 * time.Second
@@ -98,9 +98,9 @@ func (n *Node) giveBack() {
 	}
 }
 
-// reserveRound asks the servers nearest to our key for a place until there are
-// enough; then it returns true. Those in a network where there is a place already
-// come last, and only if there is but one. Whoever refuses is noted.
+// reserveRound asks the servers nearest to the node's key for reservations, and returns true once there
+// are enough. Servers in a network that has a reservation already come last, and only while there
+// is a single reservation. Refusals are noted in refused.
 func (n *Node) reserveRound(ctx context.Context, refused map[wire.PeerID]time.Time) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -159,7 +159,7 @@ func TestPlacesOutliveASilence(t *testing.T) {
 
 // Reachable nodes, and clients that do not listen, make no reservations. A client that stops listening
 // releases them.
-func TestWhoWantsRelays(t *testing.T) {
+func TestNodesThatMakeReservations(t *testing.T) {
 	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		client := s.add(Config{Mode: ModeClient})
 		s.add(Config{Mode: ModeServer})

@@ -183,7 +183,7 @@ func TestMergeKeepsPublicationsAfterRetractions(t *testing.T) {
 
 // A put that is not kept alive ends the publication before it, and a backup does not bring
 // that back.
-func TestMergeKeepsWhatAPutHasEnded(t *testing.T) {
+func TestMergeKeepsReplacedPublicationsEnded(t *testing.T) {
 	dir := t.TempDir()
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{Data: filepath.Join(dir, "data")})

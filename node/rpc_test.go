@@ -61,7 +61,7 @@ func TestEveryRequestIsGivenUpInTime(t *testing.T) {
 
 // That we have no room for another connection ourselves is no fault of the peer
 // that we meant to ping.
-func TestNoRoomBlamesNobody(t *testing.T) {
+func TestFullPoolReportsNoFailure(t *testing.T) {
 	inSwarm(t, 0, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{MaxConnections: 1})
 		pong := func(wire.PeerID, wire.Message) wire.Message { return wire.Pong{} }

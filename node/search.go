@@ -11,7 +11,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// newSearch makes what finds and stores records in the network.
+// newSearch makes the searcher, which finds and stores records in the network.
 func (n *Node) newSearch(validators *search.Validators) *search.Searcher {
 	return search.New(search.Config{
 		Lookups:    n.lookups,
@@ -58,7 +58,7 @@ func (n *Node) compareAndPut(ctx context.Context, r *wire.Signed, quorum int, se
 func (n *Node) putResult(key routing.Key, st search.Stored, quorum int, err error) (Stored, error) {
 	s := Stored{Key: key, Count: st.Count, Of: st.Of}
 	switch {
-	case err != nil && st.Causes == nil: // it has not begun
+	case err != nil && st.Causes == nil: // no request was sent
 		return s, fmt.Errorf("put %s: %w", key, err)
 	case err != nil:
 		return s, fmt.Errorf("put %s: %w (%v so far)", key, err, s)

@@ -13,14 +13,14 @@ import (
 // This file feeds package reach: reports of peers, inbound connections, and the addresses of the
 // machine.
 
-// newSelf makes it, for New.
+// newSelf makes the node's reach.Self.
 func (n *Node) newSelf() *reach.Self {
-	return reach.New(reach.Config{Alone: n.knowsHardlyAnybody, Machine: machineInterfaces})
+	return reach.New(reach.Config{Alone: n.hasFewObservers, Machine: machineInterfaces})
 }
 
-// knowsHardlyAnybody reports whether there are not enough connected who see us. Who
-// was met through a relay does not, nor does a dial-back, which says what it was told.
-func (n *Node) knowsHardlyAnybody() bool {
+// hasFewObservers reports whether fewer than reach.MinVotes connected peers see the node's address. A
+// peer behind a relay does not see it, and a dial-back repeats the address that it was given.
+func (n *Node) hasFewObservers() bool {
 	n.links.mu.Lock()
 	defer n.links.mu.Unlock()
 	voters := 0

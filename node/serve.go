@@ -8,9 +8,9 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// serve answers one frame of the peer's. FIND is answered here, in the reader;
-// STORE waits for the store's writer, so that its fsync never delays a lookup.
-// What is no request is passed over. An error ends the link.
+// serve handles one frame of the peer. It answers FIND in the goroutine that reads; STORE waits for the
+// store's writer, so that its fsync never delays a lookup. It ignores frames that are not
+// requests. An error ends the link.
 func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	n := l.node
 	now := time.Now()
@@ -30,7 +30,7 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	if !f.IsRequest() {
 		return nil
 	}
-	l.conn.Touch() // to be asked is to be of use
+	l.conn.Touch() // a request counts as use of the connection
 	if tooMany {
 		return l.Refuse(f.ID, wire.CodeBusy, "too many requests")
 	}
@@ -116,8 +116,7 @@ func (l *link) contactsNear(room *contactRoom, key routing.Key, count int, bound
 	return contacts
 }
 
-// A contactRoom is where the contacts of a reply are gathered until it is
-// encoded.
+// A contactRoom holds the contacts of a reply until it is encoded.
 type contactRoom struct {
 	near [wire.MaxContacts + 1]contact
 	told [wire.MaxContacts]wire.Contact

@@ -44,13 +44,13 @@ func (l *link) serveStore(id uint64, m wire.Store, now time.Time) error {
 			switch {
 			case errors.Is(err, wire.ErrBadSignature):
 				forged++
-			case errors.Is(err, search.ErrOverdue): // one is enough to wait for
+			case errors.Is(err, search.ErrOverdue): // wait for one such record only
 				forged = search.MaxForged
 			}
 			continue
 		}
 		it := n.item(s, l, m.Count > 0, now)
-		if it.IfSeq = m.IfSeq; it.IfSeq != nil && it.Cached { // others are to decide
+		if it.IfSeq = m.IfSeq; it.IfSeq != nil && it.Cached { // the nearer holders decide
 			job.codes[i] = wire.CodeTooFar
 			continue
 		}
@@ -80,8 +80,8 @@ func (l *link) stored(job storeJob) error {
 	return l.Reply(job.id, reply)
 }
 
-// writeStores is the store's writer: it gathers what is waiting into one
-// batch, so that one fsync serves many requests, and then answers.
+// writeStores is the store's writer. It combines the waiting requests into one batch, so that one fsync
+// serves all of them, and then answers.
 func (n *Node) writeStores() {
 	for {
 		var jobs []storeJob
@@ -129,7 +129,7 @@ func storeCode(err error) wire.Code {
 	return wire.CodeInternal
 }
 
-// item makes a verified record one to be stored. Beyond the k nearest nodes it is a cached
+// item returns the store item of a verified record. Beyond the k nearest nodes it is a cached
 // copy, which lives the shorter the farther this node is from its key (Kademlia §2.3). With
 // placed, the sender has looked up the k nearest live nodes, or is one of them. It may know
 // of dead ones that this node still counts, so a few beyond k are holders, too.

@@ -126,7 +126,7 @@ func TestACallPassesUnreadStreams(t *testing.T) {
 
 // A call whose answer is blocked has arrived. It is repeated with a new offer, because a callee
 // accepts an offer once.
-func TestACallIsMadeAnew(t *testing.T) {
+func TestBlockedCallIsRepeated(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob, alice := s.relayed(), s.add(Config{Mode: ModeClient})
 		if _, err := alice.Listen("/app/unread"); err != nil {

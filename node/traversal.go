@@ -122,8 +122,8 @@ func (c relayClient) ConfirmRoute(peer wire.PeerID, r traversal.Relay) {
 }
 
 const (
-	relayEvery  = time.Second // how often to ping a relay that a conversation depends on
-	relayAnswer = time.Second // within which it has to answer, at most
+	relayEvery  = time.Second // how often to ping a relay that carries a conversation
+	relayAnswer = time.Second // the longest wait for its answer
 )
 
 var errVirtualRelay = errors.New("a peer that is itself reached through a relay cannot relay")
@@ -146,8 +146,8 @@ func (n *Node) rttTo(l *link) time.Duration {
 	return 100 * time.Millisecond
 }
 
-// relayDials counts the dials of each peer that is to relay, and so must not be called
-// through a relay itself. The zero value is empty; goroutines may share it.
+// relayDials counts the dials of peers that should relay, which must not be called through a relay
+// themselves. The zero value is empty; goroutines may share it.
 type relayDials struct {
 	mu sync.Mutex
 	of map[wire.PeerID]int

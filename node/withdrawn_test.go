@@ -70,7 +70,7 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 }
 
 // A refused put does not end the search for copies of an earlier, retracted record.
-func TestWithdrawnAfterAPutInVain(t *testing.T) {
+func TestRetractionAfterARefusedPut(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, cut := s.nodes[0], s.nodes[3]
 		key := s.put(n, routing.Key{}, "x", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key

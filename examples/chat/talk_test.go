@@ -95,7 +95,7 @@ func TestTalkIsBounded(t *testing.T) {
 	}
 }
 
-func TestANewHalfCountsAnew(t *testing.T) {
+func TestRestartedPeerCountsFromOne(t *testing.T) {
 	var talk talk
 	talk.meet(5)
 	talk.take(9, "")

@@ -14,7 +14,7 @@ import (
 // A peer that lies about its address cannot make others send more bytes to a stranger than
 // it sends itself. The test counts both on their links, with all headers. Each lie has a
 // separate liar and stranger; all lies run at once.
-func TestNobodyAmplifies(t *testing.T) {
+func TestNoPeerAmplifies(t *testing.T) {
 	n := build(t, 5, far)
 	victims := n.peers([]*natlab.Host{
 		n.Home("linux-victim", natlab.Linux),

@@ -9,7 +9,7 @@ import (
 )
 
 // An inbound connection proves an address reachable only under the conditions of OnInbound.
-func TestWhatAnEntryProves(t *testing.T) {
+func TestInboundConnectionProvesReachability(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	own, outside, mapped := netip.MustParseAddrPort("8.8.8.8:1"), netip.MustParseAddrPort("7.7.7.7:2"), netip.MustParseAddrPort("7.7.7.7:3")
 	stranger := Entry{From: ipv4(9, 9, 9, 9), At: own, Fresh: true, Unsolicited: true}
@@ -53,7 +53,7 @@ func TestWhatAnEntryProves(t *testing.T) {
 }
 
 // Three failures mean No, until a stranger connects that refutes them.
-func TestWhoeverComesInRefutesThoseWhoCouldNot(t *testing.T) {
+func TestStrangerRefutesFailures(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	at := netip.MustParseAddrPort("8.8.8.8:1")
 	s := New(Config{})

@@ -63,7 +63,7 @@ func TestWhenRoundsAreDue(t *testing.T) {
 	}
 }
 
-func TestWhoWasAsked(t *testing.T) {
+func TestAskedPeersAreRemembered(t *testing.T) {
 	r, now := NewRounds(), time.Unix(1e9, 0)
 	r.Asks(wire.PeerID{1}, now)
 	if !r.WasAsked(wire.PeerID{1}) || r.WasAsked(wire.PeerID{2}) {

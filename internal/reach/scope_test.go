@@ -45,7 +45,7 @@ func TestScopes(t *testing.T) {
 }
 
 // A peer makes us dial only where we reached it itself, or farther out.
-func TestWhoMayTellWhat(t *testing.T) {
+func TestScopesThatPeersMayName(t *testing.T) {
 	loopback, private, global := "127.0.0.1", "192.168.1.7", "8.8.8.8"
 	for _, c := range []struct {
 		teller, addr string

@@ -36,7 +36,7 @@ func TestSubjects(t *testing.T) {
 
 // The first peers to ask are those whose report is new; then, in a hurry, those that were not
 // asked yet, otherwise those that were sent something, so that the others become strangers.
-func TestWhoIsAskedFirst(t *testing.T) {
+func TestOrderOfAskedPeers(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	at := netip.MustParseAddrPort("8.8.8.8:1")
 	s := New(Config{})

@@ -26,7 +26,7 @@ func TestPutStoresOnTheKNearest(t *testing.T) {
 }
 
 // A peer that refuses is one of the nearest, and not counted. One that is silent is replaced.
-func TestPutCountsWhoHasStored(t *testing.T) {
+func TestPutCountsHolders(t *testing.T) {
 	inNetwork(t, 8, nil, func(t *testing.T, w *network) {
 		w.isServer = false
 		r := open(t, 100, routing.KeyOf("x"), 1)

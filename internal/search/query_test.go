@@ -227,7 +227,7 @@ func TestSilenceAfterTheFirstPage(t *testing.T) {
 	})
 }
 
-func TestDurabilityTellsWhoIsBehind(t *testing.T) {
+func TestDurabilityReportsStaleHolders(t *testing.T) {
 	inNetwork(t, 3, nil, func(t *testing.T, w *network) {
 		w.isServer = false
 		key := routing.KeyOf("x")

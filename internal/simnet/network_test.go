@@ -180,7 +180,7 @@ func TestKillIsSilent(t *testing.T) {
 	})
 }
 
-func TestNobodyThereIsNoError(t *testing.T) {
+func TestSendWithoutReceiverIsNoError(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, n *Network) {
 		a := n.Listen(alice)
 		send(t, a, bob, "anybody?")

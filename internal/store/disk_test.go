@@ -57,7 +57,7 @@ func again(t testing.TB, d *Disk, now time.Time) *Disk {
 	return d
 }
 
-func TestWhatWasPutIsThereAfterARestart(t *testing.T) {
+func TestRecordsSurviveARestart(t *testing.T) {
 	d, path := newDisk(t, Limits{})
 	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("made with mode %v, %v", info.Mode(), err)
@@ -470,7 +470,7 @@ func TestOneCommitServesManyCallers(t *testing.T) {
 }
 
 // Reads do not wait while a commit waits for the disk.
-func TestNobodyWaitsForTheDisk(t *testing.T) {
+func TestReadsDoNotWaitForTheDisk(t *testing.T) {
 	d, _ := newDisk(t, Limits{})
 	r := small(t, 1)
 	wantPut(t, d, noon, r, wire.CodeOK)

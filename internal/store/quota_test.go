@@ -43,7 +43,7 @@ func TestBytesAreBounded(t *testing.T) {
 }
 
 // The farther records do not free enough room: then a refused record displaces nothing.
-func TestRefusedRecordDisplacesNobody(t *testing.T) {
+func TestRefusedRecordDisplacesNone(t *testing.T) {
 	s := newMemory(Limits{Bytes: 4 * unit(t)})
 	for _, k := range []int{300, 310, 500, 510} {
 		wantPut(t, s, noon, small(t, k), wire.CodeOK)
@@ -70,7 +70,7 @@ func TestCachedGivesWayFirst(t *testing.T) {
 	}
 }
 
-func TestWhatHasEndedMakesRoom(t *testing.T) {
+func TestEndedRecordsMakeRoom(t *testing.T) {
 	s := newMemory(Limits{Records: 1})
 	wantPut(t, s, noon, small(t, 300), wire.CodeOK)
 	far := open(t, 600, 0, 1, after(9*time.Hour), "v")

@@ -134,7 +134,7 @@ func TestCompareAndSet(t *testing.T) {
 
 // Kademlia §2.5: a STORE or an OFFER within the hour suppresses the republish, unless its
 // sender did not send it to the other holders.
-func TestWhatCountsAsReceived(t *testing.T) {
+func TestReceiptSuppressesRepublishing(t *testing.T) {
 	s := newMemory(Limits{})
 	r := small(t, 1)
 	offer := []wire.Offered{

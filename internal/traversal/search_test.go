@@ -12,7 +12,7 @@ import (
 
 // Both sides of a search must begin it, for the same call and the same socket. Each decides
 // by the mapping that this call has told the peer, even if it has learned another since.
-func TestBothSidesAgreeWhoSearches(t *testing.T) {
+func TestBothSidesAgreeOnTheSearcher(t *testing.T) {
 	const (
 		unknown, none, independent, sequential, random = wire.MappingUnknown, wire.MappingNone, wire.MappingIndependent, wire.MappingSequential, wire.MappingRandom
 
