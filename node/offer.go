@@ -43,7 +43,7 @@ func (l *link) suppressesRepublish(t *table, key routing.Key) bool {
 	}
 	var room [wire.MaxContacts]contact
 	near := t.AppendNearest(room[:0], key, l.node.config.K)
-	for i := len(near) - 1; i >= 0; i-- { // from the end, because no rank is likelier than another
+	for i := len(near) - 1; i >= 0; i-- {
 		if near[i].Key == l.key {
 			return true
 		}
