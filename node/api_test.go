@@ -85,6 +85,9 @@ func exportedAPI(t *testing.T, folder string) []byte {
 func split(d ast.Decl) (parts []ast.Decl) {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
+		if d.Recv != nil && !ast.IsExported(receiver(d.Recv.List[0].Type)) {
+			return nil // programs cannot name its type
+		}
 		d.Body = nil
 	case *ast.GenDecl:
 		switch d.Tok {
@@ -98,6 +101,21 @@ func split(d ast.Decl) (parts []ast.Decl) {
 		}
 	}
 	return []ast.Decl{d}
+}
+
+// receiver returns the name of a method's type.
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.IndexListExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
 }
 
 func printed(t *testing.T, files *token.FileSet, d ast.Decl) string {
@@ -129,7 +147,7 @@ func TestExportedAPISeesAChange(t *testing.T) {
 			t.Errorf("%s makes no difference", change)
 		}
 	}
-	hidden := "type T struct{ A int; c string }\nfunc (T) M(x int) { println() }\nfunc F() {}\nfunc g() {}\nconst C = 1\nvar v int"
+	hidden := "type T struct{ A int; c string }\nfunc (T) M(x int) { println() }\nfunc F() {}\nfunc g() {}\nconst C = 1\nvar v int\ntype h int\nfunc (h) M() {}"
 	if api(hidden) != before {
 		t.Errorf("an unexported change shows:\n%s", api(hidden))
 	}

@@ -91,7 +91,7 @@ func (n *Node) Bootstrap(ctx context.Context, peers ...ma.Multiaddr) error {
 }
 
 func (n *Node) join(ctx context.Context) error {
-	defer n.newcomers.open() // the peers that a node meets while it joins are not newcomers
+	defer n.replica.Settle() // the peers that a node meets while it joins are not newcomers
 	n.bootstrap.begin()
 	err := n.meetBootstrap(ctx)
 	n.bootstrap.end(err)

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -133,11 +132,11 @@ func TestManyProviders(t *testing.T) {
 		s.addHot(6, store.Limits{})
 		key := routing.KeyOf("a book")
 		const providers = 512
-		var all freshRecords
+		var all []*wire.Signed
 		for i := range providers {
 			all = append(all, provided(t, 1000+i, key, "25.9.9.9:4774", "25.9.9.10:4774"))
 		}
-		for i, acks := range s.nodes[0].replicate(context.Background(), all) {
+		for i, acks := range s.nodes[0].replica.Replicate(t.Context(), all) {
 			if acks != 5 {
 				t.Fatalf("provider %d is held by %d", i, acks)
 			}
@@ -155,32 +154,6 @@ func TestManyProviders(t *testing.T) {
 			if len(h.Versions) != providers {
 				t.Errorf("durability: %s has %d versions, want %d", h.ID, len(h.Versions), providers)
 			}
-		}
-	})
-}
-
-// A peer that has no room under one key is brought the records of others all the same.
-func TestFullKeyHoldsUpNoOthers(t *testing.T) {
-	inSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
-		s.addHot(2, store.Limits{KeyRecords: 8})
-		hot, other := routing.KeyOf("hot"), routing.KeyOf("other")
-		var all freshRecords
-		for i := range 3 * wire.MaxStore {
-			all = append(all, signed(t, 1000+i, wire.Record{Kind: wire.KindOpen, Key: hot, Seq: 1, Expiry: time.Now().Add(time.Hour)}))
-		}
-		last := signed(t, 1000, wire.Record{Kind: wire.KindOpen, Key: other, Seq: 1, Expiry: time.Now().Add(time.Hour)})
-		all = append(all, last)
-		which := make([]int32, len(all))
-		for i := range which {
-			which[i] = int32(i)
-		}
-		before := s.nodes[0].Stats().Sent.Store
-		held, sent, err := s.nodes[0].deliver(within(t, time.Minute), s.nodes[1].ID(), all, which)
-		if err != nil || sent != 4+1 || !held[len(all)-1] {
-			t.Errorf("%d records were taken, the last: %v, %v", sent, held[len(all)-1], err)
-		}
-		if stores := s.nodes[0].Stats().Sent.Store - before; stores > 3 {
-			t.Errorf("%d STOREs for what the peer has no room for", stores)
 		}
 	})
 }

@@ -59,9 +59,8 @@ type link struct {
 	came    atomic.Uint64 // packets received at the latest MayStall
 
 	quota    *swarm.Quota  // of the peer; all its links share it
-	requests *rate.Limiter // the quota's; nil: unlimited (loopback), as for stores and pacer
+	requests *rate.Limiter // the quota's; nil: unlimited (loopback), as for stores
 	stores   *rate.Limiter
-	pacer    *pacer
 }
 
 // ID returns the peer's identity, which the connection has proved.
@@ -117,7 +116,7 @@ func (n *Node) newLink(c *quic.Conn) *link {
 		l.rtt.Set(routing.NewRTT(s.SmoothedRTT, s.MeanDeviation))
 	}
 	if !l.addr.Addr().IsLoopback() {
-		l.requests, l.stores, l.pacer = l.quota.Requests, l.quota.Stores, l.quota.Value.(*pacer)
+		l.requests, l.stores = l.quota.Requests, l.quota.Stores
 	}
 	return l
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay"
+	"github.com/kadquic/kadquic/internal/replica"
 	"github.com/kadquic/kadquic/internal/search"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/internal/swarm"
@@ -39,7 +40,6 @@ type Node struct {
 	background *background.Group // all goroutines
 	ctx        context.Context   // of background: ends with the node
 	state      atomic.Int32
-	began      time.Time // by Start
 
 	opening sync.Mutex // held while Start opens the sockets; Close waits for it
 
@@ -63,8 +63,6 @@ type Node struct {
 	remembered remembered
 	refs       peerref.Refs
 	quotas     *swarm.Quotas
-	surveyed   surveyed
-	newcomers  newcomers // to be handed records
 	netRTT     swarm.RTT // of PING and FIND, over all peers
 	dialRTT    swarm.RTT // from the dial of an unconnected peer to its HELLO
 	storeRTT   swarm.RTT // of STORE with one record, less the peer's round trip
@@ -94,6 +92,7 @@ type Node struct {
 	routes  *routes
 	lookups *lookup.Runner
 	search  *search.Searcher
+	replica *replica.Replicator
 
 	listenersMu sync.Mutex
 	listeners   map[string]*listener
@@ -150,7 +149,7 @@ func New(config Config) (*Node, error) {
 		links:      links{of: make(map[*link]struct{})},
 		wanted:     swarm.NewWanted(),
 		refs:       peerref.Refs{},
-		quotas:     swarm.NewQuotas(func() any { return newPacer() }),
+		quotas:     swarm.NewQuotas(),
 		listeners:  make(map[string]*listener),
 		storeJobs:  make(chan storeJob, maxStoreJobs),
 		probes:     group.Slots(8),
@@ -167,9 +166,9 @@ func New(config Config) (*Node, error) {
 	n.relay = relay.NewServer(relay.Limits{})
 	n.passing, n.publishing = make(chan struct{}, maxPassing), make(chan struct{}, 1)
 	n.values = store.NewMemory(n.key, c.storeLimits())
-	n.newcomers.wake = make(chan struct{}, 1)
-	n.routes = newRoutes(n.key, c.K, n.newcomers.add)
+	n.routes = newRoutes(n.key, c.K, func(c contact) { n.replica.Joined(c) })
 	n.lookups = n.newLookups()
+	n.replica = n.newReplica()
 	n.search = n.newSearch(validators)
 	n.publications = n.newPublications()
 	n.renewer = publish.NewRenewer(n.publications, publishNetwork{n})
@@ -219,7 +218,7 @@ func (n *Node) Start(ctx context.Context) error {
 		n.spawn(func() { t.run(n.ctx) })
 	}
 	if len(n.bootstrap.list()) == 0 {
-		n.newcomers.open()
+		n.replica.Settle()
 	}
 	if len(n.config.Bootstrap) == 0 {
 		return nil
@@ -239,7 +238,7 @@ func (n *Node) open() error {
 		err = n.listen()
 	}
 	if err == nil {
-		n.began = time.Now()
+		n.replica.Begin(time.Now())
 		n.state.Store(stateRunning)
 	}
 	n.opening.Unlock()

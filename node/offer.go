@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"github.com/kadquic/kadquic/internal/replica"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -13,17 +14,13 @@ func (l *link) serveOffer(id uint64, m wire.Offer, now time.Time) error {
 	if n.mode() == wire.ModeClient {
 		return l.Refuse(id, wire.CodeUnimplemented, "a client stores nothing")
 	}
-	if more := offerCost(len(m.Records)) - 1; l.requests != nil && !l.requests.AllowN(now, more) {
+	if more := replica.OfferCost(len(m.Records)) - 1; l.requests != nil && !l.requests.AllowN(now, more) {
 		return l.Refuse(id, wire.CodeBusy, "too many records offered")
 	}
 	suppresses := make([]bool, len(m.Records))
-	for i := 0; i < len(suppresses); i += lockedKeys {
-		n.routes.Locked(func(t *table) {
-			for j := i; j < min(i+lockedKeys, len(suppresses)); j++ {
-				suppresses[j] = l.suppressesRepublish(t, m.Records[j].Key)
-			}
-		})
-	}
+	n.routes.Each(len(suppresses), func(t *table, i int) {
+		suppresses[i] = l.suppressesRepublish(t, m.Records[i].Key)
+	})
 	want := n.values.Offer(now, m.Records, func(i int) bool { return suppresses[i] })
 	answer := wire.NewWanted(len(want))
 	for i, w := range want {

@@ -132,3 +132,15 @@ func TestAPutDoesNotCountCaches(t *testing.T) {
 		}
 	})
 }
+
+// contents makes content records, each with a value of that many bytes or a few
+// more.
+func contents(t *testing.T, count, size int) []*wire.Signed {
+	t.Helper()
+	records := make([]*wire.Signed, count)
+	for i := range records {
+		value := fmt.Appendf(make([]byte, size), "value %d", i)
+		records[i] = signed(t, 1, wire.Record{Kind: wire.KindContent, Seq: 1, Expiry: time.Now().Add(20 * time.Hour), Value: value})
+	}
+	return records
+}

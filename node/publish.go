@@ -135,7 +135,7 @@ func (n publishNetwork) State() (isolated bool, offline error) {
 }
 
 func (n publishNetwork) Replicate(ctx context.Context, records []*wire.Signed) (acks []int, of int) {
-	acks = n.replicate(ctx, freshRecords(records))
+	acks = n.replica.Replicate(ctx, records)
 	servers := n.routes.Len()
 	if n.mode() == wire.ModeServer {
 		servers++

@@ -83,16 +83,3 @@ func TestStreamsAreCountedByPeer(t *testing.T) {
 		}
 	})
 }
-
-// A peer that connects again after QuotaMemory gets a new pacer. By then the old one would
-// have been full again.
-func TestPacerIsFullAgainAfterQuotaMemory(t *testing.T) {
-	a, b, now := newPacer(), newPacer(), time.Now()
-	full := now.Add(swarm.QuotaMemory)
-	if !a.bytes.AllowN(now, a.bytes.Burst()) || !a.requests.AllowN(now, a.requests.Burst()) {
-		t.Fatal("a new pacer is not full")
-	}
-	if a.bytes.TokensAt(full) < b.bytes.TokensAt(full) || a.requests.TokensAt(full) < b.requests.TokensAt(full) {
-		t.Error("the pacer is not full again")
-	}
-}

@@ -21,7 +21,7 @@ func TestReplicateManyRecords(t *testing.T) {
 				records[j] = signed(t, 1, wire.Record{Kind: wire.KindContent, Seq: 1, Expiry: time.Now().Add(20 * time.Hour), Value: fmt.Append(nil, i, j)})
 			}
 			before := n.Stats().Sent
-			acks := n.replicate(within(t, 10*time.Minute), freshRecords(records))
+			acks := n.replica.Replicate(within(t, 10*time.Minute), records)
 			after := n.Stats().Sent
 			for j, r := range records {
 				held := 0
@@ -39,20 +39,6 @@ func TestReplicateManyRecords(t *testing.T) {
 			if finds > 300 || stores > 2*30 {
 				t.Errorf("too many requests")
 			}
-		}
-	})
-}
-
-// Replication by a node that is alone keeps the records here, and ends.
-func TestReplicateAlone(t *testing.T) {
-	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
-		for i, acks := range s.nodes[0].replicate(within(t, time.Minute), freshRecords(contents(t, 100, 10))) {
-			if acks != 1 {
-				t.Errorf("record %d is on %d nodes", i, acks)
-			}
-		}
-		if held := s.nodes[0].Stats().Records; held != 100 {
-			t.Errorf("%d records held", held)
 		}
 	})
 }

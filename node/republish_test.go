@@ -251,7 +251,7 @@ func TestARestartIsNoStorm(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(30 * time.Second)
-		if st := back.Stats(); st.HandedOver > 0 || st.Republished > batchFill {
+		if st := back.Stats(); st.HandedOver > 0 || st.Republished > 256 {
 			t.Errorf("half a minute after the start %d records were handed over, %d republished", st.HandedOver, st.Republished)
 		}
 		before, most := int64(0), int64(0)
@@ -261,7 +261,7 @@ func TestARestartIsNoStorm(t *testing.T) {
 			most = max(most, n-before)
 			before = n
 		}
-		if before < 3000 || most > 2*batchFill {
+		if before < 3000 || most > 2*256 {
 			t.Errorf("%d records were republished in 70 minutes, %d in one", before, most)
 		}
 		st := back.Stats()

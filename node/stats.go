@@ -54,10 +54,8 @@ func (c *requestCounters) snapshot() Requests {
 }
 
 type counters struct {
-	sent        requestCounters
-	republished atomic.Int64
-	handedOver  atomic.Int64
-	knocks      atomic.Int64
+	sent   requestCounters
+	knocks atomic.Int64
 }
 
 // sent counts a request that this node sends.
@@ -87,14 +85,15 @@ func (n *Node) Stats() Stats {
 	if n.state.Load() == stateNew { // Start may be opening the store
 		return Stats{}
 	}
+	republished, handedOver := n.replica.Stats()
 	s := Stats{
 		Peers:       peers,
 		Known:       n.peers.Len(),
 		Records:     n.values.Len(),
 		RecordBytes: n.values.Bytes(),
 		Lookups:     n.lookups.Count(),
-		Republished: n.counters.republished.Load(),
-		HandedOver:  n.counters.handedOver.Load(),
+		Republished: republished,
+		HandedOver:  handedOver,
 		DialledBack: n.counters.knocks.Load(),
 		Sent:        n.counters.sent.snapshot(),
 		Served:      n.served.snapshot(),

@@ -31,7 +31,6 @@ type Quota struct {
 	Requests *rate.Limiter
 	Stores   *rate.Limiter // bytes of records to store
 	Calls    *rate.Limiter // calls that the peer, a relay, forwards to this node
-	Value    any           // made by the function given to NewQuotas
 
 	streams atomic.Int32 // application streams that the peer has opened
 
@@ -40,12 +39,11 @@ type Quota struct {
 	ended time.Time // when the last of them ended
 }
 
-func newQuota(value any) *Quota {
+func newQuota() *Quota {
 	return &Quota{
 		Requests: rate.NewLimiter(50, 200),
 		Stores:   rate.NewLimiter(256<<10, 4<<20),
 		Calls:    rate.NewLimiter(10, 80), // more than an honest relay's own limits let it forward
-		Value:    value,
 	}
 }
 
@@ -68,18 +66,15 @@ func (q *Quota) Streams() int { return int(q.streams.Load()) }
 // Quotas are the quotas of the peers that are connected or were lately. Make it with
 // [NewQuotas]. Goroutines may share it.
 type Quotas struct {
-	value func() any
-
 	mu    sync.Mutex
 	of    map[wire.PeerID]*Quota
 	idle  int // quotas without a connection
 	swept time.Time
 }
 
-// NewQuotas makes an empty set. value makes the Value of each quota, such as limiters that
-// are full again after QuotaMemory.
-func NewQuotas(value func() any) *Quotas {
-	return &Quotas{value: value, of: make(map[wire.PeerID]*Quota)}
+// NewQuotas makes an empty set.
+func NewQuotas() *Quotas {
+	return &Quotas{of: make(map[wire.PeerID]*Quota)}
 }
 
 // Acquire returns the quota of a peer, for one more connection. Release must follow.
@@ -89,7 +84,7 @@ func (qs *Quotas) Acquire(id wire.PeerID, now time.Time) *Quota {
 	q := qs.of[id]
 	switch {
 	case q == nil:
-		q = newQuota(qs.value())
+		q = newQuota()
 		qs.of[id] = q
 	case q.conns == 0:
 		qs.idle--

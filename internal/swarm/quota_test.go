@@ -9,7 +9,7 @@ import (
 
 // A quota outlives the last connection until all its limiters are full again.
 func TestQuotasAreForgotten(t *testing.T) {
-	qs := NewQuotas(func() any { return nil })
+	qs := NewQuotas()
 	now := time.Now()
 	id := func(i int) wire.PeerID { return wire.PeerID{byte(i), byte(i >> 8), 1} }
 	a := qs.Acquire(id(0), now)
@@ -23,7 +23,7 @@ func TestQuotasAreForgotten(t *testing.T) {
 	}
 	qs.Release(id(0), now)
 	full := now.Add(QuotaMemory)
-	if b := newQuota(nil); a.Requests.AllowN(now, 200) && a.Stores.AllowN(now, 4<<20) && a.Calls.AllowN(now, 80) &&
+	if b := newQuota(); a.Requests.AllowN(now, 200) && a.Stores.AllowN(now, 4<<20) && a.Calls.AllowN(now, 80) &&
 		(a.Requests.TokensAt(full) < b.Requests.TokensAt(full) || a.Stores.TokensAt(full) < b.Stores.TokensAt(full) || a.Calls.TokensAt(full) < b.Calls.TokensAt(full)) {
 		t.Error("the quota is dropped before it is full again")
 	}

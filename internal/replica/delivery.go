@@ -1,4 +1,4 @@
-package node
+package replica
 
 import (
 	"context"
@@ -8,86 +8,41 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/kadquic/kadquic/internal/background"
-	"github.com/kadquic/kadquic/internal/publish"
+	"github.com/kadquic/kadquic/internal/lookup"
+	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
-
-// A batch is a list of records to send to other nodes. Several goroutines call it at
-// once.
-type batch interface {
-	Len() int
-	// Offered names the i-th record.
-	Offered(i int) wire.Offered
-	// Load returns the i-th record, nil if it has been removed meanwhile. The sender
-	// releases a record as soon as it is sent: at most one frame of records per
-	// concurrent receiver is in memory.
-	Load(i int) *wire.Signed
-	// Fresh reports that the records were signed just now: no peer has them, so
-	// they are sent without an OFFER.
-	Fresh() bool
-}
-
-// freshRecords is a batch of records signed just now.
-type freshRecords []*wire.Signed
-
-func (f freshRecords) Len() int                { return len(f) }
-func (f freshRecords) Load(i int) *wire.Signed { return f[i] }
-func (f freshRecords) Fresh() bool             { return true }
-
-func (f freshRecords) Offered(i int) wire.Offered {
-	r := &f[i].Record
-	return wire.Offered{Kind: r.Kind, Key: r.Key, Print: f[i].Print()}
-}
 
 const (
 	// batchBytes bounds the records in one STORE, in bytes: a frame, less 4 KiB for
 	// the encoding around them.
 	batchBytes = wire.MaxFrame - 4<<10
 
-	// The pace of sending to one receiver. It is below the receiver's limits (SPEC.md
-	// §9), which leaves room for this node's other requests.
-	paceBytes    = 192 << 10 // a second
-	paceRequests = 20        // a second
-	paceBurst    = 1 << 20   // bytes at once
-	requestBurst = 40        // requests at once
-
 	// offersPerRequest is how many offered records count as one request, at the sender
 	// and at the receiver: the receiver must look up each of them.
 	offersPerRequest = 64
 )
 
-// A pacer keeps the records that this node sends to one peer below the peer's limits. A
-// nil pacer does not wait. Goroutines may share it.
-type pacer struct{ bytes, requests *rate.Limiter }
-
-func newPacer() *pacer {
-	return &pacer{rate.NewLimiter(paceBytes, paceBurst), rate.NewLimiter(paceRequests, requestBurst)}
-}
-
-func (p *pacer) wait(ctx context.Context, bytes, requests int) error {
-	if p == nil {
-		return nil
-	}
-	if err := p.requests.WaitN(ctx, requests); err != nil {
-		return err
-	}
-	return p.bytes.WaitN(ctx, bytes)
-}
-
 // A delivery sends records to one peer, one request after the other.
 type delivery struct {
-	node   *Node
+	r      *Replicator
 	to     wire.PeerID
 	asked  int           // sum of the costs of the requests answered
 	waited time.Duration // for the answers
 	sent   int           // records that the peer stored
 
-	refused bool                 // the peer has no room: it refused a whole batch for that reason
-	full    map[publish.Key]bool // keys for which the peer has no room; it may have room for others
+	refused bool                // the peer has no room: it refused a whole batch for that reason
+	full    map[kindAndKey]bool // keys for which the peer has no room; it may have room for others
 }
+
+// A kindAndKey is where a holder keeps the records of all publishers, within the quota of one key.
+type kindAndKey struct {
+	kind wire.Kind
+	key  routing.Key
+}
+
+func kindAndKeyOf(s *wire.Signed) kindAndKey { return kindAndKey{s.Record.Kind, s.Record.Key} }
 
 // How slow a receiver may be: after slowGrace in total, an answer may take slowest on
 // average. A delivery to a slower receiver ends with errTooSlow.
@@ -96,7 +51,7 @@ const (
 	slowest   = 2 * time.Second
 )
 
-var errTooSlow = errors.New("too slow to be delivered to")
+var errTooSlow = errors.New("the peer answers too slowly to receive records")
 
 // deliver sends the records of c with the indexes in which to one peer: it offers
 // them, a thousand at a time, and sends those that the peer wants, at a pace within
@@ -104,8 +59,8 @@ var errTooSlow = errors.New("too slow to be delivered to")
 // sent is how many records it took from this node. If a peer refuses a whole batch for
 // lack of room, deliver sends it nothing more. After an error, some records may have
 // been delivered.
-func (n *Node) deliver(ctx context.Context, to wire.PeerID, c batch, which []int32) (held []bool, sent int, err error) {
-	d := delivery{node: n, to: to}
+func (r *Replicator) deliver(ctx context.Context, to wire.PeerID, c batch, which []int32) (held []bool, sent int, err error) {
+	d := delivery{r: r, to: to}
 	held = make([]bool, len(which))
 	for at := 0; at < len(which) && err == nil && !d.refused; at += wire.MaxOffer {
 		end := min(at+wire.MaxOffer, len(which))
@@ -129,7 +84,7 @@ func (d *delivery) offer(ctx context.Context, c batch, which []int32, held []boo
 	for i, r := range which {
 		m.Records[i] = c.Offered(int(r))
 	}
-	answer, err := d.ask(ctx, m, offeredSize*len(which), offerCost(len(which)))
+	answer, err := d.ask(ctx, m, offeredSize*len(which), OfferCost(len(which)))
 	if errors.Is(err, wire.CodeUnimplemented) {
 		return nil
 	}
@@ -138,7 +93,7 @@ func (d *delivery) offer(ctx context.Context, c batch, which []int32, held []boo
 	}
 	wanted, ok := answer.(wire.Wanted)
 	if !ok {
-		return unexpected(d.to, answer)
+		return lookup.Unexpected(d.to, answer)
 	}
 	for i := range held {
 		held[i] = !wanted.Has(i)
@@ -149,8 +104,9 @@ func (d *delivery) offer(ctx context.Context, c batch, which []int32, held []boo
 // offeredSize is the approximate size of a record in an OFFER, in bytes.
 const offeredSize = 56
 
-// offerCost is how many requests an offer of n records counts for.
-func offerCost(n int) int { return max(1, n/offersPerRequest) }
+// OfferCost is how many requests an offer of n records counts for, at the sender and at the
+// receiver.
+func OfferCost(n int) int { return max(1, n/offersPerRequest) }
 
 // send sends the records that the peer does not hold yet, as many in a frame as fit.
 func (d *delivery) send(ctx context.Context, c batch, which []int32, held []bool) error {
@@ -170,7 +126,7 @@ func (d *delivery) send(ctx context.Context, c batch, which []int32, held []bool
 			continue
 		}
 		s := c.Load(int(r))
-		if s == nil || d.full[publish.KeyOf(s)] {
+		if s == nil || d.full[kindAndKeyOf(s)] {
 			continue
 		}
 		if len(batch) == wire.MaxStore || size+s.Size() > batchBytes {
@@ -192,7 +148,7 @@ func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int
 	}
 	stored, ok := answer.(wire.Stored)
 	if !ok || len(stored.Results) != len(batch) {
-		return unexpected(d.to, answer)
+		return lookup.Unexpected(d.to, answer)
 	}
 	d.noteFull(batch, stored.Results)
 	for i, code := range stored.Results {
@@ -208,11 +164,11 @@ func (d *delivery) store(ctx context.Context, batch []*wire.Signed, places []int
 // reason. If the batch has a single key and kind, and every answer is CodeFull, only that
 // key counts as full.
 func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
-	keys := make(map[publish.Key]bool)
+	keys := make(map[kindAndKey]bool)
 	for i, code := range results {
 		switch code {
 		case wire.CodeFull, wire.CodeTooFar, wire.CodeReadOnly:
-			keys[publish.KeyOf(batch[i])] = true
+			keys[kindAndKeyOf(batch[i])] = true
 		default:
 			return
 		}
@@ -222,7 +178,7 @@ func (d *delivery) noteFull(batch []*wire.Signed, results []wire.Code) {
 		return
 	}
 	if d.full == nil {
-		d.full = make(map[publish.Key]bool)
+		d.full = make(map[kindAndKey]bool)
 	}
 	maps.Copy(d.full, keys)
 }
@@ -233,20 +189,21 @@ const maxBusy = 5
 // ask sends one request as soon as the pacer allows, and again when the peer is busy.
 // size is the size of its records in bytes, cost how many requests it counts for.
 func (d *delivery) ask(ctx context.Context, m wire.Message, size, cost int) (wire.Message, error) {
-	n := d.node
 	for busy := 0; ; busy++ {
 		if d.waited > slowGrace+time.Duration(d.asked)*slowest {
 			return nil, errTooSlow
 		}
-		l, err := n.link(ctx, d.to)
+		limited, err := d.r.Host.Connect(ctx, d.to)
 		if err != nil {
 			return nil, err
 		}
-		if err := l.pacer.wait(ctx, size, cost); err != nil {
-			return nil, err
+		if limited {
+			if err := d.r.pacers.get(d.to, time.Now()).wait(ctx, size, cost); err != nil {
+				return nil, err
+			}
 		}
 		start := time.Now()
-		_, answer, err := n.request(ctx, d.to, m)
+		answer, err := d.r.Host.Request(ctx, d.to, m)
 		d.waited += time.Since(start)
 		if busy < maxBusy && errors.Is(err, wire.CodeBusy) {
 			if err := background.Sleep(ctx, time.Second<<busy); err != nil {

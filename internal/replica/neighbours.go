@@ -1,4 +1,4 @@
-package node
+package replica
 
 import (
 	"context"
@@ -17,8 +17,8 @@ type surveyed struct {
 	all bool      // it found fewer than k nodes: all there are
 }
 
-// whole reports whether the table holds the whole network.
-func (s *surveyed) whole() bool {
+// isWhole reports whether the table holds the whole network.
+func (s *surveyed) isWhole() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.all
@@ -28,8 +28,8 @@ func (s *surveyed) whole() bool {
 // before: it looks up our own key and the ranges in the subtree that no lookup
 // has touched since. Then the k nearest of the keys in it are known without
 // lookups (Kademlia §2.5).
-func (n *Node) survey(ctx context.Context, before time.Time) {
-	s := &n.surveyed
+func (r *Replicator) survey(ctx context.Context, before time.Time) {
+	s := &r.surveyed
 	s.mu.Lock()
 	fresh := s.at.After(before)
 	s.mu.Unlock()
@@ -37,22 +37,24 @@ func (n *Node) survey(ctx context.Context, before time.Time) {
 		return
 	}
 	start := time.Now()
-	out, err := n.lookups.Nodes(ctx, "refresh", n.key)
+	nearest, err := r.Host.LookUp(ctx, "refresh", r.key)
 	if err != nil {
 		return
 	}
-	found := 0
-	for range out.Closest() {
-		found++
-	}
-	targets, depth := n.routes.Stale(before)
-	targets = slices.DeleteFunc(targets, func(t routing.Key) bool { return n.key.CommonPrefixLen(t) < depth })
-	if _, err := n.walkAll(ctx, targets); err != nil {
-		return
+	targets, depth := r.Table.Stale(before)
+	targets = slices.DeleteFunc(targets, func(t routing.Key) bool { return r.key.CommonPrefixLen(t) < depth })
+	for _, target := range targets {
+		// A lookup fails if no peer answers: the table may have no contact in that range yet.
+		if _, err := r.Host.LookUp(ctx, "refresh", target); err != nil {
+			if ctx.Err() != nil || r.Background.Context().Err() != nil {
+				return
+			}
+			r.Logger.Info("refresh", "err", err)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at, s.all = start, found < n.config.K
+	s.at, s.all = start, len(nearest) < r.K
 }
 
 // pingsAtOnce is how many neighbours are asked at once: all, usually.
@@ -60,17 +62,15 @@ const pingsAtOnce = 32
 
 // pingSilent pings the neighbours (contacts of the complete subtree) that have said nothing for
 // the given time, and returns when all have answered or failed.
-func (n *Node) pingSilent(ctx context.Context, silence time.Duration) {
-	silent := n.routes.Silent(time.Now().Add(-silence))
+func (r *Replicator) pingSilent(ctx context.Context, silence time.Duration) {
+	silent := r.Table.Silent(time.Now().Add(-silence))
 	var wg sync.WaitGroup
-	places := make(chan struct{}, pingsAtOnce)
+	slots := make(chan struct{}, pingsAtOnce)
 	for _, c := range silent {
-		places <- struct{}{}
+		slots <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-places }()
-			ctx, cancel := context.WithTimeout(ctx, n.config.RPCTimeout)
-			defer cancel()
-			n.ping(ctx, c.Addr.ID)
+			defer func() { <-slots }()
+			r.Host.Ping(ctx, c.Addr.ID)
 		})
 	}
 	wg.Wait()

@@ -1,4 +1,4 @@
-package node
+package replica
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"github.com/kadquic/kadquic/internal/background"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
-	"github.com/kadquic/kadquic/wire"
 )
 
 // The parameters of hand-over come from a simulation of a thousand nodes that stay for
@@ -52,7 +51,7 @@ const (
 // newcomers are contacts that have entered the table, or are alive again, and wait for
 // handOver to process them. Goroutines may share them.
 type newcomers struct {
-	wake chan struct{} // has room for one
+	wake background.Wake
 
 	mu      sync.Mutex
 	opened  bool
@@ -66,17 +65,14 @@ func (c *newcomers) open() {
 	c.opened = true
 }
 
-// add is called by the table, while n.mu is held.
+// add notes one more contact.
 func (c *newcomers) add(x contact) {
 	c.mu.Lock()
 	if c.opened && len(c.waiting) < maxNewcomers {
 		c.waiting = append(c.waiting, x)
 	}
 	c.mu.Unlock()
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	c.wake.Set()
 }
 
 func (c *newcomers) take() []contact {
@@ -87,18 +83,24 @@ func (c *newcomers) take() []contact {
 	return all
 }
 
-// handOver sends each newcomer in this node's neighbourhood the records for which the
+// Joined notes that a contact has entered the routing table, or is alive again. It is brief and
+// calls nothing, so that it may be called with the table locked.
+func (r *Replicator) Joined(c contact) { r.newcomers.add(c) }
+
+// Settle ends the initial period in which new contacts count as older than this node.
+func (r *Replicator) Settle() { r.newcomers.open() }
+
+// HandOver sends each newcomer in this node's neighbourhood the records for which the
 // newcomer is now one of the k nearest (Kademlia §2.5).
-func (n *Node) handOver(ctx context.Context) {
+func (r *Replicator) HandOver(ctx context.Context) {
 	lately := make(map[routing.Key]time.Time)
-	passes := make(chan struct{}, handOversAtOnce)
 	settled := time.NewTimer(handOverSettled)
 	defer settled.Stop()
 	for {
 		select {
-		case <-n.newcomers.wake:
+		case <-r.newcomers.wake.C():
 		case <-settled.C:
-			n.newcomers.open()
+			r.newcomers.open()
 			continue
 		case <-ctx.Done():
 			return
@@ -107,29 +109,26 @@ func (n *Node) handOver(ctx context.Context) {
 			return
 		}
 		now := time.Now()
-		heirs := slices.DeleteFunc(n.newcomers.take(), func(c contact) bool {
-			return now.Sub(lately[c.Key]) < handOverAgain || !n.routes.IsNeighbour(c.Key)
+		due := slices.DeleteFunc(r.newcomers.take(), func(c contact) bool {
+			return now.Sub(lately[c.Key]) < handOverAgain || !r.Table.IsNeighbour(c.Key)
 		})
-		if len(heirs) == 0 || n.config.RepublishInterval < 0 || n.mode() != wire.ModeServer || n.values.Len() == 0 {
+		if len(due) == 0 || !r.isActive() || r.Host.Store().Len() == 0 {
 			continue
 		}
-		if len(lately)+len(heirs) > maxNewcomers {
+		if len(lately)+len(due) > maxNewcomers {
 			clear(lately)
 		}
-		for _, c := range heirs {
+		for _, c := range due {
 			lately[c.Key] = now
 		}
-		n.pingSilent(ctx, handOverSilence) // dead but undetected nearer contacts would lower this node's rank
-		select {
-		case passes <- struct{}{}:
-		case <-ctx.Done():
+		r.pingSilent(ctx, handOverSilence) // dead but undetected nearer contacts would lower this node's rank
+		if r.handOvers.Acquire(ctx) != nil {
 			return
 		}
-		started := n.spawn(func() {
-			defer func() { <-passes }()
+		started := r.handOvers.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 			defer cancel()
-			n.handOverTo(ctx, heirs)
+			r.handOverTo(ctx, due)
 		})
 		if !started {
 			return
@@ -139,16 +138,17 @@ func (n *Node) handOver(ctx context.Context) {
 
 // handOverTo goes through the store once and delivers to each newcomer the records that
 // this node must hand over to it.
-func (n *Node) handOverTo(ctx context.Context, newcomers []contact) {
+func (r *Replicator) handOverTo(ctx context.Context, newcomers []contact) {
+	values := r.Host.Store()
 	var held []store.Held
 	routes := make([]route, len(newcomers))
 	flush := func() {
 		if len(held) == 0 {
 			return
 		}
-		r := n.newReplication(heldRecords{n, held})
-		r.run(ctx, routes)
-		n.counters.handedOver.Add(r.sent)
+		p := r.newReplication(heldRecords{values, held})
+		p.run(ctx, routes)
+		r.handedOver.Add(p.sent)
 		held = held[:0]
 		for i := range routes {
 			routes[i].which = routes[i].which[:0]
@@ -157,7 +157,7 @@ func (n *Node) handOverTo(ctx context.Context, newcomers []contact) {
 	for i, c := range newcomers {
 		routes[i].to = c.Addr.ID
 	}
-	for h := range n.values.All(time.Now()) {
+	for h := range values.All(time.Now()) {
 		if ctx.Err() != nil {
 			return
 		}
@@ -165,12 +165,10 @@ func (n *Node) handOverTo(ctx context.Context, newcomers []contact) {
 			continue
 		}
 		due := false
-		n.routes.Locked(func(t *table) {
-			for i, c := range newcomers {
-				if rank, ok := t.Heir(h.Key, c.Key); ok && rank < handOverRanks {
-					routes[i].which = append(routes[i].which, int32(len(held)))
-					due = true
-				}
+		r.Table.Each(len(newcomers), func(t *table, i int) {
+			if rank, ok := t.Heir(h.Key, newcomers[i].Key); ok && rank < handOverRanks {
+				routes[i].which = append(routes[i].which, int32(len(held)))
+				due = true
 			}
 		})
 		if !due {

@@ -1,4 +1,4 @@
-package node
+package replica
 
 import (
 	"context"
@@ -14,34 +14,37 @@ import (
 // hardly alive does not delay what comes due meanwhile.
 const republishTimeout = 5 * time.Minute
 
-// republish sends the records that are due to their other holders (Kademlia §2.5). Usually
+// isActive reports whether this node republishes and hands over at all.
+func (r *Replicator) isActive() bool { return r.Interval > 0 && r.Host.IsServer() }
+
+// Republish sends the records that are due to their other holders (Kademlia §2.5). Usually
 // another holder has done so before, and a record is not due. It runs once a minute.
-func (n *Node) republish(ctx context.Context) {
-	if n.config.RepublishInterval < 0 || n.mode() != wire.ModeServer || n.lonely() {
+func (r *Replicator) Republish(ctx context.Context) {
+	if !r.isActive() || r.Host.IsIsolated() {
 		return
 	}
-	due := n.due(time.Now())
+	due := r.due(time.Now())
 	if len(due) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, republishTimeout)
 	defer cancel()
-	n.survey(ctx, time.Now().Add(-n.config.RepublishInterval))
-	due = slices.DeleteFunc(due, func(h store.Held) bool { return !n.responsible(h.Key) })
-	r := n.newReplication(heldRecords{n, due})
-	r.toNearest(ctx)
-	if n.ctx.Err() != nil {
+	r.survey(ctx, time.Now().Add(-r.Interval))
+	due = slices.DeleteFunc(due, func(h store.Held) bool { return !r.isResponsible(h.Key) })
+	p := r.newReplication(heldRecords{r.Host.Store(), due})
+	p.toNearest(ctx)
+	if r.Background.Context().Err() != nil {
 		return
 	}
 	due = slices.Collect(func(yield func(store.Held) bool) {
 		for i, h := range due {
-			if r.reached[i] && !yield(h) {
+			if p.reached[i] && !yield(h) {
 				return
 			}
 		}
 	})
-	n.counters.republished.Add(int64(len(due)))
-	n.markRepublished(due)
+	r.republished.Add(int64(len(due)))
+	r.markRepublished(due)
 }
 
 // batchFill is how many records go together if so many come due soon, so that one request to a
@@ -51,16 +54,16 @@ const batchFill = 256
 // due returns the records to republish at now, and some of those that come due within a quarter of
 // the interval. After hours offline all may be due; it then returns as many as one round
 // takes, and the others in the next.
-func (n *Node) due(now time.Time) []store.Held {
-	most := max(4*batchFill, n.values.Len()/15) // as when all were put at once, of which a quarter of an hour takes note
-	soon := now.Add(n.config.RepublishInterval / 4)
+func (r *Replicator) due(now time.Time) []store.Held {
+	most := max(4*batchFill, r.Host.Store().Len()/15) // as when all were put at once, of which a quarter of an hour takes note
+	soon := now.Add(r.Interval / 4)
 	var due, others []store.Held
-	for h := range n.values.All(now) {
+	for h := range r.Host.Store().All(now) {
 		if h.Cached {
 			continue
 		}
-		at := store.RepublishAt(n.key, h, n.began, n.config.RepublishInterval)
-		if at.After(soon) || !n.responsible(h.Key) {
+		at := store.RepublishAt(r.key, h, r.began, r.Interval)
+		if at.After(soon) || !r.isResponsible(h.Key) {
 			continue
 		}
 		switch {
@@ -76,21 +79,21 @@ func (n *Node) due(now time.Time) []store.Held {
 	return due
 }
 
-// responsible reports whether this node is one of the k nearest to key, as far as it knows. It
+// isResponsible reports whether this node is one of the k nearest to key, as far as it knows. It
 // does not republish other records, or the holders of a record would become more and more.
-func (n *Node) responsible(key routing.Key) bool {
-	return n.routes.Closer(key) < n.config.K
+func (r *Replicator) isResponsible(key routing.Key) bool {
+	return r.Table.Closer(key) < r.K
 }
 
 // markRepublished notes that records were received just now, as they were from
 // ourselves.
-func (n *Node) markRepublished(held []store.Held) {
-	offered := make([]wire.Offered, 0, wire.MaxOffer)
+func (r *Replicator) markRepublished(held []store.Held) {
+	names := make([]wire.Offered, 0, wire.MaxOffer)
 	for part := range slices.Chunk(held, wire.MaxOffer) {
-		offered = offered[:0]
+		names = names[:0]
 		for _, h := range part {
-			offered = append(offered, wire.Offered{Kind: h.Kind, Key: h.Key, Print: h.Print})
+			names = append(names, offered(&h))
 		}
-		n.values.Offer(time.Now(), offered, func(int) bool { return true })
+		r.Host.Store().Offer(time.Now(), names, func(int) bool { return true })
 	}
 }
