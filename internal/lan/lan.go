@@ -113,9 +113,6 @@ type search struct {
 	failed  bool // to open a socket, which has been logged
 }
 
-// lookEvery is the interval at which interfaces are listed, as the system sends no event.
-const lookEvery = 10 * time.Second
-
 // act runs the work that is due, and returns when more will be due.
 func (s *search) act(now time.Time) time.Time {
 	if s.looked.IsZero() || now.Sub(s.looked) >= lookEvery {

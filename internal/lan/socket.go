@@ -3,11 +3,15 @@ package lan
 import (
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 	"golang.org/x/time/rate"
 )
+
+// lookEvery is the interval at which interfaces are listed, as the system sends no event.
+const lookEvery = 10 * time.Second
 
 // port is the multicast DNS port, of senders and receivers.
 const port = 5353

@@ -13,7 +13,7 @@ import (
 // An Outcome gathers the results of a lookup. Goroutines may share it while the lookup runs.
 // Call Named, Closest, Without, Answered and Causes only after the lookup has ended.
 type Outcome struct {
-	runner *Runner
+	config *Config
 	lookup *routing.Lookup[*peerref.Ref]
 
 	mu        sync.Mutex
@@ -39,7 +39,7 @@ func (out *Outcome) AddReferrals(by Peer, named []wire.Contact) []Contact {
 	out.mu.Lock()
 	out.referrals = append(out.referrals, referral{by, named})
 	out.mu.Unlock()
-	return out.runner.Refs.Contacts(named)
+	return out.config.Refs.Contacts(named)
 }
 
 // ApplyReferrals enters into the peerstore the addresses of a peer that others have named.
@@ -50,7 +50,7 @@ func (out *Outcome) ApplyReferrals(id wire.PeerID) {
 	for _, r := range out.referrals {
 		for _, c := range r.contacts {
 			if c.ID == id {
-				out.runner.Host.AddReferral(r.by.RemoteAddr().Addr(), c, now)
+				out.config.Host.AddReferral(r.by.RemoteAddr().Addr(), c, now)
 			}
 		}
 	}
@@ -71,7 +71,7 @@ func (out *Outcome) Named() iter.Seq[wire.PeerID] {
 
 // Refuse notes that a peer answered and did not store the record.
 func (out *Outcome) Refuse(id wire.PeerID, code wire.Code) {
-	out.setCause(id, out.runner.Host.Refused(id, code))
+	out.setCause(id, out.config.Host.Refused(id, code))
 }
 
 func (out *Outcome) setCause(id wire.PeerID, cause error) {

@@ -1,12 +1,9 @@
 package portmap
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -156,24 +153,6 @@ func (m *Mapper) State() State {
 	return m.state
 }
 
-// Run gets a mapping and keeps it until ctx ends. Run does not delete the mapping: see
-// Release.
-func (m *Mapper) Run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-			m.step(ctx, time.Now())
-			timer.Reset(m.config.look)
-		case <-m.wake:
-			m.step(ctx, time.Now())
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // Doubt reports that peers cannot reach this machine through the mapping, although the
 // router claims it. Run then renews it, at most twice a minute. Any goroutine may call
 // Doubt.
@@ -182,97 +161,6 @@ func (m *Mapper) Doubt() {
 	select {
 	case m.wake <- struct{}{}:
 	default:
-	}
-}
-
-// Release deletes the mapping. Call it after Run; it returns within 2 seconds.
-func (m *Mapper) Release() {
-	if m.by == nil || !m.requested {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), maxRelease)
-	defer cancel()
-	mapping := m.State().Mapping
-	if err := m.by.unmap(ctx, m.wish(mapping)); err != nil {
-		m.config.Logger.Info("cannot delete the port mapping; it stays until it expires", "mapping", mapping, "err", err)
-	}
-	m.drop("the mapping was deleted")
-}
-
-// step runs the work that is due.
-func (m *Mapper) step(ctx context.Context, now time.Time) {
-	r, err := m.config.route()
-	if err != nil {
-		m.moved(route{})
-		m.drop(err.Error())
-		return
-	}
-	if r != m.route {
-		m.moved(r)
-	}
-	switch {
-	case isPublic(r.local):
-		m.drop(fmt.Sprintf("no router hides %v: it is public", r.local))
-	case m.config.Local.IsValid() && m.config.Local != r.local:
-		m.drop(fmt.Sprintf("the port is bound to %v, and the router is reached from %v", m.config.Local, r.local))
-	case m.State().Mapping.IsZero():
-		if !now.Before(m.searchAt) {
-			m.search(ctx)
-		}
-	default:
-		m.keep(ctx, now)
-	}
-}
-
-// moved resets the state for another network. The mapping on the previous one expires.
-func (m *Mapper) moved(r route) {
-	m.route, m.by, m.requested = r, nil, false
-	m.searchAt, m.retry, m.silent = time.Time{}, firstRetry, 0
-	if r.gateway.IsValid() {
-		m.askers = m.config.askers(r)
-	}
-	m.drop("the router has not been asked yet")
-	m.mu.Lock()
-	m.state.Local, m.state.Gateway, m.state.Answers = r.local, r.gateway, [protocols]Answer{}
-	m.mu.Unlock()
-}
-
-// search probes all protocols at once, and requests a mapping by the first that answers;
-// by the next one if the router refuses.
-func (m *Mapper) search(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, maxSearch)
-	defer cancel()
-	type probed struct {
-		Protocol
-		error
-	}
-	answers := make(chan probed, protocols)
-	for p, a := range m.askers {
-		go func() { answers <- probed{Protocol(p), a.probe(ctx)} }()
-	}
-	var refused error
-	for range protocols {
-		a := <-answers // each ends with ctx
-		m.mu.Lock()
-		m.state.Answers[a.Protocol] = Answer{time.Now(), a.error}
-		m.mu.Unlock()
-		if a.error != nil || !m.State().Mapping.IsZero() {
-			continue
-		}
-		m.by = m.askers[a.Protocol]
-		if err := m.mapPort(ctx); err != nil {
-			m.config.Logger.Debug("the router maps no port", "protocol", a.Protocol, "err", err)
-			refused = errors.Join(refused, err)
-		}
-	}
-	if m.State().Mapping.IsZero() && ctx.Err() == nil {
-		m.searchAt = time.Now().Add(m.retry)
-		m.retry = min(2*m.retry, maxRetry)
-		if refused != nil {
-			m.drop(refused.Error())
-		} else {
-			m.drop(fmt.Sprintf("the router %v speaks neither PCP nor NAT-PMP nor UPnP, or is told not to", m.route.gateway))
-		}
 	}
 }
 

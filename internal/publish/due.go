@@ -8,18 +8,9 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// renewAfter is when a record is signed again, counted from its last signature: early enough
-// for some failures before it ends.
-func renewAfter(life time.Duration) time.Duration { return life / 6 * 5 }
-
 // renewBefore is how much earlier a record may be renewed when another is due, so that what
 // goes to the same peers goes together.
 func renewBefore(life time.Duration) time.Duration { return life / 100 }
-
-// retryAfter is when a renewal that failed is tried again.
-func retryAfter(failures int, life time.Duration) time.Duration {
-	return min(30*time.Second<<min(failures-1, 10), 10*time.Minute, life/24)
-}
 
 const (
 	lookAgain      = time.Minute     // between two calls of Due at most: the clock may have jumped
@@ -147,13 +138,6 @@ func (p *Publications) renewed(v *version, r *wire.Signed, o Outcome) {
 		return
 	}
 	x.err, x.failures, x.next = nil, 0, now.Add(renewAfter(p.config.Life))
-}
-
-// fail notes that x could not be renewed.
-func (x *publication) fail(err error, life time.Duration, now time.Time) {
-	x.failures++
-	x.err = err
-	x.next = now.Add(retryAfter(x.failures, life))
 }
 
 // drop ends the publication of v, because another machine has replaced it.

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/kadquic/kadquic/routing"
-	"github.com/kadquic/kadquic/wire"
 )
 
 // SetLabel gives a publication a label, which is saved beside it and never sent; "" removes
@@ -46,26 +43,4 @@ func (p *Publications) setLabel(at Key, label string) error {
 		}
 	}
 	return ls.save(at)
-}
-
-// appendLabel encodes a label: kind 1 | key 32 | label.
-func appendLabel(at Key, label string) []byte {
-	return append(append([]byte{byte(at.Kind)}, at.Key[:]...), label...)
-}
-
-func parseLabel(data []byte) (at Key, label string, ok bool) {
-	if n := len(data) - 1 - len(at.Key); n <= 0 || n > MaxLabel {
-		return Key{}, "", false
-	}
-	return Key{wire.Kind(data[0]), routing.Key(data[1:33])}, string(data[33:]), true
-}
-
-// loadLabel takes in the label of a publication that is loaded already.
-func (p *Publications) loadLabel(data []byte) bool {
-	at, label, ok := parseLabel(data)
-	if !ok || !p.Has(at) {
-		return false
-	}
-	p.labels.by[at] = label
-	return true
 }

@@ -19,20 +19,6 @@ import (
 // bytes each and the value.
 const maxPublished = 1 << 16
 
-// MaxLabel is the length of the longest label, in bytes.
-const MaxLabel = 1024
-
-// A Key names a publication: a publisher has at most one record of each kind under a key.
-type Key struct {
-	Kind wire.Kind
-	Key  routing.Key
-}
-
-// KeyOf returns the key of a record.
-func KeyOf(r *wire.Signed) Key { return Key{r.Record.Kind, r.Record.Key} }
-
-func (at Key) String() string { return fmt.Sprintf("%v/%s", at.Kind, at.Key) }
-
 // A Config says whose publications a Publications has. All fields are needed.
 type Config struct {
 	Self   wire.PeerID
@@ -70,56 +56,6 @@ func New(c Config) *Publications {
 	return p
 }
 
-// Load loads the state that an earlier process saved, and from then on saves to state. Call
-// it before any other method.
-func (p *Publications) Load(state StateStore, now time.Time) {
-	for _, err := range p.published.load(state, p.adoptSaved) {
-		p.config.Logger.Warn("not published any more", "err", err) // and left where it is
-	}
-	p.tombstones.loadOrDelete(state, func(data []byte) bool { return p.loadTombstone(data, now) })
-	p.retractions.loadOrDelete(state, p.loadRetraction)
-	p.labels.loadOrDelete(state, p.loadLabel)
-	for at, t := range p.tombstones.by { // unpublished when the end could not be saved
-		if x := p.published.by[at]; x != nil && x.version.record.Record.Seq < t.record.Record.Seq {
-			if _, err := p.published.remove(at); err != nil {
-				p.config.Logger.Warn("cannot end a publication", "err", err)
-			}
-		}
-	}
-}
-
-// adoptSaved takes in a publication of an earlier process.
-func (p *Publications) adoptSaved(data []byte) error {
-	r, err := wire.ParseSigned(data)
-	if err != nil {
-		return err
-	}
-	if r.Record.Publisher != p.config.Self {
-		return fmt.Errorf("published by %s", r.Record.Publisher)
-	}
-	return p.adopt(r, 0)
-}
-
-// adopt takes in a publication of another process, to be signed and published again as soon
-// as possible, unless one at least as new is there. Its next signature takes a sequence
-// number above its own and the one given.
-func (p *Publications) adopt(r *wire.Signed, above uint64) error {
-	at := KeyOf(r)
-	ps := &p.published
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	x := ps.by[at]
-	switch {
-	case x != nil && !wire.Newer(r, x.version.record):
-		return nil
-	case x == nil && len(ps.by) >= maxPublished:
-		return errTooMany
-	}
-	ps.by[at] = &publication{version: &version{at: at, record: r, above: max(r.Record.Seq, above), out: true}}
-	p.wake.Set()
-	return nil
-}
-
 // errTooMany refuses one more publication.
 var errTooMany = fmt.Errorf("%d records are kept alive already, which is the limit: unpublish some, or give it a TTL", maxPublished)
 
@@ -130,18 +66,6 @@ var ErrNotPublished = errors.New("not published by this node")
 func (p *Publications) Has(at Key) bool {
 	_, ok := p.published.get(at)
 	return ok
-}
-
-// LastSeq returns the highest sequence number of a publication or a tombstone there, 0 if
-// there is none.
-func (p *Publications) LastSeq(at Key) uint64 {
-	last := p.tombstoneSeq(at)
-	p.published.mu.Lock()
-	defer p.published.mu.Unlock()
-	if x := p.published.by[at]; x != nil {
-		last = max(last, x.version.record.Record.Seq)
-	}
-	return last
 }
 
 // NextSeq returns a new sequence number for a record under key, higher than above.

@@ -24,34 +24,6 @@ type Publication struct {
 	Err       error     // why it could not be renewed; nil when it was
 }
 
-// A publication is the state of one record that is kept alive. Guarded by published.mu.
-type publication struct {
-	version   *version  // the latest, stored anywhere or not
-	renewed   time.Time // zero: not in this process
-	next      time.Time // when it is due
-	failures  int       // to renew it, in a row
-	count, of int
-	err       error
-}
-
-// A version is the result of one put of a publication. published.mu guards it, except its
-// constants.
-type version struct {
-	at     Key          // constant
-	once   bool         // when it is stored there is nothing left to renew; constant
-	record *wire.Signed // signed last
-	above  uint64       // the next signature takes a sequence number above it; 0: the same as before
-	out    bool         // a peer, or this node, has stored it
-	before *version     // current again if no peer stores this one; nil once one has
-}
-
-// An Outcome says where a record went.
-type Outcome struct {
-	Count, Of int // peers that acknowledged it, this node too, of so many
-	Err       error
-	Isolated  bool // no other peer could be reached: at most this node stored it
-}
-
 // A Put is a version under way, between Begin and End.
 type Put struct {
 	record    *wire.Signed
@@ -179,4 +151,16 @@ func (p *Publications) List() []Publication {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), bytes.Compare(a.Key.Key[:], b.Key.Key[:]))
 	})
 	return all
+}
+
+// LastSeq returns the highest sequence number of a publication or a tombstone there, 0 if
+// there is none.
+func (p *Publications) LastSeq(at Key) uint64 {
+	last := p.tombstoneSeq(at)
+	p.published.mu.Lock()
+	defer p.published.mu.Unlock()
+	if x := p.published.by[at]; x != nil {
+		last = max(last, x.version.record.Record.Seq)
+	}
+	return last
 }

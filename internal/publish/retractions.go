@@ -1,10 +1,6 @@
 package publish
 
 import (
-	"encoding/binary"
-	"fmt"
-
-	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -48,32 +44,6 @@ func oldestOf(by map[Key]uint64) (oldest Key) {
 		}
 	}
 	return oldest
-}
-
-// retractionLen is the length of a saved retraction: kind 1 | key 32 | sequence 8,
-// little-endian.
-const retractionLen = 1 + len(routing.Key{}) + 8
-
-func appendRetraction(at Key, seq uint64) []byte {
-	data := append([]byte{byte(at.Kind)}, at.Key[:]...)
-	return binary.LittleEndian.AppendUint64(data, seq)
-}
-
-func parseRetraction(data []byte) (at Key, seq uint64, err error) {
-	if len(data) != retractionLen {
-		return Key{}, 0, fmt.Errorf("a retraction of %d bytes, want %d", len(data), retractionLen)
-	}
-	at = Key{wire.Kind(data[0]), routing.Key(data[1:33])}
-	return at, binary.LittleEndian.Uint64(data[33:]), nil
-}
-
-func (p *Publications) loadRetraction(data []byte) bool {
-	at, seq, err := parseRetraction(data)
-	if err != nil || len(p.retractions.by) >= maxRetracted {
-		return false
-	}
-	p.retractions.by[at] = seq
-	return true
 }
 
 // IsRetracted reports whether a publication there has ended that had the sequence number seq

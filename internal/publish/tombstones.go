@@ -20,15 +20,6 @@ const (
 	maxTombstones = 1024
 )
 
-// A tombstone. Guarded by tombstones.mu.
-type tombstone struct {
-	record *wire.Signed // the version that took the record's place; constant
-	next   time.Time
-}
-
-// until is when the record that t replaces has ended at every holder.
-func (t *tombstone) until() time.Time { return t.record.Record.Expiry.Add(wire.MaxTTL) }
-
 // Unpublish ends a publication. It returns the tombstone to publish in its place, nil for
 // content, which other nodes may have published too; also with an error of the state store.
 // The error is ErrNotPublished if there is no such publication.
@@ -67,15 +58,6 @@ func (p *Publications) addTombstone(r *wire.Signed, now time.Time) error {
 	ts.by[at] = &tombstone{r, now.Add(retractSoon)}
 	ts.mu.Unlock()
 	return ts.save(at)
-}
-
-func (p *Publications) loadTombstone(data []byte, now time.Time) bool {
-	r, err := wire.ParseSigned(data)
-	if err != nil || r.Record.Publisher != p.config.Self || len(p.tombstones.by) >= maxTombstones {
-		return false
-	}
-	p.tombstones.by[KeyOf(r)] = &tombstone{r, now.Add(retractSoon)}
-	return true
 }
 
 // endTombstone forgets the tombstone r, because a newer version is published or the record

@@ -71,9 +71,6 @@ type bufferedProbe struct {
 	b    [Size]byte
 }
 
-// A Sender sends one packet. It must not keep b.
-type Sender func(to Endpoint, b []byte)
-
 // NewCaller makes the caller's checklist, before the answer. From begin on it opens the
 // caller's NAT towards the known candidates. Begin is one RTT to the relay after the CALL:
 // the callee has received that by then.
@@ -132,22 +129,6 @@ func (l *Checklist) IDs() []ID {
 	return ids
 }
 
-// SetKeys gives the caller's checklist the keys that follow from the callee's answer.
-func (l *Checklist) SetKeys(now time.Time, keys Keys, send Sender) {
-	if l.keys != nil {
-		return
-	}
-	l.keys, l.begin, l.end = &keys, now, later(l.searchEnd, now.Add(checkTimeout))
-	for _, c := range l.candidates {
-		c.due, c.probe = now, 0
-	}
-	kept := l.buffered
-	l.buffered = nil
-	for _, e := range kept {
-		l.Receive(now, e.via, e.from, e.b[:], send)
-	}
-}
-
 // AddCandidates adds candidates of the peer, in the order in which to probe them. A guess is
 // a predicted port.
 func (l *Checklist) AddCandidates(now time.Time, guess bool, addrs ...netip.AddrPort) {
@@ -158,13 +139,6 @@ func (l *Checklist) AddCandidates(now time.Time, guess bool, addrs ...netip.Addr
 		}
 		l.addCandidate(e, guess, later(now, l.begin))
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // AddCredit adds credit for bytes that came from the peer through the relay.
@@ -193,34 +167,6 @@ func (l *Checklist) candidate(e Endpoint) *candidate {
 		}
 	}
 	return nil
-}
-
-// Step sends the probes that are due and returns when to call it again, or the zero time if
-// only a received probe can change anything.
-func (l *Checklist) Step(now time.Time, send Sender) time.Time {
-	l.expireSent(now)
-	var next time.Time
-	at := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
-	if l.isRunning(now) {
-		for _, c := range l.candidates {
-			if !c.due.IsZero() && !c.due.After(now) && c.validated.IsZero() {
-				l.sendPing(now, c.Endpoint, send)
-				c.next(now, l.end)
-			}
-			if c.validated.IsZero() {
-				at(c.due)
-			}
-		}
-		at(l.stepSearch(now, send))
-	}
-	if l.selected != nil {
-		at(l.keepAlive(now, send))
-	}
-	return next
 }
 
 // isRunning reports whether the checks for a path, or for a better one, go on.
@@ -279,4 +225,14 @@ func (l *Checklist) expireSent(now time.Time) {
 		n++
 	}
 	l.sentOrder = l.sentOrder[n:]
+}
+
+// A Sender sends one packet. It must not keep b.
+type Sender func(to Endpoint, b []byte)
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -141,3 +141,19 @@ func (l *Checklist) nominate(now time.Time, c *candidate) {
 	l.selected = c
 	l.keepalive.reset(now)
 }
+
+// SetKeys gives the caller's checklist the keys that follow from the callee's answer.
+func (l *Checklist) SetKeys(now time.Time, keys Keys, send Sender) {
+	if l.keys != nil {
+		return
+	}
+	l.keys, l.begin, l.end = &keys, now, later(l.searchEnd, now.Add(checkTimeout))
+	for _, c := range l.candidates {
+		c.due, c.probe = now, 0
+	}
+	kept := l.buffered
+	l.buffered = nil
+	for _, e := range kept {
+		l.Receive(now, e.via, e.from, e.b[:], send)
+	}
+}

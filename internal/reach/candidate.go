@@ -150,13 +150,15 @@ func (s *Self) addrsLocked(now time.Time) []wire.Addr {
 	return addrs
 }
 
-// compareBool orders false before true.
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
+// NeedsVotes reports whether the node's addresses rest on votes alone, and too few of them are
+// recent: the node would lose a candidate when they expire.
+func (s *Self) NeedsVotes(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, at := range s.ownLocked(now) {
+		if ScopeOf(at.Addr()) == ScopeGlobal {
+			return false
+		}
 	}
-	return 1
+	return s.votes.fresh(now.Add(-keepVotesFor)) < MinVotes
 }

@@ -2,6 +2,7 @@ package reach
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/kadquic/kadquic/wire"
 )
@@ -39,4 +40,12 @@ func independent(noes []failure) (count int) {
 		done[n.via] = true
 	}
 	return count
+}
+
+// A failure is the report of a peer that it could not connect, and the network of the peer
+// that was asked.
+type failure struct {
+	by  wire.PeerID
+	via netip.Prefix
+	at  time.Time
 }

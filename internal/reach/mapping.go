@@ -10,9 +10,6 @@ import (
 )
 
 const (
-	// MinScattered is how many voters must each see another port before we say that
-	// ports depend on the destination.
-	MinScattered = 3
 	// maxStep is how far apart sequential ports may be: others use the NAT, too.
 	maxStep = 16
 	// window is how many ports are compared. Among more of them neighbours are close

@@ -133,3 +133,14 @@ func (s *Self) Rank(a, b netip.Addr) int {
 	}
 	return cmp.Compare(remoteRank(a, ours), remoteRank(b, ours))
 }
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}

@@ -42,14 +42,6 @@ type Verdict struct {
 	known   []came // networks that connected since, from a port to which nothing had been sent
 }
 
-// A failure is the report of a peer that it could not connect, and the network of the peer
-// that was asked.
-type failure struct {
-	by  wire.PeerID
-	via netip.Prefix
-	at  time.Time
-}
-
 // came is a network from which a peer connected.
 type came struct {
 	from netip.Prefix

@@ -202,19 +202,6 @@ func (s *Self) Stand(by netip.Addr, socket uint16, addr netip.AddrPort, now time
 	s.votes.stand(by, socket, addr, now)
 }
 
-// NeedsVotes reports whether the node's addresses rest on votes alone, and too few of them are
-// recent: the node would lose a candidate when they expire.
-func (s *Self) NeedsVotes(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, at := range s.ownLocked(now) {
-		if ScopeOf(at.Addr()) == ScopeGlobal {
-			return false
-		}
-	}
-	return s.votes.fresh(now.Add(-keepVotesFor)) < MinVotes
-}
-
 // HasVoted reports whether a peer of a network has reported where it sees the node.
 func (s *Self) HasVoted(network netip.Prefix) bool {
 	s.mu.Lock()
@@ -226,3 +213,7 @@ func (s *Self) HasVoted(network netip.Prefix) bool {
 	}
 	return false
 }
+
+// MinScattered is how many voters must each see another port before we say that
+// ports depend on the destination.
+const MinScattered = 3

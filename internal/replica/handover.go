@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/background"
@@ -22,17 +21,9 @@ const (
 	// to a newcomer. Each offer costs 60 bytes a record, and after the first offer the
 	// newcomer answers that it has the record.
 	handOverRanks = 8
-	// handOverAfter is how long the node gathers newcomers, and lets them finish
-	// joining, before it hands over records. The delay is random, from half to one and
-	// a half times this, so that several holders do not find a record missing at once
-	// and all send it.
-	handOverAfter = 3 * time.Second
 	// handOverSilence is how long a neighbour may have been silent and still count as
 	// alive for a hand-over without a PING.
 	handOverSilence = 2 * time.Minute
-	// handOversAtOnce bounds the concurrent passes over the store, so that a slow
-	// newcomer does not delay the next one.
-	handOversAtOnce = 4
 	// handOverTimeout bounds one pass. Republishing delivers the remaining records.
 	handOverTimeout = 10 * time.Minute
 	// handOverSettled is how long after its start a node begins to treat new contacts
@@ -44,44 +35,7 @@ const (
 	// handOverAtATime bounds the records that one pass has found and not yet
 	// delivered, some 200 bytes each.
 	handOverAtATime = 16 << 10
-	// maxNewcomers bounds the contacts that wait, and those that handOver remembers.
-	maxNewcomers = 1024
 )
-
-// newcomers are contacts that have entered the table, or are alive again, and wait for
-// handOver to process them. Goroutines may share them.
-type newcomers struct {
-	wake background.Wake
-
-	mu      sync.Mutex
-	opened  bool
-	waiting []contact
-}
-
-// open ends the initial period in which add ignores all contacts.
-func (c *newcomers) open() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.opened = true
-}
-
-// add notes one more contact.
-func (c *newcomers) add(x contact) {
-	c.mu.Lock()
-	if c.opened && len(c.waiting) < maxNewcomers {
-		c.waiting = append(c.waiting, x)
-	}
-	c.mu.Unlock()
-	c.wake.Set()
-}
-
-func (c *newcomers) take() []contact {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	all := c.waiting
-	c.waiting = nil
-	return all
-}
 
 // Joined notes that a contact has entered the routing table, or is alive again. It is brief and
 // calls nothing, so that it may be called with the table locked.

@@ -13,33 +13,10 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/background"
-	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
-
-type (
-	contact = peerref.Contact
-	table   = routing.Table[*peerref.Ref]
-)
-
-// A Table is the routing table. Goroutines share it.
-type Table interface {
-	// Len returns the number of contacts.
-	Len() int
-	// Closer counts the contacts that are nearer to key than this node.
-	Closer(key routing.Key) int
-	// IsNeighbour reports whether key belongs to a live contact in the complete subtree.
-	IsNeighbour(key routing.Key) bool
-	// Stale returns a random key of each bucket that no lookup has touched since before,
-	// and the depth of the complete subtree.
-	Stale(before time.Time) (targets []routing.Key, depth int)
-	// Silent returns the contacts of the complete subtree that have said nothing since before.
-	Silent(before time.Time) []contact
-	// Each calls f for 0 … n-1. The table is locked during f, which must be brief.
-	Each(n int, f func(t *table, i int))
-}
 
 // A Host is the node as this package needs it.
 type Host interface {
@@ -111,11 +88,5 @@ func (r *Replicator) Stats() (republished, handedOver int64) {
 	return r.republished.Load(), r.handedOver.Load()
 }
 
-// Replicate delivers fresh records, which no peer has yet, to the k nodes nearest to each key. It
-// returns how many nodes hold each record now, this node included if it is one of the nearest.
-// It may take minutes. When ctx ends it returns the counts so far.
-func (r *Replicator) Replicate(ctx context.Context, records []*wire.Signed) []int {
-	p := r.newReplication(freshRecords(records))
-	p.toNearest(ctx)
-	return p.acks
-}
+// isActive reports whether this node republishes and hands over at all.
+func (r *Replicator) isActive() bool { return r.Interval > 0 && r.Host.IsServer() }

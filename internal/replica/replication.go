@@ -139,3 +139,12 @@ func (p *replication) run(ctx context.Context, routes []route) (again []int32) {
 	slices.Sort(again)
 	return slices.Compact(again)
 }
+
+// Replicate delivers fresh records, which no peer has yet, to the k nodes nearest to each key. It
+// returns how many nodes hold each record now, this node included if it is one of the nearest.
+// It may take minutes. When ctx ends it returns the counts so far.
+func (r *Replicator) Replicate(ctx context.Context, records []*wire.Signed) []int {
+	p := r.newReplication(freshRecords(records))
+	p.toNearest(ctx)
+	return p.acks
+}

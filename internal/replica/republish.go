@@ -14,9 +14,6 @@ import (
 // hardly alive does not delay what comes due meanwhile.
 const republishTimeout = 5 * time.Minute
 
-// isActive reports whether this node republishes and hands over at all.
-func (r *Replicator) isActive() bool { return r.Interval > 0 && r.Host.IsServer() }
-
 // Republish sends the records that are due to their other holders (Kademlia §2.5). Usually
 // another holder has done so before, and a record is not due. It runs once a minute.
 func (r *Replicator) Republish(ctx context.Context) {

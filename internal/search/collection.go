@@ -224,3 +224,7 @@ func (s *Searcher) repairLocal(r *wire.Signed) error {
 		Life:   store.CacheLife(r.Record.Kind, r.Record.Expiry.Sub(now), nearer, holders),
 	}})[0]
 }
+
+// asksProviders reports whether the request is GET_PROVIDERS, which is FIND_VALUE with All
+// for one kind.
+func (c *collection) asksProviders() bool { return c.paged && c.kind == wire.KindProvider }

@@ -2,8 +2,6 @@ package search
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/wire"
@@ -12,23 +10,11 @@ import (
 // A key may have records of more publishers than one reply has room for. Peers send them
 // in pages, in the order of the publishers' keys. Unlike a number of records to pass over,
 // a publisher means the same place when records have come or gone meanwhile.
-const (
-	// MaxPages is how many pages of records one peer is asked for. All that a node keeps
-	// under one key (1,024 records, 2 MiB) fits into 75: a page but the last has 32 records
-	// or 31 KiB, and each record counts 768 bytes more than its own.
-	MaxPages = 96
 
-	// maxPatience bounds, in RPC timeouts, how long pages are awaited after the end of a
-	// lookup.
-	maxPatience = 2
-)
-
-// A page is some of the records that a peer holds under a key.
-type page struct {
-	records  []*wire.Signed
-	more     bool
-	contacts []wire.Contact
-}
+// MaxPages is how many pages of records one peer is asked for. All that a node keeps
+// under one key (1,024 records, 2 MiB) fits into 75: a page but the last has 32 records
+// or 31 KiB, and each record counts 768 bytes more than its own.
+const MaxPages = 96
 
 // page asks a peer for a page, which begins behind the publisher after, and for contacts.
 func (c *collection) page(ctx context.Context, id, after wire.PeerID, contacts int) (lookup.Peer, page, error) {
@@ -55,10 +41,6 @@ func (c *collection) page(ctx context.Context, id, after wire.PeerID, contacts i
 	return nil, page{}, lookup.Unexpected(id, m)
 }
 
-// asksProviders reports whether the request is GET_PROVIDERS, which is FIND_VALUE with All
-// for one kind.
-func (c *collection) asksProviders() bool { return c.paged && c.kind == wire.KindProvider }
-
 // morePages asks a peer for the pages behind the publisher last.
 func (c *collection) morePages(ctx context.Context, id wire.PeerID, last wire.PeerID) {
 	for range MaxPages - 1 {
@@ -72,37 +54,4 @@ func (c *collection) morePages(ctx context.Context, id wire.PeerID, last wire.Pe
 		}
 	}
 	c.search.Logger.Info("peer sends records without end", "peer", id, "key", c.key)
-}
-
-// A pager runs the requests for further pages beside a lookup, which does not wait for
-// them. Goroutines may share it.
-type pager struct {
-	patience time.Duration
-	pages    sync.WaitGroup // the peers that have more pages
-
-	mu   sync.Mutex
-	late *time.Timer // stops the requests; nil while the lookup runs
-}
-
-// found notes that a page had a record that was not known before.
-func (p *pager) found() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.late != nil {
-		p.late.Reset(p.patience)
-	}
-}
-
-// wait waits for the pages after the lookup. It calls stop when they have had nothing new
-// for the time of one request.
-func (p *pager) wait(stop context.CancelFunc) {
-	p.mu.Lock()
-	p.late = time.AfterFunc(p.patience, stop)
-	p.mu.Unlock()
-	last := time.AfterFunc(maxPatience*p.patience, stop)
-	p.pages.Wait()
-	last.Stop()
-	p.mu.Lock()
-	p.late.Stop()
-	p.mu.Unlock()
 }

@@ -38,13 +38,6 @@ type Query struct {
 	patience func(lookup.Query) time.Duration // nil: the host's
 }
 
-// A Result is a verified record and the node that had it.
-type Result struct {
-	Record *wire.Signed
-	From   wire.PeerID
-	Peer   lookup.Peer // From; nil if that is this node
-}
-
 // quorum returns Quorum or its default.
 func (s *Searcher) quorum(q Query) int {
 	switch {

@@ -1,22 +1,9 @@
 package transfer
 
 import (
-	"bytes"
 	"errors"
 	"os"
 )
-
-// An Offer describes a file that a peer wants to send.
-type Offer struct {
-	ID   uint64 // drawn by the sender, for each
-	Name string // without a directory
-	Size int64  // bytes
-	Sum  []byte // SHA-256
-}
-
-func (o Offer) sameFile(as Offer) bool {
-	return o.Name == as.Name && o.Size == as.Size && bytes.Equal(o.Sum, as.Sum)
-}
 
 // An Inbox is the last file that one peer has offered: peers send one at a time. The
 // zero value is empty. One goroutine at a time calls its methods.

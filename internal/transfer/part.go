@@ -270,13 +270,3 @@ func (f *Part) end(err error) bool {
 	f.file, f.err, f.unchecked = nil, err, false
 	return true
 }
-
-// cause is err without the path that os puts around it.
-func cause(err error) error {
-	if at := new(fs.PathError); errors.As(err, &at) {
-		return at.Err
-	} else if at := new(os.LinkError); errors.As(err, &at) {
-		return at.Err
-	}
-	return err
-}

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -114,4 +115,14 @@ func Copy(ctx context.Context, s net.Conn, dst io.Writer, src io.Reader, n int64
 		}
 	}
 	return nil
+}
+
+// cause is err without the path that os puts around it.
+func cause(err error) error {
+	if at := new(fs.PathError); errors.As(err, &at) {
+		return at.Err
+	} else if at := new(os.LinkError); errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
