@@ -29,6 +29,7 @@ import (
 //	  ▼           ▼          ▼              ▼
 //	search     publish   traversal        swarm       parts; none imports another
 //	replica       │        │    │           │
+//	responder     │        │    │           │
 //	  │           │        │    │           │
 //	lookup        │      punch  │  reach    │   relay pure logic
 //	  ▼           ▼             ▼           ▼
@@ -47,6 +48,7 @@ const house = `
 	internal/peerref  routing wire
 	internal/lookup   routing wire internal/peerref
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
+	internal/responder routing wire internal/peerref internal/store
 	internal/replica  routing wire internal/background internal/lookup internal/peerref internal/store golang.org/x/time
 	internal/search   routing wire internal/background internal/lookup internal/store
 	internal/publish  routing wire internal/background
@@ -56,7 +58,7 @@ const house = `
 	internal/reach    wire golang.org/x/time
 	internal/swarm    routing wire quic peerstore golang.org/x/time
 	internal/traversal internal/background internal/punch internal/reach peerstore quic wire golang.org/x/time
-	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search internal/replica wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search internal/replica internal/responder wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	nodetest          wire node internal/simnet github.com/multiformats/go-multiaddr

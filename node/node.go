@@ -20,6 +20,7 @@ import (
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay"
 	"github.com/kadquic/kadquic/internal/replica"
+	"github.com/kadquic/kadquic/internal/responder"
 	"github.com/kadquic/kadquic/internal/search"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/internal/swarm"
@@ -89,16 +90,16 @@ type Node struct {
 	renewer      *publish.Renewer
 	rendezvous   rendezvous
 
-	routes  *routes
-	lookups *lookup.Runner
-	search  *search.Searcher
-	replica *replica.Replicator
+	routes    *routes
+	lookups   *lookup.Runner
+	search    *search.Searcher
+	replica   *replica.Replicator
+	responder *responder.Responder
 
 	listenersMu sync.Mutex
 	listeners   map[string]*listener
 
 	bootstrap bootstrap
-	storeJobs chan storeJob
 	probes    *background.Slots // pings for the table
 	repairs   *background.Slots
 	published [64]byte // signature of the peer record last published; task publish only
@@ -114,9 +115,6 @@ const (
 	stateRunning
 	stateClosed
 )
-
-// maxStoreJobs is how many STORE requests wait for the store's writer.
-const maxStoreJobs = 256
 
 // New makes a node. It opens nothing and starts nothing.
 func New(config Config) (*Node, error) {
@@ -151,7 +149,6 @@ func New(config Config) (*Node, error) {
 		refs:       peerref.Refs{},
 		quotas:     swarm.NewQuotas(),
 		listeners:  make(map[string]*listener),
-		storeJobs:  make(chan storeJob, maxStoreJobs),
 		probes:     group.Slots(8),
 		repairs:    group.Slots(maxRepairs),
 	}
@@ -169,6 +166,7 @@ func New(config Config) (*Node, error) {
 	n.routes = newRoutes(n.key, c.K, func(c contact) { n.replica.Joined(c) })
 	n.lookups = n.newLookups()
 	n.replica = n.newReplica()
+	n.responder = n.newResponder()
 	n.search = n.newSearch(validators)
 	n.publications = n.newPublications()
 	n.renewer = publish.NewRenewer(n.publications, publishNetwork{n})

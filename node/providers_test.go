@@ -10,11 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/kadquic/kadquic/internal/search"
 	"github.com/kadquic/kadquic/internal/simnet"
-	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -176,58 +173,6 @@ func TestProvidersPaged(t *testing.T) {
 		}
 		if asked := client.Stats().Sent.GetProviders - before.GetProviders; asked != 8 {
 			t.Errorf("%d pages of four nodes, want two of each", asked)
-		}
-	})
-}
-
-// Pages hold each provider once, in order, and fit the frame beside the largest number of contacts.
-func TestProviderPages(t *testing.T) {
-	key := routing.KeyOf("x")
-	var contacts []wire.Contact
-	for range wire.MaxContacts {
-		contacts = append(contacts, wire.Contact{ID: idOf(testKey(1)), Addrs: make([]wire.Addr, wire.MaxAddrs)})
-	}
-	for i := range contacts {
-		for j := range contacts[i].Addrs {
-			contacts[i].Addrs[j] = wire.Addr(bytes.Repeat([]byte("a"), wire.MaxAddrLen))
-		}
-	}
-	now := time.Now()
-	rapid.Check(t, func(t *rapid.T) {
-		var held []*wire.Signed
-		least := rapid.SampledFrom([]int{100, 1000, wire.MaxPeerRecord + 120}).Draw(t, "least size")
-		for range rapid.IntRange(0, 200).Draw(t, "held") {
-			r := wire.Record{Kind: wire.KindProvider, Key: key, Expiry: now.Add(time.Hour), Publisher: wire.PeerID(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "publisher"))}
-			if slices.ContainsFunc(held, func(s *wire.Signed) bool { return s.Record.Publisher == r.Publisher }) || r.Publisher.IsZero() {
-				continue
-			}
-			held = append(held, &wire.Signed{Record: r, Payload: make([]byte, rapid.IntRange(least, wire.MaxPeerRecord+120).Draw(t, "size"))})
-		}
-		want := byPublisher(slices.Clone(held))
-		values := store.NewMemory(routing.Key{}, store.Limits{})
-		for _, r := range held {
-			if err := values.Put(now, []store.Item{{Record: r}})[0]; err != nil {
-				t.Fatal(err)
-			}
-		}
-		n := &Node{values: values}
-		var got []*wire.Signed
-		for after, more := (wire.PeerID{}), true; more; {
-			var page []*wire.Signed
-			page, more = n.pageOf(wire.KindProvider, key, after, now)
-			got = append(got, page...)
-			if more && len(page) == 0 || len(page) > wire.MaxPage {
-				t.Fatalf("a page of %d", len(page))
-			}
-			if n := len(wire.AppendFrame(nil, wire.Frame{ID: 1 << 60, Body: wire.Providers{Records: page, More: more, Contacts: contacts}})); n > wire.MaxFrame {
-				t.Fatalf("a page of %d bytes", n)
-			}
-			if more {
-				after = page[len(page)-1].Record.Publisher
-			}
-		}
-		if !slices.Equal(got, want) {
-			t.Fatalf("%d records in the pages, want %d", len(got), len(want))
 		}
 	})
 }

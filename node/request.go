@@ -20,7 +20,7 @@ func (n *Node) request(ctx context.Context, id wire.PeerID, m wire.Message) (*li
 		if err == nil {
 			var reply wire.Message
 			var rtt time.Duration
-			n.sent(m)
+			n.counters.sent.count(m)
 			l.conn.Touch()
 			if reply, rtt, err = l.Call(ctx, m); err == nil {
 				n.answered(l, m, rtt)
@@ -175,7 +175,7 @@ func (n *Node) Ping(ctx context.Context, id wire.PeerID) (time.Duration, error) 
 		if err != nil {
 			return 0, fmt.Errorf("ping: %w", err)
 		}
-		n.sent(wire.Ping{})
+		n.counters.sent.count(wire.Ping{})
 		l.conn.Touch()
 		m, rtt, err := l.Call(ctx, wire.Ping{})
 		if err != nil {

@@ -58,9 +58,8 @@ type counters struct {
 	knocks atomic.Int64
 }
 
-// sent counts a request that this node sends.
-func (n *Node) sent(m wire.Message) {
-	c := &n.counters.sent
+// count counts one request.
+func (c *requestCounters) count(m wire.Message) {
 	switch m.(type) {
 	case wire.Ping:
 		c.pings.Add(1)

@@ -35,7 +35,7 @@ func (n *Node) tasks() []task {
 		{"retract", every(time.Minute, n.renewer.RetractDue)},
 		{"reserve", n.reserve},
 		{"relay", every(5*time.Second, n.tendRelays)},
-		{"store", func(context.Context) { n.writeStores() }},
+		{"store", n.responder.WriteStores},
 	}
 	if n.asks() && !n.self.OnLoopback() {
 		tasks = append(tasks, task{"reach", n.watchReach})
