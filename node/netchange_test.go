@@ -3,6 +3,7 @@ package node
 import (
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kadquic/kadquic/internal/simnet"
@@ -44,6 +45,7 @@ func TestAMoveIsNoticed(t *testing.T) {
 				for _, l := range n.links.all() {
 					before[l.conn] = true
 				}
+				synctest.Wait() // or a look of this very moment would replace the addresses below
 				n.reachProbe.mu.Lock()
 				n.reachProbe.sourceAddrs = map[bool]sourceAddr{true: {to: c.to, from: c.from}}
 				n.reachProbe.mu.Unlock()
