@@ -22,10 +22,10 @@ func (n *Node) Learn(addr ma.Multiaddr) (wire.PeerID, error) {
 		if err != nil {
 			return wire.PeerID{}, err
 		}
-		if t.id != n.id {
-			n.addAddrs(t.id, peerstore.SourceUser, now, 0, t.addr)
+		if t.ID != n.id {
+			n.addAddrs(t.ID, peerstore.SourceUser, now, 0, t.Addr)
 		}
-		return t.id, nil
+		return t.ID, nil
 	}
 	c, err := wire.ParseCircuit(addr)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/join"
 	"github.com/kadquic/kadquic/internal/peerkey"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/quic"
@@ -217,8 +218,8 @@ func defaultTo[T comparable](field *T, value T) {
 }
 
 // splitBootstrap checks a bootstrap list before anything is dialled.
-func splitBootstrap(peers []ma.Multiaddr) ([]target, error) {
-	targets := make([]target, len(peers))
+func splitBootstrap(peers []ma.Multiaddr) ([]join.Target, error) {
+	targets := make([]join.Target, len(peers))
 	for i, p := range peers {
 		var err error
 		if targets[i], err = splitTarget(p); err != nil {
@@ -229,26 +230,19 @@ func splitBootstrap(peers []ma.Multiaddr) ([]target, error) {
 }
 
 // splitTarget parses an address that a user gives, which must end in the peer's ID.
-func splitTarget(p ma.Multiaddr) (target, error) {
+func splitTarget(p ma.Multiaddr) (join.Target, error) {
 	if wire.IsCircuit(p) {
-		return target{}, fmt.Errorf("address %q goes by a relay: what joins a network is the relay's own address, up to /p2p-circuit: %w", p, wire.ErrAddr)
+		return join.Target{}, fmt.Errorf("address %q goes by a relay: what joins a network is the relay's own address, up to /p2p-circuit: %w", p, wire.ErrAddr)
 	}
 	addr, id, err := wire.SplitPeer(p)
 	if err != nil {
-		return target{}, err
+		return join.Target{}, err
 	}
 	if id.IsZero() {
-		return target{}, fmt.Errorf("address %q names no peer: it must end in /p2p/ and the peer's ID, as the peer prints it", p)
+		return join.Target{}, fmt.Errorf("address %q names no peer: it must end in /p2p/ and the peer's ID, as the peer prints it", p)
 	}
 	if addr == "" {
-		return target{}, fmt.Errorf("address %q says who, but not where: %w", p, wire.ErrAddr)
+		return join.Target{}, fmt.Errorf("address %q says who, but not where: %w", p, wire.ErrAddr)
 	}
-	return target{id, addr}, nil
-}
-
-// A target is a peer and one of its addresses; "" stands for its addresses in the
-// peerstore.
-type target struct {
-	id   wire.PeerID
-	addr wire.Addr
+	return join.Target{ID: id, Addr: addr}, nil
 }

@@ -99,7 +99,7 @@ func TestConnectChecksItsAddress(t *testing.T) {
 	if err := n.Bootstrap(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "/p2p/") {
 		t.Errorf("bootstrap: %v", err)
 	}
-	if len(n.bootstrap.list()) > 0 {
+	if n.joiner.HasTargets() {
 		t.Error("a bad address is in the bootstrap list")
 	}
 	if _, err := n.Connect(t.Context(), ma.StringCast("/p2p/"+n.ID().String())); !errors.Is(err, wire.ErrAddr) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/join"
 	"github.com/kadquic/kadquic/internal/store"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -76,15 +77,15 @@ func (n *Node) recall() {
 	if err != nil {
 		n.config.Logger.Warn("the routing table is lost", "err", err)
 	}
-	var known []target
+	var known []join.Target
 	for len(table) >= len(wire.PeerID{}) && len(known) < maxRemembered {
 		id := wire.PeerID(table)
 		table = table[len(id):]
 		if id != n.id && id.IsValid() {
-			known = append(known, target{id: id})
+			known = append(known, join.Target{ID: id})
 		}
 	}
-	n.bootstrap.add(known)
+	n.joiner.AddTargets(known)
 }
 
 // maxRemembered bounds the contacts saved and tried at the next start: the whole
@@ -94,7 +95,7 @@ const maxRemembered = 512
 // remember saves the peers and the table for recall. A node without live contacts keeps
 // the previous save: its network may be back tomorrow.
 func (n *Node) remember() error {
-	if n.disk == nil || n.lonely() {
+	if n.disk == nil || n.joiner.IsIsolated() {
 		return nil
 	}
 	n.remembered.mu.Lock()

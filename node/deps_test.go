@@ -30,6 +30,7 @@ import (
 //	search     publish   traversal        swarm       parts; none imports another
 //	replica       │        │    │           │
 //	responder     │        │    │           │
+//	join          │        │    │           │
 //	  │           │        │    │           │
 //	lookup        │      punch  │  reach    │   relay pure logic
 //	  ▼           ▼             ▼           ▼
@@ -48,6 +49,7 @@ const house = `
 	internal/peerref  routing wire
 	internal/lookup   routing wire internal/peerref
 	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
+	internal/join     routing wire internal/background internal/lookup
 	internal/responder routing wire internal/peerref internal/store
 	internal/replica  routing wire internal/background internal/lookup internal/peerref internal/store golang.org/x/time
 	internal/search   routing wire internal/background internal/lookup internal/store
@@ -58,7 +60,7 @@ const house = `
 	internal/reach    wire golang.org/x/time
 	internal/swarm    routing wire quic peerstore golang.org/x/time
 	internal/traversal internal/background internal/punch internal/reach peerstore quic wire golang.org/x/time
-	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search internal/replica internal/responder wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search internal/replica internal/responder internal/join wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	nodetest          wire node internal/simnet github.com/multiformats/go-multiaddr
@@ -91,6 +93,7 @@ const testsOfMay = `
 	wire             wire/pb
 	node             quic google.golang.org/protobuf github.com/quic-go/quic-go golang.org/x/net
 	internal/search  internal/peerref
+	internal/join    internal/peerref
 	internal/simnet  github.com/quic-go/quic-go
 	cmd/kad          internal/powerloss
 	internal/console golang.org/x/sys

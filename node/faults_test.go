@@ -98,7 +98,7 @@ func TestRefreshAimsAtItsOwnRanges(t *testing.T) {
 		var targets []routing.Key
 		ctx := WithTrace(within(t, time.Minute), &Trace{Lookup: func(e LookupStart) { targets = append(targets, e.Target) }})
 		time.Sleep(time.Millisecond)
-		if err := n.refresh(ctx, time.Now()); err != nil {
+		if err := n.joiner.Refresh(ctx, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		i := 0

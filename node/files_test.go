@@ -23,7 +23,7 @@ import (
 // call to another file never comes back to the first. A package enters this list once it has
 // no cycle, and stays.
 var oneWay = []string{
-	"internal/background", "internal/console", "internal/filelock", "internal/lan", "internal/lookup",
+	"internal/background", "internal/console", "internal/filelock", "internal/join", "internal/lan", "internal/lookup",
 	"internal/peerkey", "internal/peerref", "internal/portmap", "internal/publish", "internal/punch",
 	"internal/reach", "internal/replica", "internal/responder", "internal/search", "internal/swarm", "internal/transfer", "nodetest",
 }

@@ -2,7 +2,6 @@ package node
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"errors"
 	"net/netip"
@@ -10,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/internal/search"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/routing"
@@ -336,49 +334,6 @@ func TestTarpit(t *testing.T) {
 		tar.join(n, func(_ wire.PeerID, m wire.Message) wire.Message { return wire.Pong{} })
 		if n.marked() > 0 {
 			t.Error("a contact that answers is still marked")
-		}
-	})
-}
-
-// Who names hundreds of peers that are not there does not hold up a join: those
-// that the lookups did not need are met in the time of one request, or not at all.
-func TestGhostsDoNotHoldUpAJoin(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
-		n := s.nodes[0]
-		l, err := n.link(within(t, time.Minute), s.nodes[1].ID())
-		if err != nil {
-			t.Fatal(err)
-		}
-		// ghosts returns the outcome of a lookup in which l's peer has named peers that do not exist.
-		ghosts := func(first, count int) *lookup.Outcome {
-			out, err := n.lookups.Run(t.Context(), lookup.Lookup{Target: n.key, Ask: func(_ context.Context, _ lookup.Query, out *lookup.Outcome) (lookup.Reply, error) {
-				for i := range count {
-					ghost := wire.Contact{ID: idOf(testKey(first + i)), Addrs: []wire.Addr{wire.AddrFrom(host(first + i))}}
-					out.AddReferrals(l, []wire.Contact{ghost})
-				}
-				return lookup.Reply{}, nil
-			}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return out
-		}
-		out := ghosts(5000, 400)
-		start := time.Now()
-		n.fill(t.Context(), []*lookup.Outcome{out})
-		if took := time.Since(start); took > n.config.RPCTimeout+time.Second {
-			t.Errorf("took %v", took)
-		}
-		if err := t.Context().Err(); err != nil {
-			t.Error(err)
-		}
-		n.netRTT.Observe(20 * time.Millisecond) // as after the lookups of a join
-		n.dialRTT.Observe(40 * time.Millisecond)
-		few := ghosts(6000, 4)
-		start = time.Now()
-		n.fill(t.Context(), []*lookup.Outcome{few})
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("four of them took %v", took)
 		}
 	})
 }

@@ -34,7 +34,7 @@ type lookupHost struct{ n *Node }
 
 func (h lookupHost) Running() error                        { return h.n.running() }
 func (h lookupHost) IsServer() bool                        { return h.n.mode() == wire.ModeServer }
-func (h lookupHost) Bootstrap(ctx context.Context) error   { return h.n.meetBootstrap(ctx) }
+func (h lookupHost) Bootstrap(ctx context.Context) error   { return h.n.joiner.Meet(ctx) }
 func (h lookupHost) Timeout(q lookup.Query) time.Duration  { return h.n.softTimeout(q) }
 func (h lookupHost) Patience(q lookup.Query) time.Duration { return h.n.patience(q) }
 func (h lookupHost) Refused(id wire.PeerID, c wire.Code) error {

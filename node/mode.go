@@ -84,7 +84,7 @@ func (n *Node) modeChanged(c modeChange) {
 	n.spawn(func() { // so that its neighbours without a connection find the node
 		ctx, cancel := context.WithTimeout(n.ctx, time.Minute)
 		defer cancel()
-		if err := n.settle(ctx); err != nil && ctx.Err() == nil {
+		if err := n.joiner.FindPosition(ctx); err != nil && ctx.Err() == nil {
 			n.config.Logger.Info("cannot settle as a server", "err", err)
 		}
 	})

@@ -37,7 +37,7 @@ func TestAMoveIsNoticed(t *testing.T) {
 				for _, task := range n.tasks() {
 					n.spawn(func() { task.run(n.ctx) })
 				}
-				if err := n.join(within(t, time.Minute)); err != nil {
+				if err := n.joiner.Join(within(t, time.Minute)); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(5 * time.Second)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/background"
+	"github.com/kadquic/kadquic/internal/join"
 	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/portmap"
@@ -99,7 +100,7 @@ type Node struct {
 	listenersMu sync.Mutex
 	listeners   map[string]*listener
 
-	bootstrap bootstrap
+	joiner    *join.Joiner
 	probes    *background.Slots // pings for the table
 	repairs   *background.Slots
 	published [64]byte // signature of the peer record last published; task publish only
@@ -170,7 +171,8 @@ func New(config Config) (*Node, error) {
 	n.search = n.newSearch(validators)
 	n.publications = n.newPublications()
 	n.renewer = publish.NewRenewer(n.publications, publishNetwork{n})
-	n.bootstrap.targets = targets
+	n.joiner = n.newJoiner()
+	n.joiner.AddTargets(targets)
 	n.dialer = swarm.Dialer{Host: dialHost{n}, Wanted: n.wanted, FirstRelays: traversal.MaxRelays, MaxRelays: traversal.MaxDialRelays}
 	n.pool = quic.NewPool(quic.PoolConfig{
 		Self:           quic.PublicKey(n.id),
@@ -215,13 +217,13 @@ func (n *Node) Start(ctx context.Context) error {
 	for _, t := range n.tasks() {
 		n.spawn(func() { t.run(n.ctx) })
 	}
-	if len(n.bootstrap.list()) == 0 {
+	if !n.joiner.HasTargets() {
 		n.replica.Settle()
 	}
 	if len(n.config.Bootstrap) == 0 {
 		return nil
 	}
-	return n.join(ctx)
+	return n.joiner.Join(ctx)
 }
 
 // open makes a new node a running one, with its sockets open, or a closed one.

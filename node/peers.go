@@ -8,6 +8,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/join"
 	"github.com/kadquic/kadquic/internal/lookup"
 	"github.com/kadquic/kadquic/peerstore"
 	"github.com/kadquic/kadquic/quic"
@@ -163,19 +164,19 @@ func (n *Node) Connect(ctx context.Context, addr ma.Multiaddr) (wire.PeerID, err
 	if err != nil {
 		return wire.PeerID{}, fmt.Errorf("connect: %w", err)
 	}
-	return id, n.meet(ctx, target{id: id})
+	return id, n.meet(ctx, join.Target{ID: id})
 }
 
 // meet connects to a peer that the user named, or that was known in an earlier life.
-func (n *Node) meet(ctx context.Context, t target) error {
-	if t.id == n.id {
+func (n *Node) meet(ctx context.Context, t join.Target) error {
+	if t.ID == n.id {
 		return nil
 	}
-	if t.addr != "" {
-		n.addAddrs(t.id, peerstore.SourceUser, time.Now(), 0, t.addr)
+	if t.Addr != "" {
+		n.addAddrs(t.ID, peerstore.SourceUser, time.Now(), 0, t.Addr)
 	}
-	n.backoff.Clear(t.id)
-	_, err := n.link(ctx, t.id)
+	n.backoff.Clear(t.ID)
+	_, err := n.link(ctx, t.ID)
 	return err
 }
 

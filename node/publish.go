@@ -126,9 +126,9 @@ func outcome(s Stored, err error) publish.Outcome {
 type publishNetwork struct{ *Node }
 
 func (n publishNetwork) State() (isolated bool, offline error) {
-	isolated = n.lonely()
+	isolated = n.joiner.IsIsolated()
 	// An isolated server without bootstrap peers is a complete network.
-	if isolated && (n.mode() == wire.ModeClient || len(n.bootstrap.list()) > 0) {
+	if isolated && (n.mode() == wire.ModeClient || n.joiner.HasTargets()) {
 		return true, fmt.Errorf("%w: no peer is known", ErrUnreachable)
 	}
 	return isolated, nil

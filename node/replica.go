@@ -28,7 +28,7 @@ func (n *Node) newReplica() *replica.Replicator {
 type replicaHost struct{ n *Node }
 
 func (h replicaHost) IsServer() bool     { return h.n.mode() == wire.ModeServer }
-func (h replicaHost) IsIsolated() bool   { return h.n.lonely() }
+func (h replicaHost) IsIsolated() bool   { return h.n.joiner.IsIsolated() }
 func (h replicaHost) Store() store.Store { return h.n.values }
 
 func (h replicaHost) Connect(ctx context.Context, id wire.PeerID) (limited bool, err error) {

@@ -73,7 +73,7 @@ func (n *Node) reserve(ctx context.Context) {
 		case !n.wantsRelays():
 			n.giveBack()
 			wait, next = minReserveWait, time.Time{}
-		case missing > 0 && !now.Before(next) && !n.lonely():
+		case missing > 0 && !now.Before(next) && !n.joiner.IsIsolated():
 			n.relays.looking.Store(true)
 			enough := n.reserveRound(ctx, refused)
 			n.relays.looking.Store(false)

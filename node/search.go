@@ -33,7 +33,7 @@ func (n *Node) publish(ctx context.Context, r *wire.Signed, quorum int) (Stored,
 
 // storeWhileLookingUp is publish, and reports whether any peer has a newer version.
 func (n *Node) storeWhileLookingUp(ctx context.Context, r *wire.Signed, quorum int) (s Stored, stale bool, err error) {
-	n.awaitJoin(ctx)
+	n.joiner.Await(ctx)
 	st, err := n.search.Put(ctx, r, quorum)
 	s, err = n.putResult(r.Record.Key, st, quorum, err)
 	return s, st.IsStale(), err
@@ -42,7 +42,7 @@ func (n *Node) storeWhileLookingUp(ctx context.Context, r *wire.Signed, quorum i
 // compareAndPut stores a record if the version that stands has the sequence number seq.
 func (n *Node) compareAndPut(ctx context.Context, r *wire.Signed, quorum int, seq uint64) (Stored, error) {
 	key := r.Record.Key
-	n.awaitJoin(ctx)
+	n.joiner.Await(ctx)
 	st, err := n.search.CompareAndPut(ctx, r, quorum, seq)
 	if conflict, ok := errors.AsType[*search.ConflictError](err); ok {
 		return Stored{Key: key}, fmt.Errorf("put: %w", (*ConflictError)(conflict))
@@ -65,7 +65,7 @@ func (n *Node) putResult(key routing.Key, st search.Stored, quorum int, err erro
 	}
 	var cutOff error
 	if st.Answered == 0 {
-		cutOff = n.cutOff()
+		cutOff = n.joiner.CutOff()
 	}
 	if st.Alone || cutOff != nil || s.Count < max(quorum, 1) {
 		return s, &PutError{Stored: s, Quorum: quorum, Alone: st.Alone, Causes: st.Causes, CutOff: cutOff}

@@ -22,8 +22,8 @@ type task struct {
 // calls.
 func (n *Node) tasks() []task {
 	tasks := []task{
-		{"rejoin", n.rejoin},
-		{"refresh", every(time.Minute, n.refreshStale)},
+		{"rejoin", n.joiner.Rejoin},
+		{"refresh", every(time.Minute, n.joiner.RefreshStale)},
 		{"liveness", every(time.Second, n.pingSuspects)},
 		{"expire", every(time.Minute, n.expire)},
 		{"announce", every(time.Minute, n.announceAddrs)},
@@ -44,7 +44,7 @@ func (n *Node) tasks() []task {
 		tasks = append(tasks, task{"NAT", n.sessions.MonitorMapping})
 	}
 	if n.config.Discovery != nil {
-		tasks = append(tasks, task{"discover", n.discover})
+		tasks = append(tasks, task{"discover", n.joiner.Discover})
 	}
 	for _, m := range n.mappers {
 		tasks = append(tasks, task{"map port", n.keepMapped(m)})
@@ -74,13 +74,6 @@ func everyOr(interval time.Duration, told <-chan struct{}, f func(context.Contex
 				return
 			}
 		}
-	}
-}
-
-// refreshStale looks up a key in every bucket without a lookup for an hour.
-func (n *Node) refreshStale(ctx context.Context) {
-	if n.config.RefreshInterval > 0 {
-		n.refresh(ctx, time.Now().Add(-n.config.RefreshInterval))
 	}
 }
 
@@ -143,7 +136,7 @@ func (n *Node) publishSelf(ctx context.Context) {
 	if r == nil || n.published == r.Signature {
 		return
 	}
-	if n.lonely() {
+	if n.joiner.IsIsolated() {
 		return
 	}
 	if _, err := n.publish(ctx, r, 0); err != nil {

@@ -60,8 +60,8 @@ func (n *Node) why(r Reachability) string {
 		return "of the few peers that there are to ask none could connect to it; so for now, until one does"
 	case r.Mode == ModeClient:
 		return "it has moved to where nobody has been asked yet"
-	case n.pool.Len() == 0 && n.lonely():
-		if err := n.cutOff(); err != nil {
+	case n.pool.Len() == 0 && n.joiner.IsIsolated():
+		if err := n.joiner.CutOff(); err != nil {
 			return fmt.Sprintf("it is not connected to its network: %v", err)
 		}
 		return "it is not connected to any peer, so nobody can tell whether others reach it"
