@@ -51,10 +51,9 @@ func odd(n *Node, ctx context.Context) map[reflect.Type][]any {
 		GetOptions{Name: make([]byte, 1<<16)}, GetOptions{Selector: func(a, b Value) bool { panic("odd") }},
 	}
 	by := map[reflect.Type][]any{
-		reflect.TypeFor[io.Writer]():                          {nil, io.Discard},
-		reflect.TypeFor[context.Context]():                    {ctx},
-		reflect.TypeFor[func(wire.PeerID, net.Conn)]():        {(func(wire.PeerID, net.Conn))(nil), func(wire.PeerID, net.Conn) {}},
-		reflect.TypeFor[func(from wire.PeerID, s net.Conn)](): {(func(wire.PeerID, net.Conn))(nil), func(wire.PeerID, net.Conn) {}},
+		reflect.TypeFor[io.Writer]():       {nil, io.Discard},
+		reflect.TypeFor[context.Context](): {ctx},
+		reflect.TypeFor[func(*Stream)]():   {(func(*Stream))(nil), func(*Stream) {}},
 	}
 	for _, a := range all[1:] {
 		by[reflect.TypeOf(a)] = append(by[reflect.TypeOf(a)], a)
@@ -187,7 +186,7 @@ func TestArgumentsRefused(t *testing.T) {
 			return err
 		}
 		highest, over := uint64(wire.MaxSeq), uint64(math.MaxUint64)
-		handle := func(wire.PeerID, net.Conn) {}
+		handle := func(*Stream) {}
 		for name, err := range map[string]error{
 			"sequence over MaxSeq":       put(PutOptions{Kind: wire.KindOwned, Seq: MaxSeq + 1}),
 			"highest sequence":           put(PutOptions{Kind: wire.KindOwned, Seq: math.MaxUint64}),
@@ -199,11 +198,11 @@ func TestArgumentsRefused(t *testing.T) {
 			"negative quorum":            put(PutOptions{Quorum: -1}),
 			"unknown kind":               put(PutOptions{Kind: 255}),
 			"half a key":                 put(PutOptions{Publisher: ed25519.PrivateKey{1}}),
-			"Handle with no stream":      n.Handle("/a", 0, handle),
-			"Handle with a negative one": n.Handle("/a", -1, handle),
-			"Handle with the lowest one": n.Handle("/a", math.MinInt, handle),
-			"Handle without a function":  n.Handle("/a", 1, nil),
-			"Handle without a protocol":  n.Handle("", 1, handle),
+			"Handle with no stream":      second(n.Handle("/a", 0, handle)),
+			"Handle with a negative one": second(n.Handle("/a", -1, handle)),
+			"Handle with the lowest one": second(n.Handle("/a", math.MinInt, handle)),
+			"Handle without a function":  second(n.Handle("/a", 1, nil)),
+			"Handle without a protocol":  second(n.Handle("", 1, handle)),
 			"Backup to nowhere":          n.Backup(nil),
 			"Connect without an address": second(n.Connect(within(t, time.Minute), nil)),
 			"Learn without an address":   second(n.Learn(nil)),
@@ -230,33 +229,10 @@ func TestArgumentsRefused(t *testing.T) {
 		} else {
 			ln.Close()
 		}
-		for _, c := range []net.Conn{nil, &net.UDPConn{}, struct{ net.Conn }{}} {
-			if p := PathOf(c); p.Kind != PathUnknown || p.Kind.String() != "unknown" {
-				t.Errorf("path of %T: %v", c, p)
-			}
-			if id, ok := PeerOf(c); ok {
-				t.Errorf("peer of %T: %v", c, id)
-			}
-		}
 	})
 }
 
 func second[T any](_ T, err error) error { return err }
-
-// The path of a stream that is wrapped, as by a cipher, is not known. It is not direct.
-func TestPathOfWrapped(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
-		s.listen(0, "/x")
-		c := s.dial(1, 0, "/x")
-		defer c.Close()
-		if p := PathOf(c); p.Kind != PathDirect {
-			t.Errorf("path of a stream: %v", p)
-		}
-		if p := PathOf(struct{ net.Conn }{c}); p.Kind != PathUnknown {
-			t.Errorf("path of a wrapped stream: %v", p)
-		}
-	})
-}
 
 // A publisher always finds a higher sequence number, whichever it chose.
 func TestSequencesGoOn(t *testing.T) {

@@ -115,17 +115,19 @@ func TestCall(t *testing.T) {
 		defer c.Close()
 		connected := time.Since(start)
 		said(t, c, "hello")
-		t.Logf("connected after %v, answered after %v, %v", connected, time.Since(start), PathOf(c))
+		t.Logf("connected after %v, answered after %v, %v", connected, time.Since(start), c.Path())
 		if connected > 2*rtt+20*time.Millisecond {
 			t.Errorf("connected after %v, want two round trips", connected)
 		}
 		awaitThat(t, "the path is straight", func() bool {
-			a, _ := alice.PathTo(bob.ID())
-			b, _ := bob.PathTo(alice.ID())
+			at, _ := alice.Conn(bob.ID())
+			a := at.Path
+			bt, _ := bob.Conn(alice.ID())
+			b := bt.Path
 			return a.Kind == PathPunched && b.Kind == PathPunched
 		})
 		said(t, c, "straight on")
-		if got, want := PathOf(c), (Path{Kind: PathPunched, Addr: wire.AddrFrom(host(4))}); got != want {
+		if got, want := c.Path(), (Path{Kind: PathPunched, Addr: wire.AddrFrom(host(4))}); got != want {
 			t.Errorf("path %v, want %v", got, want)
 		}
 		log.mu.Lock()

@@ -19,27 +19,17 @@ import (
 )
 
 // Mode says whether a node serves the network or only uses it.
-type Mode uint8
+type Mode = wire.Mode
 
 const (
 	// ModeAuto is server until the node knows that no peer can reach it, and then client
-	// until a peer does: see [Node.Reachability].
-	ModeAuto Mode = iota
+	// until a peer does: see [Node.Reachability]. It is the zero value, and for Config only.
+	ModeAuto = wire.ModeUnknown
 	// ModeServer answers requests, stores records and is kept in routing tables.
-	ModeServer
+	ModeServer = wire.ModeServer
 	// ModeClient only sends requests: no routing table keeps it and it stores nothing.
-	ModeClient
+	ModeClient = wire.ModeClient
 )
-
-func (m Mode) String() string {
-	switch m {
-	case ModeServer:
-		return "server"
-	case ModeClient:
-		return "client"
-	}
-	return "auto"
-}
 
 // Config describes a node. The zero value works: a fresh identity, alone on the
 // network "main" until a peer connects, listening on any free UDP port.

@@ -126,6 +126,7 @@ func (n *Node) linked(l *link) {
 	if !back {
 		n.probe(l.id)
 	}
+	n.connEvent(l, false, nil)
 	n.config.Logger.Info("connected", "peer", l.id, "path", l.conn.Path(), "dialled", l.conn.Dialled(), "agent", l.hello.Agent)
 	n.movePlace(l)
 	if l.IsServer() {
@@ -193,6 +194,7 @@ func (n *Node) unlinked(l *link, err error) {
 	if errors.Is(err, quic.ErrTimeout) && l.IsServer() { // a live peer announces that it closes an idle connection
 		n.probe(l.id)
 	}
+	n.connEvent(l, true, err)
 	n.config.Logger.Info("disconnected", "peer", l.id, "path", l.conn.Path(), "why", err)
 }
 

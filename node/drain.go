@@ -19,28 +19,28 @@ const (
 // appStreams are the application streams of one connection. Goroutines may share it.
 type appStreams struct {
 	mu   sync.Mutex
-	used bool                    // whether there has ever been a stream
-	open map[*appStream]struct{} // those that the application has not closed
+	used bool                 // whether there has ever been a stream
+	open map[*Stream]struct{} // those that the application has not closed
 }
 
-func (ss *appStreams) add(s *appStream) {
+func (ss *appStreams) add(s *Stream) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if ss.open == nil {
-		ss.open = make(map[*appStream]struct{})
+		ss.open = make(map[*Stream]struct{})
 	}
 	ss.used = true
 	ss.open[s] = struct{}{}
 }
 
-func (ss *appStreams) remove(s *appStream) {
+func (ss *appStreams) remove(s *Stream) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	delete(ss.open, s)
 }
 
 // list returns the open streams, and whether there has ever been a stream.
-func (ss *appStreams) list() (open []*appStream, used bool) {
+func (ss *appStreams) list() (open []*Stream, used bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	for s := range ss.open {
@@ -88,7 +88,7 @@ func (l *link) drain(ctx context.Context) {
 
 // serveDrain answers a drain request: it ends the stream once the application has read,
 // or given up, each stream that was open when the request arrived.
-func (l *link) serveDrain(s *appStream) {
+func (l *link) serveDrain(s *Stream) {
 	open, _ := l.apps.list()
 	timeout := time.NewTimer(maxDrain)
 	defer timeout.Stop()
@@ -96,7 +96,7 @@ func (l *link) serveDrain(s *appStream) {
 		select {
 		case <-a.read:
 		case <-timeout.C:
-			s.Reset(wire.ResetBusy)
+			s.stream.Reset(wire.ResetBusy)
 			return
 		case <-l.conn.Done():
 			return

@@ -1,96 +1,140 @@
 package node
 
 import (
+	"context"
 	"fmt"
-	"net"
 	"sync"
 
+	"github.com/kadquic/kadquic/internal/background"
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Handle listens for a protocol, as [Node.Listen] does, and calls handle with the peer's
-// ID for every stream that a peer opens, each in a new goroutine. At most limit calls run
-// at a time, and at most half of them, but at least one, for one peer. Of the streams
-// beyond limit a few wait; the others are refused, as is a peer's stream beyond its half.
-// When handle returns, the stream is closed. [Node.Close] ends the streams and waits until
-// every handle has returned, so handle must not close the node. A limit below 1 is an
-// error.
-func (n *Node) Handle(protocol string, limit int, handle func(from wire.PeerID, s net.Conn)) error {
+// A Handler serves the streams of one protocol. [Node.Handle] makes it. Goroutines may share
+// it.
+type Handler struct {
+	listener *Listener
+	stop     context.CancelFunc // ends accepting
+	most     int                // streams of one peer
+	serve    func(*Stream)
+	slots    *background.Slots
+	running  sync.WaitGroup // calls of serve, and the goroutine that accepts
+
+	mu     sync.Mutex
+	of     map[wire.PeerID]int // streams by peer
+	open   map[*Stream]struct{}
+	closed bool
+}
+
+// Handle listens for a protocol, as [Node.Listen] does, and calls serve for every stream that a
+// peer opens, each in a new goroutine. At most limit calls run at a time, and at most half of
+// them, but at least one, for one peer. Of the streams beyond limit a few wait; the others are
+// refused, as is a peer's stream beyond its half. When serve returns, the stream is closed.
+//
+// [Handler.Close] and [Handler.Shutdown] end the handler, and [Node.Close] ends it too. They
+// wait until every call of serve has returned, so serve must not call them. A limit below 1 is
+// an error.
+func (n *Node) Handle(protocol string, limit int, serve func(*Stream)) (*Handler, error) {
 	switch {
 	case limit < 1:
-		return fmt.Errorf("handle %q: a limit of %d streams, want 1 or more", protocol, limit)
-	case handle == nil:
-		return fmt.Errorf("handle %q: no function", protocol)
+		return nil, fmt.Errorf("handle %q: a limit of %d streams, want 1 or more", protocol, limit)
+	case serve == nil:
+		return nil, fmt.Errorf("handle %q: no function", protocol)
 	}
-	l, err := n.Listen(protocol)
+	ln, err := n.Listen(protocol)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	h := &handler{node: n, of: make(map[wire.PeerID]int), most: max(1, limit/2), handle: handle}
-	if !n.spawn(func() { h.accept(l, limit) }) {
-		l.Close()
-		return ErrClosed
+	ctx, cancel := context.WithCancel(n.ctx)
+	h := &Handler{listener: ln, stop: cancel, most: max(1, limit/2), serve: serve, slots: n.background.Slots(limit),
+		of: make(map[wire.PeerID]int), open: make(map[*Stream]struct{})}
+	h.running.Add(1)
+	if !n.spawn(func() { defer h.running.Done(); h.accept(ctx) }) {
+		h.running.Done()
+		h.stopAccepting()
+		return nil, ErrClosed
 	}
+	return h, nil
+}
+
+// Close stops accepting streams, resets those that are being served, and waits until every
+// call of serve has returned.
+func (h *Handler) Close() error {
+	h.stopAccepting()
+	h.mu.Lock()
+	h.closed = true
+	for s := range h.open {
+		s.stream.Reset(wire.ResetLeaving)
+	}
+	h.mu.Unlock()
+	h.running.Wait()
 	return nil
 }
 
-// A handler tracks the streams of one protocol that are being handled.
-type handler struct {
-	node   *Node
-	most   int // streams of one peer
-	handle func(wire.PeerID, net.Conn)
-
-	mu sync.Mutex
-	of map[wire.PeerID]int // streams by peer
+// Shutdown stops accepting streams and waits until those that are being served have ended. If
+// ctx ends first, Shutdown closes the handler and returns the error of ctx.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	h.stopAccepting()
+	done := make(chan struct{})
+	go func() { h.running.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		h.Close()
+		return context.Cause(ctx)
+	}
 }
 
-// accept accepts streams until the node closes.
-func (h *handler) accept(l net.Listener, limit int) {
-	places := make(chan struct{}, limit)
-	for s, err := l.Accept(); err == nil; s, err = l.Accept() {
-		from, _ := PeerOf(s)
-		if !h.enter(from) {
-			s.(*appStream).refuse()
+func (h *Handler) stopAccepting() {
+	h.listener.Close()
+	h.stop()
+}
+
+// accept accepts streams until the listener or the node closes.
+func (h *Handler) accept(ctx context.Context) {
+	for s, err := h.listener.AcceptStream(ctx); err == nil; s, err = h.listener.AcceptStream(ctx) {
+		if !h.enter(s) {
+			s.reset(wire.ResetBusy)
 			continue
 		}
-		select {
-		case places <- struct{}{}:
-		case <-h.node.ctx.Done():
-			s.Close()
+		if h.slots.Acquire(ctx) != nil {
+			h.leave(s)
+			s.reset(wire.ResetLeaving)
 			return
 		}
-		if !h.node.spawn(func() {
-			defer func() { <-places }()
-			defer h.leave(from)
+		h.running.Add(1)
+		started := h.slots.Go(func() {
+			defer h.running.Done()
+			defer h.leave(s)
 			defer s.Close()
-			h.handle(from, s)
-		}) {
+			h.serve(s)
+		})
+		if !started {
+			h.running.Done()
+			h.leave(s)
 			s.Close()
 			return
 		}
 	}
 }
 
-func (h *handler) enter(from wire.PeerID) bool {
+// enter counts a stream, unless its peer has too many or the handler is closed.
+func (h *Handler) enter(s *Stream) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.of[from] == h.most {
+	if h.closed || h.of[s.Peer()] == h.most {
 		return false
 	}
-	h.of[from]++
+	h.of[s.Peer()]++
+	h.open[s] = struct{}{}
 	return true
 }
 
-func (h *handler) leave(from wire.PeerID) {
+func (h *Handler) leave(s *Stream) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.of[from]--; h.of[from] == 0 {
-		delete(h.of, from)
+	delete(h.open, s)
+	if h.of[s.Peer()]--; h.of[s.Peer()] == 0 {
+		delete(h.of, s.Peer())
 	}
-}
-
-// refuse resets a stream beyond the limit with ResetBusy.
-func (s *appStream) refuse() {
-	s.Reset(wire.ResetBusy)
-	s.release()
 }

@@ -98,7 +98,7 @@ type Node struct {
 	responder *responder.Responder
 
 	listenersMu sync.Mutex
-	listeners   map[string]*listener
+	listeners   map[string]*Listener
 
 	joiner    *join.Joiner
 	probes    *background.Slots // pings for the table
@@ -149,7 +149,7 @@ func New(config Config) (*Node, error) {
 		wanted:     swarm.NewWanted(),
 		refs:       peerref.Refs{},
 		quotas:     swarm.NewQuotas(),
-		listeners:  make(map[string]*listener),
+		listeners:  make(map[string]*Listener),
 		probes:     group.Slots(8),
 		repairs:    group.Slots(maxRepairs),
 	}

@@ -95,7 +95,7 @@ func TestPathStaysAtOneRelay(t *testing.T) {
 		alice, bob := s.household(false, Config{Trace: log.trace()}), s.household(false, Config{})
 		alice.other = s.net.NAT(netip.MustParseAddr("26.9.0.1"), true)
 		talk := s.talk(alice.Node, bob.Node, "both", false)
-		if p, _ := alice.PathTo(bob.ID()); p.Kind != PathPunched {
+		if p, _ := alice.Conn(bob.ID()); p.Path.Kind != PathPunched {
 			t.Errorf("the path is %v", p)
 		}
 		alice.move()

@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
@@ -61,30 +60,6 @@ func (p Path) String() string {
 	return s
 }
 
-// PathTo tells how packets go to a peer that is connected.
-func (n *Node) PathTo(id wire.PeerID) (Path, bool) {
-	c, ok := n.pool.Lookup(publicKey(id))
-	if !ok {
-		return Path{}, false
-	}
-	return n.pathOf(c), true
-}
-
-// PathOf tells how the packets of a stream go, that [Node.Dial] opened or a listener
-// of [Node.Listen] accepted. Of any other connection, also of one that wraps such a
-// stream, the Kind is PathUnknown.
-func PathOf(c net.Conn) Path {
-	s, ok := c.(*appStream)
-	if !ok {
-		return Path{}
-	}
-	conn := s.Stream.Conn()
-	if l, ok := conn.Value.(*link); ok {
-		return l.node.pathOf(conn)
-	}
-	return Path{}
-}
-
 func (n *Node) pathOf(c *quic.Conn) Path {
 	return n.nodePath(wire.PeerID(c.RemoteKey()), c.Path())
 }
@@ -108,21 +83,6 @@ func publicPath(p traversal.Path) Path {
 	}
 	path.Addr = wire.AddrFrom(p.Addr)
 	return path
-}
-
-// CallInfo says how fast a call was. Times count from when a user first asked for the
-// peer: they include the time to find the peer and its relays.
-type CallInfo struct {
-	Began     time.Time
-	Connected time.Duration // until there was a connection
-	Direct    time.Duration // until its path went by no relay; zero: it does not yet
-}
-
-// CallTo tells of the call by which this node has connected to a peer; false if it did
-// not call it.
-func (n *Node) CallTo(id wire.PeerID) (CallInfo, bool) {
-	info, ok := n.sessions.Info(id)
-	return CallInfo(info), ok
 }
 
 // PathEvent tells that packets to a peer that was called, or has called, through a

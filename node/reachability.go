@@ -120,7 +120,7 @@ func (n *Node) Reachability() Reachability {
 
 func natOf(k reach.NAT) NAT {
 	return NAT{
-		Mapping: Mapping(k.Mapping), Votes: k.Votes, Outside: k.Outside,
+		Mapping: k.Mapping, Votes: k.Votes, Outside: k.Outside,
 		Reach: Reach(k.Verdict.Answer()), Noes: k.Verdict.Failures(),
 	}
 }

@@ -211,8 +211,8 @@ func TestConversationSurvivesRebootsAndMoves(t *testing.T) {
 					all[e.what] = append(all[e.what], slow)
 					mu.Unlock()
 					if slow > 5*time.Second || failed > 0 {
-						p, _ := alice.PathTo(bob.ID())
-						t.Errorf("%d, %s: an answer took %v, and %d streams failed; the path is %v", i, e.what, slow, failed, p)
+						p, _ := alice.Conn(bob.ID())
+						t.Errorf("%d, %s: an answer took %v, and %d streams failed; the path is %v", i, e.what, slow, failed, p.Path)
 					}
 				}
 				talk.end()
@@ -322,7 +322,8 @@ func TestConversationSurvivesTheDeathOfItsRelay(t *testing.T) {
 				}}) // it listens to nothing, and so has no reservation
 				talk := s.talk(alice, bob.Node, "caller", true)
 				time.Sleep(2*time.Minute + phase) // until calls for a direct path are rare
-				path, _ := alice.PathTo(bob.ID())
+				conn, _ := alice.Conn(bob.ID())
+				path := conn.Path
 				i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n.ID() == path.Relay })
 				if i < 0 {
 					t.Fatalf("the path is %v", path)

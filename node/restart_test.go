@@ -61,25 +61,25 @@ func TestAConversationHeals(t *testing.T) {
 		}
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(10 * time.Minute))
-		relayed := func() bool { return PathOf(c).Kind == PathRelayed }
+		relayed := func() bool { return c.Path().Kind == PathRelayed }
 		awaitThat(t, "the path is direct", func() bool { return !relayed() })
 		stop := counts(t, c)
 		time.Sleep(2 * time.Second)
 
 		s.net.Cut(atAlice, atBob)
-		awaitThat(t, "the path goes by a relay", func() bool { return relayed() || PathOf(c).Quiet })
+		awaitThat(t, "the path goes by a relay", func() bool { return relayed() || c.Path().Quiet })
 		time.Sleep(time.Minute)
 		if !relayed() {
-			t.Errorf("a minute after the cut the path is %v", PathOf(c))
+			t.Errorf("a minute after the cut the path is %v", c.Path())
 		}
 
-		relay := PathOf(c).Relay
+		relay := c.Path().Relay
 		for i, n := range s.nodes {
 			if n.ID() == relay {
 				s.kill(i)
 			}
 		}
-		awaitThat(t, "another relay takes over", func() bool { return relayed() && PathOf(c).Relay != relay })
+		awaitThat(t, "another relay takes over", func() bool { return relayed() && c.Path().Relay != relay })
 		time.Sleep(10 * time.Second)
 
 		s.net.Heal()

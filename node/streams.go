@@ -2,15 +2,11 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -21,15 +17,11 @@ const (
 	headerTimeout = 5 * time.Second
 )
 
-// Dial opens a stream to a peer for an application protocol, such as
-// "/app/chat/1.0.0": a separate QUIC stream, ordered, flow-controlled and encrypted between the
-// two keys. A peer that is not connected is found and
-// dialled. The stream is usable at once; if the peer does not speak the
-// protocol, the first Read returns an error that is ErrNoProtocol.
-//
-// The connection under it stays open while the stream does. The stream is also
-// a half-closer: CloseWrite() error.
-func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.Conn, error) {
+// Dial opens a stream to a peer for an application protocol, such as "/app/chat/1.0.0". It
+// finds and dials a peer that is not connected. The stream is usable at once; if the peer does
+// not speak the protocol, the first Read returns an error that is ErrNoProtocol. The context
+// bounds Dial, not the stream.
+func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (*Stream, error) {
 	if err := n.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -46,9 +38,9 @@ func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.C
 		s, err := l.conn.OpenStream(ctx)
 		if err == nil {
 			if _, err = s.Write(header); err == nil {
-				a := l.newAppStream(s, release)
-				a.protocol = protocol
-				return a, nil
+				opened := l.newStream(s, release)
+				opened.protocol = protocol
+				return opened, nil
 			}
 			s.Reset(wire.ResetCancelled)
 		}
@@ -60,77 +52,9 @@ func (n *Node) Dial(ctx context.Context, id wire.PeerID, protocol string) (net.C
 	}
 }
 
-// An appStream is an application's stream; while it is open its connection is
-// not idle.
-type appStream struct {
-	*quic.Stream
-	release  func() // may be called again
-	protocol string // constant once the application has the stream
-
-	read     chan struct{} // closed when the application has read to the end, or reads no more
-	readOnce sync.Once
-	wroteAll atomic.Bool // the application has ended its direction
-}
-
-// newAppStream enters a stream of the link, until release is called.
-func (l *link) newAppStream(s *quic.Stream, release func()) *appStream {
-	a := &appStream{Stream: s, read: make(chan struct{})}
-	a.release = func() {
-		a.readOnce.Do(func() { close(a.read) })
-		l.apps.remove(a)
-		release()
-	}
-	l.apps.add(a)
-	return a
-}
-
-func (s *appStream) Read(b []byte) (int, error) {
-	n, err := s.Stream.Read(b)
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		s.readOnce.Do(func() { close(s.read) })
-	}
-	return n, s.explain(err)
-}
-
-// CloseWrite ends our direction: the peer reads io.EOF after what was written.
-func (s *appStream) CloseWrite() error {
-	s.wroteAll.Store(true)
-	return s.Stream.CloseWrite()
-}
-
-// abandon ends a stream that the application has left open when the node closes. What
-// was written before CloseWrite still arrives.
-func (s *appStream) abandon() {
-	s.readOnce.Do(func() { close(s.read) })
-	if s.wroteAll.Load() {
-		s.Stream.CancelRead(wire.ResetLeaving)
-	} else {
-		s.Stream.Reset(wire.ResetLeaving)
-	}
-}
-
-func (s *appStream) Write(b []byte) (int, error) {
-	n, err := s.Stream.Write(b)
-	return n, s.explain(err)
-}
-
-func (s *appStream) Close() error {
-	defer s.release()
-	return s.Stream.Close()
-}
-
-func (s *appStream) explain(err error) error {
-	var reset *quic.ResetError
-	if errors.As(err, &reset) && reset.Remote && reset.Code == wire.ResetUnknownProtocol {
-		return fmt.Errorf("%w: %q: %w", ErrNoProtocol, s.protocol, err)
-	}
-	return err
-}
-
-// Listen accepts streams of an application protocol. RemoteAddr of an accepted stream is the socket
-// address; [PeerOf] returns the peer's ID, which TLS has proved. Peers reach an unreachable node
-// through relays: see [Node.Relays]. A client keeps reservations at relays while it listens.
-func (n *Node) Listen(protocol string) (net.Listener, error) {
+// Listen accepts streams of an application protocol. Peers reach an unreachable node through
+// relays: see [Node.Relays]. A client keeps reservations at relays while it listens.
+func (n *Node) Listen(protocol string) (*Listener, error) {
 	if err := wire.CheckProtocol(protocol); err != nil {
 		return nil, err
 	}
@@ -145,34 +69,34 @@ func (n *Node) Listen(protocol string) (net.Listener, error) {
 	if n.listeners[protocol] != nil {
 		return nil, fmt.Errorf("protocol %q has a listener already", protocol)
 	}
-	ln := &listener{node: n, protocol: protocol, backlog: make(chan *appStream, maxBacklog), closed: make(chan struct{})}
+	ln := &Listener{node: n, protocol: protocol, backlog: make(chan *Stream, maxBacklog), closed: make(chan struct{})}
 	n.listeners[protocol] = ln
 	return ln, nil
 }
 
-// PeerOf returns the peer at the other end of a stream that [Node.Dial] opened
-// or a listener of [Node.Listen] accepted; false for any other connection, also for one
-// that wraps such a stream.
-func PeerOf(c net.Conn) (wire.PeerID, bool) {
-	s, ok := c.(*appStream)
-	if !ok {
-		return wire.PeerID{}, false
-	}
-	return wire.PeerID(s.Stream.Conn().RemoteKey()), true
-}
-
-// A listener hands the streams of one protocol to its user.
-type listener struct {
+// A Listener accepts the streams of one protocol. It is a net.Listener. [Node.Listen] makes
+// it. Goroutines may share it.
+type Listener struct {
 	node     *Node
 	protocol string
-	backlog  chan *appStream
+	backlog  chan *Stream
 	closed   chan struct{}
 	once     sync.Once
 }
 
-func (ln *listener) Accept() (net.Conn, error) {
+// Accept waits for the next stream, a *Stream. After Close the error is net.ErrClosed.
+func (ln *Listener) Accept() (net.Conn, error) {
+	s, err := ln.AcceptStream(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// AcceptStream waits for the next stream. After Close the error is net.ErrClosed.
+func (ln *Listener) AcceptStream(ctx context.Context) (*Stream, error) {
 	select {
-	case <-ln.closed: // before what still waits
+	case <-ln.closed: // before a stream that still waits
 		return nil, net.ErrClosed
 	default:
 	}
@@ -181,10 +105,15 @@ func (ln *listener) Accept() (net.Conn, error) {
 		return s, nil
 	case <-ln.closed:
 		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 }
 
-func (ln *listener) Close() error {
+// Close stops the listener. Streams that wait to be accepted are reset; accepted streams stay
+// open.
+
+func (ln *Listener) Close() error {
 	ln.once.Do(func() {
 		n := ln.node
 		n.listenersMu.Lock()
@@ -194,8 +123,7 @@ func (ln *listener) Close() error {
 		for {
 			select {
 			case s := <-ln.backlog:
-				s.Reset(wire.ResetLeaving)
-				s.release()
+				s.reset(wire.ResetLeaving)
 			default:
 				return
 			}
@@ -205,7 +133,7 @@ func (ln *listener) Close() error {
 }
 
 // Addr is the protocol's name, on network "kadquic".
-func (ln *listener) Addr() net.Addr { return protocolAddr(ln.protocol) }
+func (ln *Listener) Addr() net.Addr { return protocolAddr(ln.protocol) }
 
 type protocolAddr string
 
@@ -227,7 +155,7 @@ func (l *link) acceptStreams() {
 		// Entered here and not by handleStream: a stream that opens later, and asks
 		// whether this one has been read, must find it.
 		release := l.carryStream()
-		a := l.newAppStream(s, sync.OnceFunc(func() {
+		a := l.newStream(s, sync.OnceFunc(func() {
 			release()
 			l.quota.CloseStream()
 		}))
@@ -251,12 +179,11 @@ func (l *link) carryStream() (release func()) {
 }
 
 // handleStream reads which protocol a stream is for and hands it over.
-func (l *link) handleStream(s *appStream) {
+func (l *link) handleStream(s *Stream) {
 	s.SetReadDeadline(time.Now().Add(headerTimeout))
-	protocol, err := wire.ReadStreamHeader(s.Stream)
+	protocol, err := wire.ReadStreamHeader(s.stream)
 	if err != nil {
-		s.release()
-		s.Reset(wire.ResetProtocol)
+		s.reset(wire.ResetProtocol)
 		return
 	}
 	s.SetReadDeadline(time.Time{})
@@ -272,22 +199,20 @@ func (l *link) handleStream(s *appStream) {
 	defer n.listenersMu.Unlock()
 	ln := n.listeners[protocol]
 	if ln == nil {
-		s.release()
-		s.Reset(wire.ResetUnknownProtocol)
+		s.reset(wire.ResetUnknownProtocol)
 		return
 	}
 	select {
 	case ln.backlog <- s:
 	default:
-		s.release()
-		s.Reset(wire.ResetBusy)
+		s.reset(wire.ResetBusy)
 	}
 }
 
 // closeListeners ends every listener, at Close.
 func (n *Node) closeListeners() {
 	n.listenersMu.Lock()
-	var all []*listener
+	var all []*Listener
 	for _, ln := range n.listeners {
 		all = append(all, ln)
 	}

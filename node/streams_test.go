@@ -18,7 +18,7 @@ import (
 )
 
 // listen opens a listener of the i-th node's, for the test's time.
-func (s *testNetwork) listen(i int, protocol string) net.Listener {
+func (s *testNetwork) listen(i int, protocol string) *Listener {
 	s.t.Helper()
 	ln, err := s.nodes[i].Listen(protocol)
 	if err != nil {
@@ -41,7 +41,7 @@ func echo(ln net.Listener) {
 	}
 }
 
-func (s *testNetwork) dial(from, to int, protocol string) net.Conn {
+func (s *testNetwork) dial(from, to int, protocol string) *Stream {
 	s.t.Helper()
 	c, err := s.nodes[from].Dial(within(s.t, time.Minute), s.nodes[to].ID(), protocol)
 	if err != nil {
@@ -64,24 +64,21 @@ func TestStreams(t *testing.T) {
 		if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" {
 			t.Errorf("echo: %q, %v", b, err)
 		}
-		if id, ok := PeerOf(c); !ok || id != s.nodes[1].ID() {
-			t.Errorf("dialled %v, %v", id, ok)
+		if id := c.Peer(); id != s.nodes[1].ID() || c.Protocol() != "/app/echo/1.0.0" {
+			t.Errorf("dialled %v, %q", id, c.Protocol())
 		}
 		d := s.dial(0, 1, "/app/other/1.0.0")
 		defer d.Close()
-		accepted, err := other.Accept()
+		accepted, err := other.AcceptStream(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer accepted.Close()
-		if id, ok := PeerOf(accepted); !ok || id != s.nodes[0].ID() {
-			t.Errorf("accepted from %v, %v", id, ok)
+		if id := accepted.Peer(); id != s.nodes[0].ID() || accepted.Protocol() != "/app/other/1.0.0" {
+			t.Errorf("accepted from %v, %q", id, accepted.Protocol())
 		}
 		if from := accepted.RemoteAddr().String(); from != host(0).String() {
 			t.Errorf("accepted from %s", from)
-		}
-		if _, ok := PeerOf(&net.UDPConn{}); ok {
-			t.Error("a UDP socket has a peer")
 		}
 		if a := other.Addr(); a.Network() != "kadquic" || a.String() != "/app/other/1.0.0" {
 			t.Errorf("listener at %s %s", a.Network(), a)
@@ -116,7 +113,7 @@ func TestStreamsCarryMuchAndHalfClose(t *testing.T) {
 		if _, err := c.Write(data); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		if err := c.CloseWrite(); err != nil {
 			t.Error(err)
 		}
 		want := sha256.Sum256(data)

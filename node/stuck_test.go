@@ -234,7 +234,7 @@ func TestThePathOfUnreadStreamsIsKept(t *testing.T) {
 		}
 		defer conn.Close()
 		time.Sleep(10 * time.Second)
-		before := PathOf(conn)
+		before := conn.Path()
 		if before.Kind == PathRelayed {
 			t.Fatalf("the path is %v", before)
 		}
@@ -250,8 +250,8 @@ func TestThePathOfUnreadStreamsIsKept(t *testing.T) {
 		}
 		for range 10 {
 			time.Sleep(time.Minute)
-			if at, ok := alice.PathTo(bob.ID()); PathOf(conn) != before || !ok || at != before {
-				t.Fatalf("the path is %v, was %v; to the peer %v, %t", PathOf(conn), before, at, ok)
+			if at, ok := alice.Conn(bob.ID()); conn.Path() != before || !ok || at.Path != before {
+				t.Fatalf("the path is %v, was %v; to the peer %v, %t", conn.Path(), before, at.Path, ok)
 			}
 		}
 		if !alice.sessions.Has(bob.ID()) {

@@ -20,6 +20,7 @@ type Trace struct {
 	Fail   func(FailEvent)   // or not
 	Done   func(LookupDone)  // the lookup is over
 	Peer   func(PeerEvent)   // a peer enters or leaves the routing table
+	Conn   func(ConnEvent)   // a connection has opened or closed
 	Path   func(PathEvent)   // packets to a peer behind a NAT go another way
 	Call   func(CallEvent)   // what becomes of a call through a relay
 	Reach  func(ReachEvent)  // others reach the node, or do not; or its mode has changed

@@ -91,7 +91,7 @@ func usesRestartablePath(t *testing.T, delay time.Duration) {
 		}
 		defer c.Close()
 		said(t, c, "hello")
-		if !c.(*appStream).Stream.Conn().Virtual() {
+		if !c.stream.Conn().Virtual() {
 			t.Error("the stream uses the ordinary connection")
 		}
 	})

@@ -35,9 +35,9 @@ const (
 	MappingRandom      Mapping = 4 // another port for each destination, at random
 )
 
-var mappingNames = [...]string{"unknown", "none", "endpoint-independent", "sequential", "random"}
+var mappingNames = [...]string{"unknown", "none", "endpoint-independent", "endpoint-dependent, sequential", "endpoint-dependent, random"}
 
-// String returns "none", "sequential" and the like.
+// String returns "none", "endpoint-independent" and the like.
 func (m Mapping) String() string {
 	if int(m) < len(mappingNames) {
 		return mappingNames[m]

@@ -53,8 +53,9 @@ const (
 type Mode uint8
 
 const (
-	ModeServer Mode = 1 // answers requests and may enter tables
-	ModeClient Mode = 2 // only sends requests; enters no table
+	ModeUnknown Mode = 0
+	ModeServer  Mode = 1 // answers requests and may enter tables
+	ModeClient  Mode = 2 // only sends requests; enters no table
 )
 
 // String returns "server", "client" or "unknown".

@@ -254,7 +254,8 @@ func (c *chat) heard(id wire.PeerID, ask frame) frame {
 // met notes that a peer is here, as f says. The path to it may have changed, which streams do
 // not notice.
 func (c *chat) met(p *peer, f frame) {
-	at, _ := c.node.PathTo(p.id)
+	conn, _ := c.node.Conn(p.id)
+	at := conn.Path
 	at.Quiet = false // for a moment, perhaps: no news
 	path := at.String()
 	if !p.here || p.theirs != f.Life {

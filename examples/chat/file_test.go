@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"io/fs"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/kadquic/kadquic/internal/transfer"
-	"github.com/kadquic/kadquic/wire"
+	"github.com/kadquic/kadquic/node"
 )
 
 // newFile makes a file of random bytes.
@@ -241,7 +240,7 @@ func TestHostileFiles(t *testing.T) {
 func TestLyingTaker(t *testing.T) {
 	n := newNode(t)
 	lies := []int64{3, 2, -1, 1 << 62, 5}
-	if err := n.Handle(protocol, 1, func(_ wire.PeerID, s net.Conn) {
+	if _, err := n.Handle(protocol, 1, func(s *node.Stream) {
 		in := bufio.NewReaderSize(s, maxFrame)
 		f, _ := receive(in)
 		answer := frame{Life: 1, Name: "m"}

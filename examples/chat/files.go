@@ -150,7 +150,7 @@ func (c *chat) from(p *peer) string { return fmt.Sprint(p.id, " to ", c.node.ID(
 func (c *chat) progress(p *peer, f *transfer.Ask) func(int64, float64) {
 	return func(n int64, speed float64) {
 		limit := ""
-		if path, ok := c.node.PathTo(p.id); ok && path.Kind == node.PathRelayed {
+		if conn, ok := c.node.Conn(p.id); ok && conn.Path.Kind == node.PathRelayed {
 			limit = "; it goes through a relay, which limits that"
 		}
 		c.update(func() {

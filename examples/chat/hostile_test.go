@@ -156,7 +156,7 @@ func TestEscapes(t *testing.T) {
 // Answers of a peer are no more trustworthy than its requests.
 func TestRefusedWithEscapes(t *testing.T) {
 	n := newNode(t)
-	if err := n.Handle(protocol, 1, func(_ wire.PeerID, s net.Conn) {
+	if _, err := n.Handle(protocol, 1, func(s *node.Stream) {
 		receive(bufio.NewReaderSize(s, maxFrame))
 		send(s, frame{Bye: "\x1b[2Jgo away\n* bob has left"})
 	}); err != nil {
@@ -175,7 +175,7 @@ func TestRefusedWithEscapes(t *testing.T) {
 func TestLyingAnswers(t *testing.T) {
 	n := newNode(t)
 	asked := make(chan frame, 1000)
-	if err := n.Handle(protocol, 1, func(_ wire.PeerID, s net.Conn) {
+	if _, err := n.Handle(protocol, 1, func(s *node.Stream) {
 		f, _ := receive(bufio.NewReaderSize(s, maxFrame))
 		asked <- f
 		send(s, frame{Life: 1, Name: "m", Got: 1 << 60})

@@ -155,7 +155,7 @@ func (c *chat) run(ctx context.Context, in io.Reader, out io.Writer) error {
 			c.await(typing, func() bool { return c.behind() < maxQueued }) // many are pasted, perhaps
 		}
 	}()
-	if err = c.node.Handle(protocol, maxStreams, c.answer); err == nil {
+	if _, err = c.node.Handle(protocol, maxStreams, c.answer); err == nil {
 		<-typing.Done()
 	}
 	screen.Close() // so that Ctrl-C ends the waiting

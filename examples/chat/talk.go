@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kadquic/kadquic/internal/transfer"
+	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -170,7 +171,8 @@ type refusal string
 func (r refusal) Error() string { return "they say: " + wire.Printable(string(r)) }
 
 // answer handles the streams that others open.
-func (c *chat) answer(from wire.PeerID, s net.Conn) {
+func (c *chat) answer(s *node.Stream) {
+	from := s.Peer()
 	s.SetDeadline(time.Now().Add(patience))
 	in := bufio.NewReaderSize(s, maxFrame)
 	ask, err := receive(in)

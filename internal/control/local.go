@@ -208,18 +208,16 @@ func (l *local) Ping(ctx context.Context, p Peer) (Pong, error) {
 	if p.ID == l.node.ID() {
 		return Pong{}, badRequest("%s is this node itself", p.ID)
 	}
-	_, connected := l.node.PathTo(p.ID)
+	_, connected := l.node.Conn(p.ID)
 	began := time.Now()
 	rtt, err := l.node.Ping(ctx, p.ID) // which finds it first if need be
 	pong := Pong{RTT: Duration(rtt)}
 	if !connected {
 		pong.Connected = Duration(time.Since(began) - rtt)
 	}
-	if path, ok := l.node.PathTo(p.ID); ok {
-		pong.Path = pathOf(path)
-	}
-	if call, ok := l.node.CallTo(p.ID); ok {
-		pong.Connected, pong.Direct = max(pong.Connected, Duration(call.Connected)), Duration(call.Direct)
+	if c, ok := l.node.Conn(p.ID); ok {
+		pong.Path = pathOf(c.Path)
+		pong.Connected, pong.Direct = max(pong.Connected, Duration(c.Call.Connected)), Duration(c.Call.Direct)
 	}
 	return pong, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 
-	"github.com/kadquic/kadquic/node"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -27,7 +26,7 @@ func (l *local) Providers(ctx context.Context, k Key) iter.Seq2[Provider, error]
 				return
 			}
 			q := Provider{ID: p.ID, Addrs: addrStrings(p.Multiaddrs()), Expiry: p.Expiry.UTC(), From: p.From}
-			if p.Mode != node.ModeAuto {
+			if p.Mode != wire.ModeUnknown {
 				q.Mode = p.Mode.String()
 			}
 			if !yield(q, nil) {

@@ -106,7 +106,7 @@ func tracePaths(t *node.Trace, out io.Writer) {
 	}
 }
 
-func pathOf(c net.Conn) string { return node.PathOf(c).String() }
+func pathOf(c net.Conn) string { return c.(*node.Stream).Path().String() }
 
 // straight reports whether packets use no relay. While a direct path is quiet, a node sends
 // through a relay as well.
