@@ -205,7 +205,7 @@ func TestArgumentsRefused(t *testing.T) {
 			"Handle without a protocol":  second(n.Handle("", 1, handle)),
 			"Backup to nowhere":          n.Backup(nil),
 			"Connect without an address": second(n.Connect(within(t, time.Minute), nil)),
-			"Learn without an address":   second(n.Learn(nil)),
+			"Learn without an address":   second(n.AddAddr(nil)),
 			"Bootstrap with no address":  n.Bootstrap(within(t, time.Minute), nil, nil),
 			"Dial nobody":                second(n.Dial(within(t, time.Minute), wire.PeerID{}, "/a")),
 			"Dial oneself":               second(n.Dial(within(t, time.Minute), n.ID(), "/a")),
@@ -364,7 +364,7 @@ func TestEndedContext(t *testing.T) {
 		}
 		defer fresh.Close()
 		ops := map[string]func(context.Context) error{
-			"Ask":               func(ctx context.Context) error { return second(n.Ask(ctx, peer, key)) },
+			"Ask":               func(ctx context.Context) error { return second(n.FindNodeAt(ctx, peer, key)) },
 			"Bootstrap":         func(ctx context.Context) error { return n.Bootstrap(ctx, addr) },
 			"CheckReachability": func(ctx context.Context) error { return second(n.CheckReachability(ctx)) },
 			"Connect":           func(ctx context.Context) error { return second(n.Connect(ctx, addr)) },

@@ -54,7 +54,7 @@ func said(t *testing.T, c net.Conn, word string) {
 func learns(t *testing.T, n, of *Node) {
 	t.Helper()
 	for _, a := range of.circuits() {
-		if _, err := n.Learn(a); err != nil {
+		if _, err := n.AddAddr(a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,7 +163,7 @@ func TestCalledBackWithoutAPlace(t *testing.T) {
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
 		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
-		if _, err := alice.Learn(bob.circuits()[0]); err != nil {
+		if _, err := alice.AddAddr(bob.circuits()[0]); err != nil {
 			t.Fatal(err)
 		}
 		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
@@ -219,7 +219,7 @@ func TestATicketIsUsedAtOnce(t *testing.T) {
 		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
 		awaitThat(t, "bob has a place at a relay", func() bool { return len(bob.Relays()) > 0 })
-		if _, err := alice.Learn(wire.JoinPeer(wire.AddrFrom(host(77)), bob.ID())); err != nil {
+		if _, err := alice.AddAddr(wire.JoinPeer(wire.AddrFrom(host(77)), bob.ID())); err != nil {
 			t.Fatal(err)
 		}
 		pinged := make(chan struct{})
@@ -265,7 +265,7 @@ func TestARelayAtHandIsTakenFirst(t *testing.T) {
 		}
 		circuits := bob.circuits()
 		for _, a := range append(circuits, circuits[far]) { // the latest counts most otherwise
-			if _, err := alice.Learn(a); err != nil {
+			if _, err := alice.AddAddr(a); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -289,7 +289,7 @@ func TestCallsLeaveNothing(t *testing.T) {
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
 		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
-		alice.Learn(bob.circuits()[0])
+		alice.AddAddr(bob.circuits()[0])
 		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
 		if err != nil {
 			t.Fatal(err)

@@ -12,10 +12,10 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Learn records an address of a peer, without connecting to it, and returns the
+// AddAddr records an address of a peer, without connecting to it, and returns the
 // peer's ID. The address must end in /p2p/ID; it may go through a relay:
 // /…/p2p/RELAY/p2p-circuit/p2p/ID.
-func (n *Node) Learn(addr ma.Multiaddr) (wire.PeerID, error) {
+func (n *Node) AddAddr(addr ma.Multiaddr) (wire.PeerID, error) {
 	now := time.Now()
 	if !wire.IsCircuit(addr) {
 		t, err := splitTarget(addr)

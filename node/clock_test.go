@@ -67,7 +67,7 @@ func TestOurOwnClockDoesNotCount(t *testing.T) {
 		n := s.nodes[1]
 		ahead := signed(t, 1, wire.Record{Kind: wire.KindOpen, Key: routing.KeyOf("x"), Value: []byte("x"), Seq: 1, Expiry: time.Now().Add(48 * time.Hour)})
 		stored, err := n.publish(within(t, time.Minute), ahead, 0)
-		if perr := (*PutError)(nil); !errors.As(err, &perr) || stored.Count != 0 || n.Holds(wire.KindOpen, routing.KeyOf("x")) {
+		if perr := (*PutError)(nil); !errors.As(err, &perr) || stored.Count != 0 || n.HasRecord(wire.KindOpen, routing.KeyOf("x")) {
 			t.Errorf("%v, %v", stored, err)
 		}
 	})

@@ -131,7 +131,7 @@ func everything(n *Node, peer wire.PeerID, addr ma.Multiaddr) map[string]func(co
 		"get":       func(ctx context.Context) error { _, err := n.Get(ctx, key); return err },
 		"nearest":   func(ctx context.Context) error { _, err := n.Nearest(ctx, key); return err },
 		"ping":      func(ctx context.Context) error { _, err := n.Ping(ctx, peer); return err },
-		"ask":       func(ctx context.Context) error { _, err := n.Ask(ctx, peer, key); return err },
+		"ask":       func(ctx context.Context) error { _, err := n.FindNodeAt(ctx, peer, key); return err },
 		"find peer": func(ctx context.Context) error { _, err := n.FindPeer(ctx, wire.PeerID{7}); return err },
 		"dial":      func(ctx context.Context) error { _, err := n.Dial(ctx, wire.PeerID{7}, "/x"); return err },
 		"connect":   func(ctx context.Context) error { _, err := n.Connect(ctx, addr); return err },
@@ -151,8 +151,8 @@ func TestOperationsEndWithTheNode(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, peer := s.nodes[2], s.nodes[1].ID()
 		addr := wire.JoinPeer(wire.AddrFrom(host(99)), wire.PeerID{9})
-		n.Disconnect(s.nodes[0].ID())
-		n.Disconnect(peer)
+		n.ClosePeer(s.nodes[0].ID())
+		n.ClosePeer(peer)
 		s.net.Partition(hosts(2, 3))
 		type ended struct {
 			what string

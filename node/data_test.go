@@ -73,7 +73,7 @@ func TestRestart(t *testing.T) {
 				time.Sleep(10 * time.Minute)
 
 				n = s.again(i, data)
-				if !n.Holds(wire.KindOpen, routing.KeyOf("theirs")) || !n.Holds(wire.KindOpen, routing.KeyOf("ours")) {
+				if !n.HasRecord(wire.KindOpen, routing.KeyOf("theirs")) || !n.HasRecord(wire.KindOpen, routing.KeyOf("ours")) {
 					t.Error("what it held is gone")
 				}
 				if err := n.Bootstrap(ctx); err != nil {

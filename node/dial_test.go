@@ -29,7 +29,7 @@ func TestSimultaneousDialsReportNoFailure(t *testing.T) {
 	inSwarm(t, 6, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for _, n := range s.nodes {
 			for _, m := range s.nodes {
-				n.Disconnect(m.ID())
+				n.ClosePeer(m.ID())
 			}
 		}
 		time.Sleep(time.Second)
@@ -168,7 +168,7 @@ func TestAPeerThatMovedIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		// n is a client and gets no notice: it still has the old address of the peer.
-		n.Disconnect(mover.ID())
+		n.ClosePeer(mover.ID())
 		if c, err := n.Dial(within(t, time.Minute), mover.ID(), "/x"); err != nil {
 			t.Errorf("dial: %v", err)
 		} else {
@@ -270,8 +270,8 @@ func TestABusyContactIsAlive(t *testing.T) {
 func TestSilentStrangerIsFoundOut(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, gone, slow := s.nodes[0], s.nodes[1], s.add(Config{Mode: ModeClient})
-		n.Disconnect(gone.ID())
-		n.Disconnect(slow.ID())
+		n.ClosePeer(gone.ID())
+		n.ClosePeer(slow.ID())
 		time.Sleep(time.Second)
 		s.net.Kill(host(1))
 		slowAt, goneAt := s.addrs(2)[0], s.addrs(1)[0]

@@ -174,12 +174,12 @@ func TestOnePeerOneEntry(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, at := range []wire.Addr{wire.AddrFrom(host(1)), wire.AddrFrom(second)} {
-			a.Disconnect(b.ID())
+			a.ClosePeer(b.ID())
 			if _, err := a.Connect(within(t, time.Minute), wire.JoinPeer(at, b.ID())); err != nil {
 				t.Fatal(err)
 			}
 		}
-		a.Disconnect(b.ID())
+		a.ClosePeer(b.ID())
 		time.Sleep(time.Second)
 		errs := make(chan error, 2)
 		go func() { _, err := a.Ping(within(t, time.Minute), b.ID()); errs <- err }()
@@ -203,7 +203,7 @@ func TestOnePeerOneEntry(t *testing.T) {
 func TestDisconnectAfterCrossingDials(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		a, b := s.nodes[0], s.nodes[1]
-		a.Disconnect(b.ID())
+		a.ClosePeer(b.ID())
 		time.Sleep(time.Second)
 		errs := make(chan error, 2)
 		go func() { _, err := a.Ping(within(t, time.Minute), b.ID()); errs <- err }()
@@ -216,7 +216,7 @@ func TestDisconnectAfterCrossingDials(t *testing.T) {
 		if got := a.Stats().Connections; got != 2 {
 			t.Fatalf("%d connections, want 2", got)
 		}
-		a.Disconnect(b.ID())
+		a.ClosePeer(b.ID())
 		time.Sleep(time.Second)
 		if na, nb := a.Stats().Connections, b.Stats().Connections; na != 0 || nb != 0 {
 			t.Errorf("%d and %d connections are left", na, nb)

@@ -108,7 +108,7 @@ func (n *Node) Durability(ctx context.Context, kind wire.Kind, key routing.Key) 
 	return d, nil
 }
 
-// Holds reports whether this node itself holds a record of that kind under key.
-func (n *Node) Holds(kind wire.Kind, key routing.Key) bool {
+// HasRecord reports whether this node itself holds a record of that kind under key.
+func (n *Node) HasRecord(kind wire.Kind, key routing.Key) bool {
 	return len(n.values.Get(time.Now(), kind, key, 1)) > 0
 }

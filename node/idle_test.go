@@ -93,7 +93,7 @@ func TestRequestsAcrossAnIdleClose(t *testing.T) {
 			if near, err := a.Nearest(within(t, time.Minute), b.Key()); err != nil || len(near) != 2 {
 				t.Errorf("lookup %d: %v, %v", i, near, err)
 			}
-			a.Disconnect(b.ID())
+			a.ClosePeer(b.ID())
 			time.Sleep(time.Second)
 		}
 		if a.marked()+b.marked() > 0 {

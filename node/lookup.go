@@ -115,9 +115,9 @@ func (n *Node) contact(id wire.PeerID) Contact {
 	return Contact{ID: id, Addrs: n.peers.AppendAddrs(nil, id, time.Now())}
 }
 
-// Ask sends a single FIND_NODE to one peer, and returns the contacts nearest to key that
+// FindNodeAt sends a single FIND_NODE to one peer, and returns the contacts nearest to key that
 // the peer knows.
-func (n *Node) Ask(ctx context.Context, id wire.PeerID, key routing.Key) ([]Contact, error) {
+func (n *Node) FindNodeAt(ctx context.Context, id wire.PeerID, key routing.Key) ([]Contact, error) {
 	if err := n.ready(ctx); err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func TestAPlaceMovesToANewLink(t *testing.T) {
 			t.Helper()
 			alice := s.add(Config{Mode: ModeClient})
 			at := wire.Circuit{Addr: wire.AddrFrom(host(i)), Relay: relay, Peer: bob.ID()}
-			if _, err := alice.Learn(at.Multiaddr()); err != nil {
+			if _, err := alice.AddAddr(at.Multiaddr()); err != nil {
 				t.Fatal(err)
 			}
 			start := time.Now()

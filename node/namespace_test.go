@@ -50,7 +50,7 @@ func TestNamespaceRulesHoldForPutsHoldersAndReaders(t *testing.T) {
 				t.Errorf("%v put: %v, %v", kind, stored, err)
 			}
 			for _, n := range strict {
-				if n.Holds(kind, stored.Key) {
+				if n.HasRecord(kind, stored.Key) {
 					t.Errorf("%v is held by one who refuses it", kind)
 				}
 			}

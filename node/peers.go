@@ -160,7 +160,7 @@ func (n *Node) Connect(ctx context.Context, addr ma.Multiaddr) (wire.PeerID, err
 	if err := n.ready(ctx); err != nil {
 		return wire.PeerID{}, err
 	}
-	id, err := n.Learn(addr)
+	id, err := n.AddAddr(addr)
 	if err != nil {
 		return wire.PeerID{}, fmt.Errorf("connect: %w", err)
 	}
@@ -214,9 +214,9 @@ func (n *Node) Table() []Bucket {
 	return buckets
 }
 
-// Disconnect closes the connections to a peer, if there are any: where both have dialled
+// ClosePeer closes the connections to a peer, if there are any: where both have dialled
 // at once there are two for a while. The next request to it opens another.
-func (n *Node) Disconnect(id wire.PeerID) {
+func (n *Node) ClosePeer(id wire.PeerID) {
 	for _, l := range n.links.all() {
 		if l.id == id {
 			l.conn.Close(wire.CloseNone, "")

@@ -236,7 +236,7 @@ func TestACacheDoesNotDecide(t *testing.T) {
 		if far == peer {
 			peer = s.nodes[1]
 		}
-		if err := peer.search.StoreAt(within(t, time.Minute), far.ID(), r, new(uint64)); !errors.Is(err, wire.CodeTooFar) || far.Holds(wire.KindOwned, r.Record.Key) {
+		if err := peer.search.StoreAt(within(t, time.Minute), far.ID(), r, new(uint64)); !errors.Is(err, wire.CodeTooFar) || far.HasRecord(wire.KindOwned, r.Record.Key) {
 			t.Errorf("the farthest answered: %v", err)
 		}
 	})

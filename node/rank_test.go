@@ -72,7 +72,7 @@ func TestATicketsOrderIsKept(t *testing.T) {
 			a := wire.AddrFrom(host(i))
 			want = append(want, a)
 			time.Sleep(time.Microsecond)
-			if _, err := n.Learn(wire.JoinPeer(a, idOf(testKey(7)))); err != nil {
+			if _, err := n.AddAddr(wire.JoinPeer(a, idOf(testKey(7)))); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -100,7 +100,7 @@ func (c *chatter) run(ctx context.Context) {
 			c.mu.Lock()
 			c.dials++
 			c.mu.Unlock()
-			c.from.Disconnect(c.to.ID())
+			c.from.ClosePeer(c.to.ID())
 		}
 		if s != nil && c.streams {
 			s.Close()

@@ -26,7 +26,7 @@ func TestReplicateManyRecords(t *testing.T) {
 			for j, r := range records {
 				held := 0
 				for x := range s.trueNearest(r.Record.Key, 4) {
-					if x.Holds(wire.KindContent, r.Record.Key) {
+					if x.HasRecord(wire.KindContent, r.Record.Key) {
 						held++
 					}
 				}

@@ -228,7 +228,7 @@ func (s *testNetwork) through(alice, bob *Node) (*quic.Conn, *Node) {
 	s.t.Helper()
 	i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n != alice && slices.Contains(bob.heldRelays(), n.ID()) })
 	r := s.nodes[i]
-	if _, err := alice.Learn(wire.Circuit{Addr: wire.AddrFrom(host(i)), Relay: r.ID(), Peer: bob.ID()}.Multiaddr()); err != nil {
+	if _, err := alice.AddAddr(wire.Circuit{Addr: wire.AddrFrom(host(i)), Relay: r.ID(), Peer: bob.ID()}.Multiaddr()); err != nil {
 		s.t.Fatal(err)
 	}
 	if by := alice.relaysOf(bob.ID()); !slices.Contains(by, r.ID()) {
@@ -341,7 +341,7 @@ func TestCircuitAddresses(t *testing.T) {
 	defer n.Close()
 	r, peer := wire.PeerID(routing.KeyOf("relay")), wire.PeerID(routing.KeyOf("peer"))
 	circuit := wire.Circuit{Addr: wire.AddrFrom(host(1)), Relay: r, Peer: peer}
-	if id, err := n.Learn(circuit.Multiaddr()); err != nil || id != peer {
+	if id, err := n.AddAddr(circuit.Multiaddr()); err != nil || id != peer {
 		t.Fatal(id, err)
 	}
 	if by := n.relaysOf(peer); !slices.Equal(by, []wire.PeerID{r}) || !n.knowsWhere(r) {
@@ -349,8 +349,8 @@ func TestCircuitAddresses(t *testing.T) {
 	}
 	for range 2 * maxLearned { // memory is bounded, and so are the relays of one peer
 		circuit.Peer = wire.PeerID(routing.KeyOf(circuit.Peer[:]))
-		n.Learn(circuit.Multiaddr())
-		n.Learn(wire.Circuit{Relay: circuit.Peer, Peer: peer}.Multiaddr())
+		n.AddAddr(circuit.Multiaddr())
+		n.AddAddr(wire.Circuit{Relay: circuit.Peer, Peer: peer}.Multiaddr())
 	}
 	if len(n.relays.learned) > maxLearned || len(n.relaysOf(peer)) > wire.MaxRelays {
 		t.Errorf("%d peers learned, %d relays of one", len(n.relays.learned), len(n.relaysOf(peer)))
@@ -360,7 +360,7 @@ func TestCircuitAddresses(t *testing.T) {
 		ma.StringCast("/p2p/" + r.String() + "/p2p-circuit"),
 		ma.StringCast("/p2p/" + r.String()),
 	} {
-		if id, err := n.Learn(bad); err == nil {
+		if id, err := n.AddAddr(bad); err == nil {
 			t.Errorf("%s is learned: %s", bad, id)
 		}
 	}

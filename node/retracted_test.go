@@ -64,7 +64,7 @@ func (s *testNetwork) wantPublished(n *Node, when string, want int) {
 func (s *testNetwork) wantAlive(at []publish.Key, when string, want bool) {
 	s.t.Helper()
 	for _, at := range at {
-		if held := s.nodes[1].Holds(at.Kind, at.Key); held != want && at.Kind != wire.KindContent {
+		if held := s.nodes[1].HasRecord(at.Kind, at.Key); held != want && at.Kind != wire.KindContent {
 			s.t.Errorf("%s: a record of kind %v is held: %v, want %v", when, at.Kind, held, want)
 		}
 	}

@@ -67,7 +67,7 @@ func TestFullPoolReportsNoFailure(t *testing.T) {
 		pong := func(wire.PeerID, wire.Message) wire.Message { return wire.Pong{} }
 		x := s.stranger(0)
 		x.join(n, pong)
-		n.Disconnect(x.id)
+		n.ClosePeer(x.id)
 		for i := range 1 + 64 {
 			full := s.stranger(i + 1)
 			go func() {

@@ -98,7 +98,7 @@ func TestTicketNamesARelay(t *testing.T) {
 			if !wire.IsCircuit(a) {
 				continue
 			}
-			if _, err := alice.Learn(a); err != nil {
+			if _, err := alice.AddAddr(a); err != nil {
 				t.Error(err)
 			}
 		}
@@ -200,7 +200,7 @@ func TestTicketOutlivesARelay(t *testing.T) {
 				}
 				for _, a := range ticket.Addrs {
 					if wire.IsCircuit(a) {
-						alice.Learn(a)
+						alice.AddAddr(a)
 					}
 				}
 				began := time.Now()

@@ -22,7 +22,7 @@ func TestSlowPathTraceDelaysNoPackets(t *testing.T) {
 		defer close(read)
 		echoes(t, bob)
 		awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
-		if _, err := alice.Learn(bob.circuits()[0]); err != nil {
+		if _, err := alice.AddAddr(bob.circuits()[0]); err != nil {
 			t.Fatal(err)
 		}
 		c, err := alice.Dial(within(t, time.Minute), bob.ID(), echoTest)
@@ -82,7 +82,7 @@ func usesRestartablePath(t *testing.T, delay time.Duration) {
 		if _, err := alice.Connect(t.Context(), at); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := alice.Learn(bob.circuits()[0]); err != nil {
+		if _, err := alice.AddAddr(bob.circuits()[0]); err != nil {
 			t.Fatal(err)
 		}
 		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
@@ -110,7 +110,7 @@ func TestDeadRelaysAreRemembered(t *testing.T) {
 			t.Fatal(err)
 		}
 		dead := wire.Circuit{Addr: wire.AddrFrom(host(77)), Relay: idOf(testKey(77)), Peer: bob.ID()}
-		if _, err := alice.Learn(dead.Multiaddr()); err != nil {
+		if _, err := alice.AddAddr(dead.Multiaddr()); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()

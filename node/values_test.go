@@ -196,12 +196,12 @@ func TestMendedCopiesAreShortLived(t *testing.T) {
 		}
 		s.put(s.nodes[0], key, "second", put)
 		s.wantGet(far, key, GetOptions{Quorum: 4}, "second")
-		if !far.Holds(wire.KindOpen, key) {
+		if !far.HasRecord(wire.KindOpen, key) {
 			t.Error("its own copy is gone")
 		}
 		s.put(s.nodes[0], key, "third", put)
 		time.Sleep(6 * time.Minute)
-		if far.Holds(wire.KindOpen, key) {
+		if far.HasRecord(wire.KindOpen, key) {
 			t.Error("its own copy is still there, and answers first")
 		}
 		s.wantGet(far, key, GetOptions{Quorum: 4}, "third")

@@ -37,7 +37,7 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 		n.Close()
 		time.Sleep(10 * time.Minute)
 		for at := range at {
-			if !s.nodes[2].Holds(at.Kind, at.Key) {
+			if !s.nodes[2].HasRecord(at.Kind, at.Key) {
 				t.Fatalf("%v: who was cut off holds it no more", at)
 			}
 		}
@@ -46,7 +46,7 @@ func TestWithdrawnIsGoneEverywhere(t *testing.T) {
 		time.Sleep(90 * time.Minute)
 		for at, want := range at {
 			for j, x := range s.nodes {
-				if x.Holds(at.Kind, at.Key) != want {
+				if x.HasRecord(at.Kind, at.Key) != want {
 					t.Errorf("%v: node %d holds it: %v", at, j, !want)
 				}
 			}
@@ -80,13 +80,13 @@ func TestRetractionAfterARefusedPut(t *testing.T) {
 			t.Errorf("put in the place of none: %v", err)
 		}
 		time.Sleep(10 * time.Minute)
-		if !cut.Holds(wire.KindOwned, key) {
+		if !cut.HasRecord(wire.KindOwned, key) {
 			t.Fatal("who was cut off holds it no more")
 		}
 		s.net.Heal()
 		time.Sleep(90 * time.Minute)
 		for i, x := range s.nodes {
-			if x.Holds(wire.KindOwned, key) {
+			if x.HasRecord(wire.KindOwned, key) {
 				t.Errorf("node %d holds it", i)
 			}
 		}

@@ -127,7 +127,7 @@ func TestReceiverKilled(t *testing.T) {
 			}
 			damage(f)
 			f.Close()
-			bob.chat.node.Disconnect(bob.chat.called.ID) // as time would
+			bob.chat.node.ClosePeer(bob.chat.called.ID) // as time would
 			port := regexp.MustCompile(`/udp/\d+`).FindString(ticket)
 			again := startAt(t, "--listen=/ip4/127.0.0.1"+port+"/quic-v1", args...)
 			least := had

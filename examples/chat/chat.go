@@ -93,7 +93,7 @@ func (c *chat) meet(ctx context.Context) {
 		}
 	case !c.called.ID.IsZero():
 		for _, a := range c.called.Addrs {
-			c.node.Learn(a) // so that the network need not be asked
+			c.node.AddAddr(a) // so that the network need not be asked
 		}
 		c.hint("calling; what you say is kept until they are here; /help lists the commands")
 		c.update(func() { c.find(c.called.ID) })

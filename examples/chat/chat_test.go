@@ -98,9 +98,9 @@ func TestCutConnections(t *testing.T) {
 		bob.say(fmt.Sprintf("from bob %d", i))
 		switch i % 20 {
 		case 5:
-			bob.chat.node.Disconnect(alice.chat.node.ID())
+			bob.chat.node.ClosePeer(alice.chat.node.ID())
 		case 15:
-			alice.chat.node.Disconnect(bob.chat.node.ID())
+			alice.chat.node.ClosePeer(bob.chat.node.ID())
 		}
 	}
 	bob.want(fmt.Sprintf("·....: from alice %d", n-1))
@@ -132,7 +132,7 @@ func TestKilledAndBack(t *testing.T) {
 	bob.want("alice·....: two")
 	alice.proc.Kill()
 	<-alice.done
-	bob.chat.node.Disconnect(bob.chat.called.ID) // as time would
+	bob.chat.node.ClosePeer(bob.chat.called.ID) // as time would
 	bob.want(`\* alice·.... is away.*`)
 	bob.say("are you there?")
 	port := regexp.MustCompile(`/udp/\d+`).FindString(ticket)

@@ -107,7 +107,7 @@ func TestFileOverManyConnections(t *testing.T) {
 			runtime.Gosched()
 		}
 		for _, to := range []*person{alice, bob} {
-			from.chat.node.Disconnect(to.chat.node.ID())
+			from.chat.node.ClosePeer(to.chat.node.ID())
 		}
 		bob.want(`\* alice·.... is here.*`)
 		if n := have(); n < until {

@@ -160,7 +160,7 @@ func (c *chat) ask(ctx context.Context, to wire.PeerID, f frame, follow func(net
 		err = refusal(answer.Bye)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
-		c.node.Disconnect(to) // the next stream is to be on a connection that lives
+		c.node.ClosePeer(to) // the next stream is to be on a connection that lives
 	}
 	return answer, err
 }

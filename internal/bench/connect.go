@@ -54,7 +54,7 @@ func runConnects(ctx context.Context, j *job) (any, error) {
 			return err
 		}
 		_, err := a.Ping(ctx, b.ID())
-		a.Disconnect(b.ID())
+		a.ClosePeer(b.ID())
 		return err
 	}
 	j.say("%d connections between two nodes, and as many bare ones", j.M)

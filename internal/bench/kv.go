@@ -119,7 +119,7 @@ func (net *network) replicas(values []value) float64 {
 	held := 0
 	for i := range values {
 		for _, n := range net.nodes {
-			if n.Holds(wire.KindOpen, values[i].key) {
+			if n.HasRecord(wire.KindOpen, values[i].key) {
 				held++
 			}
 		}

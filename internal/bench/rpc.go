@@ -48,7 +48,7 @@ func runRPC(ctx context.Context, j *job) (any, error) {
 	}
 	asker, asked := net.nodes[1], net.nodes[0].ID()
 	ours := func(ctx context.Context, _, i int) error {
-		_, err := asker.Ask(ctx, asked, targets[i])
+		_, err := asker.FindNodeAt(ctx, asked, targets[i])
 		return err
 	}
 	for _, c := range []int{1, j.C} {

@@ -155,7 +155,7 @@ func (p *program) learn(_ context.Context, o order) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := p.node.Learn(a); err != nil {
+		if _, err := p.node.AddAddr(a); err != nil {
 			return nil, err
 		}
 	}

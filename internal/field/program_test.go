@@ -231,6 +231,6 @@ func (p *program) hangUp(_ context.Context, o order) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.node.Disconnect(id)
+	p.node.ClosePeer(id)
 	return nil, nil
 }
