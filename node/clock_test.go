@@ -80,7 +80,7 @@ func TestNotFoundByAWrongClock(t *testing.T) {
 		for i := range 4 {
 			n.skew.observe(idOf(testKey(i)), host(10+i).Addr(), time.Hour, time.Now())
 		}
-		_, err := n.Get(within(t, time.Minute), routing.KeyOf("x"))
+		_, err := n.Get(within(t, time.Minute), routing.KeyOf("x"), nil)
 		if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "clock differs by 1h0m0s") {
 			t.Errorf("get: %v", err)
 		}

@@ -40,11 +40,11 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err := b.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if stored, err := b.Put(ctx, routing.KeyOf("hello"), []byte("world")); err != nil || stored.Count != 2 {
+	if stored, err := b.Put(ctx, routing.KeyOf("hello"), []byte("world"), nil); err != nil || stored.Count != 2 {
 		t.Errorf("put: %v, %v", stored, err)
 	}
-	if value, err := a.Get(ctx, routing.KeyOf("hello")); err != nil || string(value) != "world" {
-		t.Errorf("get: %q, %v", value, err)
+	if value, err := a.Get(ctx, routing.KeyOf("hello"), nil); err != nil || string(value.Data) != "world" {
+		t.Errorf("get: %q, %v", value.Data, err)
 	}
 	var ports []string
 	for _, n := range []*Node{a, b} {
@@ -109,7 +109,7 @@ func TestCloseWithoutStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Put(t.Context(), routing.KeyOf("x"), nil); !errors.Is(err, ErrNotStarted) {
+	if _, err := n.Put(t.Context(), routing.KeyOf("x"), nil, nil); !errors.Is(err, ErrNotStarted) {
 		t.Errorf("put before start: %v", err)
 	}
 	if err := n.Close(); err != nil {
@@ -127,8 +127,8 @@ func TestCloseWithoutStart(t *testing.T) {
 func everything(n *Node, peer wire.PeerID, addr ma.Multiaddr) map[string]func(context.Context) error {
 	key := routing.KeyOf("x")
 	return map[string]func(context.Context) error{
-		"put":       func(ctx context.Context) error { _, err := n.Put(ctx, routing.KeyOf("y"), nil); return err },
-		"get":       func(ctx context.Context) error { _, err := n.Get(ctx, key); return err },
+		"put":       func(ctx context.Context) error { _, err := n.Put(ctx, routing.KeyOf("y"), nil, nil); return err },
+		"get":       func(ctx context.Context) error { _, err := n.Get(ctx, key, nil); return err },
 		"nearest":   func(ctx context.Context) error { _, err := n.Nearest(ctx, key); return err },
 		"ping":      func(ctx context.Context) error { _, err := n.Ping(ctx, peer); return err },
 		"ask":       func(ctx context.Context) error { _, err := n.FindNodeAt(ctx, peer, key); return err },
@@ -137,7 +137,7 @@ func everything(n *Node, peer wire.PeerID, addr ma.Multiaddr) map[string]func(co
 		"connect":   func(ctx context.Context) error { _, err := n.Connect(ctx, addr); return err },
 		"bootstrap": func(ctx context.Context) error { return n.Bootstrap(ctx, addr) },
 		"values": func(ctx context.Context) (last error) {
-			for _, err := range n.Values(ctx, key, GetOptions{}) {
+			for _, err := range n.Values(ctx, key, nil) {
 				last = err
 			}
 			return last

@@ -24,14 +24,14 @@ func TestPutOfANodeThatIsCutOff(t *testing.T) {
 			t.Errorf("start: %v", err)
 		}
 		key := routing.KeyOf("put while cut off")
-		stored, err := n.Put(within(t, time.Minute), key, []byte("x"))
+		stored, err := n.Put(within(t, time.Minute), key, []byte("x"), nil)
 		failed, ok := errors.AsType[*PutError](err)
 		if !ok || failed.CutOff == nil || !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrQuorum) || stored.Count != 1 {
 			t.Errorf("put: %v, %v", stored, err)
 		} else if text := err.Error(); !strings.Contains(text, "this node only") || !strings.Contains(text, "lets no UDP through") {
 			t.Errorf("put: %q", text)
 		}
-		if _, err := n.Get(within(t, time.Minute), routing.KeyOf("elsewhere")); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "lets no UDP through") {
+		if _, err := n.Get(within(t, time.Minute), routing.KeyOf("elsewhere"), nil); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "lets no UDP through") {
 			t.Errorf("get: %v", err)
 		}
 		if why := n.Reachability().Why; !strings.Contains(why, "not connected") {
@@ -39,8 +39,8 @@ func TestPutOfANodeThatIsCutOff(t *testing.T) {
 		}
 		s.net.Heal()
 		await(t, 2*time.Minute, "published", func() bool {
-			v, err := s.nodes[1].Get(within(t, time.Minute), key)
-			return err == nil && string(v) == "x"
+			v, err := s.nodes[1].Get(within(t, time.Minute), key, nil)
+			return err == nil && string(v.Data) == "x"
 		})
 		s.put(n, routing.KeyOf("put once joined"), "y", PutOptions{})
 	})

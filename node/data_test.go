@@ -60,10 +60,10 @@ func TestRestart(t *testing.T) {
 				ctx := within(t, time.Hour)
 				n := s.add(Config{Data: data})
 				i := len(s.nodes) - 1
-				if stored, err := s.nodes[3].Put(ctx, routing.KeyOf("theirs"), []byte("kept")); err != nil || stored.Count != 13 {
+				if stored, err := s.nodes[3].Put(ctx, routing.KeyOf("theirs"), []byte("kept"), nil); err != nil || stored.Count != 13 {
 					t.Fatalf("put: %v, %v", stored, err)
 				}
-				if _, err := n.Put(ctx, routing.KeyOf("ours"), []byte("published")); err != nil {
+				if _, err := n.Put(ctx, routing.KeyOf("ours"), []byte("published"), nil); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(2 * lookWhatIsNew)
@@ -82,7 +82,7 @@ func TestRestart(t *testing.T) {
 				if peers := n.Stats().Peers; peers != 12 {
 					t.Errorf("%d peers in the table, want all 12", peers)
 				}
-				if v, err := n.GetWith(ctx, routing.KeyOf("theirs"), GetOptions{Quorum: 10}); err != nil || string(v.Data) != "kept" {
+				if v, err := n.Get(ctx, routing.KeyOf("theirs"), &GetOptions{Quorum: 10}); err != nil || string(v.Data) != "kept" {
 					t.Errorf("get: %q, %v", v.Data, err)
 				}
 				if p := n.Published(); len(p) != 1 || p[0].Key != routing.KeyOf("ours") {
@@ -90,7 +90,7 @@ func TestRestart(t *testing.T) {
 				}
 				// Its publications are signed again, and end in a day.
 				time.Sleep(time.Minute)
-				v, err := s.nodes[5].GetWith(ctx, routing.KeyOf("ours"), GetOptions{Quorum: 13})
+				v, err := s.nodes[5].Get(ctx, routing.KeyOf("ours"), &GetOptions{Quorum: 13})
 				if err != nil || string(v.Data) != "published" || time.Until(v.Expiry) < 24*time.Hour-2*time.Minute {
 					t.Errorf("after the restart: %q that ends in %v, %v", v.Data, time.Until(v.Expiry), err)
 				}
@@ -240,7 +240,7 @@ func TestBackupAndMerge(t *testing.T) {
 		n := s.add(Config{Data: filepath.Join(dir, "one")})
 		put := func(n *Node, name, value string) {
 			t.Helper()
-			if _, err := n.Put(ctx, routing.KeyOf(name), []byte(value)); err != nil {
+			if _, err := n.Put(ctx, routing.KeyOf(name), []byte(value), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -270,8 +270,8 @@ func TestBackupAndMerge(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		for name, want := range map[string]string{"a": "new", "b": "only in the backup"} {
-			if v, err := n.Get(ctx, routing.KeyOf(name)); err != nil || string(v) != want {
-				t.Errorf("%s: %q, %v; want %q", name, v, err, want)
+			if v, err := n.Get(ctx, routing.KeyOf(name), nil); err != nil || string(v.Data) != want {
+				t.Errorf("%s: %q, %v; want %q", name, v.Data, err, want)
 			}
 		}
 		if p := n.Published(); len(p) != 2 {

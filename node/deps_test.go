@@ -258,8 +258,8 @@ func main() {
 	}
 	defer n.Close()
 	key := routing.KeyOf("hello")
-	fmt.Println(n.Put(ctx, key, []byte("world")))
-	fmt.Println(n.Get(ctx, key))
+	fmt.Println(n.Put(ctx, key, []byte("world"), nil))
+	fmt.Println(n.Get(ctx, key, nil))
 	fmt.Println(n.Nearest(ctx, key))
 	fmt.Println(n.FindPeer(ctx, n.ID()))
 	fmt.Println(n.Ping(ctx, n.ID()))

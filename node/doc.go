@@ -3,8 +3,8 @@
 //
 //	n, err := node.New(node.Config{Bootstrap: peers}) // starts nothing
 //	err = n.Start(ctx)
-//	stored, err := n.Put(ctx, routing.KeyOf("hello"), []byte("world"))
-//	value, err := n.Get(ctx, routing.KeyOf("hello"))
+//	stored, err := n.Put(ctx, routing.KeyOf("hello"), []byte("world"), nil)
+//	value, err := n.Get(ctx, routing.KeyOf("hello"), nil)
 //	err = n.Close()
 //
 // A peer is an Ed25519 public key ([wire.PeerID]); its place in the key space is

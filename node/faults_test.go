@@ -73,7 +73,7 @@ func TestAPutCostsNoPings(t *testing.T) {
 		}
 		before := pings()
 		for i := range 20 {
-			if _, err := s.pick(0).Put(within(t, time.Minute), routing.KeyOf(fmt.Sprint(i)), []byte("x")); err != nil {
+			if _, err := s.pick(0).Put(within(t, time.Minute), routing.KeyOf(fmt.Sprint(i)), []byte("x"), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -230,7 +230,7 @@ func TestOneDeadRoundLosesNothing(t *testing.T) {
 	inSwarm(t, 10, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := routing.KeyOf("survivor")
 		n := s.nodes[0]
-		if _, err := s.nodes[1].Put(within(t, time.Minute), key, []byte("alive")); err != nil {
+		if _, err := s.nodes[1].Put(within(t, time.Minute), key, []byte("alive"), nil); err != nil {
 			t.Fatal(err)
 		}
 		client := s.add(Config{Mode: ModeClient})
@@ -248,14 +248,14 @@ func TestOneDeadRoundLosesNothing(t *testing.T) {
 			}
 		}
 		start := time.Now()
-		if got, err := client.Get(within(t, time.Minute), key); err != nil || string(got) != "alive" {
-			t.Errorf("get: %q, %v", got, err)
+		if got, err := client.Get(within(t, time.Minute), key, nil); err != nil || string(got.Data) != "alive" {
+			t.Errorf("get: %q, %v", got.Data, err)
 		}
 		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("the dead round cost %v", took)
 		}
 		key = routing.KeyOf("another")
-		if stored, err := n.Put(within(t, time.Minute), key, nil); err != nil || stored.Count != 7 {
+		if stored, err := n.Put(within(t, time.Minute), key, nil, nil); err != nil || stored.Count != 7 {
 			t.Errorf("put with 3 of 10 dead: %v, %v", stored, err)
 		}
 	})
@@ -265,12 +265,12 @@ func TestOneDeadRoundLosesNothing(t *testing.T) {
 func TestGetSeesTheLocalStore(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 20 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, key := s.nodes[1], routing.KeyOf("at hand")
-		if _, err := n.Put(within(t, time.Minute), key, []byte("here")); err != nil {
+		if _, err := n.Put(within(t, time.Minute), key, []byte("here"), nil); err != nil {
 			t.Fatal(err)
 		}
 		before := n.Stats().Sent.Total()
 		s.net.Partition(hosts(1, 2))
-		v, err := n.GetWith(within(t, time.Minute), key, GetOptions{})
+		v, err := n.Get(within(t, time.Minute), key, nil)
 		if err != nil || string(v.Data) != "here" || v.From != n.ID() {
 			t.Errorf("cut off from everybody: %v, %v", v, err)
 		}
@@ -295,7 +295,7 @@ func TestADeadBootstrapIsAnErrorAndTriedAgain(t *testing.T) {
 		if took := time.Since(start); took > 6*time.Second {
 			t.Errorf("it took %v to say so", took)
 		}
-		if stored, err := n.Put(within(t, time.Minute), routing.KeyOf("x"), nil); !errors.Is(err, ErrUnreachable) || stored.Count != 1 {
+		if stored, err := n.Put(within(t, time.Minute), routing.KeyOf("x"), nil, nil); !errors.Is(err, ErrUnreachable) || stored.Count != 1 {
 			t.Errorf("alone: %v, %v", stored, err)
 		}
 		time.Sleep(10 * time.Minute)

@@ -200,7 +200,7 @@ func TestUnreadRepliesEndTheConnection(t *testing.T) {
 		n := s.nodes[0]
 		key := routing.KeyOf("popular")
 		for i := range wire.MaxRecords {
-			_, err := n.PutWith(t.Context(), key, make([]byte, wire.MaxValue), PutOptions{Publisher: testKey(i)})
+			_, err := n.Put(t.Context(), key, make([]byte, wire.MaxValue), &PutOptions{Publisher: testKey(i)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -56,30 +56,25 @@ type Value struct {
 	From      wire.PeerID // the node that returned it
 
 	// Answers is how many peers had answered with a record under the key, this node
-	// among them, when GetWith chose this one. It is below the quorum where the k nearest
+	// among them, when Get chose this one. It is below the quorum where the k nearest
 	// have answered and fewer hold one. Values leaves it zero.
 	Answers int
 }
 
-// Get returns the value under key: the first open record found that is valid.
-// If there is none the error is ErrNotFound.
-func (n *Node) Get(ctx context.Context, key routing.Key) ([]byte, error) {
-	v, err := n.GetWith(ctx, key, GetOptions{})
-	return v.Data, err
-}
-
-// GetWith is Get with options. It returns the best record found: of owned records the
-// newest, of open records the one that lives longest or that the Selector prefers.
+// Get returns the best record under key: of owned records the newest, of open records the first
+// that is found or, with a quorum or Selector, the one that lives longest or that the Selector
+// prefers. The options may be nil. If there is no record the error is ErrNotFound.
 //
-// If ctx ends or peers do not answer before the quorum is reached, GetWith returns the best
+// If ctx ends or peers do not answer before the quorum is reached, Get returns the best
 // record so far together with an error, because there may be a better one. With a context
 // that has ended already it asks no peer, and returns a record that this node holds itself,
 // without an error if that suffices.
-func (n *Node) GetWith(ctx context.Context, key routing.Key, o GetOptions) (Value, error) {
-	if err := o.check(); err != nil {
+func (n *Node) Get(ctx context.Context, key routing.Key, o *GetOptions) (Value, error) {
+	options, err := o.orDefault()
+	if err != nil {
 		return Value{}, err
 	}
-	q := n.query(key, o)
+	q := n.query(key, options)
 	best, answers, err := n.search.Query(ctx, q)
 	var v Value
 	if best.Record != nil {
@@ -90,6 +85,15 @@ func (n *Node) GetWith(ctx context.Context, key routing.Key, o GetOptions) (Valu
 		return v, n.getError(q.Key, err)
 	}
 	return v, nil
+}
+
+// orDefault returns the options, the default ones for nil, and an error for an unknown kind or
+// a negative quorum.
+func (o *GetOptions) orDefault() (GetOptions, error) {
+	if o == nil {
+		return GetOptions{}, nil
+	}
+	return *o, o.check()
 }
 
 // query converts a key and the options of a get into a query.
@@ -125,15 +129,16 @@ func valueOfRecord(s *wire.Signed) Value {
 // Values yields every valid record under key as it is found: one of each publisher,
 // and another if a newer one is found. It ends when the k nearest have answered, when
 // the quorum is reached if Quorum is given, or when the caller stops. An error comes
-// last.
-func (n *Node) Values(ctx context.Context, key routing.Key, o GetOptions) iter.Seq2[Value, error] {
+// last. The options may be nil.
+func (n *Node) Values(ctx context.Context, key routing.Key, o *GetOptions) iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
-		if err := o.check(); err != nil {
+		options, err := o.orDefault()
+		if err != nil {
 			yield(Value{}, err)
 			return
 		}
-		defaultTo(&o.Quorum, search.All)
-		q := n.query(key, o)
+		defaultTo(&options.Quorum, search.All)
+		q := n.query(key, options)
 		for r, err := range n.search.Results(ctx, q) {
 			if err != nil {
 				yield(Value{}, n.getError(q.Key, err))

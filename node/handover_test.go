@@ -83,7 +83,7 @@ func TestHoldersDieOneAfterTheOther(t *testing.T) {
 			}
 		}
 		for i, key := range keys {
-			v, err := s.pickAlive().GetWith(within(t, time.Minute), key, GetOptions{Kind: wire.KindContent})
+			v, err := s.pickAlive().Get(within(t, time.Minute), key, &GetOptions{Kind: wire.KindContent})
 			if err != nil {
 				t.Errorf("record %d: %q, %v", i, v.Data, err)
 			}

@@ -123,7 +123,7 @@ func TestPutByAWrongClock(t *testing.T) {
 			x.hello.Mode = wire.ModeClient
 			x.meet(n)
 		}
-		_, err := n.Put(within(t, time.Minute), routing.KeyOf("x"), []byte("y"))
+		_, err := n.Put(within(t, time.Minute), routing.KeyOf("x"), []byte("y"), nil)
 		if err == nil || !strings.Contains(err.Error(), "clock differs by 1h0m0s") {
 			t.Errorf("put an hour late: %v", err)
 		}

@@ -30,7 +30,7 @@ func (s *testNetwork) addHot(n int, l store.Limits) {
 func (s *testNetwork) valuesOf(n *Node, key routing.Key) map[wire.PeerID]bool {
 	s.t.Helper()
 	got := make(map[wire.PeerID]bool)
-	for v, err := range n.Values(within(s.t, time.Minute), key, GetOptions{}) {
+	for v, err := range n.Values(within(s.t, time.Minute), key, nil) {
 		if err != nil {
 			s.t.Errorf("values: %v", err)
 			break
@@ -48,7 +48,7 @@ func TestHotKeyHoldsAcknowledgedRecords(t *testing.T) {
 		key := routing.KeyOf("hot")
 		const publishers = 300
 		for i := range publishers {
-			st, err := s.nodes[i%3].PutWith(within(t, time.Minute), key, []byte(fmt.Sprint(i)), PutOptions{TTL: 5 * time.Hour, Publisher: testKey(1000 + i)})
+			st, err := s.nodes[i%3].Put(within(t, time.Minute), key, []byte(fmt.Sprint(i)), &PutOptions{TTL: 5 * time.Hour, Publisher: testKey(1000 + i)})
 			if err != nil || st.Count != 5 || st.Of != 5 {
 				t.Fatalf("put %d: %v, %v", i, st, err)
 			}
@@ -91,7 +91,7 @@ func TestFullKeyIsToldOf(t *testing.T) {
 		refused := 0
 		for i := range 90 {
 			k := testKey(1000 + i)
-			st, err := s.nodes[i%6].PutWith(within(t, time.Minute), key, []byte("v"), PutOptions{TTL: 20 * time.Hour, Publisher: k})
+			st, err := s.nodes[i%6].Put(within(t, time.Minute), key, []byte("v"), &PutOptions{TTL: 20 * time.Hour, Publisher: k})
 			var perr *PutError
 			if err != nil && (!errors.As(err, &perr) || !errors.Is(errors.Join(slices.Collect(maps.Values(perr.Causes))...), wire.CodeFull)) {
 				t.Fatalf("put %d: %v, %v", i, st, err)

@@ -136,7 +136,7 @@ func TestForgedAnswersAreNotBelieved(t *testing.T) {
 		}
 		client := s.add(Config{Mode: ModeClient})
 		for _, o := range []GetOptions{{}, {Quorum: 5}, {Kind: wire.KindContent}} {
-			v, err := client.GetWith(within(t, time.Minute), key, o)
+			v, err := client.Get(within(t, time.Minute), key, &o)
 			if o.Kind == wire.KindContent {
 				if !errors.Is(err, ErrNotFound) {
 					t.Errorf("get of another kind: %q, %v", v.Data, err)
@@ -145,7 +145,7 @@ func TestForgedAnswersAreNotBelieved(t *testing.T) {
 				t.Errorf("get: %q of %s, %v", v.Data, v.Publisher, err)
 			}
 		}
-		for v, err := range client.Values(within(t, time.Minute), key, GetOptions{}) {
+		for v, err := range client.Values(within(t, time.Minute), key, nil) {
 			if err != nil || string(v.Data) != "it is so" {
 				t.Errorf("values: %q, %v", v.Data, err)
 			}

@@ -123,7 +123,7 @@ func (c churn) run(t *testing.T) {
 			for range c.gets {
 				i := rng.IntN(len(keys))
 				f.gets++
-				v, err := alive[rng.IntN(len(alive))].GetWith(within(t, time.Minute), keys[i], GetOptions{Kind: wire.KindContent})
+				v, err := alive[rng.IntN(len(alive))].Get(within(t, time.Minute), keys[i], &GetOptions{Kind: wire.KindContent})
 				if err == nil && string(v.Data) == fmt.Sprint("value ", i) {
 					f.right++
 				}

@@ -78,8 +78,8 @@ func TestALoneClient(t *testing.T) {
 		}
 		key := routing.KeyOf("x")
 		for name, op := range map[string]func(context.Context) error{
-			"put":       func(ctx context.Context) error { _, err := client.Put(ctx, key, nil); return err },
-			"get":       func(ctx context.Context) error { _, err := client.Get(ctx, key); return err },
+			"put":       func(ctx context.Context) error { _, err := client.Put(ctx, key, nil, nil); return err },
+			"get":       func(ctx context.Context) error { _, err := client.Get(ctx, key, nil); return err },
 			"nearest":   func(ctx context.Context) error { _, err := client.Nearest(ctx, key); return err },
 			"find peer": func(ctx context.Context) error { _, err := client.FindPeer(ctx, s.nodes[0].ID()); return err },
 			"ping":      func(ctx context.Context) error { _, err := client.Ping(ctx, s.nodes[0].ID()); return err },

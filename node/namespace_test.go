@@ -41,11 +41,11 @@ func TestNamespaceRulesHoldForPutsHoldersAndReaders(t *testing.T) {
 		for _, kind := range []wire.Kind{wire.KindOpen, wire.KindOwned} {
 			put := PutOptions{Kind: kind, Name: []byte("/chat/room"), Publisher: testKey(100)}
 			get := GetOptions{Kind: kind, Name: put.Name}
-			if _, err := strict[0].PutWith(within(t, time.Minute), routing.Key{}, []byte("much too long"), put); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), `"chat": too long`) {
+			if _, err := strict[0].Put(within(t, time.Minute), routing.Key{}, []byte("much too long"), &put); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), `"chat": too long`) {
 				t.Errorf("put: %v", err)
 			}
 			// Of five nodes three know no rules.
-			stored, err := s.nodes[0].PutWith(within(t, time.Minute), routing.Key{}, []byte("much too long"), put)
+			stored, err := s.nodes[0].Put(within(t, time.Minute), routing.Key{}, []byte("much too long"), &put)
 			if err != nil || stored.Count != 3 || stored.Of != 5 {
 				t.Errorf("%v put: %v, %v", kind, stored, err)
 			}
@@ -54,7 +54,7 @@ func TestNamespaceRulesHoldForPutsHoldersAndReaders(t *testing.T) {
 					t.Errorf("%v is held by one who refuses it", kind)
 				}
 			}
-			if v, err := strict[1].GetWith(within(t, time.Minute), stored.Key, get); !errors.Is(err, ErrNotFound) {
+			if v, err := strict[1].Get(within(t, time.Minute), stored.Key, &get); !errors.Is(err, ErrNotFound) {
 				t.Errorf("%v was believed: %q, %v", kind, v.Data, err)
 			}
 			s.wantGet(s.nodes[1], stored.Key, get, "much too long")
@@ -81,7 +81,7 @@ func TestOpenRecordsHaveNames(t *testing.T) {
 		if stored := s.put(s.nodes[0], routing.Key{}, "named", PutOptions{Name: name, TTL: time.Hour}); stored.Key != key {
 			t.Errorf("stored under %s, want %s", stored.Key, key)
 		}
-		if _, err := s.nodes[0].PutWith(t.Context(), routing.KeyOf("other"), nil, PutOptions{Name: name}); !errors.Is(err, wire.ErrBadKey) {
+		if _, err := s.nodes[0].Put(t.Context(), routing.KeyOf("other"), nil, &PutOptions{Name: name}); !errors.Is(err, wire.ErrBadKey) {
 			t.Errorf("under another key: %v", err)
 		}
 		s.wantGet(s.nodes[1], key, GetOptions{Quorum: 3}, "nameless") // it lives longer
@@ -100,7 +100,7 @@ func TestAValidatorThatPanics(t *testing.T) {
 		if stored.Count != 2 || stored.Of != 3 {
 			t.Error(stored)
 		}
-		if _, err := n.GetWith(within(t, time.Minute), stored.Key, GetOptions{}); !errors.Is(err, ErrNotFound) {
+		if _, err := n.Get(within(t, time.Minute), stored.Key, nil); !errors.Is(err, ErrNotFound) {
 			t.Errorf("get: %v", err)
 		}
 		if s.put(s.nodes[0], routing.KeyOf("x"), "x", PutOptions{}).Count != 3 {
@@ -184,12 +184,12 @@ func TestAGetCutShortSaysSo(t *testing.T) {
 		n := s.nodes[1]
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
-		if v, err := n.GetWith(ctx, key, owned); string(v.Data) != "x" || !errors.Is(err, context.DeadlineExceeded) {
+		if v, err := n.Get(ctx, key, &owned); string(v.Data) != "x" || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("cut short: %q, %v", v.Data, err)
 		}
 		short, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer stop()
-		if v, err := n.GetWith(short, key, GetOptions{Kind: wire.KindOwned, Quorum: 1}); string(v.Data) != "x" || err != nil {
+		if v, err := n.Get(short, key, &GetOptions{Kind: wire.KindOwned, Quorum: 1}); string(v.Data) != "x" || err != nil {
 			t.Errorf("one is enough: %q, %v", v.Data, err)
 		}
 		for i := range s.nodes {
@@ -197,7 +197,7 @@ func TestAGetCutShortSaysSo(t *testing.T) {
 				s.kill(i)
 			}
 		}
-		if v, err := n.GetWith(within(t, time.Hour), key, owned); string(v.Data) != "x" || !errors.Is(err, ErrUnreachable) {
+		if v, err := n.Get(within(t, time.Hour), key, &owned); string(v.Data) != "x" || !errors.Is(err, ErrUnreachable) {
 			t.Errorf("nobody else answers: %q, %v", v.Data, err)
 		}
 	})

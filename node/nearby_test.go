@@ -78,11 +78,11 @@ func TestPeersNearAreMet(t *testing.T) {
 			}
 		}
 		key := routing.KeyOf("k")
-		if stored, err := client.Put(within(t, time.Minute), key, []byte("v")); err != nil || stored.Count != 5 {
+		if stored, err := client.Put(within(t, time.Minute), key, []byte("v"), nil); err != nil || stored.Count != 5 {
 			t.Errorf("put: %v, %v", stored, err)
 		}
-		if v, err := s.nodes[3].Get(within(t, time.Minute), key); err != nil || string(v) != "v" {
-			t.Errorf("get: %q, %v", v, err)
+		if v, err := s.nodes[3].Get(within(t, time.Minute), key, nil); err != nil || string(v.Data) != "v" {
+			t.Errorf("get: %q, %v", v.Data, err)
 		}
 		// One that ends, and comes again elsewhere, is met again.
 		s.nodes[2].Close()

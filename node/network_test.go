@@ -18,7 +18,7 @@ func (s *testNetwork) putAll(count int) map[routing.Key]string {
 	values := make(map[routing.Key]string)
 	for i := range count {
 		key, value := routing.KeyOf(fmt.Sprintf("key %d", i)), fmt.Sprintf("value %d", i)
-		stored, err := s.pick(0).Put(within(s.t, time.Minute), key, []byte(value))
+		stored, err := s.pick(0).Put(within(s.t, time.Minute), key, []byte(value), nil)
 		if err != nil {
 			s.t.Fatalf("put %d: %v", i, err)
 		}
@@ -36,9 +36,9 @@ func (s *testNetwork) getAll(first int, values map[routing.Key]string) {
 	for key, want := range values {
 		n := s.pick(first)
 		start := time.Now()
-		got, err := n.Get(within(s.t, time.Minute), key)
-		if err != nil || string(got) != want {
-			s.t.Errorf("get: %q, %v; want %q (after %v)", got, err, want, time.Since(start))
+		got, err := n.Get(within(s.t, time.Minute), key, nil)
+		if err != nil || string(got.Data) != want {
+			s.t.Errorf("get: %q, %v; want %q (after %v)", got.Data, err, want, time.Since(start))
 		}
 	}
 }
@@ -69,17 +69,17 @@ func TestFivePercentLossAndAPartitionThatHeals(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		// Each half goes on alone: a value that is put there is found there.
 		key := routing.KeyOf("put while apart")
-		if _, err := far[3].Put(within(t, time.Minute), key, []byte("far")); err != nil {
+		if _, err := far[3].Put(within(t, time.Minute), key, []byte("far"), nil); err != nil {
 			t.Fatalf("put in one half: %v", err)
 		}
-		if got, err := far[9].Get(within(t, time.Minute), key); err != nil || string(got) != "far" {
-			t.Fatalf("get in the same half: %q, %v", got, err)
+		if got, err := far[9].Get(within(t, time.Minute), key, nil); err != nil || string(got.Data) != "far" {
+			t.Fatalf("get in the same half: %q, %v", got.Data, err)
 		}
 		s.net.Heal()
 		time.Sleep(10 * time.Minute)
 		s.getAll(0, values)
-		if got, err := s.nodes[2].Get(within(t, time.Minute), key); err != nil || string(got) != "far" {
-			t.Errorf("get in the other half, once healed: %q, %v", got, err)
+		if got, err := s.nodes[2].Get(within(t, time.Minute), key, nil); err != nil || string(got.Data) != "far" {
+			t.Errorf("get in the other half, once healed: %q, %v", got.Data, err)
 		}
 	})
 }

@@ -125,7 +125,7 @@ func TestAPutDoesNotCountCaches(t *testing.T) {
 			}
 			return wire.Pong{}
 		})
-		stored, err := n.PutWith(within(t, time.Minute), routing.KeyOf("x"), nil, PutOptions{Quorum: 2})
+		stored, err := n.Put(within(t, time.Minute), routing.KeyOf("x"), nil, &PutOptions{Quorum: 2})
 		perr, ok := errors.AsType[*PutError](err)
 		if !ok || stored.Count != 1 || stored.Of != 2 || !errors.Is(perr.Causes[x.id], wire.CodeTooFar) {
 			t.Errorf("put: %v, %v", stored, err)

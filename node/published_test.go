@@ -50,8 +50,8 @@ func TestPublishedLivesOnWithItsPublisher(t *testing.T) {
 		}
 		n.Close()
 		time.Sleep(24 * time.Hour)
-		if v, err := s.nodes[2].Get(within(t, time.Minute), key); !errors.Is(err, ErrNotFound) {
-			t.Errorf("24 h after its publisher: %q, %v", v, err)
+		if v, err := s.nodes[2].Get(within(t, time.Minute), key, nil); !errors.Is(err, ErrNotFound) {
+			t.Errorf("24 h after its publisher: %q, %v", v.Data, err)
 		}
 	})
 }
@@ -147,8 +147,8 @@ func TestATTLIsNeverRenewed(t *testing.T) {
 		}
 		time.Sleep(2*time.Hour + time.Second)
 		for _, key := range []routing.Key{a, b} {
-			if v, err := s.nodes[1].Get(within(t, time.Minute), key); !errors.Is(err, ErrNotFound) {
-				t.Errorf("two hours later: %q, %v", v, err)
+			if v, err := s.nodes[1].Get(within(t, time.Minute), key, nil); !errors.Is(err, ErrNotFound) {
+				t.Errorf("two hours later: %q, %v", v.Data, err)
 			}
 		}
 	})
@@ -178,10 +178,10 @@ func TestAPutReplacesThePublication(t *testing.T) {
 			t.Errorf("published: %+v, %d on disk", p, d.published())
 		}
 		s.net.Partition(hosts(3, 4))
-		if _, err := n.PutWith(within(t, time.Minute), key, []byte("green"), PutOptions{}); err == nil {
+		if _, err := n.Put(within(t, time.Minute), key, []byte("green"), nil); err == nil {
 			t.Fatal("a put that nobody took succeeded")
 		}
-		if _, err := n.Put(within(t, time.Minute), routing.KeyOf("new"), []byte("x")); err == nil {
+		if _, err := n.Put(within(t, time.Minute), routing.KeyOf("new"), []byte("x"), nil); err == nil {
 			t.Fatal("a put that nobody took succeeded")
 		}
 		if p := only(t, n); p.Size != len("dark blue") || d.published() != 1 {
@@ -219,7 +219,7 @@ func TestUnpublish(t *testing.T) {
 		}
 		time.Sleep(61 * time.Second)
 		for kind, key := range keys {
-			_, err := s.nodes[2].GetWith(within(t, time.Minute), key, GetOptions{Kind: kind})
+			_, err := s.nodes[2].Get(within(t, time.Minute), key, &GetOptions{Kind: kind})
 			if gone := errors.Is(err, ErrNotFound); gone != (kind != wire.KindContent) {
 				t.Errorf("a minute later get of %v: %v", kind, err)
 			}
@@ -230,7 +230,7 @@ func TestUnpublish(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		s.wantGet(s.nodes[2], open, GetOptions{}, "again")
 		s.wantGet(s.nodes[2], owned, GetOptions{Kind: wire.KindOwned}, "again")
-		if _, err := s.nodes[2].GetWith(within(t, time.Minute), content, GetOptions{Kind: wire.KindContent}); !errors.Is(err, ErrNotFound) {
+		if _, err := s.nodes[2].Get(within(t, time.Minute), content, &GetOptions{Kind: wire.KindContent}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("content two hours after it was unpublished: %v", err)
 		}
 	})
@@ -310,7 +310,7 @@ func TestAPutThatCannotBeNotedIsNotPublished(t *testing.T) {
 		d := &stateMap{err: full}
 		n.publications.Load(d, time.Now())
 		key := routing.KeyOf("a")
-		if _, err := n.Put(within(t, time.Minute), key, []byte("x")); !errors.Is(err, full) {
+		if _, err := n.Put(within(t, time.Minute), key, []byte("x"), nil); !errors.Is(err, full) {
 			t.Errorf("put: %v", err)
 		}
 		if held := s.holders(wire.KindOpen, key, "x"); len(held) != 0 || len(n.Published()) != 0 {

@@ -49,8 +49,17 @@ type PutOptions struct {
 	// At most MaxSeq, so that later puts always find a higher one.
 	Seq uint64
 
-	// IfSeq makes the put of an owned record a compare-and-set: see PutIf. If nil,
-	// it replaces any version with a lower sequence number.
+	// IfSeq makes the put of an owned record a compare-and-set: it is stored if the version
+	// that stands has this sequence number; 0 means that none stands. Otherwise the error is
+	// ErrConflict, a *ConflictError, and nothing is stored. If nil, the record replaces any
+	// version with a lower sequence number.
+	//
+	// Several writers that share a key can so change one record without losing a change:
+	// get the record, change it, put it with IfSeq = &Value.Seq, and start again at
+	// ErrConflict. The nearest node that answers is the arbiter, so that one of two writers
+	// wins. Writers that do not find the same arbiter, as when the network is cut in two,
+	// may both win; then the higher sequence stands in the end. After another error the
+	// record may be stored somewhere or not.
 	IfSeq *uint64
 
 	// Quorum is on how many peers the record must be stored for the put to
@@ -67,28 +76,42 @@ type PutOptions struct {
 const MaxSeq = wire.MaxSeq / 2
 
 // Put stores value, at most 8 KiB, under key on the k nodes nearest to it, as an
-// open record. It returns when they have stored it, and says how many have. For a silent
-// peer it waits a little longer than the others took to answer, and not at all once the
-// quorum is reached. Such a peer may store the record later, and is not counted.
+// open record. With options, which may be nil, it stores other kinds of records. It returns
+// when the nodes have stored the record, and says how many have. For a silent peer it waits a
+// little longer than the others took to answer, and not at all once the quorum is reached.
+// Such a peer may store the record later, and is not counted.
+//
+// When fewer than Quorum peers stored the record, the error is a *PutError. It is one, too,
+// when the node has bootstrap peers, is connected to no network, and has stored the record on
+// itself only. In that case it publishes the record once it has joined. A compare-and-set
+// (PutOptions.IfSeq) that finds another version returns a *ConflictError.
 //
 // With a context that has ended already Put does nothing. If ctx ends midway, the
 // peers that have stored the record keep it, and Stored counts the acknowledgements that
 // arrived in time. If there are any, the node keeps the record alive as after a put that
 // succeeded; otherwise it keeps alive the record that it published there before.
-func (n *Node) Put(ctx context.Context, key routing.Key, value []byte) (Stored, error) {
-	return n.PutWith(ctx, key, value, PutOptions{})
+func (n *Node) Put(ctx context.Context, key routing.Key, value []byte, o *PutOptions) (Stored, error) {
+	var options PutOptions
+	if o != nil {
+		options = *o
+	}
+	switch options.Kind {
+	case 0, wire.KindContent, wire.KindOwned, wire.KindOpen:
+		return n.put(ctx, key, value, options)
+	}
+	return Stored{}, fmt.Errorf("put: records of kind %v are not put by hand", options.Kind)
 }
 
-// PutWith is Put with options. When fewer than Quorum peers stored the record,
-// the error is a *PutError. It is one, too, when the node has bootstrap peers, is connected
-// to no network, and has stored the record on itself only. In that case it publishes the
-// record once it has joined.
-func (n *Node) PutWith(ctx context.Context, key routing.Key, value []byte, o PutOptions) (Stored, error) {
-	switch o.Kind {
-	case 0, wire.KindContent, wire.KindOwned, wire.KindOpen:
-		return n.put(ctx, key, value, o)
+// PutOwned stores value, at most 8 KiB, as this node's owned record of a name, at most 256
+// bytes: only this node's key can replace it. The record's key follows from the two:
+// Stored.Key. Otherwise PutOwned is Put with the given options, which may be nil.
+func (n *Node) PutOwned(ctx context.Context, name, value []byte, o *PutOptions) (Stored, error) {
+	var options PutOptions
+	if o != nil {
+		options = *o
 	}
-	return Stored{}, fmt.Errorf("put: records of kind %v are not put by hand", o.Kind)
+	options.Kind, options.Name = wire.KindOwned, name
+	return n.put(ctx, routing.Key{}, value, options)
 }
 
 // ErrConflict says, by errors.Is of a *ConflictError, that the version that stands is not
@@ -121,21 +144,7 @@ func (e *ConflictError) Error() string {
 
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// PutIf stores value, at most 8 KiB, as this node's owned record of that name, if
-// the version that stands has the sequence number seq; 0 means that none stands.
-// Otherwise the error is ErrConflict, a *ConflictError, and nothing is stored.
-// Several writers that share a key can so change one record without losing a change:
-// get the record, change it, call PutIf with Value.Seq, and start again at ErrConflict.
-//
-// The nearest node that answers is the arbiter, so that one of two writers wins.
-// Writers that do not find the same arbiter, as when the network is cut in two, may
-// both win; then the higher sequence stands in the end. After an error other than
-// ErrConflict the record may be stored somewhere or not.
-func (n *Node) PutIf(ctx context.Context, name, value []byte, seq uint64) (Stored, error) {
-	return n.PutWith(ctx, routing.Key{}, value, PutOptions{Kind: wire.KindOwned, Name: name, IfSeq: &seq})
-}
-
-// put is PutWith, and also puts provider records, whose value it fills in.
+// put is Put with any options, and also puts provider records, whose value it fills in.
 func (n *Node) put(ctx context.Context, key routing.Key, value []byte, o PutOptions) (Stored, error) {
 	if err := n.ready(ctx); err != nil {
 		return Stored{}, err

@@ -20,7 +20,7 @@ func idOf(key ed25519.PrivateKey) wire.PeerID { return wire.PeerID(key[ed25519.S
 // put stores a value or ends the test.
 func (s *testNetwork) put(n *Node, key routing.Key, value string, o PutOptions) Stored {
 	s.t.Helper()
-	stored, err := n.PutWith(within(s.t, time.Minute), key, []byte(value), o)
+	stored, err := n.Put(within(s.t, time.Minute), key, []byte(value), &o)
 	if err != nil {
 		s.t.Fatalf("put %q: %v", value, err)
 	}
@@ -30,7 +30,7 @@ func (s *testNetwork) put(n *Node, key routing.Key, value string, o PutOptions) 
 // wantGet gets a value and compares it.
 func (s *testNetwork) wantGet(n *Node, key routing.Key, o GetOptions, want string) {
 	s.t.Helper()
-	v, err := n.GetWith(within(s.t, time.Minute), key, o)
+	v, err := n.Get(within(s.t, time.Minute), key, &o)
 	if err != nil || string(v.Data) != want {
 		s.t.Errorf("get: %q, %v; want %q", v.Data, err, want)
 	}
@@ -58,7 +58,7 @@ func TestOpenRecordsStandSideBySide(t *testing.T) {
 		s.put(s.nodes[1], key, "ben was here", PutOptions{Publisher: ben, TTL: time.Hour})
 		s.put(s.nodes[2], key, "ann is back", PutOptions{Publisher: ann})
 		got := make(map[wire.PeerID]string)
-		for v, err := range s.nodes[3].Values(within(t, time.Minute), key, GetOptions{}) {
+		for v, err := range s.nodes[3].Values(within(t, time.Minute), key, nil) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,12 +101,12 @@ func TestContentRecords(t *testing.T) {
 		}
 		s.put(s.nodes[1], stored.Key, "self-certifying", content) // another publisher, same content
 		s.wantGet(s.nodes[2], stored.Key, GetOptions{Kind: wire.KindContent}, "self-certifying")
-		_, err := s.nodes[0].PutWith(t.Context(), routing.KeyOf("wrong"), []byte("x"), content)
+		_, err := s.nodes[0].Put(t.Context(), routing.KeyOf("wrong"), []byte("x"), &content)
 		if !errors.Is(err, wire.ErrBadKey) {
 			t.Errorf("under another key: %v", err)
 		}
 		// Kinds never compete: there is no open record under that key.
-		if _, err := s.nodes[2].Get(within(t, time.Minute), stored.Key); !errors.Is(err, ErrNotFound) {
+		if _, err := s.nodes[2].Get(within(t, time.Minute), stored.Key, nil); !errors.Is(err, ErrNotFound) {
 			t.Errorf("an open record under the key of a content record: %v", err)
 		}
 	})
@@ -126,12 +126,12 @@ func TestOwnedRecords(t *testing.T) {
 		s.wantGet(s.nodes[4], stored.Key, owned, "second")
 
 		// Not by another publisher,
-		if _, err := s.nodes[1].PutWith(t.Context(), stored.Key, []byte("mine"), put); !errors.Is(err, wire.ErrBadKey) {
+		if _, err := s.nodes[1].Put(t.Context(), stored.Key, []byte("mine"), &put); !errors.Is(err, wire.ErrBadKey) {
 			t.Errorf("another's put: %v", err)
 		}
 		// and not with a lower sequence, says every holder.
 		put.Seq = 17
-		refused, err := n.PutWith(within(t, time.Minute), stored.Key, []byte("old"), put)
+		refused, err := n.Put(within(t, time.Minute), stored.Key, []byte("old"), &put)
 		var perr *PutError
 		if !errors.As(err, &perr) || !errors.Is(err, ErrQuorum) || refused.Count != 0 || refused.Of != 5 {
 			t.Fatalf("put of a lower sequence: %v, %v", refused, err)
@@ -182,7 +182,7 @@ func TestRecordsExpire(t *testing.T) {
 		s.wantGet(s.nodes[1], key, GetOptions{}, "soon gone")
 		time.Sleep(61 * time.Second)
 		for i, n := range s.nodes {
-			if _, err := n.Get(within(t, time.Minute), key); !errors.Is(err, ErrNotFound) {
+			if _, err := n.Get(within(t, time.Minute), key, nil); !errors.Is(err, ErrNotFound) {
 				t.Errorf("node %d: %v, want ErrNotFound", i, err)
 			}
 		}
@@ -191,7 +191,7 @@ func TestRecordsExpire(t *testing.T) {
 			t.Errorf("nodes %v hold it still", held)
 		}
 		for _, ttl := range []time.Duration{-time.Second, wire.MaxTTL + time.Second} {
-			if _, err := s.nodes[0].PutWith(t.Context(), key, nil, PutOptions{TTL: ttl}); err == nil {
+			if _, err := s.nodes[0].Put(t.Context(), key, nil, &PutOptions{TTL: ttl}); err == nil {
 				t.Errorf("a life of %v was accepted", ttl)
 			}
 		}
@@ -212,12 +212,12 @@ func TestValuesAreBytes(t *testing.T) {
 			"8 KiB":     bytes.Repeat(all, 32),
 		} {
 			s.put(s.nodes[0], routing.KeyOf(name), string(value), PutOptions{})
-			got, err := s.nodes[2].Get(within(t, time.Minute), routing.KeyOf(name))
-			if err != nil || !bytes.Equal(got, value) {
-				t.Errorf("%s: %d bytes back, %v; want %d", name, len(got), err, len(value))
+			got, err := s.nodes[2].Get(within(t, time.Minute), routing.KeyOf(name), nil)
+			if err != nil || !bytes.Equal(got.Data, value) {
+				t.Errorf("%s: %d bytes back, %v; want %d", name, len(got.Data), err, len(value))
 			}
 		}
-		_, err := s.nodes[0].Put(t.Context(), routing.KeyOf("large"), make([]byte, wire.MaxValue+1))
+		_, err := s.nodes[0].Put(t.Context(), routing.KeyOf("large"), make([]byte, wire.MaxValue+1), nil)
 		if !errors.Is(err, wire.ErrRecord) || !strings.Contains(err.Error(), "8193 bytes") {
 			t.Errorf("8 KiB and a byte: %v", err)
 		}
@@ -232,10 +232,10 @@ func TestALoneNodeStoresOnOneOfOne(t *testing.T) {
 			t.Error(stored)
 		}
 		s.wantGet(n, routing.KeyOf("Hello"), GetOptions{}, "World")
-		if _, err := n.Get(t.Context(), routing.KeyOf("nothing")); !errors.Is(err, ErrNotFound) {
+		if _, err := n.Get(t.Context(), routing.KeyOf("nothing"), nil); !errors.Is(err, ErrNotFound) {
 			t.Errorf("get of nothing: %v", err)
 		}
-		stored, err := n.PutWith(t.Context(), routing.KeyOf("Hello"), []byte("older"), PutOptions{Seq: 1})
+		stored, err := n.Put(t.Context(), routing.KeyOf("Hello"), []byte("older"), &PutOptions{Seq: 1})
 		if stored.Count != 0 || !errors.Is(err, ErrQuorum) || errors.Is(err, ErrUnreachable) {
 			t.Errorf("an older one: %v, %v", stored, err)
 		}
@@ -251,7 +251,7 @@ func TestPutBelowQuorum(t *testing.T) {
 			return wire.Error{Code: wire.CodeBusy, Message: "\x1b[31mno"}
 		})
 		key := routing.KeyOf("wanted everywhere")
-		stored, err := s.nodes[0].PutWith(within(t, time.Minute), key, []byte("x"), PutOptions{Quorum: 10})
+		stored, err := s.nodes[0].Put(within(t, time.Minute), key, []byte("x"), &PutOptions{Quorum: 10})
 		var perr *PutError
 		if !errors.As(err, &perr) || !errors.Is(err, ErrQuorum) || errors.Is(err, ErrUnreachable) {
 			t.Fatalf("put: %v", err)
@@ -274,7 +274,7 @@ func TestPutWithoutLivePeersFails(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		s.kill(0)
 		s.kill(1)
-		stored, err := s.nodes[2].Put(within(t, time.Minute), routing.KeyOf("x"), []byte("y"))
+		stored, err := s.nodes[2].Put(within(t, time.Minute), routing.KeyOf("x"), []byte("y"), nil)
 		var perr *PutError
 		if !errors.Is(err, ErrUnreachable) || errors.Is(err, ErrQuorum) || !errors.As(err, &perr) || len(perr.Causes) != 2 {
 			t.Fatalf("%v, %v; want ErrUnreachable with two causes", stored, err)
@@ -282,8 +282,8 @@ func TestPutWithoutLivePeersFails(t *testing.T) {
 		if stored.Count != 1 || stored.Of != 1 {
 			t.Errorf("%v, want 1 of 1", stored)
 		}
-		if v, err := s.nodes[2].Get(within(t, time.Minute), routing.KeyOf("x")); err != nil || string(v) != "y" {
-			t.Errorf("the node's own copy: %q, %v", v, err)
+		if v, err := s.nodes[2].Get(within(t, time.Minute), routing.KeyOf("x"), nil); err != nil || string(v.Data) != "y" {
+			t.Errorf("the node's own copy: %q, %v", v.Data, err)
 		}
 	})
 }

@@ -31,10 +31,10 @@ func TestRepliesThatTheirRequestForbids(t *testing.T) {
 			}
 			return wire.Pong{}
 		})
-		if _, err := n.Get(within(t, time.Minute), key); err != nil {
+		if _, err := n.Get(within(t, time.Minute), key, nil); err != nil {
 			t.Errorf("of %d records: %v", count, err)
 		}
-		if p, err := n.Put(within(t, time.Minute), key, nil); err != nil || p.Count != 2 {
+		if p, err := n.Put(within(t, time.Minute), key, nil, nil); err != nil || p.Count != 2 {
 			t.Errorf("STORED with one result: %v, %v", p, err)
 		}
 		count++
@@ -42,10 +42,10 @@ func TestRepliesThatTheirRequestForbids(t *testing.T) {
 		for i := range records {
 			records[i] = signed(t, i, wire.Record{Kind: wire.KindOpen, Key: key, Expiry: time.Now().Add(time.Hour)})
 		}
-		if v, err := n.Get(within(t, time.Minute), key); !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrUnreachable) {
+		if v, err := n.Get(within(t, time.Minute), key, nil); !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrUnreachable) {
 			t.Errorf("of %d records: got %+v, %v", count, v, err)
 		}
-		if p, err := n.Put(within(t, time.Minute), key, nil); err != nil || p.Count != 1 {
+		if p, err := n.Put(within(t, time.Minute), key, nil, nil); err != nil || p.Count != 1 {
 			t.Errorf("STORED with two results for one record: %v, %v", p, err)
 		}
 	})

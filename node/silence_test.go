@@ -97,7 +97,7 @@ func (s *testNetwork) workAmongTheDead(ts *times, idle time.Duration) {
 	var wg sync.WaitGroup
 	for i, n := range s.nodes {
 		wg.Go(func() {
-			_, err := n.Put(ctx, key("old", i), []byte("x"))
+			_, err := n.Put(ctx, key("old", i), []byte("x"), nil)
 			_, perr := n.Provide(ctx, room)
 			if err = errors.Join(err, perr); err != nil {
 				t.Error(err)
@@ -118,23 +118,23 @@ func (s *testNetwork) workAmongTheDead(ts *times, idle time.Duration) {
 		ts.measure(name, func() {
 			switch name {
 			case "put":
-				if stored, err = n.Put(ctx, key("new", i), []byte("y")); stored.Count < min(16, live) {
+				if stored, err = n.Put(ctx, key("new", i), []byte("y"), nil); stored.Count < min(16, live) {
 					t.Errorf("put by %d: %v, want at least %d", i, stored, min(16, live))
 				}
 			case "get":
-				_, err = n.Get(ctx, key("old", order[(at+1)%len(order)]))
+				_, err = n.Get(ctx, key("old", order[(at+1)%len(order)]), nil)
 			case "provide":
 				_, err = n.Provide(ctx, key("provided", i))
 			case "unpublish":
 				_, err = n.Unpublish(ctx, wire.KindOpen, key("old", order[at]))
 			case "compare-and-set":
-				_, err = n.PutIf(ctx, fmt.Append(nil, i), []byte("z"), 0)
+				_, err = putIf(ctx, n, fmt.Append(nil, i), []byte("z"), 0)
 			case "lookup":
 				_, err = n.Nearest(ctx, key("target", i))
 			case "durability":
 				_, err = n.Durability(ctx, wire.KindOpen, key("old", order[at]))
 			case "values":
-				for _, verr := range n.Values(ctx, key("old", order[at]), GetOptions{}) {
+				for _, verr := range n.Values(ctx, key("old", order[at]), nil) {
 					err = errors.Join(err, verr)
 				}
 			case "providers":
@@ -142,7 +142,7 @@ func (s *testNetwork) workAmongTheDead(ts *times, idle time.Duration) {
 					err = errors.Join(err, verr)
 				}
 			case "missing":
-				if _, merr := n.Get(ctx, key("missing", i)); !errors.Is(merr, ErrNotFound) {
+				if _, merr := n.Get(ctx, key("missing", i), nil); !errors.Is(merr, ErrNotFound) {
 					err = fmt.Errorf("%v, want ErrNotFound", merr)
 				}
 			}

@@ -90,7 +90,7 @@ func TestTraceOfPutAndGet(t *testing.T) {
 		s.add(Config{})
 		n, key := s.nodes[1], routing.KeyOf("x")
 		var put, get log
-		if _, err := n.Put(WithTrace(within(t, time.Minute), put.trace()), key, nil); err != nil {
+		if _, err := n.Put(WithTrace(within(t, time.Minute), put.trace()), key, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		stores := 0
@@ -103,7 +103,7 @@ func TestTraceOfPutAndGet(t *testing.T) {
 			t.Errorf("%v, %d stored", put.starts, stores)
 		}
 		client := s.add(Config{Mode: ModeClient})
-		if _, err := client.Get(WithTrace(within(t, time.Minute), get.trace()), key); err != nil {
+		if _, err := client.Get(WithTrace(within(t, time.Minute), get.trace()), key, nil); err != nil {
 			t.Fatal(err)
 		}
 		found := 0

@@ -31,7 +31,7 @@ func TestValuesYieldsEveryPublisher(t *testing.T) {
 		s.crowd(key, wire.MaxRecords)
 		client := s.add(Config{Mode: ModeClient})
 		got := make(map[string]int)
-		for v, err := range client.Values(within(t, time.Minute), key, GetOptions{}) {
+		for v, err := range client.Values(within(t, time.Minute), key, nil) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,7 +51,7 @@ func TestValuesYieldsEveryPublisher(t *testing.T) {
 		// With a quorum it ends there.
 		n := 0
 		before := client.Stats().Sent.FindValue
-		for range client.Values(within(t, time.Minute), key, GetOptions{Quorum: 1}) {
+		for range client.Values(within(t, time.Minute), key, &GetOptions{Quorum: 1}) {
 			n++
 		}
 		if asked := client.Stats().Sent.FindValue - before; n != wire.MaxRecords || asked > 3 {
@@ -75,7 +75,7 @@ func TestValuesOfAWholeCrowd(t *testing.T) {
 		}
 		for _, n := range []*Node{s.nodes[1], s.add(Config{Mode: ModeClient})} {
 			got := make(map[string]int)
-			for v, err := range n.Values(within(t, time.Minute), key, GetOptions{}) {
+			for v, err := range n.Values(within(t, time.Minute), key, nil) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -106,7 +106,7 @@ func TestValuesYieldsTheNewerAgain(t *testing.T) {
 		s.net.Heal()
 		time.Sleep(10 * time.Minute)
 		var got []string
-		for v, err := range s.nodes[4].Values(within(t, time.Minute), key, GetOptions{}) {
+		for v, err := range s.nodes[4].Values(within(t, time.Minute), key, nil) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +125,7 @@ func TestValuesBreak(t *testing.T) {
 		s.crowd(key, 3)
 		client := s.add(Config{Mode: ModeClient})
 		start := time.Now()
-		for _, err := range client.Values(within(t, time.Minute), key, GetOptions{}) {
+		for _, err := range client.Values(within(t, time.Minute), key, nil) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -147,7 +147,7 @@ func TestValuesCancelled(t *testing.T) {
 		defer cancel()
 		found := 0
 		var last error
-		for _, err := range client.Values(ctx, key, GetOptions{}) {
+		for _, err := range client.Values(ctx, key, nil) {
 			cancel()
 			if last != nil {
 				t.Error("something came after the error")
@@ -166,7 +166,7 @@ func TestValuesCancelled(t *testing.T) {
 func TestValuesNotFound(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := 0
-		for _, err := range s.nodes[0].Values(within(t, time.Minute), routing.KeyOf("?"), GetOptions{}) {
+		for _, err := range s.nodes[0].Values(within(t, time.Minute), routing.KeyOf("?"), nil) {
 			if n++; !errors.Is(err, ErrNotFound) {
 				t.Error(err)
 			}
@@ -299,7 +299,7 @@ func TestValueLiars(t *testing.T) {
 				client := s.add(Config{Mode: ModeClient})
 				start := time.Now()
 				genuine, lies := 0, 0
-				for v, err := range client.Values(within(t, time.Minute), key, GetOptions{}) {
+				for v, err := range client.Values(within(t, time.Minute), key, nil) {
 					switch {
 					case err != nil:
 						t.Error(err)

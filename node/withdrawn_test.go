@@ -76,7 +76,7 @@ func TestRetractionAfterARefusedPut(t *testing.T) {
 		key := s.put(n, routing.Key{}, "x", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key
 		s.net.Partition(hosts(3, 4))
 		n.Unpublish(within(t, time.Minute), wire.KindOwned, key)
-		if _, err := n.PutIf(within(t, time.Minute), []byte("n"), []byte("y"), 0); !errors.Is(err, ErrConflict) {
+		if _, err := putIf(within(t, time.Minute), n, []byte("n"), []byte("y"), 0); !errors.Is(err, ErrConflict) {
 			t.Errorf("put in the place of none: %v", err)
 		}
 		time.Sleep(10 * time.Minute)

@@ -13,15 +13,15 @@ import (
 func TestApplicationSurvivesDeaths(t *testing.T) {
 	nodetest.Run(t, 30, nodetest.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, net *nodetest.Network) {
 		key := routing.KeyOf("song of the day")
-		if _, err := net.Node(0).Put(t.Context(), key, []byte("Clair de lune")); err != nil {
+		if _, err := net.Node(0).Put(t.Context(), key, []byte("Clair de lune"), nil); err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range net.Nodes()[20:] {
 			net.Kill(n)
 		}
 		time.Sleep(time.Hour)
-		if song, err := net.Node(7).Get(t.Context(), key); err != nil || string(song) != "Clair de lune" {
-			t.Errorf("got %q, %v", song, err)
+		if song, err := net.Node(7).Get(t.Context(), key, nil); err != nil || string(song.Data) != "Clair de lune" {
+			t.Errorf("got %q, %v", song.Data, err)
 		}
 	})
 }

@@ -28,15 +28,15 @@ func within(t *testing.T, d time.Duration) context.Context {
 // put stores a value from one node and get reads it at another, or the test fails.
 func put(t *testing.T, n *node.Node, value string) {
 	t.Helper()
-	if _, err := n.Put(within(t, time.Minute), key, []byte(value)); err != nil {
+	if _, err := n.Put(within(t, time.Minute), key, []byte(value), nil); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func get(t *testing.T, n *node.Node, want string) {
 	t.Helper()
-	if got, err := n.Get(within(t, time.Minute), key); err != nil || string(got) != want {
-		t.Fatalf("got %q and %v, want %q", got, err, want)
+	if got, err := n.Get(within(t, time.Minute), key, nil); err != nil || string(got.Data) != want {
+		t.Fatalf("got %q and %v, want %q", got.Data, err, want)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestConfigOfOptions(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer stranger.Close()
-		if _, err := stranger.Get(within(t, time.Second), key); !errors.Is(err, node.ErrNotStarted) {
+		if _, err := stranger.Get(within(t, time.Second), key, nil); !errors.Is(err, node.ErrNotStarted) {
 			t.Errorf("get of a node that was not started: %v", err)
 		}
 	})

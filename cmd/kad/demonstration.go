@@ -121,7 +121,7 @@ func (d *demonstration) put(ctx context.Context) error {
 		start := time.Now()
 		var stored node.Stored
 		err := d.within(ctx, func(ctx context.Context) (err error) {
-			stored, err = m.Put(ctx, item.key, item.value)
+			stored, err = m.Put(ctx, item.key, item.value, nil)
 			return err
 		})
 		if err != nil {
@@ -158,7 +158,8 @@ func (d *demonstration) get(ctx context.Context, item demoItem) error {
 	start := time.Now()
 	var value []byte
 	err := d.within(node.WithTrace(ctx, r.Trace()), func(ctx context.Context) (err error) {
-		value, err = m.Get(ctx, item.key)
+		found, err := m.Get(ctx, item.key, nil)
+		value = found.Data
 		return err
 	})
 	took := time.Since(start)

@@ -175,9 +175,9 @@ func (p *promises) put(ctx context.Context, n *node.Node, r *promise) {
 	case wire.KindProvider:
 		s, err = n.Provide(ctx, r.key)
 	case wire.KindContent:
-		s, err = n.PutWith(ctx, r.key, v.value, node.PutOptions{Kind: r.kind, TTL: promisedLife})
+		s, err = n.Put(ctx, r.key, v.value, &node.PutOptions{Kind: r.kind, TTL: promisedLife})
 	default:
-		s, err = n.PutWith(ctx, r.key, v.value, node.PutOptions{Kind: r.kind, Name: r.name, TTL: promisedLife, Seq: uint64(i + 1)})
+		s, err = n.Put(ctx, r.key, v.value, &node.PutOptions{Kind: r.kind, Name: r.name, TTL: promisedLife, Seq: uint64(i + 1)})
 	}
 	acked := time.Now()
 	p.mu.Lock()
@@ -302,7 +302,7 @@ func (p *promises) get(ctx context.Context, n *node.Node, r *promise) (*found, e
 		}
 		return nil, nil
 	}
-	v, err := n.GetWith(ctx, r.key, node.GetOptions{Kind: r.kind, Name: r.name, Quorum: 1})
+	v, err := n.Get(ctx, r.key, &node.GetOptions{Kind: r.kind, Name: r.name, Quorum: 1})
 	if errors.Is(err, node.ErrNotFound) {
 		return nil, nil
 	}

@@ -127,7 +127,7 @@ func (s *shell) insert(ctx context.Context, args []string) error {
 	if len(args[2]) > wire.MaxValue {
 		return fmt.Errorf("the value has %d bytes; at most %d can be stored", len(args[2]), wire.MaxValue)
 	}
-	stored, err := m.Put(ctx, routing.KeyOf(args[1]), []byte(args[2]))
+	stored, err := m.Put(ctx, routing.KeyOf(args[1]), []byte(args[2]), nil)
 	if err != nil {
 		return err
 	}

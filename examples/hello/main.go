@@ -28,16 +28,16 @@ func run(ctx context.Context) error {
 	defer n.Close()
 
 	key := routing.KeyOf("Hello")
-	stored, err := n.Put(ctx, key, []byte("World")) // returns once it is stored
+	stored, err := n.Put(ctx, key, []byte("World"), nil) // returns once it is stored
 	if err != nil {
 		return err
 	}
 	fmt.Printf("stored on %d of %d\n", stored.Count, stored.Of)
 
-	value, err := n.Get(ctx, key)
+	value, err := n.Get(ctx, key, nil)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("Hello %s\n", value)
+	fmt.Printf("Hello %s\n", value.Data)
 	return nil
 }

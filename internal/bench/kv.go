@@ -93,7 +93,7 @@ func (net *network) putAll(ctx context.Context, j *job, values []value) (g gauge
 	var count tally
 	g, err = net.gauge(ctx, j, len(values), func(ctx context.Context, i int) {
 		v := &values[i]
-		_, err := net.nodes[v.putter].Put(ctx, v.key, v.data)
+		_, err := net.nodes[v.putter].Put(ctx, v.key, v.data, nil)
 		count.note(err)
 	})
 	return g, count.report(j, len(values)), err
@@ -105,8 +105,8 @@ func (net *network) getAll(ctx context.Context, j *job, values []value) (g gauge
 	var count tally
 	g, err = net.gauge(ctx, j, len(values), func(ctx context.Context, i int) {
 		v := &values[i]
-		data, err := net.nodes[v.getter].Get(ctx, v.key)
-		if err == nil && !bytes.Equal(data, v.data) {
+		data, err := net.nodes[v.getter].Get(ctx, v.key, nil)
+		if err == nil && !bytes.Equal(data.Data, v.data) {
 			err = errors.New("wrong value")
 		}
 		count.note(err)

@@ -100,7 +100,7 @@ func portMappings(n *node.Node) (all []PortMapping) {
 }
 
 func (l *local) Put(ctx context.Context, p Put) (Stored, error) {
-	stored, err := l.node.PutWith(ctx, p.Key, p.Value, node.PutOptions{
+	stored, err := l.node.Put(ctx, p.Key, p.Value, &node.PutOptions{
 		Kind:      wire.Kind(p.Kind),
 		Name:      p.Name,
 		IfSeq:     p.IfSeq,
@@ -117,7 +117,7 @@ func (l *local) Put(ctx context.Context, p Put) (Stored, error) {
 func storedOf(s node.Stored) Stored { return Stored{s.Key, s.Count, s.Of} }
 
 func (l *local) Get(ctx context.Context, g Get) (Value, error) {
-	v, err := l.node.GetWith(ctx, g.Key, node.GetOptions{Kind: wire.Kind(g.Kind), Name: g.Name, Quorum: g.Quorum})
+	v, err := l.node.Get(ctx, g.Key, &node.GetOptions{Kind: wire.Kind(g.Kind), Name: g.Name, Quorum: g.Quorum})
 	if v.Kind == 0 { // there is none
 		return Value{}, err
 	}
@@ -126,7 +126,7 @@ func (l *local) Get(ctx context.Context, g Get) (Value, error) {
 
 func (l *local) Values(ctx context.Context, g Get) iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
-		for v, err := range l.node.Values(ctx, g.Key, node.GetOptions{Kind: wire.Kind(g.Kind), Name: g.Name, Quorum: g.Quorum}) {
+		for v, err := range l.node.Values(ctx, g.Key, &node.GetOptions{Kind: wire.Kind(g.Kind), Name: g.Name, Quorum: g.Quorum}) {
 			if !yield(valueOf(v), err) {
 				return
 			}

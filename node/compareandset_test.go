@@ -14,64 +14,68 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// putIf is PutIf with the key that several writers share.
-func putIf(ctx context.Context, n *Node, name, value string, seq uint64) (Stored, error) {
-	return n.PutWith(ctx, routing.Key{}, []byte(value), PutOptions{
-		Kind: wire.KindOwned, Name: []byte(name), IfSeq: &seq, Publisher: testKey(100)})
+// putIf is a compare-and-set of an owned record of the node.
+func putIf(ctx context.Context, n *Node, name, value []byte, seq uint64) (Stored, error) {
+	return n.PutOwned(ctx, name, value, &PutOptions{IfSeq: &seq})
+}
+
+// putShared is a compare-and-set with the key that several writers share.
+func putShared(ctx context.Context, n *Node, name, value string, seq uint64) (Stored, error) {
+	return n.PutOwned(ctx, []byte(name), []byte(value), &PutOptions{IfSeq: &seq, Publisher: testKey(100)})
 }
 
 var owned = GetOptions{Kind: wire.KindOwned}
 
 // A compare-and-set replaces the version it expects, and no other.
-func TestPutIf(t *testing.T) {
+func TestCompareAndSet(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		n, ctx := s.nodes[1], within(t, time.Minute)
 		name := []byte("counter")
-		_, err := n.PutIf(ctx, name, []byte("1"), 17)
+		_, err := putIf(ctx, n, name, []byte("1"), 17)
 		var conflict *ConflictError
 		if !errors.Is(err, ErrConflict) || !errors.As(err, &conflict) || conflict.Want != 17 || conflict.Seq != 0 {
 			t.Errorf("in the place of one that is not there: %v", err)
 		}
-		stored, err := n.PutIf(ctx, name, []byte("1"), 0)
+		stored, err := putIf(ctx, n, name, []byte("1"), 0)
 		if err != nil || stored.Count != 4 || stored.Of != 4 {
 			t.Fatalf("first: %v, %v", stored, err)
 		}
-		v, err := s.nodes[2].GetWith(ctx, stored.Key, owned)
+		v, err := s.nodes[2].Get(ctx, stored.Key, &owned)
 		if err != nil || string(v.Data) != "1" || string(v.Name) != "counter" {
 			t.Fatalf("get: %+v, %v", v, err)
 		}
 		for _, wrong := range []uint64{0, 17, v.Seq - 1, v.Seq + 1} {
-			if _, err := n.PutIf(ctx, name, []byte("wrong"), wrong); !errors.As(err, &conflict) || conflict.Seq != v.Seq || conflict.Want != wrong {
+			if _, err := putIf(ctx, n, name, []byte("wrong"), wrong); !errors.As(err, &conflict) || conflict.Seq != v.Seq || conflict.Want != wrong {
 				t.Errorf("expecting %d where %d stands: %v", wrong, v.Seq, err)
 			}
 		}
 		if held := s.holders(wire.KindOwned, stored.Key, "wrong"); len(held) > 0 {
 			t.Errorf("%v hold what was in conflict", held)
 		}
-		if _, err := n.PutIf(ctx, name, []byte("2"), v.Seq); err != nil {
+		if _, err := putIf(ctx, n, name, []byte("2"), v.Seq); err != nil {
 			t.Error(err)
 		}
 		s.wantGet(s.nodes[3], stored.Key, owned, "2")
 		if p := only(t, n); p.Size != 1 || string(p.Name) != "counter" {
 			t.Errorf("published: %+v", p)
 		}
-		if _, err := n.PutWith(ctx, routing.Key{}, nil, PutOptions{IfSeq: new(uint64)}); err == nil {
+		if _, err := n.Put(ctx, routing.Key{}, nil, &PutOptions{IfSeq: new(uint64)}); err == nil {
 			t.Error("a compare-and-set of an open record was accepted")
 		}
 	})
 }
 
 // A renewal is not a new version: a reader of the earlier one may replace it.
-func TestPutIfAfterARenewal(t *testing.T) {
+func TestCompareAndSetAfterARenewal(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.add(Config{RecordTTL: time.Hour})
 		key := s.put(n, routing.Key{}, "a", PutOptions{Kind: wire.KindOwned, Name: []byte("n")}).Key
-		v, err := n.GetWith(within(t, time.Minute), key, owned)
+		v, err := n.Get(within(t, time.Minute), key, &owned)
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(59 * time.Minute)
-		if _, err := n.PutIf(within(t, time.Minute), []byte("n"), []byte("b"), v.Seq); err != nil {
+		if _, err := putIf(within(t, time.Minute), n, []byte("n"), []byte("b"), v.Seq); err != nil {
 			t.Error(err)
 		}
 	})
@@ -79,7 +83,7 @@ func TestPutIfAfterARenewal(t *testing.T) {
 
 // Of two writers who race, from two nodes, exactly one wins, whoever begins and
 // however far apart.
-func TestPutIfRace(t *testing.T) {
+func TestCompareAndSetRace(t *testing.T) {
 	inSwarm(t, 10, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for _, n := range []*Node{s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})} {
 			n.Ping(within(t, time.Minute), s.nodes[3].ID())
@@ -93,7 +97,7 @@ func TestPutIfRace(t *testing.T) {
 			for i, n := range []*Node{a, b} {
 				wg.Go(func() {
 					time.Sleep(time.Duration(i) * apart)
-					_, errs[i] = putIf(within(t, time.Minute), n, "n", fmt.Sprint(round, i), seq)
+					_, errs[i] = putShared(within(t, time.Minute), n, "n", fmt.Sprint(round, i), seq)
 				})
 			}
 			wg.Wait()
@@ -105,7 +109,7 @@ func TestPutIfRace(t *testing.T) {
 				t.Fatalf("round %d, %v apart: %v; %v", round, apart, errs[0], errs[1])
 			}
 			key := wire.OwnedKey(idOf(testKey(100)), []byte("n"))
-			v, err := s.pick(0).GetWith(within(t, time.Minute), key, owned)
+			v, err := s.pick(0).Get(within(t, time.Minute), key, &owned)
 			if want := fmt.Sprint(round, winner); err != nil || string(v.Data) != want {
 				t.Fatalf("round %d: got %q, %v; want %q", round, v.Data, err, want)
 			}
@@ -114,9 +118,9 @@ func TestPutIfRace(t *testing.T) {
 	})
 }
 
-// Several who count in one record lose nothing: get, add, PutIf, and from the
+// Several who count in one record lose nothing: get, add, CompareAndSet, and from the
 // start at ErrConflict.
-func TestPutIfCounter(t *testing.T) {
+func TestCompareAndSetCounter(t *testing.T) {
 	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		key := wire.OwnedKey(idOf(testKey(100)), []byte("n"))
 		const writers, times = 4, 8
@@ -126,13 +130,13 @@ func TestPutIfCounter(t *testing.T) {
 			wg.Go(func() {
 				ctx := within(t, time.Hour)
 				for done := 0; done < times; {
-					v, err := n.GetWith(ctx, key, GetOptions{Kind: wire.KindOwned, Quorum: 99})
+					v, err := n.Get(ctx, key, &GetOptions{Kind: wire.KindOwned, Quorum: 99})
 					if err != nil && !errors.Is(err, ErrNotFound) {
 						t.Error(err)
 						return
 					}
 					count, _ := strconv.Atoi(string(v.Data))
-					_, err = putIf(ctx, n, "n", fmt.Sprint(count+1), v.Seq)
+					_, err = putShared(ctx, n, "n", fmt.Sprint(count+1), v.Seq)
 					switch {
 					case err == nil:
 						done++
@@ -152,13 +156,13 @@ func TestPutIfCounter(t *testing.T) {
 
 // The nearest node is the arbiter though it has only just come, and has nothing:
 // it is brought up to date first.
-func TestPutIfWithANewArbiter(t *testing.T) {
+func TestCompareAndSetWithANewArbiter(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
-		stored, err := putIf(within(t, time.Minute), s.nodes[0], "n", "a", 0)
+		stored, err := putShared(within(t, time.Minute), s.nodes[0], "n", "a", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, _ := s.nodes[0].GetWith(within(t, time.Minute), stored.Key, owned)
+		v, _ := s.nodes[0].Get(within(t, time.Minute), stored.Key, &owned)
 		i := 200 // an identity nearer to the key than any
 		for nearer := func() bool {
 			for _, n := range s.nodes {
@@ -170,10 +174,10 @@ func TestPutIfWithANewArbiter(t *testing.T) {
 		}; !nearer(); i++ {
 		}
 		arbiter := s.add(Config{Key: testKey(i)})
-		if _, err := putIf(within(t, time.Minute), s.nodes[1], "n", "wrong", 0); !errors.Is(err, ErrConflict) {
+		if _, err := putShared(within(t, time.Minute), s.nodes[1], "n", "wrong", 0); !errors.Is(err, ErrConflict) {
 			t.Errorf("expecting nothing: %v", err)
 		}
-		if _, err := putIf(within(t, time.Minute), s.nodes[1], "n", "b", v.Seq); err != nil {
+		if _, err := putShared(within(t, time.Minute), s.nodes[1], "n", "b", v.Seq); err != nil {
 			t.Error(err)
 		}
 		s.wantGet(arbiter, stored.Key, owned, "b")
@@ -181,16 +185,16 @@ func TestPutIfWithANewArbiter(t *testing.T) {
 }
 
 // An expired version is remembered, so that compare-and-set does not overlook it.
-func TestPutIfRemembersExpiredVersions(t *testing.T) {
+func TestCompareAndSetRemembersExpiredVersions(t *testing.T) {
 	inSwarm(t, 3, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[1]
 		key := s.put(n, routing.Key{}, "a", PutOptions{Kind: wire.KindOwned, Name: []byte("n"), TTL: time.Minute}).Key
-		v, _ := n.GetWith(within(t, time.Minute), key, owned)
+		v, _ := n.Get(within(t, time.Minute), key, &owned)
 		time.Sleep(2 * time.Minute)
-		if _, err := n.PutIf(within(t, time.Minute), []byte("n"), []byte("b"), 0); !errors.Is(err, ErrConflict) {
+		if _, err := putIf(within(t, time.Minute), n, []byte("n"), []byte("b"), 0); !errors.Is(err, ErrConflict) {
 			t.Errorf("as if nothing had been there: %v", err)
 		}
-		if _, err := n.PutIf(within(t, time.Minute), []byte("n"), []byte("b"), v.Seq); err != nil {
+		if _, err := putIf(within(t, time.Minute), n, []byte("n"), []byte("b"), v.Seq); err != nil {
 			t.Error(err)
 		}
 	})
@@ -212,7 +216,7 @@ func TestRollbackIsRefusedAfterTheEnd(t *testing.T) {
 				t.Errorf("%v later the old version was taken: %v, %v", after, stored, err)
 			}
 		}
-		if _, err := n.GetWith(within(t, time.Minute), key, owned); !errors.Is(err, ErrNotFound) {
+		if _, err := n.Get(within(t, time.Minute), key, &owned); !errors.Is(err, ErrNotFound) {
 			t.Errorf("get: %v", err)
 		}
 	})
