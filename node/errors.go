@@ -12,18 +12,18 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// Errors on which callers branch, with errors.Is.
+// Errors on which callers branch, with errors.Is. The package comment lists those of all packages.
 var (
-	ErrNotFound     = errors.New("not found")
-	ErrQuorum       = errors.New("stored on fewer peers than asked")
-	ErrUnreachable  = errors.New("unreachable")
+	ErrNotFound     = errors.New("node: not found")
+	ErrQuorum       = errors.New("node: stored on fewer peers than asked")
+	ErrUnreachable  = errors.New("node: unreachable")
 	ErrWrongPeer    = quic.ErrWrongKey // another key answered at that address
 	ErrWrongNetwork = quic.ErrNetwork  // the peer belongs to another network
 	ErrBusy         = quic.ErrBusy     // the peer accepts no more connections, or this node sends it too many requests
-	ErrClosed       = errors.New("node is closed")
-	ErrNotStarted   = errors.New("node is not started")
-	ErrNoData       = errors.New("node keeps nothing on disk: Config.Data is empty")
-	ErrNoProtocol   = errors.New("peer does not speak this protocol")
+	ErrClosed       = errors.New("node: closed")
+	ErrNotStarted   = errors.New("node: not started")
+	ErrNoData       = errors.New("node: nothing is kept on disk: Config.Data is empty")
+	ErrNoProtocol   = errors.New("node: the peer does not speak this protocol")
 )
 
 // A BootstrapError says that no bootstrap peer answered. The node keeps running

@@ -116,7 +116,7 @@ func (n *Node) PutOwned(ctx context.Context, name, value []byte, o *PutOptions) 
 
 // ErrConflict says, by errors.Is of a *ConflictError, that the version that stands is not
 // the one expected.
-var ErrConflict = errors.New("another version stands")
+var ErrConflict = errors.New("node: another version stands")
 
 // A ConflictError says that a compare-and-set found another version than it
 // expected, and has stored nothing.
@@ -132,7 +132,7 @@ func (e *ConflictError) Error() string {
 	if e.Want == 0 {
 		want = "none"
 	}
-	found := fmt.Sprintf("%v: sequence %d", ErrConflict, e.Seq)
+	found := fmt.Sprintf("another version stands: sequence %d", e.Seq)
 	switch {
 	case e.Seq == 0 && e.Want == 0:
 		found = "a version that has ended is still remembered"

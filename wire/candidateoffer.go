@@ -47,7 +47,7 @@ func (m Mapping) String() string {
 
 // ErrCandidateOffer is returned for bytes that are no candidate offer signed by its
 // sender.
-var ErrCandidateOffer = errors.New("not a valid candidate offer")
+var ErrCandidateOffer = errors.New("wire: not a valid candidate offer")
 
 const candidateOfferDomain = "kadquic call v1\x00"
 

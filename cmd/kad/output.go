@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -100,7 +101,7 @@ func (a *app) fail(err error) {
 		writeJSON(a.err, struct {
 			Error string   `json:"error"`
 			Exit  exitCode `json:"exit"`
-		}{err.Error(), code})
+		}{plainText(err.Error()), code})
 		return
 	}
 	a.note("kad: %s", oneLine(err.Error()))
@@ -109,8 +110,14 @@ func (a *app) fail(err error) {
 // oneLine is for errors, whose text may hold a peer's words: joined causes come
 // on a line each, and stay on one.
 func oneLine(s string) string {
-	return wire.Printable(strings.ReplaceAll(s, "\n", "; "))
+	return wire.Printable(strings.ReplaceAll(plainText(s), "\n", "; "))
 }
+
+// packageNames are those with which the errors of the library's packages begin.
+var packageNames = regexp.MustCompile(`(?m)(^|: |; )(?:node|quic|wire|peerstore|routing): `)
+
+// plainText is the text of an error without the names of packages, which mean nothing to users.
+func plainText(s string) string { return packageNames.ReplaceAllString(s, "$1") }
 
 // shorten cuts s, already printable, for display beside other things.
 func shorten(s string, most int) string {

@@ -27,7 +27,7 @@ type Rules struct {
 
 var (
 	// ErrRefused says that the rules of its namespace do not allow a record.
-	ErrRefused = errors.New("refused by the rules of namespace")
+	ErrRefused = errors.New("node: refused by the rules of namespace") // node.ErrRefused
 
 	// ErrOverdue says that a validator has not returned in time.
 	ErrOverdue = errors.New("no verdict in time")
