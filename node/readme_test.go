@@ -14,7 +14,7 @@ import (
 
 // What the snippets of README.md import, by the names that they use.
 var readmeImports = map[string]string{
-	"bufio": `"bufio"`, "context": `"context"`, "fmt": `"fmt"`, "io": `"io"`, "net": `"net"`, "time": `"time"`,
+	"bufio": `"bufio"`, "context": `"context"`, "fmt": `"fmt"`, "io": `"io"`, "time": `"time"`,
 	"ma":      `ma "github.com/multiformats/go-multiaddr"`,
 	"node":    `"github.com/kadquic/kadquic/node"`,
 	"routing": `"github.com/kadquic/kadquic/routing"`,
@@ -177,4 +177,28 @@ func buildOverlay(t *testing.T, program string, flags ...string) (binary string)
 	args := append([]string{"build", "-buildvcs=false", "-overlay=" + overlay, "-o=" + binary}, flags...)
 	run(t, append(args, "./zz_program")...)
 	return binary
+}
+
+// Every Go snippet of docs/embedding.md is part of an example that runs as a test.
+func TestEmbeddingSnippets(t *testing.T) {
+	read := func(path string) string {
+		text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	flat := func(code string) string { // without indentation
+		return regexp.MustCompile(`(?m)^[ \t]+`).ReplaceAllString(strings.TrimSpace(code), "")
+	}
+	examples := flat(read("node/example_test.go") + read("nodetest/example_test.go"))
+	snippets := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read("docs/embedding.md"), -1)
+	if len(snippets) == 0 {
+		t.Error("no snippets")
+	}
+	for _, s := range snippets {
+		if !strings.Contains(examples, flat(s[1])) {
+			t.Errorf("this snippet is in no example:\n%s", s[1])
+		}
+	}
 }
