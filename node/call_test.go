@@ -172,14 +172,14 @@ func TestCalledBackWithoutAPlace(t *testing.T) {
 		}
 		defer c.Close()
 		said(t, c, "hello")
-		relay, ok := bob.relayOf(alice.ID())
+		relay, ok := bob.relays.Route(alice.ID())
 		if !ok {
 			t.Fatal("bob knows no relay to alice, who called")
 		}
 		if err := bob.sessions.Call(t.Context(), alice.ID(), relay, func() {}); !errors.Is(err, wire.CodeUnreachable) {
 			t.Fatalf("bob calls back: %v", err)
 		}
-		if still, _ := bob.relayOf(alice.ID()); still != relay {
+		if still, _ := bob.relays.Route(alice.ID()); still != relay {
 			t.Errorf("what goes to alice goes by %v, want %v", still, relay)
 		}
 	})
@@ -193,7 +193,7 @@ func TestCallByTheLastRelay(t *testing.T) {
 		echoes(t, bob)
 		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
 		learns(t, alice, bob)
-		relays := alice.relaysOf(bob.ID())
+		relays := alice.relays.RelaysOf(bob.ID())
 		for i, n := range s.nodes {
 			if slices.Contains(relays[:2], n.ID()) {
 				s.kill(i)

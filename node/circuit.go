@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -41,50 +40,27 @@ func (n *Node) AddAddr(addr ma.Multiaddr) (wire.PeerID, error) {
 		n.addAddrs(c.Relay, peerstore.SourceUser, now, 0, c.Addr)
 		n.backoff.Clear(c.Relay)
 	}
-	n.relays.learn(c.Peer, c.Relay)
+	n.relays.Learn(c.Peer, c.Relay)
 	n.wanted.Tell(c.Peer)
 	return c.Peer, nil
 }
 
-func (rs *relays) learn(peer, by wire.PeerID) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	known := slices.DeleteFunc(slices.Clone(rs.learned[peer]), func(id wire.PeerID) bool { return id == by })
-	if len(known) == 0 && len(rs.learned) >= maxLearned {
-		for old := range rs.learned { // any entry
-			delete(rs.learned, old)
-			break
-		}
-	}
-	known = slices.Insert(known, 0, by)
-	rs.learned[peer] = known[:min(len(known), wire.MaxRelays)]
+// RelayInfo is a relay that holds a reservation of the node: peers reach the node through it.
+type RelayInfo struct {
+	ID      wire.PeerID
+	Addr    wire.Addr     // of the relay
+	RTT     time.Duration // to it
+	Since   time.Time
+	Expires time.Time // unless it is renewed, as it is long before
 }
 
-// relaysOf returns the known relays through which a peer may be reached: relays named in
-// the peer's own record, if this node has it, and relays that the user gave. Relays to
-// which this node is connected come first: a call through another takes a handshake longer.
-func (n *Node) relaysOf(id wire.PeerID) []wire.PeerID {
-	var all []wire.PeerID
-	if r := n.recordOf(id, time.Now()); r != nil {
-		if info, err := r.Record.PeerInfo(); err == nil {
-			all = append(all, info.Relays...)
-		}
+// Relays returns the relays that hold a reservation of the node, the oldest first.
+func (n *Node) Relays() []RelayInfo {
+	var all []RelayInfo
+	for _, r := range n.relays.Reservations() {
+		all = append(all, RelayInfo{ID: r.Relay, Addr: r.Addr, RTT: r.RTT, Since: r.Since, Expires: r.Expires})
 	}
-	n.relays.mu.Lock()
-	all = append(all, n.relays.learned[id]...)
-	n.relays.mu.Unlock()
-	var unique []wire.PeerID
-	for _, by := range all {
-		if by != n.id && by != id && !slices.Contains(unique, by) {
-			unique = append(unique, by)
-		}
-	}
-	near := func(by wire.PeerID) bool {
-		_, ok := n.pool.Lookup(publicKey(by))
-		return ok
-	}
-	slices.SortStableFunc(unique, func(a, b wire.PeerID) int { return compareBool(near(b), near(a)) })
-	return unique
+	return all
 }
 
 // circuits returns the node's own addresses through its relays.
@@ -121,15 +97,4 @@ func (n *Node) relayAddrs(r RelayInfo) []wire.Addr {
 		}
 	}
 	return addrs
-}
-
-// compareBool orders false before true.
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
 }

@@ -128,7 +128,7 @@ func (n *Node) linked(l *link) {
 	}
 	n.connEvent(l, false, nil)
 	n.config.Logger.Info("connected", "peer", l.id, "path", l.conn.Path(), "dialled", l.conn.Dialled(), "agent", l.hello.Agent)
-	n.movePlace(l)
+	n.relays.MigrateReservation(relayLink{l})
 	if l.IsServer() {
 		n.seekOtherFamily(l.ref)
 	}
@@ -182,7 +182,7 @@ func (n *Node) verified(k *peerref.Ref) {
 // unlinked records that a link has ended. A peer that closes it with CloseLeaving is
 // removed from the table at once.
 func (n *Node) unlinked(l *link, err error) {
-	n.unrelay(l)
+	n.relay.LinkEnded(relayLink{l})
 	n.self.MarkContacted(l.conn.RemoteAddr(), time.Now())
 	if rtt := l.rtt.Get(); rtt.Known() {
 		n.peers.ObserveRTT(l.id, rtt.Smoothed())

@@ -31,6 +31,8 @@ import (
 //	replica       │        │    │           │
 //	responder     │        │    │           │
 //	join          │        │    │           │
+//	relay/client  │        │    │           │
+//	relay/service │        │    │           │
 //	  │           │        │    │           │
 //	lookup        │      punch  │  reach    │   relay pure logic
 //	  ▼           ▼             ▼           ▼
@@ -59,8 +61,10 @@ const house = `
 	internal/punch
 	internal/reach    wire golang.org/x/time
 	internal/swarm    routing wire quic peerstore golang.org/x/time
+	internal/relay/client wire internal/background internal/peerref internal/reach internal/relay
+	internal/relay/service wire internal/background internal/reach internal/relay
 	internal/traversal internal/background internal/punch internal/reach peerstore quic wire golang.org/x/time
-	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search internal/replica internal/responder internal/join wire quic peerstore internal/store internal/relay internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search internal/replica internal/responder internal/join wire quic peerstore internal/store internal/relay internal/relay/client internal/relay/service internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	nodetest          wire node internal/simnet github.com/multiformats/go-multiaddr

@@ -43,10 +43,10 @@ func (n *Node) dial(ctx context.Context, key quic.PublicKey) (*quic.Conn, error)
 // callableBy returns the relays through which a peer may be called. There are none for a
 // peer that the node dials to use as a relay: such a peer must be reachable directly.
 func (n *Node) callableBy(id wire.PeerID) []wire.PeerID {
-	if n.relayDials.has(id) {
+	if n.relays.IsConnecting(id) {
 		return nil
 	}
-	return n.relaysOf(id)
+	return n.relays.RelaysOf(id)
 }
 
 // hadItsTime reports whether a dial ended because the peer did not answer within the

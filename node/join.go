@@ -137,7 +137,7 @@ func (h joinHost) Met(ctx context.Context) { h.n.probeBeforeJoin(ctx) }
 func (h joinHost) Joined(met bool) {
 	h.n.replica.Settle() // the peers that a node meets while it joins are not newcomers
 	if met {
-		h.n.relays.poke() // the node knows now whether it is behind a NAT
+		h.n.relays.Wake() // the node knows now whether it is behind a NAT
 		h.n.reachProbe.poke()
 	}
 }

@@ -47,10 +47,7 @@ type link struct {
 	freshPort   bool                           // inbound from a port to which this node had sent nothing
 	sees        atomic.Pointer[netip.AddrPort] // this node's address that the peer observed last; nil: none reported
 
-	carriage carriage // of packets that are relayed
-
-	unheard atomic.Bool  // the relay at the other end sent nothing during the latest check
-	checked atomic.Int64 // when checkRelays last pinged, as a duration since began; 0: never
+	reading sync.Once // of datagrams
 
 	silence swarm.Silence // consulted when requests go unanswered
 
@@ -213,7 +210,7 @@ func (l *link) sendHello() error {
 	n := l.node
 	l.said = n.mode()
 	h := wire.Hello{Mode: l.said, Agent: n.config.Agent, Clock: time.Now(), Observed: l.at}
-	if h.Mode == wire.ModeServer || len(n.heldRelays()) > 0 {
+	if h.Mode == wire.ModeServer || len(n.relays.Relays()) > 0 {
 		h.Record = n.ownRecord()
 	}
 	return l.rpc.Send(wire.Frame{Body: h})

@@ -150,3 +150,14 @@ func (n *Node) keepVotes(ctx context.Context, now time.Time) {
 		}
 	}
 }
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}

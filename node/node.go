@@ -19,7 +19,8 @@ import (
 	"github.com/kadquic/kadquic/internal/portmap"
 	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/internal/reach"
-	"github.com/kadquic/kadquic/internal/relay"
+	"github.com/kadquic/kadquic/internal/relay/client"
+	"github.com/kadquic/kadquic/internal/relay/service"
 	"github.com/kadquic/kadquic/internal/replica"
 	"github.com/kadquic/kadquic/internal/responder"
 	"github.com/kadquic/kadquic/internal/search"
@@ -74,7 +75,6 @@ type Node struct {
 	genuine    swarm.VerifyCache // of peer records
 	families   families
 	sessions   *traversal.Sessions // with peers that are called through relays
-	relayDials relayDials
 	auto       autoMode
 	reachProbe *reachProbe
 	backs      *backs
@@ -83,9 +83,8 @@ type Node struct {
 	// onMachine: they are real. Both are set before the node runs.
 	fresh     func(local netip.Addr) (net.PacketConn, error)
 	onMachine bool
-	relays    relays        // by which others reach us, or we them
-	relay     *relay.Server // what we do for others
-	passing   chan struct{} // one for each call that is passed on
+	relays    *client.Client   // the node's own use of relays
+	relay     *service.Service // what the node does for others as a relay
 
 	publications *publish.Publications
 	renewer      *publish.Renewer
@@ -160,9 +159,8 @@ func New(config Config) (*Node, error) {
 		Prefer:   func(a, b wire.Addr) int { return n.self.Rank(ipOf(a), ipOf(b)) },
 	})
 	n.reachProbe, n.backs = newReachProbe(), newBacks()
-	n.relays = newRelays()
-	n.relay = relay.NewServer(relay.Limits{})
-	n.passing, n.publishing = make(chan struct{}, maxPassing), make(chan struct{}, 1)
+	n.relays, n.relay = n.newRelayClient(), n.newRelayService()
+	n.publishing = make(chan struct{}, 1)
 	n.values = store.NewMemory(n.key, c.storeLimits())
 	n.routes = newRoutes(n.key, c.K, func(c contact) { n.replica.Joined(c) })
 	n.lookups = n.newLookups()

@@ -60,14 +60,14 @@ func TestManyPairsOnOneRelay(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		t.Logf("all %d pairs are connected after %v, by %d calls", pairs, slowest, relay.relayStats().Calls)
+		t.Logf("all %d pairs are connected after %v, by %d calls", pairs, slowest, relay.Stats().Relay.Calls)
 		if slowest > 30*time.Second {
 			t.Errorf("connected after %v", slowest)
 		}
 		rate := func(over time.Duration) float64 {
-			was := relay.relayStats()
+			was := relay.Stats().Relay
 			time.Sleep(over)
-			is := relay.relayStats()
+			is := relay.Stats().Relay
 			return float64(is.Calls+is.Refused-was.Calls-was.Refused) / over.Seconds()
 		}
 		const most = pairs / 20.0 // calls a second

@@ -44,7 +44,7 @@ func (n *Node) ownRecord() *wire.Signed {
 		return o.record
 	}
 	o.checked = now
-	addrs, by := n.self.Addrs(now), n.heldRelays()
+	addrs, by := n.self.Addrs(now), n.relays.Relays()
 	if o.record != nil && o.record.Record.Expiry.Sub(now) > wire.MaxTTL/2 && slices.Equal(addrs, o.addrs) && slices.Equal(by, o.by) {
 		return o.record
 	}

@@ -19,7 +19,7 @@ func TestARelayThatMakesUpCalls(t *testing.T) {
 	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob := s.add(Config{Mode: ModeClient}), s.relayed()
 		var relays []*Node // of Bob
-		for _, id := range bob.heldRelays() {
+		for _, id := range bob.relays.Relays() {
 			for _, n := range s.nodes {
 				if n.ID() == id {
 					relays = append(relays, n)

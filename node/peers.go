@@ -83,7 +83,7 @@ func (n *Node) lookUpPeer(ctx context.Context, id wire.PeerID, quorum int, conne
 			}
 			found := n.learnRecord(nodes.Record, id)
 			if found { // a call needs to know where the relays are
-				for _, relay := range n.relaysOf(id) {
+				for _, relay := range n.relays.RelaysOf(id) {
 					out.ApplyReferrals(relay)
 				}
 			}
@@ -150,7 +150,7 @@ func (n *Node) knowsWhere(id wire.PeerID) bool {
 	if _, ok := n.pool.Lookup(publicKey(id)); ok {
 		return true
 	}
-	return len(n.peers.AppendAddrs(nil, id, time.Now())) > 0 || len(n.relaysOf(id)) > 0
+	return len(n.peers.AppendAddrs(nil, id, time.Now())) > 0 || len(n.relays.RelaysOf(id)) > 0
 }
 
 // Connect connects to a peer at an address, which must end in its /p2p/ID, and

@@ -82,7 +82,7 @@ func TestDialByIDDoesNotWaitForTheDead(t *testing.T) {
 		"its relays do not know it any more": {client: true, knows: func(t *testing.T, s *testNetwork, alice, bob *Node) {
 			tell(alice, bob.ID(), peerstore.SourceRecord)
 			held := map[wire.PeerID]bool{}
-			for _, id := range bob.heldRelays() {
+			for _, id := range bob.relays.Relays() {
 				held[id] = true
 			}
 			var others []wire.PeerID

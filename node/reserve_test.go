@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -13,11 +12,14 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kadquic/kadquic/internal/relay/client"
 	"github.com/kadquic/kadquic/internal/simnet"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
+
+const wantRelays = client.Wanted
 
 // relayed starts a client that listens for a protocol, and waits until it has its
 // places.
@@ -43,10 +45,10 @@ func (s *testNetwork) namesRelays(finder, n *Node) {
 		s.t.Fatalf("found %+v, %v", p, err)
 	}
 	info, err := p.Record.Record.PeerInfo()
-	if err != nil || !slices.Equal(info.Relays, n.heldRelays()) {
-		s.t.Errorf("the record names %v, %v; the peer has %v", info.Relays, err, n.heldRelays())
+	if err != nil || !slices.Equal(info.Relays, n.relays.Relays()) {
+		s.t.Errorf("the record names %v, %v; the peer has %v", info.Relays, err, n.relays.Relays())
 	}
-	if by := finder.relaysOf(n.ID()); !slices.Equal(by, info.Relays) {
+	if by := finder.relays.RelaysOf(n.ID()); !slices.Equal(by, info.Relays) {
 		s.t.Errorf("relaysOf: %v, want %v", by, info.Relays)
 	}
 }
@@ -95,7 +97,7 @@ func TestRelaysAreReplaced(t *testing.T) {
 		replaced := func(what string, i int, within time.Duration) {
 			t.Helper()
 			time.Sleep(within)
-			held := bob.heldRelays()
+			held := bob.relays.Relays()
 			if len(held) != wantRelays || slices.Contains(held, s.nodes[i].ID()) {
 				t.Fatalf("%s, and %v later the relays are %v", what, within, held)
 			}
@@ -104,7 +106,7 @@ func TestRelaysAreReplaced(t *testing.T) {
 		}
 		pick := func() int {
 			for i, n := range s.nodes[:10] {
-				if i > 0 && slices.Contains(bob.heldRelays(), n.ID()) {
+				if i > 0 && slices.Contains(bob.relays.Relays(), n.ID()) {
 					return i
 				}
 			}
@@ -161,33 +163,33 @@ func TestPlacesOutliveASilence(t *testing.T) {
 // releases them.
 func TestNodesThatMakeReservations(t *testing.T) {
 	inSwarm(t, 5, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
-		client := s.add(Config{Mode: ModeClient})
+		asker := s.add(Config{Mode: ModeClient})
 		s.add(Config{Mode: ModeServer})
 		time.Sleep(time.Minute)
 		for i, n := range s.nodes {
-			if len(n.Relays()) > 0 || n.wantsRelays() {
+			if len(n.Relays()) > 0 || n.relays.Host.WantsRelays() {
 				t.Errorf("node %d has relays: %+v", i, n.Relays())
 			}
 		}
-		ln, err := client.Listen("/test")
+		ln, err := asker.Listen("/test")
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		if len(client.Relays()) != wantRelays {
-			t.Errorf("%d relays", len(client.Relays()))
+		if len(asker.Relays()) != wantRelays {
+			t.Errorf("%d relays", len(asker.Relays()))
 		}
 		ln.Close()
 		time.Sleep(time.Minute)
-		if len(client.Relays()) != 0 || client.published == [64]byte{} {
-			t.Errorf("relays that nobody wants: %+v", client.Relays())
+		if len(asker.Relays()) != 0 || asker.published == [64]byte{} {
+			t.Errorf("relays that nobody wants: %+v", asker.Relays())
 		}
 		for i, n := range s.nodes[:5] {
 			if st := n.Stats().Relay; st.Reservations != 0 {
 				t.Errorf("node %d: %+v", i, st)
 			}
 		}
-		p, err := s.nodes[1].FindPeer(within(t, time.Minute), client.ID())
+		p, err := s.nodes[1].FindPeer(within(t, time.Minute), asker.ID())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,8 +217,8 @@ func TestRelaysOfOneNetwork(t *testing.T) {
 		}
 		for range 5 {
 			time.Sleep(3 * time.Minute)
-			if got := len(n.Relays()); got != needRelays {
-				t.Errorf("%d relays, want %d", got, needRelays)
+			if got := len(n.Relays()); got != client.Needed {
+				t.Errorf("%d relays, want %d", got, client.Needed)
 			}
 		}
 	})
@@ -226,26 +228,26 @@ func TestRelaysOfOneNetwork(t *testing.T) {
 // and also returns the relay.
 func (s *testNetwork) through(alice, bob *Node) (*quic.Conn, *Node) {
 	s.t.Helper()
-	i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n != alice && slices.Contains(bob.heldRelays(), n.ID()) })
+	i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n != alice && slices.Contains(bob.relays.Relays(), n.ID()) })
 	r := s.nodes[i]
 	if _, err := alice.AddAddr(wire.Circuit{Addr: wire.AddrFrom(host(i)), Relay: r.ID(), Peer: bob.ID()}.Multiaddr()); err != nil {
 		s.t.Fatal(err)
 	}
-	if by := alice.relaysOf(bob.ID()); !slices.Contains(by, r.ID()) {
+	if by := alice.relays.RelaysOf(bob.ID()); !slices.Contains(by, r.ID()) {
 		s.t.Errorf("relays of Bob: %v", by)
 	}
-	alice.callBy(within(s.t, time.Minute), r.ID(), bob.ID(), []byte("x"), 100) // opens the way, whatever Bob makes of it
+	alice.relays.Call(within(s.t, time.Minute), r.ID(), bob.ID(), []byte("x"), 100) // opens the way, whatever Bob makes of it
 	la, err := alice.link(within(s.t, time.Minute), r.ID())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	lb, err := bob.link(within(s.t, time.Minute), r.ID())
-	if err != nil || !bob.holdsReservation(lb) || alice.holdsReservation(la) {
+	if err != nil || !bob.relays.HasReservation(lb.id) || alice.relays.HasReservation(la.id) {
 		s.t.Fatalf("Bob's place: %v", err)
 	}
-	alice.useRelay(bob.ID(), la)
-	bob.useRelay(alice.ID(), lb)
-	if by, ok := bob.relayOf(alice.ID()); !ok || by != r.ID() {
+	alice.relays.SetRoute(bob.ID(), relayLink{la})
+	bob.relays.SetRoute(alice.ID(), relayLink{lb})
+	if by, ok := bob.relays.Route(alice.ID()); !ok || by != r.ID() {
 		s.t.Errorf("Bob reaches Alice by %v, %v", by, ok)
 	}
 	tr := alice.transports[0]
@@ -286,7 +288,7 @@ func TestConnectionThroughARelay(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		// Fuel is passed on as anything else is.
-		alice.sendFuel(bob.ID(), 1000)
+		alice.relays.SendCredit(bob.ID(), 1000)
 		time.Sleep(100 * time.Millisecond)
 		if now := r.Stats().Relay; now.Bytes-st.Bytes < 1000 {
 			t.Errorf("fuel: %d bytes passed", now.Bytes-st.Bytes)
@@ -301,13 +303,13 @@ func TestAFailedCallLeavesTheRoute(t *testing.T) {
 		alice, bob := s.nodes[0], s.relayed()
 		_, r := s.through(alice, bob)
 		for _, other := range s.nodes[1:6] {
-			if slices.Contains(bob.heldRelays(), other.ID()) {
+			if slices.Contains(bob.relays.Relays(), other.ID()) {
 				continue
 			}
-			if _, _, err := alice.callBy(within(t, time.Minute), other.ID(), bob.ID(), []byte("x"), 0); !errors.Is(err, wire.CodeUnreachable) {
+			if _, err := alice.relays.Call(within(t, time.Minute), other.ID(), bob.ID(), []byte("x"), 0); !errors.Is(err, wire.CodeUnreachable) {
 				t.Errorf("a call by one who does not relay to Bob: %v", err)
 			}
-			if by, ok := alice.relayOf(bob.ID()); !ok || by != r.ID() {
+			if by, ok := alice.relays.Route(bob.ID()); !ok || by != r.ID() {
 				t.Errorf("packets go by %v, %v, want %v", by, ok, r.ID())
 			}
 		}
@@ -317,12 +319,12 @@ func TestAFailedCallLeavesTheRoute(t *testing.T) {
 		}
 		busy := 0
 		for range 100 { // more than Bob, or the relay, answers
-			alice.useRelay(bob.ID(), la)
-			if _, _, err := alice.callBy(within(t, time.Minute), r.ID(), bob.ID(), []byte("x"), 0); !errors.Is(err, ErrBusy) {
+			alice.relays.SetRoute(bob.ID(), relayLink{la})
+			if _, err := alice.relays.Call(within(t, time.Minute), r.ID(), bob.ID(), []byte("x"), 0); !errors.Is(err, ErrBusy) {
 				continue
 			}
 			busy++
-			if by, ok := alice.relayOf(bob.ID()); !ok || by != r.ID() {
+			if by, ok := alice.relays.Route(bob.ID()); !ok || by != r.ID() {
 				t.Fatalf("after too many calls packets go by %v, %v", by, ok)
 			}
 		}
@@ -344,16 +346,8 @@ func TestCircuitAddresses(t *testing.T) {
 	if id, err := n.AddAddr(circuit.Multiaddr()); err != nil || id != peer {
 		t.Fatal(id, err)
 	}
-	if by := n.relaysOf(peer); !slices.Equal(by, []wire.PeerID{r}) || !n.knowsWhere(r) {
+	if by := n.relays.RelaysOf(peer); !slices.Equal(by, []wire.PeerID{r}) || !n.knowsWhere(r) {
 		t.Errorf("relays %v", by)
-	}
-	for range 2 * maxLearned { // memory is bounded, and so are the relays of one peer
-		circuit.Peer = wire.PeerID(routing.KeyOf(circuit.Peer[:]))
-		n.AddAddr(circuit.Multiaddr())
-		n.AddAddr(wire.Circuit{Relay: circuit.Peer, Peer: peer}.Multiaddr())
-	}
-	if len(n.relays.learned) > maxLearned || len(n.relaysOf(peer)) > wire.MaxRelays {
-		t.Errorf("%d peers learned, %d relays of one", len(n.relays.learned), len(n.relaysOf(peer)))
 	}
 	for _, bad := range []ma.Multiaddr{
 		wire.Circuit{Relay: r, Peer: r}.Multiaddr(),
@@ -404,42 +398,6 @@ func TestBulkThroughARelay(t *testing.T) {
 		if speed < r.relay.Rate()*3/4 || speed > r.relay.Rate()*9/8 {
 			t.Errorf("%d bytes a second", speed)
 		}
-	})
-}
-
-// A route ends two minutes after it was of use, and there are never many.
-func TestRoutesEnd(t *testing.T) {
-	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
-		n := s.nodes[0]
-		routes := func() int {
-			n.relays.mu.Lock()
-			defer n.relays.mu.Unlock()
-			return len(n.relays.routes)
-		}
-		l, err := n.link(within(t, time.Minute), s.nodes[1].ID())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range 3 * maxRelayRoutes {
-			n.useRelay(wire.PeerID(routing.KeyOf([]byte{byte(i >> 8), byte(i)})), l)
-			time.Sleep(time.Millisecond)
-		}
-		if got := routes(); got != maxRelayRoutes {
-			t.Errorf("%d routes", got)
-		}
-		last := wire.PeerID(routing.KeyOf([]byte{byte((3*maxRelayRoutes - 1) >> 8), 255}))
-		if _, ok := n.relayOf(last); !ok {
-			t.Error("the latest route is gone")
-		}
-		n.relayedTo(publicKey(last), bytes.Repeat([]byte("x"), 1200))
-		time.Sleep(routeLife + 10*time.Second)
-		if got := routes(); got != 0 {
-			t.Errorf("%d routes are left", got)
-		}
-		if _, ok := n.relayOf(last); ok {
-			t.Error("a route outlives its time")
-		}
-		n.relayedTo(publicKey(last), []byte("to nobody"))
 	})
 }
 

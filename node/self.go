@@ -90,8 +90,8 @@ func (n *Node) judged(changes []reach.Change, now time.Time) {
 	}
 	n.reachProbe.tell()
 	n.decideMode(now)
-	if len(n.Relays()) == 0 && n.wantsRelays() {
-		n.relays.poke()
+	if len(n.relays.Relays()) == 0 && n.relays.Host.WantsRelays() {
+		n.relays.Wake()
 	}
 }
 

@@ -48,9 +48,12 @@ func (l *link) serve(f wire.Frame, invalid *wire.InvalidError) error {
 	case wire.DialBack:
 		return l.serveDialBack(f.ID, m, now)
 	case wire.Reserve:
-		return l.serveReserve(f.ID, m, now)
+		return n.relay.HandleReserve(relayLink{l}, f.ID, m, now)
 	case wire.Call:
-		return l.serveCall(f.ID, m, now)
+		if m.Passed {
+			return n.relays.HandleCall(relayLink{l}, f.ID, m, now)
+		}
+		return n.relay.HandleCall(relayLink{l}, f.ID, m, now)
 	default:
 		return l.Refuse(f.ID, wire.CodeUnimplemented, "")
 	}

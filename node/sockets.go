@@ -59,7 +59,7 @@ func (n *Node) listen() error {
 			Conn:  socket,
 			MaxIn: n.config.MaxConnections,
 			Admit: admit,
-			Relay: n.relayedTo,
+			Relay: func(key quic.PublicKey, packet []byte) { n.relays.Send(wire.PeerID(key), packet) },
 			Probe: func(via *quic.Port, from netip.AddrPort, b []byte) {
 				if n.running() == nil { // and all sockets are open
 					n.sessions.Probe(n.transports[i], via, from, b)

@@ -96,7 +96,7 @@ func (n *Node) Stats() Stats {
 		DialledBack: n.counters.knocks.Load(),
 		Sent:        n.counters.sent.snapshot(),
 		Served:      n.served.snapshot(),
-		Relay:       n.relayStats(),
+		Relay:       relayStats(n.relay.Stats()),
 	}
 	if n.disk != nil {
 		r := n.disk.Report()

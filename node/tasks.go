@@ -33,7 +33,7 @@ func (n *Node) tasks() []task {
 		{"hand over", n.replica.HandOver},
 		{"renew", n.renewer.Run},
 		{"retract", every(time.Minute, n.renewer.RetractDue)},
-		{"reserve", n.reserve},
+		{"reserve", n.relays.Run},
 		{"relay", every(5*time.Second, n.tendRelays)},
 		{"store", n.responder.WriteStores},
 	}
@@ -120,8 +120,8 @@ func (n *Node) announceAddrs(context.Context) {
 // tendRelays looks after what is relayed, to us, by us and for us.
 func (n *Node) tendRelays(context.Context) {
 	now := time.Now()
-	n.tendRelay(now)
-	n.tendRoutes(now)
+	n.relay.Tend(now)
+	n.relays.Tend(now)
 }
 
 // publishSelf stores the node's signed peer record at the nodes nearest to its key whenever it is
@@ -129,7 +129,7 @@ func (n *Node) tendRelays(context.Context) {
 // when it is signed again. A client's record is useful if it names relays, or replaces one
 // that did.
 func (n *Node) publishSelf(ctx context.Context) {
-	if n.mode() != wire.ModeServer && len(n.heldRelays()) == 0 && n.published == [64]byte{} {
+	if n.mode() != wire.ModeServer && len(n.relays.Relays()) == 0 && n.published == [64]byte{} {
 		return
 	}
 	r := n.ownRecord()
@@ -146,6 +146,18 @@ func (n *Node) publishSelf(ctx context.Context) {
 	n.published = r.Signature
 	if n.mode() != wire.ModeServer {
 		n.sayRecord()
+	}
+}
+
+// sayRecord sends the node's record to its connected peers, as a server does at the start of a
+// connection, because they may have an older record.
+func (n *Node) sayRecord() {
+	for _, l := range n.links.all() {
+		if l.IsUp() {
+			l.saying.Lock()
+			l.sendHello() // an error ends the link, which its reader sees
+			l.saying.Unlock()
+		}
 	}
 }
 

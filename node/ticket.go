@@ -139,14 +139,14 @@ func (n *Node) ticketLacks(now time.Time) bool {
 		return false
 	}
 	_, elsewhere, reached := n.self.Seen(now)
-	if !n.wantsRelays() && (reached || elsewhere == 0) {
+	if !n.relays.Host.WantsRelays() && (reached || elsewhere == 0) {
 		return n.maySoonKnowReach(now)
 	}
 	relays := n.Relays()
 	if len(relays) == 0 {
 		return true
 	}
-	return n.relays.looking.Load() && !n.areEnough(relays)
+	return n.relays.IsSearching() && !n.areEnough(relays)
 }
 
 // maySoonKnowReach reports whether peers are being asked for the first time whether
@@ -221,7 +221,7 @@ func relayNetwork(r RelayInfo) netip.Prefix { return reach.NetworkOf(ipOf(r.Addr
 // strangers reach the node, otherwise how many of its relays are still valid, and with how many
 // address families.
 func (n *Node) ticketWorth(t Ticket) int {
-	held := n.heldRelays()
+	held := n.relays.Relays()
 	var relays []wire.PeerID
 	families := make(map[bool]bool)
 	direct := false
@@ -240,7 +240,7 @@ func (n *Node) ticketWorth(t Ticket) int {
 	}
 	const reachable = 100
 	switch {
-	case direct && (!n.wantsRelays() || n.self.Sum(time.Now()).Yes):
+	case direct && (!n.relays.Host.WantsRelays() || n.self.Sum(time.Now()).Yes):
 		return reachable
 	case len(relays) > 0:
 		return 10*len(relays) + len(families)

@@ -2,10 +2,9 @@ package node
 
 import (
 	"context"
-	"errors"
-	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/relay/client"
 	"github.com/kadquic/kadquic/internal/traversal"
 	"github.com/kadquic/kadquic/quic"
 	"github.com/kadquic/kadquic/wire"
@@ -16,7 +15,7 @@ func (n *Node) newSessions() *traversal.Sessions {
 	return traversal.New(traversal.Config{
 		Key:        n.config.Key,
 		Host:       sessionHost{n},
-		Relays:     relayClient{n},
+		Relays:     sessionRelays{n.relays},
 		Background: n.background,
 		Pool:       n.pool,
 		Self:       n.self,
@@ -35,7 +34,7 @@ func (n *Node) reachForStream(ctx context.Context, id wire.PeerID) (*link, error
 	if err != nil || l.conn.Virtual() || l.addr.Addr().IsLoopback() {
 		return l, err
 	}
-	if !n.sessions.Upgrade(ctx, id, n.wanted.Since(id, time.Now()), n.relaysOf(id)) {
+	if !n.sessions.Upgrade(ctx, id, n.wanted.Since(id, time.Now()), n.relays.RelaysOf(id)) {
 		return l, nil
 	}
 	return n.linkTo(ctx, id, forStream)
@@ -87,23 +86,18 @@ func (h sessionHost) PathEvent(e traversal.PathEvent) {
 	}
 }
 
-// relayClient is the node's use of relays as its sessions see it.
-type relayClient struct{ n *Node }
+// sessionRelays is the relay client as the sessions see it.
+type sessionRelays struct{ *client.Client }
 
-func (c relayClient) Connect(ctx context.Context, relay wire.PeerID) (traversal.Relay, error) {
-	l, err := c.n.relayLink(ctx, relay)
+func (c sessionRelays) Connect(ctx context.Context, relay wire.PeerID) (traversal.Relay, error) {
+	l, err := c.Client.Connect(ctx, relay)
 	if err != nil {
 		return nil, err
 	}
-	return l, nil
+	return l.(relayLink).link, nil
 }
 
-func (c relayClient) Call(ctx context.Context, relay, peer wire.PeerID, offer []byte, padding int) (wire.Called, error) {
-	called, _, err := c.n.callBy(ctx, relay, peer, offer, padding)
-	return called, err
-}
-
-func (c relayClient) Recover(r traversal.Relay, err error) bool {
+func (c sessionRelays) Recover(r traversal.Relay, err error) bool {
 	if !isRetryable(err) {
 		return false
 	}
@@ -111,61 +105,14 @@ func (c relayClient) Recover(r traversal.Relay, err error) bool {
 	return true
 }
 
-func (c relayClient) RelaysOf(peer wire.PeerID) []wire.PeerID      { return c.n.relaysOf(peer) }
-func (c relayClient) Route(peer wire.PeerID) (wire.PeerID, bool)   { return c.n.relayOf(peer) }
-func (c relayClient) SetRoute(peer wire.PeerID, r traversal.Relay) { c.n.useRelay(peer, r.(*link)) }
-func (c relayClient) SendCredit(peer wire.PeerID, size int)        { c.n.sendFuel(peer, size) }
-func (c relayClient) CheckRelays(peer wire.PeerID)                 { c.n.checkRelays(peer) }
-func (c relayClient) CheckRelay(r traversal.Relay) error           { return c.n.checkLink(r.(*link)) }
-func (c relayClient) ConfirmRoute(peer wire.PeerID, r traversal.Relay) {
-	c.n.provenRelay(peer, r.(*link))
+func (c sessionRelays) SetRoute(peer wire.PeerID, r traversal.Relay) {
+	c.Client.SetRoute(peer, relayLink{r.(*link)})
 }
 
-const (
-	relayEvery  = time.Second // how often to ping a relay that carries a conversation
-	relayAnswer = time.Second // the longest wait for its answer
-)
-
-var errVirtualRelay = errors.New("a peer that is itself reached through a relay cannot relay")
-
-// relayLink returns the link to a relay, dialled at its own addresses.
-func (n *Node) relayLink(ctx context.Context, relay wire.PeerID) (*link, error) {
-	n.relayDials.add(relay, 1)
-	defer n.relayDials.add(relay, -1)
-	l, err := n.reach(ctx, relay)
-	if err == nil && l.conn.Virtual() {
-		err = errVirtualRelay
-	}
-	return l, err
+func (c sessionRelays) ConfirmRoute(peer wire.PeerID, r traversal.Relay) {
+	c.Client.ConfirmRoute(peer, relayLink{r.(*link)})
 }
 
-func (n *Node) rttTo(l *link) time.Duration {
-	if rtt := l.conn.Stats().SmoothedRTT; rtt > 0 {
-		return min(rtt, time.Second)
-	}
-	return 100 * time.Millisecond
-}
-
-// relayDials counts the dials of peers that should relay, which must not be called through a relay
-// themselves. The zero value is empty; goroutines may share it.
-type relayDials struct {
-	mu sync.Mutex
-	of map[wire.PeerID]int
-}
-
-func (d *relayDials) add(id wire.PeerID, k int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.of == nil {
-		d.of = make(map[wire.PeerID]int)
-	}
-	if d.of[id] += k; d.of[id] <= 0 {
-		delete(d.of, id)
-	}
-}
-
-func (d *relayDials) has(id wire.PeerID) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.of[id] > 0
+func (c sessionRelays) CheckRelay(r traversal.Relay) error {
+	return c.Client.CheckRelay(relayLink{r.(*link)})
 }

@@ -30,7 +30,7 @@ func TestAPlaceMovesToANewLink(t *testing.T) {
 		if err != nil || l.conn != c {
 			t.Fatalf("the new link is not the one in use: %v", err)
 		}
-		if _, _, err := bob.callOnce(t.Context(), relay, s.nodes[0].ID(), []byte("x"), 0); err == nil { // the relay uses the new link now
+		if _, err := bob.relays.Call(t.Context(), relay, s.nodes[0].ID(), []byte("x"), 0); err == nil { // the relay uses the new link now
 			t.Fatal("a call to who has no place is answered")
 		}
 		call := func(when string) {
