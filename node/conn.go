@@ -94,5 +94,5 @@ func (n *Node) connEvent(l *link, closed bool, err error) {
 }
 
 // Done returns a channel that is closed when the node has closed: by [Node.Close], which may
-// still be waiting for what it ends.
+// still be waiting for goroutines that it ends.
 func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }
