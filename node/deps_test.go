@@ -50,7 +50,8 @@ const house = `
 	peerstore         routing wire
 	internal/peerref  routing wire
 	internal/lookup   routing wire internal/peerref
-	internal/store    routing wire go.etcd.io/bbolt golang.org/x/sys
+	internal/netgroup
+	internal/store    routing wire internal/netgroup go.etcd.io/bbolt golang.org/x/sys
 	internal/join     routing wire internal/background internal/lookup
 	internal/responder routing wire internal/peerref internal/store
 	internal/replica  routing wire internal/background internal/lookup internal/peerref internal/store golang.org/x/time

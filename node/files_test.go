@@ -24,6 +24,7 @@ import (
 // no cycle, and stays.
 var oneWay = []string{
 	"internal/background", "internal/console", "internal/filelock", "internal/join", "internal/lan", "internal/lookup",
+	"internal/netgroup",
 	"internal/peerkey", "internal/peerref", "internal/portmap", "internal/publish", "internal/punch",
 	"internal/reach", "internal/relay/client", "internal/relay/service", "internal/replica", "internal/responder", "internal/search", "internal/swarm", "internal/transfer", "nodetest",
 }

@@ -66,7 +66,7 @@ func addr6IP() netip.Addr {
 
 func TestMappingNames(t *testing.T) {
 	for m, want := range map[Mapping]string{MappingUnknown: "unknown", MappingNone: "none", MappingIndependent: "endpoint-independent",
-		MappingSequential: "sequential", MappingRandom: "random", 200: "unknown"} {
+		MappingSequential: "endpoint-dependent, sequential", MappingRandom: "endpoint-dependent, random", 200: "unknown"} {
 		if m.String() != want {
 			t.Errorf("%d is %q, want %q", m, m, want)
 		}

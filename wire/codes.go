@@ -21,7 +21,7 @@ const (
 	CodeAhead   Code = 7  // it expires more than MaxTTL + MaxSkew ahead
 	CodeStale   Code = 8  // the holder has, or had, a newer one
 	CodeFull    Code = 9  // a quota of the holder is used up
-	CodeTooFar  Code = 10 // the holder is nearly full, or no more than a cache for a key so far from its own
+	CodeTooFar  Code = 10 // the holder keeps a cached copy at most: its own key is too far from the record's
 
 	CodeConflict Code = 11 // the holder has another version than the sender expects
 	CodeReadOnly Code = 12 // the holder cannot write to its disk at present

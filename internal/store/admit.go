@@ -24,7 +24,10 @@ func (x *index) admit(e, old *entry, t int64) wire.Code {
 			for _, g := range gone { // they free too little: keep all
 				x.insert(g)
 			}
-			return wire.CodeTooFar
+			if e.cached {
+				return wire.CodeTooFar
+			}
+			return wire.CodeFull
 		}
 		g := x.order[0]
 		x.remove(g)
@@ -47,19 +50,17 @@ func (x *index) admit(e, old *entry, t int64) wire.Code {
 // fits reports whether the quotas of e's source and of its key allow it, and which
 // entries under its key give way to it.
 func (x *index) fits(e, old *entry) (displaced []*entry, ok bool) {
-	if !e.from.fits(e, x.limits) {
+	if !e.from.fits(e, x.limits) || x.use.overShare(e, x.limits) {
 		return nil, false
 	}
 	return x.fitsKey(e, old)
 }
 
-// givesWay reports whether o, which is held, gives way to e when the store is full. An
-// acknowledged open record never does to another under its own key.
+// givesWay reports whether o, which is held, gives way to e when the store is full. Only cached
+// copies and remembered sequence numbers do. Another record has been acknowledged: it leaves
+// when it ends, or when its publisher replaces it.
 func (x *index) givesWay(o, e *entry) bool {
-	if o.slot == e.slot && o.slot.kind == wire.KindOpen && !o.cached {
-		return false
-	}
-	return x.before(o, e)
+	return (o.cached || o.tomb) && x.before(o, e)
 }
 
 // full reports whether the entries do not fit beside all that is held.

@@ -14,9 +14,10 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/kadquic/kadquic/wire"
 	"testing"
 	"time"
+
+	"github.com/kadquic/kadquic/wire"
 )
 
 // mustOpen opens the store of the node at the zero key.

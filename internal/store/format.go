@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"net/netip"
 
+	"github.com/kadquic/kadquic/internal/netgroup"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -149,11 +150,11 @@ func parseSource(b []byte) (p netip.Prefix, ok bool) {
 	case 0:
 		return p, true
 	case 4:
-		return networkOf(netip.AddrFrom4([4]byte(b[1:5]))), true
+		return netgroup.Of(netip.AddrFrom4([4]byte(b[1:5]))), true
 	case 6:
 		var a [16]byte
 		copy(a[:], b[1:9])
-		return networkOf(netip.AddrFrom16(a)), true
+		return netgroup.Of(netip.AddrFrom16(a)), true
 	}
 	return p, false
 }

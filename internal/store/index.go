@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"container/heap"
+	"net/netip"
 	"time"
 
 	"github.com/kadquic/kadquic/routing"
@@ -12,9 +13,9 @@ import (
 // An index is the policy of a store: which records it holds, for how long, and which ones
 // give way. It does no I/O, and has no lock and no clock.
 //
-// When it is full, records far from the node's own key give way to nearer ones, or are
-// refused: the farther a key, the more other nodes hold it. Remembered sequence numbers and
-// cached copies give way first.
+// When it is full, cached copies and remembered sequence numbers give way, those far from the
+// node's own key first. No other record does, because it was acknowledged: a new one is refused.
+// Shares by network keep room for honest publishers (Limits.ShareBytes).
 type index struct {
 	self   routing.Key
 	limits Limits
@@ -36,7 +37,7 @@ type index struct {
 func newIndex(self routing.Key, l Limits) *index {
 	x := &index{
 		self: self, limits: l.withDefaults(),
-		slots: make(map[slot]*entry), use: usage{by: make(map[account]*tally)},
+		slots: make(map[slot]*entry), use: usage{by: make(map[account]*tally), wider: make(map[netip.Prefix]int64)},
 	}
 	x.heap = farthest{x}
 	return x
@@ -97,9 +98,22 @@ func (x *index) put(now time.Time, it *Item) wire.Code {
 	e.from = x.use.tally(a)
 	e.from.share = 0
 	if it.Neighbours > 0 {
-		e.from.share = min(x.limits.Bytes/int64(it.Neighbours), x.limits.Bytes-x.limits.Bytes/4)
+		e.from.share = x.neighbourShare(it.Neighbours)
 	}
 	return x.replace(old, e, t)
+}
+
+// fewNeighbours is in how small a network each neighbour may use its part of the store: the
+// records of this node can come from any of them. In a larger one neighbours are strangers.
+const fewNeighbours = 8
+
+// neighbourShare returns how many bytes one of so many neighbours may use; 0: no more than others.
+// A single one may use three quarters, which leaves room for the node's user and later peers.
+func (x *index) neighbourShare(neighbours int) int64 {
+	if neighbours > fewNeighbours {
+		return 0
+	}
+	return min(x.limits.Bytes/int64(neighbours), x.limits.Bytes-x.limits.Bytes/4)
 }
 
 // replace inserts e in place of old, which may be nil, if the quotas allow.

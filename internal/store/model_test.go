@@ -193,8 +193,11 @@ func (m *model) put(now time.Time, it Item) wire.Code {
 	})
 	var gone []*modelEntry
 	for !m.fits(order) {
-		if order[0] == e || sameSlot(order[0].r, e.r) && e.r.Record.Kind == wire.KindOpen && !order[0].dead && !order[0].cached {
-			return wire.CodeTooFar
+		if order[0] == e || !order[0].dead && !order[0].cached { // an acknowledged record never gives way
+			if e.cached {
+				return wire.CodeTooFar
+			}
+			return wire.CodeFull
 		}
 		gone = append(gone, order[0])
 		order = order[1:]

@@ -2,7 +2,9 @@ package store
 
 import (
 	"net/netip"
+	"slices"
 
+	"github.com/kadquic/kadquic/internal/netgroup"
 	"github.com/kadquic/kadquic/wire"
 )
 
@@ -15,6 +17,11 @@ type Limits struct {
 	// SourceBytes bounds what one source may have put here, a source being an
 	// IPv4 /24, or an address of a private network, or an IPv6 /64. If zero, 4 MiB.
 	SourceBytes int64
+	// ShareBytes bounds what one network may have put here once a quarter of Bytes is used. A
+	// network is an IPv4 /24 or /16, or an IPv6 /64, /56, /48 or /32. Sixteen networks can
+	// therefore take half of the store at most, however they divide it: the rest is kept for
+	// networks below their share. If zero, 1/64 of Bytes.
+	ShareBytes int64
 	// NeighbourBytes does so for one that is in our complete subtree.
 	// If zero, a quarter of Bytes.
 	NeighbourBytes int64
@@ -34,6 +41,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Bytes, 64<<20)
 	def(&l.SourceBytes, 4<<20)
 	def(&l.NeighbourBytes, l.Bytes/4)
+	def(&l.ShareBytes, l.Bytes/64)
 	def(&l.KeyBytes, 2<<20)
 	if l.Records <= 0 {
 		l.Records = 100_000
@@ -65,21 +73,7 @@ func accountOf(a netip.Addr) account {
 	if !a.IsValid() || a.IsLoopback() {
 		return account{}
 	}
-	return account{source: networkOf(a)}
-}
-
-// networkOf returns the source of an address. In a private IPv4 network every address is a
-// separate source, because all machines of a house may be in one /24.
-func networkOf(a netip.Addr) netip.Prefix {
-	bits := 24
-	switch {
-	case a.Is6():
-		bits = 64
-	case a.IsPrivate():
-		bits = 32
-	}
-	p, _ := a.Prefix(bits) // fails for an invalid length only
-	return p
+	return account{source: netgroup.Of(a)}
 }
 
 // A tally counts the records of one account. It is in usage.by while it counts any bytes.
@@ -101,11 +95,40 @@ func (a *tally) fits(e *entry, l Limits) bool {
 	return a.bytes+int64(e.size) <= limit
 }
 
-// usage counts bytes, in all and by account.
+// usage counts bytes, in all, by account, and by the wider networks around sources.
 type usage struct {
 	bytes  int64
 	by     map[account]*tally
+	wider  map[netip.Prefix]int64
 	exempt tally // of the zero account: counted nowhere
+}
+
+// overShare reports whether e would give a network more than its share, of a store of which a
+// quarter is used: the first quarter is for all, because all nodes of a company may be in
+// one /24. Where there are few neighbours, the share of a neighbour is its share of the store.
+func (u *usage) overShare(e *entry, l Limits) bool {
+	source, size := e.from.account.source, int64(e.size)
+	if !source.IsValid() || u.bytes+size <= l.Bytes/4 {
+		return false
+	}
+	share := max(l.ShareBytes, e.from.share)
+	used := u.tally(account{source, false}).bytes + u.tally(account{source, true}).bytes
+	if used+size > share {
+		return true
+	}
+	if e.from.share > 0 { // in a small network all nodes may be at one hoster
+		return false
+	}
+	return slices.ContainsFunc(netgroup.Wider(source), func(p netip.Prefix) bool { return u.wider[p]+size > share })
+}
+
+// chargeWider counts n bytes against the wider networks around a source.
+func (u *usage) chargeWider(source netip.Prefix, n int64) {
+	for _, p := range netgroup.Wider(source) {
+		if u.wider[p] += n; u.wider[p] == 0 {
+			delete(u.wider, p)
+		}
+	}
 }
 
 // tally returns the tally of an account.
@@ -125,6 +148,7 @@ func (u *usage) charge(e *entry, n int64) {
 	if e.from == &u.exempt {
 		return
 	}
+	u.chargeWider(e.from.account.source, n)
 	if e.from.bytes == 0 { // not in by; another of the account may be by now
 		if t := u.by[e.from.account]; t != nil {
 			e.from = t

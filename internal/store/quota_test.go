@@ -1,12 +1,15 @@
 package store
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/netgroup"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -16,16 +19,17 @@ func unit(t testing.TB) int64 { return sizeOf(open(t, 300, 0, 1, after(time.Hour
 
 func small(t testing.TB, k int) *wire.Signed { return open(t, k, 0, 1, after(time.Hour), "value") }
 
-func TestFullStoreKeepsTheNearest(t *testing.T) {
+// A full store refuses records, however near they are: those that it holds were acknowledged.
+func TestFullStoreRefuses(t *testing.T) {
 	s := newMemory(Limits{Records: 3})
 	for _, k := range []int{500, 300, 400} {
 		wantPut(t, s, noon, small(t, k), wire.CodeOK)
 	}
-	wantPut(t, s, noon, small(t, 600), wire.CodeTooFar)
-	wantPut(t, s, noon, small(t, 350), wire.CodeOK)
-	wantPut(t, s, noon, small(t, 500), wire.CodeTooFar) // this record gave way
+	wantPut(t, s, noon, small(t, 600), wire.CodeFull)
+	wantPut(t, s, noon, small(t, 1), wire.CodeFull)
+	wantPutItem(t, s, noon, Item{Record: small(t, 2), Cached: true}, wire.CodeTooFar)
 	m := held(s, noon)
-	if len(m) != 3 || m[300].Size == 0 || m[350].Size == 0 || m[400].Size == 0 {
+	if len(m) != 3 || m[300].Size == 0 || m[400].Size == 0 || m[500].Size == 0 {
 		t.Errorf("held %v", m)
 	}
 	// A newer version of a held record always fits.
@@ -35,21 +39,26 @@ func TestFullStoreKeepsTheNearest(t *testing.T) {
 func TestBytesAreBounded(t *testing.T) {
 	s := newMemory(Limits{Bytes: 3 * unit(t)})
 	for k := range 20 {
-		wantPut(t, s, noon, small(t, 300-k), wire.CodeOK)
+		want := wire.CodeOK
+		if k >= 3 {
+			want = wire.CodeFull
+		}
+		wantPut(t, s, noon, small(t, 300-k), want)
 	}
 	if s.Len() != 3 || s.Bytes() != 3*unit(t) {
 		t.Errorf("%d records of %d bytes, want 3 of %d", s.Len(), s.Bytes(), 3*unit(t))
 	}
 }
 
-// The farther records do not free enough room: then a refused record displaces nothing.
+// The cached copies do not free enough room: then a refused record displaces none.
 func TestRefusedRecordDisplacesNone(t *testing.T) {
 	s := newMemory(Limits{Bytes: 4 * unit(t)})
-	for _, k := range []int{300, 310, 500, 510} {
+	for _, k := range []int{300, 310} {
 		wantPut(t, s, noon, small(t, k), wire.CodeOK)
+		wantPutItem(t, s, noon, Item{Record: small(t, k+200), Cached: true}, wire.CodeOK)
 	}
 	big := open(t, 400, 0, 1, after(time.Hour), strings.Repeat("v", int(2*unit(t))-Overhead))
-	wantPut(t, s, noon, big, wire.CodeTooFar)
+	wantPut(t, s, noon, big, wire.CodeFull)
 	if m := held(s, noon); len(m) != 4 || s.Bytes() != 4*unit(t) {
 		t.Errorf("held %v, %d bytes", m, s.Bytes())
 	}
@@ -74,7 +83,7 @@ func TestEndedRecordsMakeRoom(t *testing.T) {
 	s := newMemory(Limits{Records: 1})
 	wantPut(t, s, noon, small(t, 300), wire.CodeOK)
 	far := open(t, 600, 0, 1, after(9*time.Hour), "v")
-	wantPut(t, s, after(59*time.Minute), far, wire.CodeTooFar)
+	wantPut(t, s, after(59*time.Minute), far, wire.CodeFull)
 	wantPut(t, s, after(time.Hour), far, wire.CodeOK)
 }
 
@@ -93,7 +102,7 @@ func TestRememberedSequencesMakeRoom(t *testing.T) {
 	}
 }
 
-// A live record that gives way leaves its sequence number, if there is room for it.
+// A cached copy that gives way leaves its sequence number, if there is room for it.
 func TestEvictedSequenceIsRemembered(t *testing.T) {
 	o := owned(t, "name", 0, 5, after(time.Hour), strings.Repeat("v", 2000))
 	self := o.Record.Key
@@ -101,7 +110,7 @@ func TestEvictedSequenceIsRemembered(t *testing.T) {
 		self[i] = ^self[i]
 	}
 	s := NewMemory(self, Limits{Bytes: sizeOf(o) + unit(t) - 1})
-	wantPut(t, s, noon, o, wire.CodeOK)
+	wantPutItem(t, s, noon, Item{Record: o, Cached: true}, wire.CodeOK)
 	wantPut(t, s, noon, small(t, 1), wire.CodeOK)
 	wantGet(t, s, noon, o)
 	wantPut(t, s, noon, owned(t, "name", 0, 4, after(time.Hour), "v"), wire.CodeStale)
@@ -147,7 +156,7 @@ func TestSourceQuota(t *testing.T) {
 // records from one of them.
 func TestFewNeighboursShareTheStore(t *testing.T) {
 	for neighbours, want := range map[int]int{0: 2, 1: 6, 2: 4, 3: 2, 4: 2, 100: 2} {
-		s := newMemory(Limits{Bytes: 8 * unit(t), SourceBytes: unit(t)})
+		s := newMemory(Limits{Bytes: 8 * unit(t), SourceBytes: unit(t), ShareBytes: 2 * unit(t)})
 		taken := 0
 		for i := range 9 {
 			if put(s, noon, Item{Record: small(t, 8-i), Source: from(1, 1), Neighbour: true, Neighbours: neighbours}) == wire.CodeOK && s.Len() > taken {
@@ -158,7 +167,7 @@ func TestFewNeighboursShareTheStore(t *testing.T) {
 			t.Errorf("one of %d neighbours has put %d records where 8 have room, want %d", neighbours, taken, want)
 		}
 		wantPut(t, s, noon, small(t, 900), wire.CodeOK) // of the node's own user, at any distance
-		wantPutItem(t, s, noon, Item{Record: small(t, 901), Source: from(2, 1)}, wire.CodeOK)
+		wantPutItem(t, s, noon, Item{Record: small(t, 901), Source: netip.MustParseAddr("203.0.113.1")}, wire.CodeOK)
 	}
 }
 
@@ -224,6 +233,15 @@ func check(t interface{ Fatalf(string, ...any) }, x *index) {
 		t.Fatalf("counted %d bytes of %d sources, %d of %d live; kept %d, %d, %d of %d",
 			bytes, len(by), live, entries, x.use.bytes, len(x.use.by), x.live, len(x.order))
 	}
+	wider := make(map[netip.Prefix]int64)
+	for a, n := range by {
+		for _, p := range netgroup.Wider(a.source) {
+			wider[p] += n
+		}
+	}
+	if !maps.Equal(wider, x.use.wider) {
+		t.Fatalf("counted %v in wider networks, kept %v", wider, x.use.wider)
+	}
 	for a, n := range by {
 		if x.use.by[a].bytes != n {
 			t.Fatalf("source %v has %d bytes, counted %d", a, x.use.by[a].bytes, n)
@@ -264,7 +282,7 @@ func TestOverheadCoversWhatARecordCosts(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	want := Limits{Bytes: 64 << 20, Records: 100_000, SourceBytes: 4 << 20, NeighbourBytes: 16 << 20, KeyBytes: 2 << 20, KeyRecords: 1024}
+	want := Limits{Bytes: 64 << 20, Records: 100_000, SourceBytes: 4 << 20, ShareBytes: 1 << 20, NeighbourBytes: 16 << 20, KeyBytes: 2 << 20, KeyRecords: 1024}
 	if got := NewMemory(routing.Key{}, Limits{}).x.limits; got != want {
 		t.Errorf("the limits are %+v, want %+v", got, want)
 	}
@@ -282,15 +300,61 @@ func TestCachedThatBecameOursStays(t *testing.T) {
 }
 
 func TestUnderOneKeyTheWorseGivesWay(t *testing.T) {
-	at := func(i int, expiry time.Duration) *wire.Signed { return open(t, 500, i, 1, after(expiry), "value") }
+	at := func(i int, expiry time.Duration) Item {
+		return Item{Record: open(t, 500, i, 1, after(expiry), "value"), Cached: true}
+	}
 	a, b, c := at(0, 3*time.Hour), at(1, time.Hour), at(2, 2*time.Hour)
 	s := newMemory(Limits{Records: 3})
-	for _, r := range []*wire.Signed{a, b, c} {
-		wantPut(t, s, noon, r, wire.CodeOK)
+	for _, it := range []Item{a, b, c} {
+		wantPutItem(t, s, noon, it, wire.CodeOK)
 	}
 	wantPut(t, s, noon, small(t, 300), wire.CodeOK)
-	wantGet(t, s, noon, a, a, c)
-	wantPut(t, s, noon, b, wire.CodeTooFar)
+	wantGet(t, s, noon, a.Record, a.Record, c.Record)
+	wantPutItem(t, s, noon, b, wire.CodeTooFar)
 	wantPut(t, s, noon, small(t, 310), wire.CodeOK)
-	wantGet(t, s, noon, a, a)
+	wantGet(t, s, noon, a.Record, a.Record)
+}
+
+// Sixteen networks, whatever a network is and however they divide it, cannot take more than half of
+// the store. The rest is kept for others, whose records are accepted, and nothing that was
+// acknowledged goes.
+func TestSixteenNetworksCannotFillTheStore(t *testing.T) {
+	const most = 640
+	v6 := func(format string, args ...any) netip.Addr { return netip.MustParseAddr(fmt.Sprintf(format, args...)) }
+	attackers := map[string]func(i int) netip.Addr{
+		"16 /24s of other /16s": func(i int) netip.Addr { return netip.AddrFrom4([4]byte{40, byte(i % 16), 1, byte(i)}) },
+		"all /24s of one /16":   func(i int) netip.Addr { return netip.AddrFrom4([4]byte{40, 1, byte(i), 1}) },
+		"one /24":               func(i int) netip.Addr { return netip.AddrFrom4([4]byte{40, 1, 1, byte(i)}) },
+		"all /64s of one /56":   func(i int) netip.Addr { return v6("2a00:1:1:%x::1", i%256) },
+		"all /56s of one /48":   func(i int) netip.Addr { return v6("2a00:1:1:%x00::1", i%256) },
+		"many /48s of one /32":  func(i int) netip.Addr { return v6("2a00:1:%x::1", i) },
+		"16 /16s, one of them first": func(i int) netip.Addr {
+			return netip.AddrFrom4([4]byte{40, byte(max(0, i-most/4) % 16), 1, 1})
+		},
+		"16 /32s":         func(i int) netip.Addr { return v6("2a00:%x:%x::1", i%16, i) },
+		"6to4 of one /24": func(i int) netip.Addr { return v6("2002:2801:01%02x:%x::1", i%256, i) },
+	}
+	for name, from := range attackers {
+		t.Run(name, func(t *testing.T) {
+			s := newMemory(Limits{Bytes: most * unit(t), SourceBytes: most * unit(t)})
+			honest := small(t, 60000)
+			wantPutItem(t, s, noon, Item{Record: honest, Source: netip.MustParseAddr("203.0.113.1")}, wire.CodeOK)
+			taken := 0
+			for i := range 2 * most {
+				if put(s, noon, Item{Record: small(t, i), Source: from(i), Neighbour: i%2 == 0, Neighbours: 20}) == wire.CodeOK {
+					taken++
+				}
+			}
+			if taken > most/2 || !strings.HasPrefix(name, "16") && taken > most/4 {
+				t.Errorf("%d of %d records were taken", taken, most)
+			}
+			if !s.Has(noon, honest) {
+				t.Error("an acknowledged record is gone")
+			}
+			for i := range 10 { // of networks that hold nothing yet
+				wantPutItem(t, s, noon, Item{Record: small(t, 61000+i), Source: netip.AddrFrom4([4]byte{60, byte(i), 1, 1})}, wire.CodeOK)
+			}
+			check(t, s.x)
+		})
+	}
 }

@@ -70,7 +70,7 @@ func TestAcknowledgedOpenRecordIsNeverDisplaced(t *testing.T) {
 	a, b := open(t, 1, 0, 1, after(time.Hour), "a"), open(t, 1, 1, 1, after(time.Hour), "b")
 	wantPut(t, s, noon, a, wire.CodeOK)
 	wantPut(t, s, noon, b, wire.CodeOK)
-	wantPut(t, s, noon, open(t, 1, 2, 2, after(2*time.Hour), "c"), wire.CodeTooFar)
+	wantPut(t, s, noon, open(t, 1, 2, 2, after(2*time.Hour), "c"), wire.CodeFull)
 	if !s.Has(noon, a) || !s.Has(noon, b) {
 		t.Error("a full store has displaced an acknowledged record by another of its key")
 	}

@@ -17,8 +17,8 @@ type Store interface {
 	// Put offers the items in order; a disk store syncs once for all of them. There is one
 	// error for each item. nil means that the record, or one of the same value that lives
 	// at least as long, is held now. Other errors are a wire.Code or wrap one: CodeStale (a
-	// newer one is or was held), CodeExpired, CodeFull (a quota), CodeTooFar (all held
-	// records are nearer to this node), CodeConflict (Item.IfSeq), CodeInvalid (a kind
+	// newer one is or was held), CodeExpired, CodeFull (a quota), CodeTooFar (a cached
+	// copy for which there is no room), CodeConflict (Item.IfSeq), CodeInvalid (a kind
 	// that is not stored), CodeReadOnly (the disk cannot be written at present).
 	//
 	// Of two records of one kind under one key these win: of content, the later expiry; of
@@ -80,9 +80,9 @@ type Item struct {
 	// quarter of the store, because it has half of this node's records to hand over.
 	Neighbour bool
 
-	// Neighbours is the number of neighbours if they are few. The records of this node can
-	// then come from any of them, so each may use its share of the store; a single one may
-	// use three quarters, which leaves room for the node's user and later peers. If zero,
+	// Neighbours is the number of neighbours. If there are at most eight, the records of this
+	// node can come from any of them, so each may use its part of the store; a single one
+	// may use three quarters, which leaves room for the node's user and later peers. If zero,
 	// many.
 	Neighbours int
 
