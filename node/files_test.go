@@ -26,7 +26,7 @@ var oneWay = []string{
 	"internal/background", "internal/console", "internal/filelock", "internal/join", "internal/lan", "internal/lookup",
 	"internal/netgroup",
 	"internal/peerkey", "internal/peerref", "internal/portmap", "internal/publish", "internal/punch",
-	"internal/reach", "internal/relay/client", "internal/relay/service", "internal/replica", "internal/responder", "internal/search", "internal/swarm", "internal/transfer", "nodetest",
+	"internal/reach", "internal/relay/client", "internal/relay/service", "internal/rendezvous", "internal/ticket", "internal/replica", "internal/responder", "internal/search", "internal/swarm", "internal/transfer", "nodetest",
 }
 
 func TestFilesReferOneWay(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/internal/relay/client"
 	"github.com/kadquic/kadquic/internal/relay/service"
+	"github.com/kadquic/kadquic/internal/rendezvous"
 	"github.com/kadquic/kadquic/internal/replica"
 	"github.com/kadquic/kadquic/internal/responder"
 	"github.com/kadquic/kadquic/internal/search"
@@ -88,7 +89,7 @@ type Node struct {
 
 	publications *publish.Publications
 	renewer      *publish.Renewer
-	rendezvous   rendezvous
+	rendezvous   *rendezvous.Keys
 
 	routes    *routes
 	lookups   *lookup.Runner
@@ -169,6 +170,7 @@ func New(config Config) (*Node, error) {
 	n.search = n.newSearch(validators)
 	n.publications = n.newPublications()
 	n.renewer = publish.NewRenewer(n.publications, publishNetwork{n})
+	n.rendezvous = rendezvous.New(rendezvousHost{n})
 	n.joiner = n.newJoiner()
 	n.joiner.AddTargets(targets)
 	n.dialer = swarm.Dialer{Host: dialHost{n}, Wanted: n.wanted, FirstRelays: traversal.MaxRelays, MaxRelays: traversal.MaxDialRelays}

@@ -103,7 +103,7 @@ func (n *Node) provider(found search.Result) Provider {
 func (n *Node) Provide(ctx context.Context, key routing.Key) (Stored, error) {
 	s, err := n.put(ctx, key, nil, PutOptions{Kind: wire.KindProvider})
 	if s.Count > 0 {
-		n.rendezvous.keep(key)
+		n.rendezvous.Keep(key)
 	}
 	return s, err
 }

@@ -5,19 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"sync"
-	"time"
 
 	"github.com/kadquic/kadquic/internal/publish"
 	"github.com/kadquic/kadquic/routing"
 	"github.com/kadquic/kadquic/wire"
-)
-
-const (
-	// Waits between two searches for the peers of a rendezvous, doubled each time.
-	minLookWait, maxLookWait = time.Second, 30 * time.Second
-	// partingTime is how long it may take to tell others that we are not there any more.
-	partingTime = time.Second
 )
 
 // Rendezvous finds the peers that use the same key: the same interest, game or room. It provides
@@ -36,100 +27,45 @@ func (n *Node) Rendezvous(ctx context.Context, key routing.Key) iter.Seq2[wire.P
 			yield(wire.PeerID{}, fmt.Errorf("rendezvous at %s: %w", key, err))
 			return
 		}
-		n.rendezvous.enter(key, n.provides(key))
-		defer func() {
-			if !n.rendezvous.leave(key) {
+		for id, err := range n.rendezvous.Attend(ctx, key) {
+			if err != nil {
+				err = fmt.Errorf("rendezvous at %s: %w", key, err)
+			}
+			if !yield(id, err) {
 				return
-			}
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partingTime)
-			defer cancel()
-			n.StopProviding(ctx, key) // peers that do not hear of it forget us in time
-		}()
-		fail := func(err error) bool {
-			return ctx.Err() != nil || yield(wire.PeerID{}, fmt.Errorf("rendezvous at %s: %w", key, err))
-		}
-		told := false
-		for wait := minLookWait; ctx.Err() == nil; wait = min(2*wait, maxLookWait) {
-			if err := n.running(); err != nil {
-				fail(err)
-				return
-			}
-			if !told {
-				_, err := n.put(ctx, key, nil, PutOptions{Kind: wire.KindProvider})
-				told = err == nil // from then on the node keeps it up
-				if err != nil && n.running() == nil && !fail(err) {
-					return
-				}
-			}
-			for p, err := range n.FindProviders(ctx, key) {
-				switch {
-				case errors.Is(err, ErrNotFound), errors.Is(err, ErrClosed):
-				case err != nil:
-					if !fail(err) {
-						return
-					}
-				case p.ID != n.id && !yield(p.ID, nil):
-					return
-				}
-			}
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-			case <-n.ctx.Done():
 			}
 		}
 	}
 }
 
-// provides reports whether the node keeps a provider record of that key alive.
-func (n *Node) provides(key routing.Key) bool {
-	return n.publications.Has(publish.Key{Kind: wire.KindProvider, Key: key})
+// rendezvousHost is the node as its rendezvous see it.
+type rendezvousHost struct{ n *Node }
+
+func (h rendezvousHost) Err() error            { return h.n.running() }
+func (h rendezvousHost) Done() <-chan struct{} { return h.n.ctx.Done() }
+
+func (h rendezvousHost) IsProvided(key routing.Key) bool {
+	return h.n.publications.Has(publish.Key{Kind: wire.KindProvider, Key: key})
 }
 
-// rendezvous are the keys at which the program is. Goroutines share it.
-type rendezvous struct {
-	mu sync.Mutex
-	at map[routing.Key]*attendance
+func (h rendezvousHost) Provide(ctx context.Context, key routing.Key) error {
+	_, err := h.n.put(ctx, key, nil, PutOptions{Kind: wire.KindProvider})
+	return err
 }
 
-// An attendance is the calls of Rendezvous under way for one key.
-type attendance struct {
-	calls int
-	keep  bool // the program provides the key by itself
+func (h rendezvousHost) StopProviding(ctx context.Context, key routing.Key) error {
+	return h.n.StopProviding(ctx, key)
 }
 
-// enter counts a call; with keep the key is provided already.
-func (r *rendezvous) enter(key routing.Key, keep bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.at == nil {
-		r.at = make(map[routing.Key]*attendance)
-	}
-	a := r.at[key]
-	if a == nil {
-		a = &attendance{keep: keep}
-		r.at[key] = a
-	}
-	a.calls++
-}
-
-// leave undoes enter, and reports whether the node should stop providing the key.
-func (r *rendezvous) leave(key routing.Key) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	a := r.at[key]
-	if a.calls--; a.calls > 0 {
-		return false
-	}
-	delete(r.at, key)
-	return !a.keep
-}
-
-// keep notes that the program provides the key by itself.
-func (r *rendezvous) keep(key routing.Key) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if a := r.at[key]; a != nil {
-		a.keep = true
+func (h rendezvousHost) Providers(ctx context.Context, key routing.Key) iter.Seq2[wire.PeerID, error] {
+	return func(yield func(wire.PeerID, error) bool) {
+		for p, err := range h.n.FindProviders(ctx, key) {
+			if errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed) || err == nil && p.ID == h.n.id {
+				continue
+			}
+			if !yield(p.ID, err) {
+				return
+			}
+		}
 	}
 }
