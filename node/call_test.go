@@ -100,7 +100,7 @@ func TestCall(t *testing.T) {
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient, Trace: log.trace()})
 		echoes(t, bob)
-		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
 		learns(t, alice, bob)
 		awaitThat(t, "alice is connected to bob's relay", func() bool {
 			_, err := alice.Ping(t.Context(), bob.Relays()[0].ID)
@@ -162,7 +162,7 @@ func TestCalledBackWithoutAPlace(t *testing.T) {
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
-		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
 		if _, err := alice.AddAddr(bob.circuits()[0]); err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func TestCallByTheLastRelay(t *testing.T) {
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
-		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
 		learns(t, alice, bob)
 		relays := alice.relays.RelaysOf(bob.ID())
 		for i, n := range s.nodes {
@@ -218,7 +218,7 @@ func TestATicketIsUsedAtOnce(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 40 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
-		awaitThat(t, "bob has a place at a relay", func() bool { return len(bob.Relays()) > 0 })
+		awaitThat(t, "bob has a reservation", func() bool { return len(bob.Relays()) > 0 })
 		if _, err := alice.AddAddr(wire.JoinPeer(wire.AddrFrom(host(77)), bob.ID())); err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func TestARelayAtHandIsTakenFirst(t *testing.T) {
 		var log pathLog
 		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient, Trace: log.trace()})
 		echoes(t, bob)
-		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
 		near := func(id wire.PeerID) bool {
 			_, ok := alice.pool.Lookup(publicKey(id))
 			return ok
@@ -288,7 +288,7 @@ func TestCallsLeaveNothing(t *testing.T) {
 		bob := s.add(Config{Mode: ModeClient})
 		alice := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
-		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
 		alice.AddAddr(bob.circuits()[0])
 		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
 		if err != nil {

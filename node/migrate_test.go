@@ -9,13 +9,13 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A second link to a relay takes the place there over: calls are answered all the time,
-// whichever of the two the relay uses, and when the first ends nothing is lost.
-func TestAPlaceMovesToANewLink(t *testing.T) {
+// A second link to a relay takes over the reservation there. Calls are answered all the time,
+// whichever link the relay uses, and when the first ends nothing is lost.
+func TestReservationMigratesToANewLink(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
-		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
 		time.Sleep(time.Minute)
 		before := bob.Relays()
 		relay := before[0].ID
@@ -31,7 +31,7 @@ func TestAPlaceMovesToANewLink(t *testing.T) {
 			t.Fatalf("the new link is not the one in use: %v", err)
 		}
 		if _, err := bob.relays.Call(t.Context(), relay, s.nodes[0].ID(), []byte("x"), 0); err == nil { // the relay uses the new link now
-			t.Fatal("a call to who has no place is answered")
+			t.Fatal("a call to a peer without a reservation is answered")
 		}
 		call := func(when string) {
 			t.Helper()
@@ -57,16 +57,16 @@ func TestAPlaceMovesToANewLink(t *testing.T) {
 			t.Error("the first link is held still")
 		}
 		if !s.nodes[i].relay.Reserved(bob.ID(), time.Now()) {
-			t.Error("the relay knows of no place")
+			t.Error("the relay has no reservation")
 		}
 		call("when the first has ended")
 		after := bob.Relays()
 		if len(after) != wantRelays || after[0].ID != relay || !after[0].Since.Equal(before[0].Since) || !after[0].Expires.After(before[0].Expires) {
-			t.Errorf("places %+v, were %+v", after, before)
+			t.Errorf("reservations %+v, were %+v", after, before)
 		}
 		time.Sleep(2 * time.Hour)
 		if after := bob.Relays(); after[0].ID != relay || !after[0].Since.Equal(before[0].Since) {
-			t.Errorf("places %+v, were %+v", after, before)
+			t.Errorf("reservations %+v, were %+v", after, before)
 		}
 	})
 }

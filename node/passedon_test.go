@@ -79,7 +79,7 @@ func TestCalledAtTheSocketOfPaths(t *testing.T) {
 		alice := add(ModeClient, six(10))
 		bob := add(ModeClient, s.net.Listen(host(11)), six(11))
 		echoes(t, bob)
-		awaitThat(t, "bob has a place at a relay", func() bool { return len(bob.Relays()) > 0 })
+		awaitThat(t, "bob has a reservation", func() bool { return len(bob.Relays()) > 0 })
 		c, err := alice.Dial(within(t, time.Minute), bob.ID(), echoTest)
 		if err != nil {
 			t.Fatal(err)

@@ -108,7 +108,7 @@ func TestDialByIDDoesNotWaitForTheDead(t *testing.T) {
 				bob := s.add(config)
 				echoes(t, bob)
 				if c.client {
-					awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+					awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
 					time.Sleep(time.Minute) // its record is published
 				}
 				alice := s.add(Config{Mode: ModeClient})

@@ -13,7 +13,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// reserve gets the stranger a place, and has its calls answered with answer.
+// reserve gets the stranger a reservation.
 func (k *talk) reserve() {
 	k.t.Helper()
 	if m, ok := k.ask(wire.Reserve{}).(wire.Reserved); !ok || m.Lifetime != time.Hour || m.Rate <= 0 {
@@ -73,9 +73,9 @@ func (k *talk) hear() (from wire.PeerID, content string) {
 	return d.Peer, string(d.Content)
 }
 
-// Bob has a place, Alice calls him, they talk; the relay tells each where it sees
-// the other, and nothing that either says of that.
-func TestRelayPassesACallAndPackets(t *testing.T) {
+// Alice calls Bob, who has a reservation, and they exchange packets. The relay tells each the
+// other's address as it sees it, and ignores what either says of that.
+func TestRelayForwardsACallAndPackets(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		r, alice, bob := s.nodes[0], s.stranger(0), s.stranger(1)
 		b := bob.meet(r)
@@ -122,7 +122,7 @@ func TestRelayPassesACallAndPackets(t *testing.T) {
 		}
 		a.refusedWith(wire.Call{Peer: alice.id, Offer: []byte("myself")}, wire.CodeUnreachable)
 		a.refusedWith(wire.Call{Peer: wire.PeerID{9}, Offer: []byte("nobody")}, wire.CodeUnreachable)
-		// A node that has no place there answers no call that is said to be passed on.
+		// A node without a reservation there refuses a call that claims to be forwarded.
 		a.refusedWith(wire.Call{Peer: bob.id, Offer: []byte("from Bob"), Passed: true}, wire.CodeUnreachable)
 
 		if m, ok := b.ask(wire.Reserve{Release: true}).(wire.Reserved); !ok || m.Lifetime != 0 {
@@ -131,12 +131,12 @@ func TestRelayPassesACallAndPackets(t *testing.T) {
 		a.refusedWith(wire.Call{Peer: bob.id, Offer: []byte("too late")}, wire.CodeUnreachable)
 		a.tell(bob.id, "too late")
 		if _, what := b.hear(); what != "" {
-			t.Errorf("Bob hears %q without a place", what)
+			t.Errorf("Bob hears %q without a reservation", what)
 		}
 	})
 }
 
-// Where the relay sees a peer in its own house it does not tell the world.
+// A relay does not tell public peers the private address of a peer in its own network.
 func TestRelayTellsNoPrivateAddress(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		r := s.nodes[0]
@@ -184,8 +184,8 @@ func TestNodesThatDoNotRelay(t *testing.T) {
 	})
 }
 
-// A connection with a place lives on in silence; without, it ends.
-func TestPlacesKeepConnections(t *testing.T) {
+// A connection of a peer with a reservation stays open while it is idle. Another is closed.
+func TestReservationsKeepConnections(t *testing.T) {
 	inSwarm(t, 1, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		r := s.nodes[0]
 		with, without := s.stranger(0).meet(r), s.stranger(1).meet(r)
@@ -193,7 +193,7 @@ func TestPlacesKeepConnections(t *testing.T) {
 		without.ask(wire.Ping{})
 		time.Sleep(30 * time.Minute)
 		if with.conn.Err() != nil || without.conn.Err() == nil {
-			t.Errorf("with a place: %v; without: %v", with.conn.Err(), without.conn.Err())
+			t.Errorf("with a reservation: %v; without: %v", with.conn.Err(), without.conn.Err())
 		}
 		time.Sleep(time.Hour) // it is not renewed, and ends
 		if st := r.Stats().Relay; st.Reservations != 0 || with.conn.Err() == nil {
@@ -204,7 +204,7 @@ func TestPlacesKeepConnections(t *testing.T) {
 		k.conn.Close(0, "")
 		time.Sleep(time.Second)
 		if st := r.Stats().Relay; st.Reservations != 0 {
-			t.Errorf("a place outlives its connection: %+v", st)
+			t.Errorf("a reservation outlives its connection: %+v", st)
 		}
 	})
 }
@@ -230,7 +230,7 @@ func TestRelayUnderAbuse(t *testing.T) {
 			}
 		}
 		if given != 8 || r.Stats().Relay.Reservations != 8 {
-			t.Fatalf("%d places given to one address, %+v", given, r.Stats().Relay)
+			t.Fatalf("%d reservations for one address, %+v", given, r.Stats().Relay)
 		}
 
 		pair := func(i int) (a, b *talk) {
@@ -305,7 +305,7 @@ func TestManyNetworksOfOneSite(t *testing.T) {
 			}
 		}
 		if given != 8 {
-			t.Errorf("%d places given in one /48, want 8", given)
+			t.Errorf("%d reservations in one /48, want 8", given)
 		}
 		at := netip.AddrFrom16([16]byte{0x26, 1, 5: 2, 15: 1})
 		s.strangerAt(40, netip.AddrPortFrom(at, 4774)).meet(s.nodes[0]).reserve()

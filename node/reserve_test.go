@@ -22,7 +22,7 @@ import (
 const wantRelays = client.Wanted
 
 // relayed starts a client that listens for a protocol, and waits until it has its
-// places.
+// reservations.
 func (s *testNetwork) relayed() *Node {
 	s.t.Helper()
 	n := s.add(Config{Mode: ModeClient})
@@ -75,7 +75,7 @@ func TestAClientIsFoundByItsRelays(t *testing.T) {
 		if c, err := wire.ParseCircuit(circuit); err != nil || c.Peer != bob.ID() || c.Relay != near[2].ID() || c.Addr == "" {
 			t.Errorf("circuit %s: %+v, %v", circuit, c, err)
 		}
-		time.Sleep(3 * time.Hour) // the places are kept, in silence
+		time.Sleep(3 * time.Hour) // the reservations are kept while nothing else happens
 		s.namesRelays(s.nodes[5], bob)
 		for i, n := range s.nodes[:12] {
 			if n.hasPeer(bob.ID()) > 0 {
@@ -83,7 +83,7 @@ func TestAClientIsFoundByItsRelays(t *testing.T) {
 			}
 		}
 		if got := bob.Relays(); got[0].ID != near[0].ID() || time.Since(got[0].Since) < 3*time.Hour {
-			t.Errorf("the places were not kept: %+v", got)
+			t.Errorf("the reservations were not kept: %+v", got)
 		}
 	})
 }
@@ -123,14 +123,14 @@ func TestRelaysAreReplaced(t *testing.T) {
 		s.nodes[i].relay.Release(bob.ID()) // as if it had forgotten: it is asked again
 		time.Sleep(20 * time.Second)
 		if !s.nodes[i].relay.Reserved(bob.ID(), time.Now()) {
-			t.Error("a place that was forgotten is not renewed")
+			t.Error("a reservation that the relay has forgotten is not renewed")
 		}
 	})
 }
 
-// A node that is cut off for half a minute has its places still; for longer, it has
-// others soon after.
-func TestPlacesOutliveASilence(t *testing.T) {
+// A node that was cut off for half a minute keeps its reservations. After a longer time it soon
+// has others.
+func TestReservationsOutliveABriefOutage(t *testing.T) {
 	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.relayed()
 		before := bob.Relays()
@@ -152,7 +152,7 @@ func TestPlacesOutliveASilence(t *testing.T) {
 			for _, r := range got {
 				i := slices.IndexFunc(s.nodes, func(n *Node) bool { return n.ID() == r.ID })
 				if !s.nodes[i].relay.Reserved(bob.ID(), time.Now()) {
-					t.Errorf("away for %v: node %d knows of no place", c.away, i)
+					t.Errorf("away for %v: node %d has no reservation", c.away, i)
 				}
 			}
 		}
@@ -243,7 +243,7 @@ func (s *testNetwork) through(alice, bob *Node) (*quic.Conn, *Node) {
 	}
 	lb, err := bob.link(within(s.t, time.Minute), r.ID())
 	if err != nil || !bob.relays.HasReservation(lb.id) || alice.relays.HasReservation(la.id) {
-		s.t.Fatalf("Bob's place: %v", err)
+		s.t.Fatalf("Bob's reservation: %v", err)
 	}
 	alice.relays.SetRoute(bob.ID(), relayLink{la})
 	bob.relays.SetRoute(alice.ID(), relayLink{lb})
@@ -287,17 +287,17 @@ func TestConnectionThroughARelay(t *testing.T) {
 		if st.Flows != 1 || st.Packets < 8 || st.Dropped > 0 {
 			t.Errorf("%+v", st)
 		}
-		// Fuel is passed on as anything else is.
+		// The relay forwards credit like any other packet.
 		alice.relays.SendCredit(bob.ID(), 1000)
 		time.Sleep(100 * time.Millisecond)
 		if now := r.Stats().Relay; now.Bytes-st.Bytes < 1000 {
-			t.Errorf("fuel: %d bytes passed", now.Bytes-st.Bytes)
+			t.Errorf("credit: %d bytes are forwarded", now.Bytes-st.Bytes)
 		}
 	})
 }
 
-// A call that fails takes nothing away: packets go by the relay that they went by
-// before, unless that is the one which has no place for the peer any more.
+// A call that fails leaves the route: packets go through the same relay as before, unless that
+// relay holds no reservation of the peer any more.
 func TestAFailedCallLeavesTheRoute(t *testing.T) {
 	inSwarm(t, 6, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		alice, bob := s.nodes[0], s.relayed()
@@ -401,8 +401,8 @@ func TestBulkThroughARelay(t *testing.T) {
 	})
 }
 
-// A peer that did not answer when it was asked for a place is asked again a minute
-// later, not when those are who refuse.
+// A peer that did not answer a request for a reservation is asked again a minute later, sooner
+// than peers that have refused.
 func TestASilentRelayIsAskedAgain(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		var asked atomic.Int32

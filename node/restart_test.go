@@ -53,7 +53,7 @@ func TestAConversationHeals(t *testing.T) {
 		bob, alice := s.add(Config{Mode: ModeClient}), s.add(Config{Mode: ModeClient})
 		atBob, atAlice := host(len(s.nodes)-2), host(len(s.nodes)-1)
 		echoes(t, bob)
-		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
 		learns(t, alice, bob)
 		c, err := alice.Dial(t.Context(), bob.ID(), echoTest)
 		if err != nil {

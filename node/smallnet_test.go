@@ -53,13 +53,13 @@ func TestSmallNetworks(t *testing.T) {
 				relayed := func() bool { return len(n.Relays()) > 0 }
 				client := func() bool { return n.Reachability().Mode == ModeClient }
 				if c.relayed > 0 {
-					await(t, c.relayed, "a place at a relay", relayed)
+					await(t, c.relayed, "a reservation", relayed)
 				}
 				at := time.Since(start)
 				if c.client > 0 {
 					await(t, c.client, "a client", client)
 				}
-				t.Logf("a place after %v, decided after %v", at, time.Since(start))
+				t.Logf("a reservation after %v, decided after %v", at, time.Since(start))
 				for range 3 {
 					time.Sleep(time.Hour)
 					if relayed() != (c.relayed > 0) || client() != (c.client > 0) {
@@ -90,7 +90,7 @@ func TestAClientByOneWordIsNoneForEver(t *testing.T) {
 		x.hello = wire.Hello{Mode: wire.ModeClient, Observed: wire.AddrFrom(host(1))}
 		x.meet(n)
 		await(t, time.Second, "a server", func() bool { return n.Reachability().Mode == ModeServer })
-		await(t, 2*time.Second, "its place given back", func() bool { return len(n.Relays()) == 0 })
+		await(t, 2*time.Second, "its reservation is released", func() bool { return len(n.Relays()) == 0 })
 	})
 }
 
@@ -100,7 +100,7 @@ func TestATranslatedServerAlone(t *testing.T) {
 	inAskingSwarm(t, 0, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, a *askers) {
 		server, _ := a.behind(Config{}, letsAnybody, false)
 		n, _ := a.behind(Config{}, letsPorts, false)
-		await(t, 2*time.Second, "a place at a relay", func() bool { return len(n.Relays()) > 0 })
+		await(t, 2*time.Second, "a reservation", func() bool { return len(n.Relays()) > 0 })
 		await(t, 10*time.Second, "a client", func() bool { return n.Reachability().Mode == ModeClient })
 		for range 3 {
 			time.Sleep(time.Hour)

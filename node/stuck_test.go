@@ -147,7 +147,7 @@ func TestBlockedCallIsRepeated(t *testing.T) {
 	})
 }
 
-// A place at a relay to which streams are stuck is kept, by another connection.
+// A reservation at a relay whose connection is blocked by streams is kept by another connection.
 func TestAPlacePassesUnreadStreams(t *testing.T) {
 	inSwarm(t, 4, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		for i := range s.nodes {
@@ -163,7 +163,7 @@ func TestAPlacePassesUnreadStreams(t *testing.T) {
 		time.Sleep(time.Minute)
 		after := bob.Relays()
 		if len(after) != wantRelays || after[0].ID != before[0].ID || !after[0].Since.Equal(before[0].Since) {
-			t.Errorf("places %+v, were %+v", after, before)
+			t.Errorf("reservations %+v, were %+v", after, before)
 		}
 		if c, ok := bob.pool.Lookup(publicKey(before[0].ID)); !ok || c.Retired() {
 			t.Error("there is no connection that does")

@@ -182,7 +182,7 @@ func TestTicketCoversNetworksAndFamilies(t *testing.T) {
 	inSwarm(t, 8, simnet.Options{Delay: 10 * time.Millisecond}, func(t *testing.T, s *testNetwork) {
 		bob := s.add(Config{Mode: ModeClient})
 		echoes(t, bob)
-		awaitThat(t, "bob has places at relays", func() bool { return len(bob.Relays()) == wantRelays })
+		awaitThat(t, "bob has reservations", func() bool { return len(bob.Relays()) == wantRelays })
 		for i := range 12 {
 			bob.self.ListensOn(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 1}), 4774))
 		}

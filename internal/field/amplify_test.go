@@ -24,7 +24,7 @@ func TestNoPeerAmplifies(t *testing.T) {
 		{},
 		{Padding: wire.MaxPadding},
 		{Mapping: wire.MappingRandom, Birthday: true},
-		{Mapping: wire.MappingIndependent, Birthday: true, Padding: wire.MaxPadding, Fuel: 20},
+		{Mapping: wire.MappingIndependent, Birthday: true, Padding: wire.MaxPadding, Credit: 20},
 	}
 	var told []*lie
 	for _, v := range victims {

@@ -22,7 +22,7 @@ type forgery struct {
 	Padding  int
 	Mapping  wire.Mapping
 	Birthday bool
-	Fuel     int // datagrams of it
+	Credit   int // datagrams of it
 }
 
 // forge makes Count attempts at once, through the node at Addrs[0]. The other addresses are
@@ -78,11 +78,11 @@ func (f forgery) introduce(x *intruder, to wire.PeerID, reply [32]byte, addrs []
 	}.Sign(x.key)
 }
 
-// burn sends fuel.
+// burn sends credit.
 func (f forgery) burn(x *intruder, to wire.PeerID) {
-	fuel := relay.Datagram{Kind: relay.Fuel, Peer: to, Content: make([]byte, 1000)}.Append(nil)
-	for range f.Fuel {
-		for !x.conn.SendDatagram(fuel) && x.conn.Err() == nil {
+	credit := relay.Datagram{Kind: relay.Credit, Peer: to, Content: make([]byte, 1000)}.Append(nil)
+	for range f.Credit {
+		for !x.conn.SendDatagram(credit) && x.conn.Err() == nil {
 			time.Sleep(time.Millisecond)
 		}
 	}

@@ -13,7 +13,7 @@ const (
 	Whole     Kind = 0 // a whole packet
 	First     Kind = 1 // the first part of a packet
 	Second    Kind = 2
-	Fuel      Kind = 3
+	Credit    Kind = 3 // no packet: its size is credit for the recipient
 	FirstCut  Kind = 4 // as First, but cut by the relay
 	SecondCut Kind = 5
 

@@ -22,7 +22,7 @@ func TestDatagramPinned(t *testing.T) {
 		{Datagram{Kind: Whole, From: true, Peer: alice, Content: []byte("hi")}, append(append([]byte{128}, alice[:]...), "hi"...)},
 		{Datagram{First, false, bob, 0x102, []byte("h")}, append(append([]byte{1}, bob[:]...), "\x01\x02h"...)},
 		{Datagram{Second, true, bob, 0x102, []byte("i")}, append(append([]byte{130}, bob[:]...), "\x01\x02i"...)},
-		{Datagram{Kind: Fuel, Peer: bob, Content: []byte{}}, append([]byte{3}, bob[:]...)},
+		{Datagram{Kind: Credit, Peer: bob, Content: []byte{}}, append([]byte{3}, bob[:]...)},
 		{Datagram{FirstCut, true, bob, 7, []byte("h")}, append(append([]byte{132}, bob[:]...), "\x00\x07h"...)},
 		{Datagram{SecondCut, true, bob, 7, []byte("i")}, append(append([]byte{133}, bob[:]...), "\x00\x07i"...)},
 		{Datagram{Kind: 99, Peer: bob, Content: []byte("?")}, append(append([]byte{99}, bob[:]...), "?"...)},

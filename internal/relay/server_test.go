@@ -212,7 +212,7 @@ func TestRelayCuts(t *testing.T) {
 }
 
 // A thousand reservations asked from one network, and from many: the limits
-// hold, and a released place is another's.
+// hold, and another peer gets a reservation that was released.
 func TestReservationLimits(t *testing.T) {
 	s := NewServer(Limits{})
 	given := 0

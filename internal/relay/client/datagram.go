@@ -29,7 +29,7 @@ func (c *Client) HandleDatagram(l Link, d relay.Datagram) {
 }
 
 func (c *Client) deliver(r *route, d relay.Datagram) {
-	if d.Kind == relay.Fuel {
+	if d.Kind == relay.Credit {
 		c.Host.AddCredit(d.Peer, relay.HeaderLen+len(d.Content))
 		return
 	}

@@ -226,7 +226,7 @@ func (h *fakeHost) Connect(_ context.Context, id wire.PeerID) (Link, error) {
 	return nil, errUnreachable
 }
 
-// Reach is Connect, and dials a link anew once it was retired.
+// Reach is like Connect. A link that was retired is dialled again.
 func (h *fakeHost) Reach(ctx context.Context, id wire.PeerID) (Link, error) {
 	h.mu.Lock()
 	redial, l := h.redial, h.links[id]

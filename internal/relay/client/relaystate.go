@@ -8,7 +8,7 @@ import (
 	"github.com/kadquic/kadquic/wire"
 )
 
-// A relayState is what the client knows of one link to a relay. Client.mu guards all but link.
+// A relayState is the state of one link to a relay. Client.mu guards all but link.
 type relayState struct {
 	link    Link
 	unheard bool            // nothing arrived from the relay during the latest check

@@ -138,7 +138,7 @@ func (c *Client) drop(p *reservation) bool {
 	return had
 }
 
-// anotherAnswered reports whether a relay, other than that of p, has answered since.
+// anotherAnswered reports whether another relay than the one of p has answered since.
 func (c *Client) anotherAnswered(p *reservation, since time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

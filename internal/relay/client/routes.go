@@ -41,7 +41,7 @@ func (c *Client) SendCredit(peer wire.PeerID, size int) {
 		return
 	}
 	size = min(max(size, relay.HeaderLen), l.MaxDatagram())
-	d := relay.Datagram{Kind: relay.Fuel, Peer: peer, Content: make([]byte, max(size-relay.HeaderLen, 0))}
+	d := relay.Datagram{Kind: relay.Credit, Peer: peer, Content: make([]byte, max(size-relay.HeaderLen, 0))}
 	l.SendDatagram(d.Append(make([]byte, 0, size)))
 }
 

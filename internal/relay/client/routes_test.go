@@ -251,7 +251,7 @@ func TestLongPacketsGoInPartsAndCreditIsCounted(t *testing.T) {
 		c.Send(peer, packet)
 		c.SendCredit(peer, 1000)
 		c.SendCredit(peerID(101), 1000) // no route
-		if len(l.packets) != 3 || l.packets[2].Kind != relay.Fuel || len(l.packets[2].Content) != 1000-relay.HeaderLen {
+		if len(l.packets) != 3 || l.packets[2].Kind != relay.Credit || len(l.packets[2].Content) != 1000-relay.HeaderLen {
 			t.Fatalf("%d datagrams are sent, want two parts and the credit", len(l.packets))
 		}
 		for _, d := range l.packets { // back from the relay
