@@ -64,18 +64,11 @@ func (n *Node) Relays() []RelayInfo {
 }
 
 // circuits returns the node's own addresses through its relays.
-func (n *Node) circuits() []ma.Multiaddr {
-	var all []ma.Multiaddr
+func (n *Node) circuits() (all []ma.Multiaddr) {
 	for _, r := range n.Relays() {
-		all = append(all, n.circuitsOf(r)...)
-	}
-	return all
-}
-
-// circuitsOf returns the node's own addresses through one of its relays.
-func (n *Node) circuitsOf(r RelayInfo) (all []ma.Multiaddr) {
-	for _, a := range n.relayAddrs(r) {
-		all = append(all, wire.Circuit{Addr: a, Relay: r.ID, Peer: n.id}.Multiaddr())
+		for _, a := range n.relayAddrs(r) {
+			all = append(all, wire.Circuit{Addr: a, Relay: r.ID, Peer: n.id}.Multiaddr())
+		}
 	}
 	return all
 }
