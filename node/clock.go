@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/netgroup"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/wire"
 )
@@ -15,7 +16,8 @@ const maxSkews = 32
 
 // skew compares this node's clock with the clocks that peers send in HELLO. Records
 // expire at an absolute time, so a clock that is far off makes a node's records
-// worthless to others. Goroutines may share it.
+// worthless to others. Only peers that this node has dialled count: an attacker can dial it from
+// many networks, but hardly chooses which peers it dials. Goroutines may share it.
 type skew struct {
 	mu     sync.Mutex
 	clocks []clock // the latest maxSkews, in a ring
@@ -33,11 +35,11 @@ type clock struct {
 
 // observe records that a peer's clock is ahead of this node's clock by the given
 // duration. If the peer's address is public, this replaces the last observation from
-// its /24 (IPv6: /64).
+// its /24 (IPv6: /48).
 func (s *skew) observe(id wire.PeerID, from netip.Addr, by time.Duration, now time.Time) {
 	c := clock{id: id, by: by, at: now}
-	if reach.ScopeOf(from) == reach.ScopeGlobal {
-		c.id, c.net = wire.PeerID{}, reach.NetworkOf(from.Unmap())
+	if reach.ScopeOf(from) != reach.ScopePrivate && reach.ScopeOf(from) != reach.ScopeLoopback && reach.ScopeOf(from) != reach.ScopeLink {
+		c.id, c.net = wire.PeerID{}, netgroup.Within(from, 24, 48)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

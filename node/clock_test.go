@@ -51,8 +51,12 @@ func TestOneNetworkTellsOneClock(t *testing.T) {
 	for i := range 100 {
 		s.observe(wire.PeerID{byte(i + 1)}, netip.AddrFrom4([4]byte{8, 8, 8, byte(i)}), time.Hour, now)
 	}
-	for i := range 3 {
-		s.observe(wire.PeerID{200, byte(i)}, netip.AddrFrom4([4]byte{8, 8, byte(i), 1}), time.Second, now)
+	for i := range 100 { // and in one IPv6 /48, or behind 6to4 addresses of one host
+		s.observe(wire.PeerID{byte(i + 1)}, netip.AddrFrom16([16]byte{0x2a, 0, 0, 1, 0, 1, 0, byte(i), 15: 1}), time.Hour, now)
+		s.observe(wire.PeerID{byte(i + 1)}, netip.AddrFrom16([16]byte{0x20, 2, 9, 9, 9, 9, 0, byte(i), 15: 1}), time.Hour, now)
+	}
+	for i := range 5 {
+		s.observe(wire.PeerID{200, byte(i)}, netip.AddrFrom4([4]byte{8, byte(i), byte(i), 1}), time.Second, now)
 	}
 	if by, ok := s.median(now); !ok || by != time.Second {
 		t.Errorf("the median is %v, %v", by, ok)

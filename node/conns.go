@@ -143,7 +143,7 @@ func (n *Node) hello(l *link, h wire.Hello, now time.Time) bool {
 	if r := h.Record; r != nil && r.Record.Kind == wire.KindPeer && r.Record.Publisher == l.id {
 		n.setRecord(l.id, r, now) // recordOf verifies it before the node passes it on
 	}
-	if !h.Clock.IsZero() {
+	if !h.Clock.IsZero() && l.conn.Dialled() {
 		n.skew.observe(l.id, l.addr.Addr(), h.Clock.Sub(now), now)
 	}
 	n.observed(l, h.Observed)

@@ -69,7 +69,7 @@ const house = `
 	internal/ticket wire internal/reach github.com/multiformats/go-multiaddr
 	internal/rendezvous routing wire
 	internal/traversal internal/background internal/punch internal/reach peerstore quic wire golang.org/x/time
-	node              routing internal/peerkey internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search internal/replica internal/responder internal/join wire quic peerstore internal/store internal/relay internal/relay/client internal/relay/service internal/ticket internal/rendezvous internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
+	node              routing internal/peerkey internal/netgroup internal/background internal/swarm internal/publish internal/peerref internal/lookup internal/search internal/replica internal/responder internal/join wire quic peerstore internal/store internal/relay internal/relay/client internal/relay/service internal/ticket internal/rendezvous internal/portmap internal/traversal internal/reach github.com/multiformats/go-multiaddr golang.org/x/time
 	internal/sim      routing wire internal/store
 	internal/simnet   github.com/quic-go/quic-go
 	nodetest          wire node internal/simnet github.com/multiformats/go-multiaddr

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -103,29 +104,62 @@ func TestHelloRecordsAreVerified(t *testing.T) {
 	})
 }
 
-// A record ends at an absolute time, so a put with a wrong clock is refused at once, with a reason.
-// Peers that send no clock, and a single peer with another clock, do not count.
-func TestPutByAWrongClock(t *testing.T) {
+// Strangers that dial in have no vote on the clock, however many networks they are from: puts go
+// on.
+func TestStrangersHaveNoVoteOnTheClock(t *testing.T) {
 	inSwarm(t, 2, simnet.Options{}, func(t *testing.T, s *testNetwork) {
 		n := s.nodes[0]
-		for i := range 3 {
-			x := s.stranger(i)
-			x.hello.Clock = time.Time{}
-			x.meet(n)
-		}
-		liar := s.stranger(3)
-		liar.hello.Clock = time.Now().Add(time.Hour)
-		liar.meet(n)
-		s.put(n, routing.KeyOf("x"), "y", PutOptions{})
-		for i := range 3 {
-			x := s.stranger(10 + i)
+		for i := range 40 {
+			x := s.strangerAt(i, netip.AddrPortFrom(netip.AddrFrom4([4]byte{40, byte(i), 1, 1}), 4774))
 			x.hello.Clock = time.Now().Add(time.Hour)
 			x.hello.Mode = wire.ModeClient
 			x.meet(n)
 		}
-		_, err := n.Put(within(t, time.Minute), routing.KeyOf("x"), []byte("y"), nil)
-		if err == nil || !strings.Contains(err.Error(), "clock differs by 1h0m0s") {
-			t.Errorf("put an hour late: %v", err)
+		if stored := s.put(n, routing.KeyOf("x"), "y", PutOptions{}); stored.Count != 2 {
+			t.Errorf("%v", stored)
+		}
+		if err := n.clockFault(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A record ends at an absolute time. When holders refuse it for that reason, and the clocks of
+// peers that this node has dialled differ, the error says that the clock may be wrong.
+func TestPutByAWrongClock(t *testing.T) {
+	inSwarm(t, 1, simnet.Options{}, func(t *testing.T, s *testNetwork) {
+		n := s.nodes[0]
+		code := wire.CodeExpired
+		s.stranger(0).join(n, func(_ wire.PeerID, m wire.Message) wire.Message {
+			switch m.(type) {
+			case wire.Store:
+				return wire.Stored{Results: []wire.Code{code}}
+			case wire.FindNode:
+				return wire.Nodes{}
+			}
+			return wire.Pong{}
+		})
+		put := func(o PutOptions) error {
+			_, err := n.Put(within(t, time.Minute), routing.KeyOf("x"), []byte("y"), &o)
+			return err
+		}
+		const fault = "clock differs by 1h0m0s"
+		if err := put(PutOptions{Quorum: 2}); err == nil || strings.Contains(err.Error(), fault) {
+			t.Errorf("refused, and no clock differs: %v", err)
+		}
+		for i := range 4 {
+			n.skew.observe(idOf(testKey(i)), netip.AddrFrom4([4]byte{40, byte(i), 1, 1}), time.Hour, time.Now())
+		}
+		if err := put(PutOptions{Quorum: 2}); err == nil || !strings.Contains(err.Error(), fault) || !errors.Is(err, ErrQuorum) && !errors.Is(err, ErrUnreachable) {
+			t.Errorf("refused as expired: %v", err)
+		}
+		code = wire.CodeFull
+		if err := put(PutOptions{Quorum: 2}); err == nil || strings.Contains(err.Error(), fault) {
+			t.Errorf("refused for another reason: %v", err)
+		}
+		code = wire.CodeOK
+		if err := put(PutOptions{Quorum: 2}); err != nil {
+			t.Errorf("accepted: %v", err)
 		}
 	})
 }

@@ -68,7 +68,21 @@ func (n *Node) putResult(key routing.Key, st search.Stored, quorum int, err erro
 		cutOff = n.joiner.CutOff()
 	}
 	if st.Alone || cutOff != nil || s.Count < max(quorum, 1) {
-		return s, &PutError{Stored: s, Quorum: quorum, Alone: st.Alone, Causes: st.Causes, CutOff: cutOff}
+		err := error(&PutError{Stored: s, Quorum: quorum, Alone: st.Alone, Causes: st.Causes, CutOff: cutOff})
+		if fault := n.clockFault(); fault != nil && refusedForTime(st.Causes) {
+			err = fmt.Errorf("%w; %w", err, fault)
+		}
+		return s, err
 	}
 	return s, nil
+}
+
+// refusedForTime reports whether a peer refused a record because of its expiry, by the peer's clock.
+func refusedForTime(causes map[wire.PeerID]error) bool {
+	for _, cause := range causes {
+		if errors.Is(cause, wire.CodeAhead) || errors.Is(cause, wire.CodeExpired) {
+			return true
+		}
+	}
+	return false
 }

@@ -45,7 +45,7 @@ type host struct {
 func (h *host) IsServer() bool                                    { return !h.client }
 func (h *host) Store() store.Store                                { return countingStore{h.values, h} }
 func (h *host) OwnRecord() *wire.Signed                           { return recordOf(0) }
-func (h *host) RecordOf(id wire.PeerID, _ time.Time) *wire.Signed { return recordOf(int(h.number(id))) }
+func (h *host) RecordOf(id wire.PeerID, _ time.Time) *wire.Signed { return recordOf(h.number(id)) }
 func (h *host) OfferCost(n int) int                               { return max(1, n/10) }
 func (h *host) Nearest(dst []contact, target routing.Key, n int) []contact {
 	h.mu.Lock()
