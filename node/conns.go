@@ -176,7 +176,14 @@ func (n *Node) notLinked(l *link, err error) {
 func (n *Node) verified(k *peerref.Ref) {
 	at := n.peers.AppendVerified(nil, k.ID)
 	at = at[:min(len(at), wire.MaxAddrs)]
+	before := k.Addrs()
 	k.SetAddrs(at)
+	if len(before) == 0 || len(at) == 0 || before[0] == at[0] {
+		return
+	}
+	if change := n.routes.Regroup(k.Contact()); change.left { // its new network has enough contacts
+		n.peerEvent(PeerEvent{Peer: k.ID, Peers: change.len})
+	}
 }
 
 // unlinked records that a link has ended. A peer that closes it with CloseLeaving is

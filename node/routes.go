@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kadquic/kadquic/internal/netgroup"
 	"github.com/kadquic/kadquic/internal/peerref"
 	"github.com/kadquic/kadquic/internal/reach"
 	"github.com/kadquic/kadquic/routing"
@@ -39,23 +40,43 @@ func newRoutes(self routing.Key, k int, joined func(contact)) *routes {
 
 // groups names the networks that a contact belongs to, for the table's limits on
 // contacts of one network: an attacker has many keys sooner than many networks.
-// Loopback and private addresses are exempt.
+// Loopback, link-local and private addresses are exempt. An address of a carrier's network counts
+// by itself.
 func groups(c contact) []routing.Group {
 	at := c.Addr.Addrs()
 	if len(at) == 0 {
 		return nil
 	}
 	ap, ok := at[0].AddrPort()
-	switch {
-	case !ok || reach.ScopeOf(ap.Addr()) != reach.ScopeGlobal:
+	if !ok {
 		return nil
-	case ap.Addr().Is4():
-		return []routing.Group{{Name: reach.NetworkOf(ap.Addr()), PerBucket: 2, PerTable: 5}}
+	}
+	addr := ap.Addr()
+	network := netgroup.Of(addr)
+	switch scope := reach.ScopeOf(addr); {
+	case scope == reach.ScopeLoopback || scope == reach.ScopeLink || scope == reach.ScopePrivate && !netgroup.IsCarrier(addr):
+		return nil
+	case network.Bits() == network.Addr().BitLen(): // an address that counts by itself
+		return []routing.Group{{Name: network, PerBucket: 1, PerTable: 2}}
+	case network.Addr().Is4():
+		return []routing.Group{{Name: network, PerBucket: 2, PerTable: 5}}
 	}
 	return []routing.Group{
-		{Name: reach.NetworkOf(ap.Addr()), PerBucket: 1, PerTable: 2},
-		{Name: reach.SiteOf(ap.Addr()), PerBucket: 3, PerTable: 10},
+		{Name: network, PerBucket: 1, PerTable: 2},
+		{Name: netgroup.Within(addr, 24, 48), PerBucket: 3, PerTable: 10},
 	}
+}
+
+// isTellable reports whether this node may name a contact to others by its address. A contact at
+// an address that stands for another one (6to4, Teredo, NAT64) is of no use to them, and enters
+// no table.
+func isTellable(c contact) bool {
+	at := c.Addr.Addrs()
+	if len(at) == 0 {
+		return true
+	}
+	ap, ok := at[0].AddrPort()
+	return !ok || reach.ScopeOf(ap.Addr()) != reach.ScopeNone
 }
 
 // A routeChange is the effect of one report on the table.
@@ -71,6 +92,11 @@ type routeChange struct {
 func (r *routes) Seen(c contact, now time.Time) (change routeChange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !isTellable(c) {
+		change.left = r.table.Remove(c.Key)
+		change.len = r.table.Len()
+		return change
+	}
 	before, marked := r.table.Len(), r.table.Marked(c.Key)
 	probe, ok := r.table.Seen(c, now)
 	if ok {
@@ -97,6 +123,22 @@ func (r *routes) Failed(key routing.Key, now time.Time) (change routeChange) {
 	change.len = r.table.Len()
 	change.left = change.len < before || ok
 	change.silent = !marked && r.table.Marked(key)
+	return change
+}
+
+// Regroup notes that the address of a peer has changed: it stays in the table only if the
+// limits of its new networks admit it.
+func (r *routes) Regroup(c contact) (change routeChange) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.table.Contains(c.Key)
+	if isTellable(c) {
+		r.table.Regroup(c)
+	} else {
+		r.table.Remove(c.Key)
+	}
+	change.left = before && !r.table.Contains(c.Key)
+	change.len = r.table.Len()
 	return change
 }
 

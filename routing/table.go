@@ -44,8 +44,8 @@ type TableOptions[A any] struct {
 	// (Kademlia §4.1). If zero, K. If negative, there is none.
 	Replacements int
 	// Groups names the groups that a newcomer belongs to; the table holds each
-	// to its limits. It is called when a contact is inserted or cached, not
-	// when one is seen again. If nil, there are no groups.
+	// to its limits. It is called when a contact is inserted or cached, and by
+	// Regroup, not when one is seen again. If nil, there are no groups.
 	Groups func(Contact[A]) []Group
 	// Joined and Left, if not nil, are told of each contact that enters and
 	// leaves the table. They run in the middle of a change: they must not call
@@ -247,6 +247,46 @@ func (t *Table[A]) Remove(key Key) bool {
 	if s >= 0 {
 		t.promote(b, s)
 	}
+	return true
+}
+
+// Regroup is for a contact whose address has changed: it asks Groups again. A contact
+// that the limits of its new groups do not admit is dropped, as by Remove, or
+// identities could enter from many networks and then move to one. It reports whether
+// c is a contact of the table afterwards.
+func (t *Table[A]) Regroup(c Contact[A]) bool {
+	b := t.bucket(t.index(c.Key))
+	if i := b.contacts.find(&c.Key); i >= 0 {
+		return t.regroup(b, i, c)
+	}
+	if i := b.spare.find(&c.Key); i >= 0 && t.o.Groups != nil {
+		e := b.spare.entries[i]
+		b.spare.remove(i)
+		e.Contact, e.groups = c, slices.Clip(t.o.Groups(c))
+		for _, g := range e.groups {
+			if g.PerBucket > 0 && b.spare.count(g.Name) >= g.PerBucket {
+				return false // the cache is held to the same limits
+			}
+		}
+		b.spare.insert(e)
+	}
+	return false
+}
+
+// regroup is Regroup for the contact at index i of a bucket.
+func (t *Table[A]) regroup(b *bucket[A], i int, c Contact[A]) bool {
+	e := &b.contacts.entries[i]
+	var groups []Group
+	if t.o.Groups != nil {
+		groups = slices.Clip(t.o.Groups(c))
+	}
+	if !t.fits(b, groups, e) {
+		t.Remove(c.Key)
+		return false
+	}
+	t.tally(e, -1)
+	e.Addr, e.groups = c.Addr, groups
+	t.tally(e, 1)
 	return true
 }
 

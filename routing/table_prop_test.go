@@ -232,6 +232,19 @@ func TestTableAgainstModel(t *testing.T) {
 					t.Fatalf("Remove(%v) of a contact %v", key, was)
 				}
 			},
+			"regrouped": func(t *rapid.T) { // its address has changed
+				if !m.grouped {
+					t.Skip()
+				}
+				c := Contact[string]{Key: cmp.Or(m.someone(t), keys.Draw(t, "key")), Addr: rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "subnet")}
+				was := m.member[c.Key]
+				m.addr[c.Key] = c.Addr
+				stays := m.table.Regroup(c)
+				if stays != m.member[c.Key] || stays && !was {
+					t.Fatalf("Regroup of a contact (%v) says that it stays: %v; a contact: %v", was, stays, m.member[c.Key])
+				}
+				m.failed = m.failed || !stays
+			},
 			"later": func(t *rapid.T) {
 				m.now = m.now.Add(time.Duration(rapid.IntRange(1, 1000).Draw(t, "seconds")) * time.Second)
 				for c := range m.table.Suspects(m.now) {

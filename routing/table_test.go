@@ -135,6 +135,37 @@ func TestGroupsPerTable(t *testing.T) {
 	}
 }
 
+// Contacts that enter from several groups and move to one stay only as far as its limits allow. One
+// that is dropped makes room, and a replacement is promoted only if its own group admits it.
+func TestRegroup(t *testing.T) {
+	table := NewTable(key(0), TableOptions[string]{K: 3, Groups: subnets})
+	for h, subnet := range []string{"", "a", "b", "c"} {
+		if h > 0 {
+			table.Seen(in(subnet, byte(0x80+h)), start)
+		}
+	}
+	if !table.Regroup(in("a", 0x81)) {
+		t.Error("a contact that stays in its group is dropped")
+	}
+	if !table.Regroup(in("d", 0x82)) || table.Regroup(in("a", 0x83)) || table.Contains(key(0x83)) {
+		t.Error("one moved to a new group and stays; one moved to a group that is full and goes")
+	}
+	if table.Regroup(in("a", 0x99)) || table.Len() != 2 {
+		t.Error("a stranger is no contact")
+	}
+	table.Seen(in("b", 0x84), start) // free again
+	table.Seen(in("d", 0x85), start) // waits
+	if !table.Contains(key(0x84)) || table.Contains(key(0x85)) {
+		t.Fatal("the room is not as its groups have it")
+	}
+	table.Regroup(in("a", 0x85)) // while it waits
+	promoted, ok := table.Failed(key(0x82), start)
+	wantNone(t, "promoted from a group that is full", promoted, ok)
+	table.Seen(in("a", 0x85), start)
+	promoted, ok = table.Failed(key(0x81), start)
+	wantOne(t, "promoted", promoted, ok, 0x85)
+}
+
 // A marked contact makes room for one of the same group, though the bucket has room
 // for others.
 func TestGroupsReplaceTheirMarked(t *testing.T) {

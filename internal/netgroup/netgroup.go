@@ -63,6 +63,9 @@ func Of(a netip.Addr) netip.Prefix {
 	return p
 }
 
+// IsCarrier reports whether an address is of a carrier's network behind its NAT (RFC 6598).
+func IsCarrier(a netip.Addr) bool { return carrier.Contains(a) }
+
 // Wider returns the wider networks of one that [Of] has returned, the smallest first. There are
 // none of private and carrier networks.
 func Wider(p netip.Prefix) []netip.Prefix {
