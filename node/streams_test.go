@@ -250,6 +250,14 @@ func TestRequestsPassUnreadStreams(t *testing.T) {
 							t.Error("the peer is blamed")
 						}
 					}
+					// If both sides dial at the same moment, one of the two connections ends
+					// when it has been unused for a while.
+					for range 10 {
+						if s.nodes[0].Stats().Connections == connections && s.nodes[1].Stats().Connections == connections {
+							break
+						}
+						time.Sleep(time.Second)
+					}
 					for i, n := range s.nodes {
 						if c := n.Stats().Connections; c != connections {
 							t.Errorf("node %d has %d connections, want %d", i, c, connections)
