@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -54,16 +55,16 @@ type answer func(m wire.Message) wire.Message
 // A host is a fake node, number 0, with its routing table and its store. It connects to
 // peers by their answers; others cannot be reached. A request takes 20 ms.
 type host struct {
-	refs    peerref.Refs
-	store   store.Store
-	k       int
-	client  bool
-	answers map[wire.PeerID]answer
+	refs   peerref.Refs
+	store  store.Store
+	k      int
+	client bool
 
-	mu     sync.Mutex // guards table, stores and pinged
-	table  *table
-	asked  map[string]int
-	pinged []wire.PeerID
+	mu      sync.Mutex // guards the rest
+	answers map[wire.PeerID]answer
+	table   *table
+	asked   map[string]int
+	pinged  []wire.PeerID
 }
 
 var errUnreachable = errors.New("unreachable")
@@ -72,8 +73,25 @@ func (h *host) Store() store.Store { return h.store }
 func (h *host) IsServer() bool     { return !h.client }
 func (h *host) IsIsolated() bool   { return h.Len() == 0 }
 
+// requests returns how many requests of each type were sent.
+func (h *host) requests() map[string]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.asked)
+}
+
+// count returns how many requests of one type were sent.
+func (h *host) count(name string) int { return h.requests()[name] }
+
+// answerOf returns how a peer answers, nil if it cannot be reached.
+func (h *host) answerOf(id wire.PeerID) answer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.answers[id]
+}
+
 func (h *host) Connect(_ context.Context, id wire.PeerID) (limited bool, err error) {
-	if h.answers[id] == nil {
+	if h.answerOf(id) == nil {
 		return false, errUnreachable
 	}
 	return true, nil
@@ -88,7 +106,7 @@ func (h *host) Request(ctx context.Context, id wire.PeerID, m wire.Message) (wir
 	if err := background.Sleep(ctx, 20*time.Millisecond); err != nil {
 		return nil, err
 	}
-	reply := h.answers[id](m)
+	reply := h.answerOf(id)(m)
 	if reply == nil {
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
@@ -100,6 +118,8 @@ func (h *host) Request(ctx context.Context, id wire.PeerID, m wire.Message) (wir
 }
 
 func (h *host) LookUp(_ context.Context, _ string, target routing.Key, _ ...contact) ([]contact, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	all := []contact{h.refs.Of(idOf(0)).Contact()}
 	for id, a := range h.answers {
 		if a != nil {
@@ -158,9 +178,9 @@ func (h *host) Each(n int, f func(t *table, i int)) {
 // add makes peer i a contact of the table.
 func (h *host) add(i int, a answer) wire.PeerID {
 	id := idOf(i)
-	h.answers[id] = a
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.answers[id] = a
 	h.table.Seen(h.refs.Of(id).Contact(), time.Now())
 	return id
 }

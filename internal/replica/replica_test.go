@@ -33,7 +33,7 @@ func TestReplicateReachesTheNearest(t *testing.T) {
 		if slices.Min(acks) != 3 || slices.Max(acks) != 3 || own == 0 || others+own != 3*len(records) {
 			t.Errorf("acknowledged by %d to %d; %d copies at other nodes, %d here", slices.Min(acks), slices.Max(acks), others, own)
 		}
-		if h.asked["wire.Offer"] != 0 {
+		if h.count("wire.Offer") != 0 {
 			t.Error("fresh records were offered")
 		}
 	})
@@ -63,8 +63,8 @@ func TestRepublishOncePerInterval(t *testing.T) {
 		stays := func(why string) {
 			t.Helper()
 			r.Republish(t.Context())
-			if len(h.asked) > 0 {
-				t.Errorf("%s sends %v", why, h.asked)
+			if len(h.requests()) > 0 {
+				t.Errorf("%s sends %v", why, h.requests())
 			}
 		}
 		stays("a node without contacts")
@@ -75,8 +75,8 @@ func TestRepublishOncePerInterval(t *testing.T) {
 		stays("a node that is not to republish")
 		r.Interval = time.Hour
 		r.Republish(t.Context())
-		if n, _ := r.Stats(); n != 50 || h.asked["wire.Offer"] != 1 || h.asked["wire.Store"] != 1 {
-			t.Errorf("%d records were republished by %v", n, h.asked)
+		if n, _ := r.Stats(); n != 50 || h.count("wire.Offer") != 1 || h.count("wire.Store") != 1 {
+			t.Errorf("%d records were republished by %v", n, h.requests())
 		}
 		for range 3 {
 			time.Sleep(14 * time.Minute)
@@ -125,14 +125,14 @@ func TestHandOverToNewcomers(t *testing.T) {
 		h.hold(t, contents(t, 50, 10))
 		h.add(1, takesAll)
 		time.Sleep(10 * time.Second)
-		if len(h.asked) > 0 {
-			t.Errorf("a peer that was met during the join was sent %v", h.asked)
+		if len(h.requests()) > 0 {
+			t.Errorf("a peer that was met during the join was sent %v", h.requests())
 		}
 		r.Settle()
 		newcomer := h.add(2, takesAll)
 		time.Sleep(6 * time.Second)
-		if _, n := r.Stats(); n != 50 || h.asked["wire.Offer"] != 1 {
-			t.Errorf("%d records were handed over by %v", n, h.asked)
+		if _, n := r.Stats(); n != 50 || h.count("wire.Offer") != 1 {
+			t.Errorf("%d records were handed over by %v", n, h.requests())
 		}
 		for range 3 { // it comes and goes
 			h.Each(1, func(t *table, _ int) { t.Remove(newcomer.Key()) })
@@ -166,6 +166,8 @@ func TestHandOverPingsSilentNeighbours(t *testing.T) {
 		h.mu.Unlock()
 		h.add(3, takesAll)
 		time.Sleep(6 * time.Second)
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		if !slices.Contains(h.pinged, dead) || !slices.Contains(h.pinged, alive) || slices.Contains(h.pinged, idOf(3)) {
 			t.Errorf("pinged %v", h.pinged)
 		}
